@@ -1,0 +1,26 @@
+"""How a student is trained, whatever the method."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from .section import Section
+
+
+class Distill(Section):
+    """AdamW with linear warm-up and decay over a number of epochs."""
+
+    epochs: float = Field(2, gt=0, description="passes over the training split")
+    batch_size: int = Field(32, gt=0, description="examples per optimiser step, over all workers")
+    learning_rate: float = Field(3e-4, gt=0, description="peak learning rate")
+    weight_decay: float = Field(0.01, ge=0, description="AdamW's decoupled weight decay")
+    warmup_share: float = Field(0.1, ge=0, lt=1, description="share of the steps that warm up")
+    max_grad_norm: float = Field(1.0, gt=0, description="gradients are clipped to this norm")
+    dropout: float = Field(
+        0.0, ge=0, lt=1, description="dropout of the student; 0 keeps runs of any width equal"
+    )
+    teacher_cache: Literal["auto", "off"] = Field(
+        "auto", description="off runs the teacher live in every trial instead of reading its cache"
+    )

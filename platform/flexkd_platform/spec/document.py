@@ -1,0 +1,144 @@
+"""A spec's YAML text as plain values, with the line of every path."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import yaml
+
+from .problems import Problem, SpecError
+
+PathPart = str | int
+
+
+class _Yaml12Loader(yaml.SafeLoader):
+    """YAML as people expect it: 3e-4 is a number, `off` is a word, a key stands once.
+
+    PyYAML follows YAML 1.1, where `3e-4` is text, `off` is false and a second key wins silently.
+    """
+
+    yaml_implicit_resolvers = {
+        first: [
+            (tag, pattern)
+            for tag, pattern in resolvers
+            if tag.rpartition(":")[2] not in {"bool", "float", "timestamp"}
+        ]
+        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[str] = set()
+        for key_node, _ in node.value:
+            key = str(self.construct_object(key_node, deep=True))
+            if key in seen:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"the key {key!r} stands twice", key_node.start_mark
+                )
+            seen.add(key)
+        return super().construct_mapping(node, deep)
+
+
+_Yaml12Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:bool", re.compile(r"^(?:true|True|TRUE|false|False|FALSE)$"), list("tTfF")
+)
+_Yaml12Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(
+        r"^[-+]?(?:\d+\.\d*|\.\d+|\d+(?=[eE]))(?:[eE][-+]?\d+)?$|^[-+]?\.(?:inf|Inf|INF)$"
+        r"|^\.(?:nan|NaN|NAN)$"
+    ),
+    list("-+.0123456789"),
+)
+
+
+def parse_yaml(text: str, source: str) -> Any:
+    """The values of one YAML document.
+
+    Raises:
+        SpecError: the text is no YAML; names the line and column.
+    """
+    try:
+        return yaml.load(text, Loader=_Yaml12Loader)  # a SafeLoader: it makes plain values only
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = mark.line + 1 if mark else None
+        column = f", column {mark.column + 1}" if mark else ""
+        detail = getattr(error, "problem", None) or str(error)
+        raise SpecError(
+            [
+                Problem(
+                    f"line {line}{column}" if line else "",
+                    f"this is no valid YAML: {detail}",
+                    "check the indentation, colons and brackets there",
+                )
+            ],
+            source,
+        ) from None
+
+
+def line_of(text: str, path: tuple[PathPart, ...]) -> int | None:
+    """Line, from 1, of the value at `path`, or of the nearest part of the path that is there."""
+    node = yaml.compose(text, Loader=_Yaml12Loader)
+    line: int | None = None
+    for part in path:
+        if isinstance(node, yaml.MappingNode):
+            found = [(k, v) for k, v in node.value if k.value == str(part)]
+            if not found:
+                return line
+            line, node = found[0][0].start_mark.line + 1, found[0][1]
+        elif isinstance(node, yaml.SequenceNode):
+            if not isinstance(part, int) or part >= len(node.value):
+                return line
+            node = node.value[part]
+            line = node.start_mark.line + 1
+        else:
+            return line
+    return line
+
+
+def split_path(dotted: str) -> tuple[PathPart, ...]:
+    """`sweep.methods[2].alpha` as its parts: names, and whole numbers for places in lists."""
+    parts: list[PathPart] = []
+    for name, index in re.findall(r"([^.\[\]]+)|\[(\d+)\]", dotted):
+        parts.append(name or int(index))
+    return tuple(parts)
+
+
+def join_path(parts: tuple[PathPart, ...]) -> str:
+    """The inverse of `split_path`; a name that holds a dot is quoted in brackets."""
+    text = ""
+    for part in parts:
+        if isinstance(part, int):
+            text += f"[{part}]"
+        elif "." in part:
+            text += f'["{part}"]'
+        else:
+            text += f".{part}" if text else part
+    return text
+
+
+def set_path(data: Any, dotted: str, value: Any) -> None:
+    """Set the value at a dotted path in plain values, making the sections on the way.
+
+    Raises:
+        ValueError: the path goes through a value that has no parts, or past the end of a list.
+    """
+    parts = split_path(dotted)
+    if not parts:
+        raise ValueError("the path is empty")
+    here = data
+    for depth, part in enumerate(parts):
+        last = depth == len(parts) - 1
+        if isinstance(here, list) and isinstance(part, int):
+            if part >= len(here):
+                raise ValueError(f"{join_path(parts[:depth])} has {len(here)} entries only")
+        elif isinstance(here, dict) and isinstance(part, str):
+            if not last and here.get(part) is None:
+                here[part] = {}
+        else:
+            raise ValueError(f"{join_path(parts[:depth]) or 'the spec'} has no part {part!r}")
+        if last:
+            here[part] = value  # type: ignore[index, call-overload]
+        else:
+            here = here[part]  # type: ignore[index, call-overload]

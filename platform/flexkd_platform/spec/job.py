@@ -1,0 +1,98 @@
+"""The whole job spec."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from .distill import Distill
+from .score import Score
+from .section import Section, sha256_of
+from .student import Student
+from .sweep import Sweep
+from .task import METRICS, ClassificationTask, Evaluate, Task
+from .teacher import Teacher
+
+Count = Annotated[int, Field(gt=0)]
+
+
+class Resources(Section):
+    """Where and how wide things run. Nothing here changes what is computed."""
+
+    score_workers: Count = Field(2, description="actors that score and cache, one CPU each")
+    trial_workers: Count = Field(1, description="data-parallel workers of one trial")
+    trial_cpus: Count = Field(1, description="CPUs, and torch threads, of one trial worker")
+    trial_gpus: float = Field(0, ge=0, description="GPUs of one trial worker")
+    teacher_cpus: Count = Field(2, description="CPUs, and torch threads, of the teacher's training")
+    max_concurrent_trials: Literal["auto"] | Count = Field(
+        "auto", description="trials at a time; auto: as many as fit"
+    )
+
+
+class Tracking(Section):
+    """Where the runs are recorded."""
+
+    experiment: str | None = Field(None, description="MLflow experiment; the job's name if absent")
+    log_students: bool = Field(True, description="copy every student's folder to MLflow")
+
+
+class Published(Section):
+    """A published result, printed beside ours."""
+
+    method: str = Field(description="method of the sweep it belongs to")
+    metric: str = Field(description="metric, as accuracy")
+    mean: float = Field(description="mean over seeds, in the metric's own unit")
+    std: float | None = Field(None, ge=0, description="standard deviation over seeds")
+    source: str = Field("", description="where it was published")
+
+
+class JobSpec(Section):
+    """One job: what is distilled into what, by which methods, and how they are compared."""
+
+    name: str = Field(
+        pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$",
+        description="lower-case letters, digits, dots, hyphens; names the job's folder",
+    )
+    task: Task = Field(default_factory=ClassificationTask)
+    teacher: Teacher = Field(default_factory=Teacher)
+    student: Student = Field(default_factory=Student)
+    score: Score = Field(default_factory=Score)
+    distill: Distill = Field(default_factory=Distill)
+    sweep: Sweep
+    evaluate: Evaluate = Field(default_factory=Evaluate)
+    resources: Resources = Field(default_factory=Resources)
+    tracking: Tracking = Field(default_factory=Tracking)
+    reference: tuple[Published, ...] = Field((), description="published numbers to print beside")
+
+    @model_validator(mode="after")
+    def _metrics_fit_task(self) -> JobSpec:
+        known = METRICS[self.task.kind]
+        for metric in self.evaluate.metrics:
+            if metric not in known:
+                raise ValueError(
+                    f"evaluate.metrics: {metric} is no metric of {self.task.kind}; "
+                    f"allowed are {', '.join(known)}"
+                )
+        return self
+
+    @cached_property
+    def hash(self) -> str:
+        """SHA-256 of what the job computes; `resources` are where it runs and stay out."""
+        return sha256_of({k: v for k, v in self.to_json().items() if k != "resources"})
+
+    @property
+    def id(self) -> str:
+        """`<name>-<short hash>`: the job's folder under `<storage>/jobs/`."""
+        return f"{self.name}-{self.hash[:8]}"
+
+    @property
+    def experiment(self) -> str:
+        """Name of the MLflow experiment."""
+        return self.tracking.experiment or self.name
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """The metrics that are reported, the ranking one first."""
+        return self.evaluate.metrics or METRICS[self.task.kind]

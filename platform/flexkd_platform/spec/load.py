@@ -1,0 +1,239 @@
+"""From YAML to a `JobSpec`, with every problem found at once."""
+
+from __future__ import annotations
+
+import copy
+import difflib
+import itertools
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+from .document import PathPart, join_path, line_of, parse_yaml, set_path, split_path
+from .job import JobSpec
+from .problems import Problem, SpecError
+from .schema import schema_at
+
+AXIS_ROOTS = ("task", "teacher", "student", "score", "distill")
+"""Sections that an axis may reach into: what a trial computes."""
+
+_Origin = tuple[int, dict[str, int]]
+"""Where an expanded method came from: its place in the list, and its place in each axis."""
+
+
+def load_spec(path: Path, overrides: Sequence[str] = ()) -> JobSpec:
+    """Read a job spec and apply `path=value` overrides to it.
+
+    Raises:
+        SpecError: with everything that is wrong, each problem with its path and line.
+    """
+    source = str(path)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise SpecError(
+            [Problem("", f"cannot read {path}: {reason}", "give the path of a job spec in YAML")],
+            source,
+        ) from None
+    data = parse_yaml(text, source)
+    if not isinstance(data, dict):
+        given = "nothing" if data is None else f"a {type(data).__name__}"
+        problem = Problem("", f"the file holds {given}", "a job spec is a mapping: name, sweep, …")
+        raise SpecError([problem], source)
+    problems = _apply(data, overrides)
+    spec, found = _validate(data)
+    lined = [replace(p, line=line_of(text, split_path(p.path.replace('"', "")))) for p in found]
+    # A value that came from the command line has no line in the file.
+    given = tuple(override.partition("=")[0] for override in overrides)
+    problems += [replace(p, line=None) if given and p.path.startswith(given) else p for p in lined]
+    if problems or spec is None:
+        raise SpecError(problems, source)
+    return spec
+
+
+def spec_with(spec: JobSpec, changes: Mapping[str, Any]) -> JobSpec:
+    """`spec` with the values of some dotted paths changed, validated again.
+
+    Raises:
+        SpecError: a path names no field, or a value is not allowed there.
+    """
+    data = spec.to_json()
+    problems = _apply_values(data, changes)
+    changed, found = _validate_expanded(data)
+    if problems or changed is None:
+        raise SpecError([*problems, *found])
+    return changed
+
+
+def _apply(data: dict[str, Any], overrides: Sequence[str]) -> list[Problem]:
+    """Apply `path=value` strings, the values read as YAML."""
+    problems = []
+    for override in overrides:
+        path, equals, value = override.partition("=")
+        if not equals or not path:
+            remedy = "write --set path=value, as --set distill.epochs=3"
+            problems.append(Problem("--set", f"{override!r} is no assignment", remedy))
+            continue
+        try:
+            problems += _apply_values(data, {path: parse_yaml(value, "--set")})
+        except SpecError as error:
+            problems += [Problem(path, p.message, "quote the value") for p in error.problems]
+    return problems
+
+
+def _apply_values(data: dict[str, Any], changes: Mapping[str, Any]) -> list[Problem]:
+    problems = []
+    for path, value in changes.items():
+        try:
+            set_path(data, path, value)
+        except ValueError as error:
+            problems.append(Problem(path, str(error), "name a field of the spec"))
+    return problems
+
+
+def _validate(data: dict[str, Any]) -> tuple[JobSpec | None, list[Problem]]:
+    """Expand the methods' axes, validate, and check every value of every axis."""
+    expanded, origins = _expand_methods(data)
+    spec, problems = _validate_expanded(expanded)
+    problems = _unique(_at_origin(problem, origins) for problem in problems)
+    # The axes are checked against the spec without them, so that both kinds of problems show.
+    if spec is not None:
+        problems += _axis_problems(spec)
+    return spec, problems
+
+
+def _expand_methods(data: dict[str, Any]) -> tuple[dict[str, Any], list[_Origin]]:
+    """A method whose setting is a list becomes one method for each of its values."""
+    methods = data.get("sweep", {}).get("methods") if isinstance(data.get("sweep"), dict) else None
+    if not isinstance(methods, list):
+        return data, []
+    expanded, origins = [], []
+    for place, method in enumerate(methods):
+        axes = {k: v for k, v in method.items() if isinstance(v, list) and v} if isinstance(
+            method, dict
+        ) else {}
+        for chosen in itertools.product(*(range(len(values)) for values in axes.values())):
+            at = dict(zip(axes, chosen, strict=True))
+            expanded.append(
+                {**method, **{k: axes[k][i] for k, i in at.items()}} if axes else method
+            )
+            origins.append((place, at))
+    result = {**data, "sweep": {**data["sweep"], "methods": expanded}}
+    return copy.deepcopy(result), origins
+
+
+def _at_origin(problem: Problem, origins: list[_Origin]) -> Problem:
+    """Name the place in the file, not the place among the expanded methods."""
+    parts = split_path(problem.path)
+    if parts[:2] != ("sweep", "methods") or len(parts) < 3 or not origins:
+        return problem
+    place, at = origins[int(parts[2])]
+    setting = parts[3:4]
+    inner: tuple[PathPart, ...] = setting
+    if setting and setting[0] in at:
+        inner = (*setting, at[str(setting[0])])
+    return replace(problem, path=join_path(("sweep", "methods", place, *inner, *parts[4:])))
+
+
+def _validate_expanded(data: dict[str, Any]) -> tuple[JobSpec | None, list[Problem]]:
+    try:
+        # JSON mode: strict about types, yet a YAML list is a tuple and 1 is a float.
+        return JobSpec.model_validate_json(json.dumps(data, default=str)), []
+    except ValidationError as error:
+        problems = [_problem(detail, data) for detail in error.errors()]
+        return None, _unique(problems)
+
+
+def _axis_problems(spec: JobSpec) -> list[Problem]:
+    base = spec.to_json()
+    problems = []
+    for path, values in spec.sweep.axes.items():
+        where: tuple[PathPart, ...] = ("sweep", "axes", path)
+        root = str(split_path(path)[0]) if split_path(path) else ""
+        if root not in AXIS_ROOTS:
+            remedy = f"an axis is a dotted path into {', '.join(AXIS_ROOTS)}"
+            problems.append(Problem(join_path(where), f"{path!r} names no field of a trial", remedy))
+            continue
+        for place, value in enumerate(values):
+            changed = copy.deepcopy(base)
+            found = _apply_values(changed, {path: value}) or _validate_expanded(changed)[1]
+            problems += [
+                replace(problem, path=join_path((*where, place)), message=_axis_message(problem))
+                for problem in found
+            ]
+    return _unique(problems)
+
+
+def _axis_message(problem: Problem) -> str:
+    return f"{problem.path}: {problem.message}"
+
+
+def _unique(problems: Any) -> list[Problem]:
+    """One problem a path: the variants of a union each complain about the same value."""
+    merged: dict[str, Problem] = {}
+    for problem in problems:
+        known = merged.get(problem.path)
+        if known is None:
+            merged[problem.path] = problem
+        elif problem.message not in known.message:
+            message = f"{known.message}; or {problem.message.partition(', but ')[0]}"
+            merged[problem.path] = replace(known, message=message)
+    return list(merged.values())
+
+
+def _problem(detail: ErrorDetails, data: dict[str, Any]) -> Problem:
+    """Say in the spec's own words what pydantic found."""
+    parts = _real_path(detail["loc"], data)
+    kind, given = detail["type"], detail["input"]
+    if kind == "extra_forbidden":
+        allowed = sorted(schema_at(parts[:-1], data).get("properties", {}))
+        close = difflib.get_close_matches(str(parts[-1]), allowed, n=1)
+        hint = f"did you mean {close[0]!r}? " if close else ""
+        remedy = f"{hint}allowed here: {', '.join(allowed)}"
+        return Problem(join_path(parts), f"unknown key {parts[-1]!r}", remedy)
+    if kind == "missing":
+        meaning = schema_at(parts, data).get("description", "")
+        return Problem(join_path(parts), "this is missing", f"add it: {meaning}".rstrip(": "))
+    if kind in {"union_tag_invalid", "union_tag_not_found"}:
+        context = detail.get("ctx", {})
+        tag = str(context.get("discriminator", "kind")).strip("'")
+        expected = context.get("expected_tags") or _tags(schema_at(parts, data))
+        value = given.get(tag) if isinstance(given, dict) else given
+        message = f"{value!r} is not known" if value is not None else "this is missing"
+        return Problem(join_path((*parts, tag)), message, f"allowed: {expected}")
+    message = detail["msg"].removeprefix("Value error, ")
+    if kind == "value_error":
+        what, _, remedy = message.partition("; ")
+        return Problem(join_path(parts), what, remedy)
+    message = message.replace("Tuple should", "list should").replace(" after validation", "")
+    message = message[0].lower() + message[1:]
+    shown = json.dumps(given, default=str, ensure_ascii=False)
+    shown = shown if len(shown) <= 80 else shown[:77] + "…"
+    meaning = schema_at(parts, data).get("description", "")
+    return Problem(join_path(parts), f"{message}, but {shown} was given", meaning)
+
+
+def _tags(node: dict[str, Any]) -> str:
+    return ", ".join(node.get("discriminator", {}).get("mapping", {}))
+
+
+def _real_path(loc: tuple[int | str, ...], data: Any) -> tuple[PathPart, ...]:
+    """Drop the parts that pydantic adds: tags of unions and names of variants."""
+    parts: list[PathPart] = []
+    here = data
+    for place, part in enumerate(loc):
+        rest = loc[place + 1 :]
+        if isinstance(here, dict) and part in here:
+            here = here[part]
+        elif isinstance(here, list) and isinstance(part, int) and part < len(here):
+            here = here[part]
+        elif rest or not isinstance(here, dict) or "[" in str(part):
+            continue
+        parts.append(part)
+    return tuple(parts)

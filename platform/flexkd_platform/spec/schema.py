@@ -1,0 +1,81 @@
+"""The spec's JSON Schema: for editors, and for saying what is allowed at a path."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+from typing import Any
+
+from .job import JobSpec
+
+
+def json_schema() -> dict[str, Any]:
+    """JSON Schema (2020-12) of a job spec as a person writes it.
+
+    A method's setting may be a list, which is an axis, so its schema allows both.
+    """
+    schema = JobSpec.model_json_schema(by_alias=True)
+    schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
+    mapping = _resolve(schema["$defs"]["Sweep"]["properties"]["methods"], schema)["items"]
+    for reference in mapping["discriminator"]["mapping"].values():
+        method = _resolve({"$ref": reference}, schema)
+        for name, setting in method["properties"].items():
+            if name != "kind":
+                value = {k: v for k, v in setting.items() if k not in {"description", "default"}}
+                kept = {k: setting[k] for k in ("description", "default") if k in setting}
+                listed = {"type": "array", "items": value, "minItems": 1}
+                method["properties"][name] = {"anyOf": [value, listed], **kept}
+    return schema
+
+
+def schema_at(path: Sequence[str | int], data: Any) -> dict[str, Any]:
+    """The schema node at a path; `data` decides between the variants of a union.
+
+    {} where the schema knows no such path.
+    """
+    schema = _plain_schema()
+    node = _resolve(schema, schema)
+    here = data
+    for part in path:
+        node = _variant(node, here, schema)
+        here = _child(here, part)
+        if isinstance(part, int):
+            node = node.get("items", {})
+        else:
+            node = node.get("properties", {}).get(part, {})
+        described = node.get("description")
+        node = _resolve(node, schema)
+        if described:
+            node = {**node, "description": described}
+    return _variant(node, here, schema)
+
+
+@cache
+def _plain_schema() -> dict[str, Any]:
+    return JobSpec.model_json_schema(by_alias=True)
+
+
+def _child(value: Any, part: str | int) -> Any:
+    try:
+        return value[part]
+    except (KeyError, IndexError, TypeError):
+        return None
+
+
+def _resolve(node: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
+    while "$ref" in node:
+        node = schema["$defs"][node["$ref"].rpartition("/")[2]]
+    return node
+
+
+def _variant(node: dict[str, Any], data: Any, schema: dict[str, Any]) -> dict[str, Any]:
+    """The member of a union that `data` names by its tag, or the only object among them."""
+    discriminator = node.get("discriminator")
+    if discriminator and isinstance(data, dict):
+        reference = discriminator["mapping"].get(data.get(discriminator["propertyName"]))
+        return _resolve({"$ref": reference}, schema) if reference else node
+    for member in node.get("anyOf", ()):
+        resolved = _resolve(member, schema)
+        if "properties" in resolved and isinstance(data, dict):
+            return resolved
+    return node

@@ -1,0 +1,42 @@
+"""How the teacher's hidden units are scored (Flex-KD, Eqs. 1–4)."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from .section import Section
+
+ScoredOutput = Literal[
+    "predicted_logit", "label_logit", "label_logprob", "logit_jacobian", "loss", "value"
+]
+
+
+class Score(Section):
+    """One pass over training examples that gives every unit of one teacher layer its score."""
+
+    kind: Literal["gradient", "activation", "integrated_gradients", "random"] = Field(
+        "gradient", description="what a unit's importance is; random is the control"
+    )
+    output: ScoredOutput | None = Field(
+        None,
+        description="F, the output whose gradient counts; predicted_logit for classification "
+        "and value for regression when left out",
+    )
+    layer: Literal["last"] | int = Field(
+        "last", description="teacher layer that is scored and matched; negative counts from the end"
+    )
+    samples: Literal["all"] | int = Field(
+        "all", description="how many training examples are scored, the first ones of the split"
+    )
+    aggregation: Literal["global"] = Field(
+        "global", description="one selection from the mean over all scored examples"
+    )
+    steps: int = Field(16, gt=0, description="steps of integrated gradients")
+    seed: int = Field(0, ge=0, description="seed of random importance")
+    chunk: int = Field(
+        64,
+        gt=0,
+        description="examples per partial sum; part of the identity, since fp64 sums depend on it",
+    )

@@ -1,0 +1,49 @@
+"""What is compared: methods, axes, seeds."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, field_validator
+
+from .methods import Method, MethodName
+from .section import Section
+
+
+class GridSearch(Section):
+    """Every combination of the axes, once."""
+
+    kind: Literal["grid"] = "grid"
+
+
+class Sweep(Section):
+    """Every method, with every value of every axis that touches it, with every seed."""
+
+    methods: tuple[Method, ...] = Field(
+        min_length=1, description="a list in place of a setting is an axis of that method"
+    )
+    axes: dict[str, tuple[Any, ...]] = Field(
+        default_factory=dict, description="dotted path of the spec: the values it takes"
+    )
+    seeds: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)] = Field(
+        (10, 20, 30), description="results are aggregated over them"
+    )
+    search: GridSearch = Field(default_factory=GridSearch)
+    baseline: MethodName | None = Field(
+        "ft", description="method that the others are compared with"
+    )
+
+    @field_validator("seeds")
+    @classmethod
+    def _no_seed_twice(cls, seeds: tuple[int, ...]) -> tuple[int, ...]:
+        if len(set(seeds)) != len(seeds):
+            raise ValueError("a seed is named twice; name each one once")
+        return seeds
+
+    @field_validator("axes")
+    @classmethod
+    def _no_empty_axis(cls, axes: dict[str, tuple[Any, ...]]) -> dict[str, tuple[Any, ...]]:
+        for path, values in axes.items():
+            if not values:
+                raise ValueError(f"axis {path} has no values; give it at least one")
+        return axes

