@@ -1,0 +1,84 @@
+"""The mathematics of Flex-KD and of what it is compared with, for use in any training loop.
+
+Score the units of a teacher layer, select as many as the student has, distil them by a loss, and
+compare methods over seeds. Depends on torch, numpy and scipy; reads no file and no network.
+
+    total = ImportanceSum.empty(768)
+    for batch in batches:
+        importance = unit_importance(lambda: teacher(**batch).logits, last_block, rows(batch))
+        total += ImportanceSum.of(importance)
+    units = select_units(total.mean(), count=312)
+    loss = correlation_loss(student_NS, teacher_NT[:, units])
+
+The losses by name are in `flexkd_core.losses`.
+"""
+
+from __future__ import annotations
+
+from flexkd_core.geometry import (
+    GradientMoment,
+    effective_dimension,
+    participation_ratio,
+    spectrum,
+    top_directions,
+)
+from flexkd_core.losses import (
+    FEATURE_LOSSES,
+    LOGIT_LOSSES,
+    Projector,
+    cka_loss,
+    correlation_loss,
+    cosine_loss,
+    forward_kl,
+    linear_cka,
+    mse_loss,
+    squared_error,
+    unit_correlation,
+)
+from flexkd_core.scoring import (
+    IMPORTANCE_KINDS,
+    OUTPUTS,
+    Importance,
+    ImportanceSum,
+    layer_leaf,
+    unit_importance,
+)
+from flexkd_core.selection import jaccard, kept_share, select_units
+from flexkd_core.statistics import PairedDifference, Summary, paired_difference, summarise
+
+__all__ = [
+    # 1. score: how much each teacher unit matters
+    "unit_importance",
+    "Importance",
+    "ImportanceSum",
+    "IMPORTANCE_KINDS",
+    "OUTPUTS",
+    "layer_leaf",
+    # 2. select: as many as the student has
+    "select_units",
+    "jaccard",
+    "kept_share",
+    # 2b. what the output depends on, beyond single units (`geometry.kept_share` too)
+    "GradientMoment",
+    "spectrum",
+    "participation_ratio",
+    "effective_dimension",
+    "top_directions",
+    # 3. distil: losses between features, then between outputs
+    "FEATURE_LOSSES",
+    "correlation_loss",
+    "unit_correlation",
+    "mse_loss",
+    "cosine_loss",
+    "cka_loss",
+    "linear_cka",
+    "Projector",
+    "LOGIT_LOSSES",
+    "forward_kl",
+    "squared_error",
+    # 4. compare: over seeds
+    "summarise",
+    "Summary",
+    "paired_difference",
+    "PairedDifference",
+]
