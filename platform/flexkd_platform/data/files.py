@@ -1,0 +1,95 @@
+"""Files on this machine: which of them hold which split, and the identity of their content."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+from ..spec import FilesData, Problem, SpecError, Task, sha256_of
+from .columns import Columns, listed
+from .formats import FORMATS
+from .reading import READING_VERSION, Examples, Reading
+from .splits import SPLITS
+
+OTHER_NAMES = {"dev": "validation", "val": "validation", "valid": "validation"}
+"""Names that other projects give a split. Passed over silently, they would be drawn anew."""
+
+_BLOCK = 1 << 20
+
+
+def read_files(task: Task, path: str) -> Reading:
+    """The text and label columns of one file, or of a folder's train, validation and test."""
+    data = task.data
+    assert isinstance(data, FilesData), "READERS goes by the source"
+    place = f"{path}.path"
+    files, problems = _files_of_splits(data.path, place)
+    splits, contents = {}, {}
+    for split, file in files.items():
+        one_file = file == Path(data.path).expanduser()
+        origin = data.path if one_file else str(Path(data.path, file.name))
+        columns = Columns(data.text, data.label, origin, path)
+        suffix = file.suffix.lower()
+        try:
+            splits[split] = Examples(FORMATS[suffix](file, columns), columns.origin)
+            # The format too: the same bytes are other examples as TSV than as CSV.
+            contents[split] = [suffix, file_digest(file)]
+        except SpecError as error:
+            problems += error.problems
+        except OSError as error:
+            remedy = "give a file that this user can read"
+            problems.append(
+                Problem(place, f"cannot read {columns.origin}: {error.strerror}", remedy)
+            )
+    fingerprint = "" if problems else sha256_of({"files": contents, "version": READING_VERSION})
+    return Reading(place, splits, fingerprint, tuple(problems))
+
+
+def file_digest(file: Path) -> str:
+    """Hex SHA-256 of a file's bytes, read block by block."""
+    digest = hashlib.sha256()
+    with file.open("rb") as stream:
+        while block := stream.read(_BLOCK):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _files_of_splits(given: str, place: str) -> tuple[dict[str, Path], list[Problem]]:
+    """Split name: its file, in the order of `SPLITS`."""
+    path = Path(given).expanduser()
+    formats = ", ".join(FORMATS)
+    if path.is_dir():
+        return _files_of_folder(path, given, place)
+    if not path.exists():
+        remedy = f"give a file ({formats}) or a folder; this is looked for in {Path.cwd()}"
+        if path.is_absolute():
+            remedy = f"give a file ({formats}) or a folder that is there"
+        return {}, [Problem(place, f"there is no {given!r}", remedy)]
+    if path.suffix.lower() not in FORMATS:
+        return {}, [
+            Problem(place, f"{given} is of no known format", f"the name must end in {formats}")
+        ]
+    return {"train": path}, []
+
+
+def _files_of_folder(folder: Path, given: str, place: str) -> tuple[dict[str, Path], list[Problem]]:
+    known = sorted(f for f in folder.iterdir() if f.suffix.lower() in FORMATS and f.is_file())
+    files: dict[str, Path] = {}
+    problems = []
+    for split in SPLITS:
+        found = [file for file in known if file.stem == split]
+        if len(found) > 1:
+            names = " and ".join(file.name for file in found)
+            problems.append(Problem(place, f"{given} holds {names}", f"leave one {split} file"))
+        elif found:
+            files[split] = found[0]
+    for file in known:
+        split = OTHER_NAMES.get(file.stem, "")
+        if split and split not in files:
+            message = f"{given} holds {file.name}, which is no name of a split"
+            problems.append(Problem(place, message, f"name it {split}{file.suffix}"))
+    if not any(file.stem == "train" for file in known):
+        there = listed(sorted(entry.name for entry in folder.iterdir())) or "nothing at all"
+        message = f"{given} holds no train file, but {there}"
+        allowed = " or ".join(f"train{suffix}" for suffix in FORMATS)
+        problems.append(Problem(place, message, f"it must hold {allowed}"))
+    return files, problems

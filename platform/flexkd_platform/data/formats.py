@@ -1,0 +1,41 @@
+"""The file formats that are read. A new one is one function and one line in `FORMATS`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from ..spec import SpecError
+from .columns import Columns, shortened
+from .delimited import read_csv, read_tsv
+from .jsonl import read_jsonl
+
+
+def read_parquet(file: Path, columns: Columns) -> pa.Table:
+    """Two columns of any type; `labels` says which types are no text or no label.
+
+    Raises:
+        SpecError: the columns are not there, or the file is broken.
+    """
+    try:
+        with pq.ParquetFile(file) as parquet:
+            problems = columns.absent(parquet.schema_arrow.names)
+            if problems:
+                raise SpecError(problems)
+            table = parquet.read(columns=[columns.text, columns.label])
+    except pa.ArrowInvalid as error:
+        what = f" is no readable Parquet file: {shortened(str(error))}"
+        raise SpecError([columns.broken(what, "write it anew")]) from None
+    return pa.table({"text": table[columns.text], "label": table[columns.label]})
+
+
+FORMATS: dict[str, Callable[[Path, Columns], pa.Table]] = {
+    ".parquet": read_parquet,
+    ".jsonl": read_jsonl,
+    ".csv": read_csv,
+    ".tsv": read_tsv,
+}
+"""By the ending of the file's name. All raise a SpecError that names the file and the place."""

@@ -1,0 +1,15 @@
+"""Which source is read by what. A new kind of source is one file and one line here."""
+
+from __future__ import annotations
+
+from .builtin import read_builtin
+from .files import read_files
+from .hub import read_hub
+from .reading import Reader
+
+READERS: dict[str, Reader] = {
+    "builtin": read_builtin,
+    "files": read_files,
+    "hub": read_hub,
+}
+"""By the `source` that a spec names."""

@@ -1,0 +1,69 @@
+"""Train, validation and test: drawing the ones that are missing, and subsets of them.
+
+Everything is drawn by a hash of the text, never by its row: equal texts share a split, and the
+order of a file, the number of readers and the version of a random generator change nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+
+SPLITS = ("train", "validation", "test")
+
+_HASH_RANGE = 2.0**64
+
+
+@dataclass(frozen=True)
+class Splits:
+    """The examples of a task, in the order of their source.
+
+    Each table has the columns `text` (string) and `label` (int64 classes from 0, or float64
+    numbers), both without nulls.
+    """
+
+    train: pa.Table
+    validation: pa.Table
+    test: pa.Table
+
+
+def drawn(texts: Iterable[str | None], shares: Mapping[str, float], seed: int) -> np.ndarray:
+    """The split of every text: those of `shares`, each with about its share, else `train`.
+
+    Args:
+        texts: one per example; None counts as "".
+        shares: name of a split: its share of the examples, in (0, 1), summing to less than 1.
+        seed: another seed is another draw.
+
+    Returns:
+        One name per text.
+    """
+    edges, names = np.cumsum(list(shares.values())), np.array([*shares, "train"])
+    place_N = _hashes(texts, f"split {seed}") / _HASH_RANGE
+    return names[np.searchsorted(edges, place_N, side="right")]
+
+
+def subset(table: pa.Table, rows: int, split: str, seed: int) -> pa.Table:
+    """`rows` of the table's examples, in their order.
+
+    A larger subset with the same seed holds every smaller one.
+    """
+    hash_N = _hashes(table["text"].to_pylist(), f"subset of {split} {seed}")
+    # Stable: examples with equal texts are taken from the first on.
+    chosen = np.argsort(hash_N, kind="stable")[:rows]
+    return table.take(pa.array(np.sort(chosen)))
+
+
+def _hashes(texts: Iterable[str | None], purpose: str) -> np.ndarray:
+    """64 bits of BLAKE2b of `purpose`, a zero byte and the text, as whole numbers."""
+    start = hashlib.blake2b(purpose.encode() + b"\0", digest_size=8)
+    digests = bytearray()
+    for text in texts:
+        state = start.copy()
+        state.update((text or "").encode())
+        digests += state.digest()
+    return np.frombuffer(bytes(digests), dtype=">u8").astype(np.uint64)
