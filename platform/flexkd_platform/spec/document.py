@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import Any, ClassVar
 
 import yaml
 
@@ -18,7 +18,7 @@ class _Yaml12Loader(yaml.SafeLoader):
     PyYAML follows YAML 1.1, where `3e-4` is text, `off` is false and a second key wins silently.
     """
 
-    yaml_implicit_resolvers = {
+    yaml_implicit_resolvers: ClassVar[dict[str, list[tuple[str, Any]]]] = {  # type: ignore[misc]
         first: [
             (tag, pattern)
             for tag, pattern in resolvers
@@ -139,6 +139,6 @@ def set_path(data: Any, dotted: str, value: Any) -> None:
         else:
             raise ValueError(f"{join_path(parts[:depth]) or 'the spec'} has no part {part!r}")
         if last:
-            here[part] = value  # type: ignore[index, call-overload]
+            here[part] = value
         else:
-            here = here[part]  # type: ignore[index, call-overload]
+            here = here[part]

@@ -50,8 +50,10 @@ def load_spec(path: Path, overrides: Sequence[str] = ()) -> JobSpec:
     spec, found = _validate(data)
     lined = [replace(p, line=line_of(text, split_path(p.path.replace('"', "")))) for p in found]
     # A value that came from the command line has no line in the file.
-    given = tuple(override.partition("=")[0] for override in overrides)
-    problems += [replace(p, line=None) if given and p.path.startswith(given) else p for p in lined]
+    overridden = tuple(override.partition("=")[0] for override in overrides)
+    problems += [
+        replace(p, line=None) if overridden and p.path.startswith(overridden) else p for p in lined
+    ]
     if problems or spec is None:
         raise SpecError(problems, source)
     return spec
@@ -115,9 +117,11 @@ def _expand_methods(data: dict[str, Any]) -> tuple[dict[str, Any], list[_Origin]
         return data, []
     expanded, origins = [], []
     for place, method in enumerate(methods):
-        axes = {k: v for k, v in method.items() if isinstance(v, list) and v} if isinstance(
-            method, dict
-        ) else {}
+        axes = (
+            {k: v for k, v in method.items() if isinstance(v, list) and v}
+            if isinstance(method, dict)
+            else {}
+        )
         for chosen in itertools.product(*(range(len(values)) for values in axes.values())):
             at = dict(zip(axes, chosen, strict=True))
             expanded.append(
@@ -158,7 +162,9 @@ def _axis_problems(spec: JobSpec) -> list[Problem]:
         root = str(split_path(path)[0]) if split_path(path) else ""
         if root not in AXIS_ROOTS:
             remedy = f"an axis is a dotted path into {', '.join(AXIS_ROOTS)}"
-            problems.append(Problem(join_path(where), f"{path!r} names no field of a trial", remedy))
+            problems.append(
+                Problem(join_path(where), f"{path!r} names no field of a trial", remedy)
+            )
             continue
         for place, value in enumerate(values):
             changed = copy.deepcopy(base)
@@ -229,9 +235,8 @@ def _real_path(loc: tuple[int | str, ...], data: Any) -> tuple[PathPart, ...]:
     here = data
     for place, part in enumerate(loc):
         rest = loc[place + 1 :]
-        if isinstance(here, dict) and part in here:
-            here = here[part]
-        elif isinstance(here, list) and isinstance(part, int) and part < len(here):
+        in_dict = isinstance(here, dict) and part in here
+        if in_dict or (isinstance(here, list) and isinstance(part, int) and part < len(here)):
             here = here[part]
         elif rest or not isinstance(here, dict) or "[" in str(part):
             continue

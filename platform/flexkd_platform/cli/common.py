@@ -1,0 +1,125 @@
+"""What commands share: options, opening things, saying what is wrong."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from ..job import Preflight
+from ..plan import Plan, build_plan
+from ..spec import JobSpec, Problem, SpecError, load_spec
+from ..store import Store, StoreError, open_store
+from ..tracking import absolute_uri, check_tracking, default_uri
+
+out = Console(highlight=False, soft_wrap=False)
+err = Console(stderr=True, highlight=False, soft_wrap=True)
+
+SpecArgument = Annotated[Path, typer.Argument(help="job spec in YAML", show_default=False)]
+SetOption = Annotated[
+    list[str],
+    typer.Option("--set", help="path=value, changes the spec; repeatable", metavar="PATH=VALUE"),
+]
+StorageOption = Annotated[
+    str,
+    typer.Option(
+        "--storage",
+        envvar="FLEXKD_STORAGE",
+        help="folder or URI (s3://…) of artifacts and jobs",
+        metavar="URI",
+    ),
+]
+TrackingOption = Annotated[
+    str,
+    typer.Option(
+        "--tracking-uri",
+        envvar="MLFLOW_TRACKING_URI",
+        help="MLflow server or database; none: record nothing  [default: SQLite in the storage]",
+        metavar="URI",
+        show_default=False,
+    ),
+]
+AddressOption = Annotated[
+    str,
+    typer.Option(
+        "--address",
+        help="local: a Ray of its own; none: no Ray; auto or ray://…: a cluster",
+        metavar="ADDRESS",
+    ),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="machine-readable output")]
+
+DEFAULT_STORAGE = "flexkd-storage"
+
+
+def read_spec(path: Path, overrides: list[str]) -> JobSpec:
+    """The spec, or exit with everything that is wrong with it."""
+    return load_spec(path, overrides)
+
+
+def reachable_store(uri: str) -> tuple[Store | None, list[Problem]]:
+    """The storage, tried out by writing to it."""
+    try:
+        store = open_store(uri)
+        store.check_writable()
+    except StoreError as error:
+        remedy = "name a folder or bucket that you may write to"
+        return None, [Problem("--storage", str(error), remedy)]
+    return store, []
+
+
+def tracking_uri(given: str, storage: str) -> tuple[str, list[Problem]]:
+    """The tracking URI that is meant, and what is wrong with it."""
+    try:
+        uri = absolute_uri(given) if given else default_uri(open_store(storage).uri)
+    except ValueError as error:
+        return given, [Problem("--tracking-uri", str(error), "give --tracking-uri")]
+    return uri, check_tracking(uri)
+
+
+def checked_plan(spec: JobSpec, source: str, more: Iterable[Problem] = ()) -> Plan:
+    """The plan of a spec that nothing is wrong with.
+
+    Raises:
+        SpecError: all that is wrong, `more` included.
+    """
+    preflight = Preflight()
+    problems = [*preflight.problems(spec), *more]
+    if problems:
+        raise SpecError(problems, source)
+    return build_plan(spec, preflight.facts_of)
+
+
+def show_problems(error: SpecError, as_json: bool) -> None:
+    """Problems on stderr, for people; as JSON on stdout when asked."""
+    if as_json:
+        rows = [
+            {"path": p.path, "line": p.line, "message": p.message, "remedy": p.remedy}
+            for p in error.problems
+        ]
+        print(json.dumps({"source": error.source, "problems": rows}, ensure_ascii=False))
+    count = len(error.problems)
+    title = f"{error.source}: " if error.source else ""
+    what = "1 problem" if count == 1 else f"{count} problems"
+    err.print(f"[bold red]error[/]: {_plain(title)}{what}, nothing was started")
+    for problem in error.problems:
+        for number, line in enumerate(str(problem).splitlines()):
+            err.print(f"  {_plain(line)}", style="" if number == 0 else "dim")
+
+
+def _plain(text: str) -> str:
+    return text.replace("[", "\\[")
+
+
+def quiet_libraries() -> None:
+    """Libraries that write to the terminal unasked, told not to before they are imported."""
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    os.environ.setdefault("RAY_DEDUP_LOGS", "0")
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")

@@ -1,0 +1,232 @@
+"""How a running job looks: live on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import time
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+from ..job import View
+from ..plan import Step, Trial
+from ..tracking import params_text
+
+LINE_SECONDS = 15.0
+"""Where nothing can be redrawn, progress is a line every so often."""
+
+
+def trial_label(trial: Trial) -> str:
+    """`flexkd α=0.5 seed 10`."""
+    params = params_text(trial.params)
+    return " ".join(filter(None, [trial.method, params, f"seed {trial.seed}"]))
+
+
+def open_view(console: Console, quiet: bool = False) -> View:
+    """The view that suits where the output goes."""
+    if quiet:
+        return SilentView()
+    return LiveView(console) if console.is_terminal else LineView(console)
+
+
+class SilentView:
+    """Says nothing but warnings, on stderr: for `--json`."""
+
+    def step_started(self, step: Step, label: str, total: int | None) -> None:
+        """Nothing."""
+
+    def step_progressed(self, step: Step, done: int, total: int, examples: int) -> None:
+        """Nothing."""
+
+    def step_ended(self, step: Step, label: str, status: str, seconds: float, note: str) -> None:
+        """Nothing."""
+
+    def sweep_started(self, trials: int, reused: int, at_a_time: int) -> None:
+        """Nothing."""
+
+    def trial_started(self, trial: Trial) -> None:
+        """Nothing."""
+
+    def trial_progressed(self, trial: Trial, done: int, total: int, examples: int) -> None:
+        """Nothing."""
+
+    def trial_ended(self, trial: Trial, status: str, seconds: float, note: str) -> None:
+        """Nothing."""
+
+    def warn(self, message: str) -> None:
+        """A line on stderr."""
+        Console(stderr=True, highlight=False).print(f"warning: {message}", markup=False)
+
+
+class LineView(SilentView):
+    """A line when something begins or ends, and now and then in between."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._said = time.monotonic()
+        self._began = time.monotonic()
+        self._examples = 0
+        self._trials = 0
+        self._ended = 0
+
+    def step_started(self, step: Step, label: str, total: int | None) -> None:
+        """`teacher …`."""
+        self._said = self._began = time.monotonic()
+        self._examples = 0
+        self._line(f"{label} …")
+
+    def step_progressed(self, step: Step, done: int, total: int, examples: int) -> None:
+        """`teacher 40/94, 61 examples/s, 28 s left`, every so often."""
+        self._examples += examples
+        now = time.monotonic()
+        if now - self._said < LINE_SECONDS:
+            return
+        self._said = now
+        took = now - self._began
+        left = took / done * (total - done)
+        rate = self._examples / took
+        self._line(f"  {done}/{total}, {rate:.0f} examples/s, {left:.0f} s left")
+
+    def step_ended(self, step: Step, label: str, status: str, seconds: float, note: str) -> None:
+        """`teacher: ran in 41.2 s — 22,714,754 parameters`."""
+        self._line(step_text(label, status, seconds, note))
+
+    def sweep_started(self, trials: int, reused: int, at_a_time: int) -> None:
+        """`sweep: 24 trials, 2 at a time`."""
+        self._trials, self._ended = trials, 0
+        self._line(sweep_text(trials, reused, at_a_time))
+        self._began = time.monotonic()
+
+    def trial_ended(self, trial: Trial, status: str, seconds: float, note: str) -> None:
+        """`[3/24] ft seed 10: done in 6.1 s — test/accuracy 0.7712`, and what is left."""
+        self._ended += 1
+        left = (time.monotonic() - self._began) / self._ended * (self._trials - self._ended)
+        text = trial_text(trial, status, seconds, note)
+        self._line(f"[{self._ended}/{self._trials}] {text}, {left:.0f} s left")
+
+    def warn(self, message: str) -> None:
+        """`warning: …`."""
+        self._line(f"warning: {message}")
+
+    def _line(self, text: str) -> None:
+        self._console.print(text, markup=False, soft_wrap=True)
+
+
+class LiveView(SilentView):
+    """Bars that move, and a line above them for everything that has ended."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._progress = Progress(
+            SpinnerColumn(),
+            TextColumn("{task.description}", markup=False),
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[rate]}"),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            console=console,
+            transient=True,
+        )
+        self._tasks: dict[str, TaskID] = {}
+        self._examples: dict[str, int] = {}
+        self._began: dict[str, float] = {}
+
+    def step_started(self, step: Step, label: str, total: int | None) -> None:
+        """A bar for the step."""
+        self._add(step.hash, label, total)
+
+    def step_progressed(self, step: Step, done: int, total: int, examples: int) -> None:
+        """The bar moves."""
+        self._move(step.hash, done, total, examples)
+
+    def step_ended(self, step: Step, label: str, status: str, seconds: float, note: str) -> None:
+        """The bar gives way to a line."""
+        self._remove(step.hash)
+        style = {"failed": "red", "reused": "dim"}.get(status, "")
+        text = step_text(label, status, seconds, note)
+        self._console.print(text, style=style, markup=False)
+
+    def sweep_started(self, trials: int, reused: int, at_a_time: int) -> None:
+        """A bar for the sweep as a whole."""
+        self._console.print(sweep_text(trials, reused, at_a_time), markup=False)
+        if trials:
+            self._add("sweep", "sweep", trials)
+
+    def trial_started(self, trial: Trial) -> None:
+        """A bar for the trial."""
+        self._add(trial.hash, trial_label(trial), None)
+
+    def trial_progressed(self, trial: Trial, done: int, total: int, examples: int) -> None:
+        """The bar moves."""
+        self._move(trial.hash, done, total, examples)
+
+    def trial_ended(self, trial: Trial, status: str, seconds: float, note: str) -> None:
+        """The bar gives way to a line."""
+        self._remove(trial.hash)
+        style = "red" if status == "failed" else ""
+        text = trial_text(trial, status, seconds, note)
+        self._console.print(text, style=style, markup=False)
+        if "sweep" in self._tasks:
+            self._progress.advance(self._tasks["sweep"])
+            if self._progress.tasks and self._progress.finished:
+                self._remove("sweep")
+
+    def warn(self, message: str) -> None:
+        """A yellow line."""
+        self._console.print(f"warning: {message}", style="yellow", markup=False)
+
+    def _add(self, key: str, label: str, total: int | None) -> None:
+        if not self._tasks:
+            self._progress.start()
+        self._began[key], self._examples[key] = time.monotonic(), 0
+        self._tasks[key] = self._progress.add_task(label, total=total, rate="")
+
+    def _move(self, key: str, done: int, total: int, examples: int) -> None:
+        self._examples[key] += examples
+        rate = self._examples[key] / max(1e-9, time.monotonic() - self._began[key])
+        self._progress.update(
+            self._tasks[key], completed=done, total=total, rate=f"{rate:.0f} examples/s"
+        )
+
+    def _remove(self, key: str) -> None:
+        task = self._tasks.pop(key, None)
+        if task is not None:
+            self._progress.remove_task(task)
+        if not self._tasks:
+            self._progress.stop()
+
+
+def step_text(label: str, status: str, seconds: float, note: str) -> str:
+    """One line about a shared step that ended."""
+    how = {
+        "ran": f"ran in {seconds:.1f} s",
+        "reused": f"reused (it took {seconds:.1f} s)",
+        "failed": "FAILED",
+    }[status]
+    return f"{label}: {how}" + (f" — {note}" if note else "")
+
+
+def sweep_text(trials: int, reused: int, at_a_time: int) -> str:
+    """One line about a sweep that begins."""
+    parts = [f"{trials} trial{'s' if trials != 1 else ''} to run"]
+    if reused:
+        parts.append(f"{reused} reused")
+    if trials:
+        parts.append(f"{at_a_time} at a time")
+    return "sweep: " + ", ".join(parts)
+
+
+def trial_text(trial: Trial, status: str, seconds: float, note: str) -> str:
+    """One line about a trial that ended."""
+    if status == "failed":
+        return f"{trial_label(trial)}: FAILED — {note}"
+    return f"{trial_label(trial)}: {status} in {seconds:.1f} s — {note}"

@@ -1,0 +1,76 @@
+"""`flexkd report`: the HTML page of a job."""
+
+from __future__ import annotations
+
+import tempfile
+from importlib.metadata import version
+from pathlib import Path
+
+from flexkd_dashboards import (
+    ImportanceCurve,
+    PublishedResult,
+    ReportData,
+    TrainingCurve,
+    render_report,
+)
+
+from ..job import JobFiles
+from ..spec import JobSpec
+
+PACKAGES = ("flexkd", "torch", "transformers", "ray", "mlflow", "pyarrow", "datasets")
+
+
+def write_report(job: JobFiles, spec: JobSpec) -> Path:
+    """Render the page into the job's folder; returns a local path of it."""
+    html = render_report(report_data(job, spec))
+    job.folder.write("report/index.html", html)
+    local = job.folder.local("report/index.html")
+    if local is None:
+        local = Path(tempfile.mkdtemp()) / "index.html"
+        local.write_text(html)
+    return local
+
+
+def report_data(job: JobFiles, spec: JobSpec) -> ReportData:
+    """All that the page shows, read from the job's files."""
+    results = job.results
+    curves = [
+        _curve(job, trial) for trial in results["trials"] if trial["status"] in {"done", "reused"}
+    ]
+    importance = [
+        ImportanceCurve(
+            label=f"layer {entry['layer']}, {entry['score_kind']}, {entry['d_student']} units",
+            importance=tuple(job.importance(entry["score_hash"])),
+            units=tuple(entry["units"]),
+        )
+        for entry in results["selection"]
+    ]
+    return ReportData(
+        results=results,
+        spec_yaml=job.spec_yaml,
+        metrics=tuple(f"{spec.evaluate.split}/{metric}" for metric in spec.metrics),
+        baseline=spec.sweep.baseline,
+        curves=tuple(curves),
+        importance=tuple(importance),
+        versions={name: version(name) for name in PACKAGES},
+        reference=tuple(
+            PublishedResult(p.method, p.metric, p.mean, p.std, p.source) for p in spec.reference
+        ),
+    )
+
+
+def _curve(job: JobFiles, trial: dict[str, object]) -> TrainingCurve:
+    log = job.training_log(str(trial["hash"]))
+    validation: dict[str, list[tuple[int, float]]] = {}
+    for entry in log:
+        for name, value in entry.values.items():
+            if name.startswith("validation/"):
+                validation.setdefault(name, []).append((entry.step, value))
+    return TrainingCurve(
+        method=str(trial["method"]),
+        params=dict(trial["params"]),  # type: ignore[call-overload]
+        seed=int(trial["seed"]),  # type: ignore[call-overload]
+        steps=tuple(entry.step for entry in log),
+        loss=tuple(entry.values["train/loss"] for entry in log),
+        validation={name: tuple(points) for name, points in validation.items()},
+    )

@@ -1,0 +1,96 @@
+"""`flexkd run`: do a job and show what came of it."""
+
+from __future__ import annotations
+
+import json
+import signal
+from pathlib import Path
+from types import FrameType
+
+import yaml
+
+from ..executors import open_executor
+from ..job import JobFolder, Outcome, find_job, leaderboard, results_json, run_job
+from ..spec import JobSpec, SpecError
+from ..store import Store
+from ..tracking import ResilientTracker, open_tracker
+from .common import checked_plan, out, reachable_store, read_spec, tracking_uri
+from .progress import open_view
+from .report import write_report
+
+
+def run(
+    spec_path: Path, overrides: list[str], storage: str, tracking: str, address: str, as_json: bool
+) -> int:
+    """Run the job; returns the exit code."""
+    spec = read_spec(spec_path, overrides)
+    store, problems = reachable_store(storage)
+    uri, found = tracking_uri(tracking, storage)
+    plan = checked_plan(spec, str(spec_path), [*problems, *found])
+    assert store is not None, "a storage that cannot be written is a problem"
+    folder = JobFolder(store, spec.id)
+    log = folder.local("ray.log")
+    if log is not None:
+        log.parent.mkdir(parents=True, exist_ok=True)
+    signal.signal(signal.SIGTERM, _stop)
+    executor = open_executor(address, store, spec.resources, log)
+    try:
+        if executor.problems():
+            raise SpecError(executor.problems(), str(spec_path))
+        view = open_view(out, quiet=as_json)
+        artifacts = f"{store.uri}/mlartifacts" if uri.startswith("sqlite:") else None
+        tracker = open_tracker(
+            uri,
+            spec.experiment,
+            artifact_location=artifacts,
+            log_students=spec.tracking.log_students,
+            on_trouble=view.warn,
+        )
+        if not as_json:
+            out.print(
+                f"job {spec.id}: {len(plan.trials)} trials in {folder.location}", markup=False
+            )
+        text = spec_text(spec)
+        outcome = run_job(plan, text, executor=executor, store=store, tracker=tracker, view=view)
+        report = write_report(find_job(store, spec.id), spec)
+        tracker.log_job_files({"report/index.html": report})
+        tracker.close()
+    finally:
+        executor.close()
+    if as_json:
+        print(json.dumps(results_json(outcome, store), ensure_ascii=False))
+    else:
+        show_outcome(outcome, store, folder, uri)
+    if isinstance(tracker, ResilientTracker) and not tracker.complete:
+        view.warn("tracking is incomplete; the same command records what is missing")
+    return 0 if outcome.status == "done" else 1
+
+
+def spec_text(spec: JobSpec) -> str:
+    """The spec with every default filled in, as YAML that loads again."""
+    return yaml.safe_dump(spec.to_json(), sort_keys=False, allow_unicode=True)
+
+
+def show_outcome(outcome: Outcome, store: Store, folder: JobFolder, uri: str) -> None:
+    """The leaderboard, what failed, and where to look further."""
+    spec = outcome.plan.spec
+    groups = outcome.groups()
+    if groups:
+        out.print()
+        out.print(leaderboard(groups, metrics=outcome.metric_names, reference=spec.reference))
+    for record in outcome.records:
+        if record.status == "failed":
+            out.print(f"failed: {record.label}: {record.reason}", markup=False, soft_wrap=True)
+    where = folder.local("report/index.html") or f"{folder.location}/report/index.html"
+    out.print(f"\n{outcome.status} in {outcome.seconds:.1f} s", markup=False)
+    out.print(f"report:  {where}", markup=False, soft_wrap=True)
+    if uri.startswith("http"):
+        out.print(f"MLflow:  {uri}, experiment {spec.experiment}", markup=False, soft_wrap=True)
+    elif uri != "none":
+        line = f"mlflow ui --backend-store-uri {uri}"
+        out.print(f"MLflow:  {line}", markup=False, soft_wrap=True)
+
+
+def _stop(number: int, frame: FrameType | None) -> None:
+    """SIGTERM ends a job as Ctrl-C does: recorded, and with everything that is done kept."""
+    raise KeyboardInterrupt

@@ -1,0 +1,42 @@
+"""Where things run: in this process, or on a Ray cluster."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ..spec import Resources
+from ..store import Store
+from .executor import (
+    Capacity,
+    Executor,
+    StepFailed,
+    TrialListener,
+    resource_problems,
+)
+from .inprocess import InProcessExecutor
+
+__all__ = [
+    "Capacity",
+    "Executor",
+    "InProcessExecutor",
+    "StepFailed",
+    "TrialListener",
+    "open_executor",
+    "resource_problems",
+]
+
+
+def open_executor(
+    address: str, store: Store, resources: Resources, log_file: Path | None = None
+) -> Executor:
+    """The executor at an address: `none` is this process, `local` a Ray started here.
+
+    Raises:
+        SpecError: no cluster can be joined there.
+    """
+    if address == "none":
+        return InProcessExecutor(store, resources)
+    # Ray takes two seconds to import, which commands without it need not pay.
+    from .ray_executor import RayExecutor
+
+    return RayExecutor(store, resources, address, log_file)

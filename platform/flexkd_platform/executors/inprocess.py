@@ -1,0 +1,87 @@
+"""Everything in this process, one thing after the other: the reference to debug with."""
+
+from __future__ import annotations
+
+import os
+import traceback
+from collections.abc import Callable, Sequence
+
+from ..plan import Step, Trial
+from ..steps import (
+    ChunkDone,
+    ChunkScorer,
+    Progress,
+    ScoringPass,
+    SoloWorker,
+    publish_pass,
+    run_step,
+    run_trial,
+)
+from .executor import Capacity, Executor, StepFailed, TrialListener
+
+
+class InProcessExecutor(Executor):
+    """No Ray at all. One scoring worker and one trial worker, whatever the spec asks for."""
+
+    name = "in-process"
+
+    def capacity(self) -> Capacity:
+        """This machine's CPUs."""
+        cpus = float(os.cpu_count() or 1)
+        return Capacity(cpus, 0, cpus, 0)
+
+    def concurrent_trials(self) -> int:
+        """One."""
+        return 1
+
+    def run(self, step: Step, on_progress: Callable[[Progress], None]) -> None:
+        """Run the step here."""
+        try:
+            for progress in run_step(step, self.store, self.resources.teacher_cpus):
+                on_progress(progress)
+        except Exception as error:
+            raise failure_of(error) from error
+
+    def score(self, request: ScoringPass, on_chunk: Callable[[ChunkDone], None]) -> None:
+        """Run the chunks in order."""
+        try:
+            missing = request.missing(self.store)
+            scorer = ChunkScorer(request, self.store) if missing else None
+            for chunk in missing:
+                assert scorer is not None
+                done = scorer(chunk)
+                if done.error:
+                    raise StepFailed(done.error)
+                on_chunk(done)
+            publish_pass(request, self.store)
+        except StepFailed:
+            raise
+        except Exception as error:
+            raise failure_of(error) from error
+
+    def trials(self, trials: Sequence[Trial], listener: TrialListener) -> None:
+        """Run the trials one after the other."""
+        for trial in trials:
+            listener.started(trial)
+            failure = None
+            try:
+                for progress in run_trial(
+                    trial.distill,
+                    trial.evaluate,
+                    self.store,
+                    SoloWorker(),
+                    self.resources.trial_cpus,
+                ):
+                    listener.progressed(trial, [progress])
+            except Exception as error:  # a failing trial must not take the others with it
+                failure = failure_of(error)
+            listener.ended(trial, failure)
+
+
+def failure_of(error: Exception) -> StepFailed:
+    """What went wrong, with the traceback kept for the log."""
+    if isinstance(error, ValueError | FloatingPointError):
+        message = str(error)
+    else:
+        message = f"{type(error).__name__}: {error}"
+    return StepFailed(message, "".join(traceback.format_exception(error)))

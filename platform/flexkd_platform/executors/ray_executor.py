@@ -1,0 +1,88 @@
+"""Everything on a Ray cluster."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import ray
+
+from ..plan import Step, Trial
+from ..spec import Resources
+from ..steps import ChunkDone, Progress, ScoringPass, publish_pass, run_step
+from ..store import Store, open_store
+from .executor import Capacity, Executor, StepFailed, TrialListener
+from .inprocess import failure_of
+from .ray_cluster import cluster_capacity, join_cluster
+from .ray_scoring import score_on_ray
+from .ray_trials import run_trials_on_ray
+
+
+class RayExecutor(Executor):
+    """Shared steps as tasks, scoring on Ray Data, the sweep on Ray Tune."""
+
+    name = "ray"
+
+    def __init__(
+        self, store: Store, resources: Resources, address: str, log_file: Path | None = None
+    ) -> None:
+        super().__init__(store, resources)
+        self._started_here = join_cluster(address, log_file)
+        self._attempts = 0
+
+    def capacity(self) -> Capacity:
+        """The cluster's CPUs and GPUs."""
+        return cluster_capacity()
+
+    def run(self, step: Step, on_progress: Callable[[Progress], None]) -> None:
+        """Run the step as one task, whose progress streams back."""
+        threads = self.resources.teacher_cpus if step.kind == "teacher" else 1
+        gpus = self.resources.trial_gpus if step.kind == "teacher" else 0
+        remote = ray.remote(_run_step).options(
+            num_cpus=threads, num_gpus=gpus, num_returns="streaming", max_retries=2
+        )
+        try:
+            for reference in remote.remote(step, self.store.uri, threads):
+                event = ray.get(reference)
+                if isinstance(event, StepFailed):
+                    raise event
+                on_progress(event)
+        except ray.exceptions.RayError as error:
+            raise failure_of(error) from error
+
+    def score(self, request: ScoringPass, on_chunk: Callable[[ChunkDone], None]) -> None:
+        """Run the missing chunks on an actor pool, then reduce them here in chunk order."""
+        missing = request.missing(self.store)
+        if missing:
+            workers = self.resources.score_workers
+            gpus = self.resources.trial_gpus
+            try:
+                score_on_ray(request, self.store.uri, missing, workers, gpus, on_chunk)
+            except ray.exceptions.RayError as error:
+                raise failure_of(error) from error
+        publish_pass(request, self.store)
+
+    def trials(self, trials: Sequence[Trial], listener: TrialListener) -> None:
+        """One Tune experiment; what it keeps for itself is of no use to a later run."""
+        self._attempts += 1
+        name = f"sweep-{trials[0].hash[:12]}-{ray.get_runtime_context().get_job_id()}"
+        run_trials_on_ray(
+            trials,
+            listener,
+            self.store.uri,
+            self.resources,
+            self.concurrent_trials(),
+            f"{name}-{self._attempts}",
+        )
+
+    def close(self) -> None:
+        """Stop the cluster if it was started here, leave it otherwise."""
+        if self._started_here:
+            ray.shutdown()
+
+
+def _run_step(step: Step, uri: str, threads: int) -> Iterator[Progress | StepFailed]:
+    try:
+        yield from run_step(step, open_store(uri), threads)
+    except Exception as error:  # a task's error loses its type and message on the way
+        yield failure_of(error)

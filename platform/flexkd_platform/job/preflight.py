@@ -1,0 +1,195 @@
+"""Everything that can be found wrong before anything starts, and the facts planning needs."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from ..data import DataFacts, check_data
+from ..models import ModelFacts, check_layer, check_model, check_student, layer_index
+from ..plan import Facts
+from ..spec import (
+    ClassificationTask,
+    FlexKd,
+    JobSpec,
+    Problem,
+    Section,
+    SpecError,
+    canonical_json,
+    spec_with,
+)
+
+T = TypeVar("T")
+
+OUTPUTS_OF = {
+    "classification": (
+        "predicted_logit",
+        "label_logit",
+        "label_logprob",
+        "logit_jacobian",
+        "loss",
+    ),
+    "regression": ("value", "loss"),
+}
+"""Which scored outputs make sense for which task."""
+
+
+class Preflight:
+    """Looks at data and models once each, however many points of the axes share them."""
+
+    def __init__(self) -> None:
+        self._seen: dict[str, Any] = {}
+
+    def problems(self, spec: JobSpec) -> list[Problem]:
+        """Everything wrong with the world the spec describes, over all points of its axes."""
+        axes = spec.sweep.axes
+        found: dict[tuple[str, str], Problem] = {}
+        for values in itertools.product(*axes.values()):
+            point = spec_with(spec, dict(zip(axes, values, strict=True))) if axes else spec
+            for problem in self._point_problems(point):
+                found.setdefault((problem.path, problem.message), problem)
+        return list(found.values())
+
+    def facts_of(self, spec: JobSpec) -> Facts:
+        """What planning needs to know.
+
+        Raises:
+            SpecError: the spec has problems; call `problems` first to see all of them.
+        """
+        problems = self._point_problems(spec)
+        if problems:
+            raise SpecError(problems)
+        data, _ = self._data(spec)
+        teacher, _ = self._teacher(spec)
+        student, _ = self._student(spec, teacher)
+        assert data is not None
+        assert teacher is not None
+        assert student is not None
+        return Facts(
+            data_fingerprint=data.fingerprint,
+            train_rows=data.sizes["train"],
+            outputs=_outputs(spec, data, teacher),
+            teacher_fingerprint=teacher.fingerprint,
+            teacher_hidden=teacher.hidden_size,
+            teacher_layer=layer_index(spec.score.layer, teacher),
+            student_fingerprint=student.fingerprint,
+            student_hidden=student.hidden_size,
+        )
+
+    def _point_problems(self, spec: JobSpec) -> list[Problem]:
+        data, problems = self._data(spec)
+        teacher, found = self._teacher(spec)
+        _, student_problems = self._student(spec, teacher)
+        problems = [*problems, *found, *student_problems, *_score_problems(spec, data)]
+        if teacher is not None:
+            problems += check_layer(spec.score.layer, teacher)
+            problems += _head_problems(spec, data, teacher)
+            problems += _length_problems(spec, teacher)
+        return problems
+
+    def _data(self, spec: JobSpec) -> tuple[DataFacts | None, list[Problem]]:
+        return self._once("data", spec.task, lambda: check_data(spec.task))
+
+    def _teacher(self, spec: JobSpec) -> tuple[ModelFacts | None, list[Problem]]:
+        model, revision = spec.teacher.model, spec.teacher.revision
+        return self._once(
+            "teacher",
+            [model, revision],
+            lambda: check_model(model, revision, path="teacher.model"),
+        )
+
+    def _student(
+        self, spec: JobSpec, teacher: ModelFacts | None
+    ) -> tuple[ModelFacts | None, list[Problem]]:
+        if teacher is None:
+            return None, []
+        must_fit = any(isinstance(m, FlexKd) and m.alpha > 0 for m in spec.sweep.methods)
+        return self._once(
+            "student",
+            [spec.student.to_json(), teacher.fingerprint, must_fit],
+            lambda: check_student(spec.student.init, teacher, must_fit=must_fit),
+        )
+
+    def _once(self, what: str, key: object, find: Callable[[], T]) -> T:
+        plain = key.to_json() if isinstance(key, Section) else key
+        name = f"{what} {canonical_json(plain)}"
+        if name not in self._seen:
+            self._seen[name] = find()
+        result: T = self._seen[name]
+        return result
+
+
+def _outputs(spec: JobSpec, data: DataFacts, teacher: ModelFacts) -> int:
+    if not isinstance(spec.task, ClassificationTask):
+        return 1
+    if spec.teacher.finetune is None and teacher.outputs is not None:
+        return teacher.outputs
+    assert data.classes is not None, "a classification data set has classes"
+    return data.classes
+
+
+def _score_problems(spec: JobSpec, data: DataFacts | None) -> list[Problem]:
+    problems = []
+    score, allowed = spec.score, OUTPUTS_OF[spec.task.kind]
+    if score.output is not None and score.output not in allowed:
+        problems.append(
+            Problem(
+                "score.output",
+                f"{score.output} does not fit a {spec.task.kind} task",
+                f"allowed: {', '.join(allowed)}",
+            )
+        )
+    if score.samples != "all" and score.samples <= 0:
+        problems.append(
+            Problem("score.samples", f"{score.samples} examples cannot be scored", "1 or more")
+        )
+    elif score.samples != "all" and data is not None and score.samples > data.sizes["train"]:
+        problems.append(
+            Problem(
+                "score.samples",
+                f"{score.samples} asked for, but train has {data.sizes['train']} examples",
+                "all, or a smaller number",
+            )
+        )
+    return problems
+
+
+def _head_problems(spec: JobSpec, data: DataFacts | None, teacher: ModelFacts) -> list[Problem]:
+    """A teacher that is used as it is must have the head the task needs."""
+    if spec.teacher.finetune is not None:
+        return []
+    if teacher.outputs is None:
+        return [
+            Problem(
+                "teacher.finetune",
+                f"null, but {spec.teacher.model} has no classification head of its own",
+                "leave finetune out to train one, or name a fine-tuned model",
+            )
+        ]
+    needed = 1
+    if isinstance(spec.task, ClassificationTask):
+        needed = (data.classes or 0) if data else 0
+    fits = teacher.outputs == 1 if needed == 1 else teacher.outputs >= max(needed, 2)
+    if fits:
+        return []
+    return [
+        Problem(
+            "teacher.model",
+            f"its head has {teacher.outputs} outputs, but the data need {needed}",
+            "name a model that was fine-tuned on this task, or set teacher.finetune",
+        )
+    ]
+
+
+def _length_problems(spec: JobSpec, teacher: ModelFacts) -> list[Problem]:
+    if spec.task.max_length <= teacher.max_positions:
+        return []
+    return [
+        Problem(
+            "task.max_length",
+            f"{spec.task.max_length} tokens, but {spec.teacher.model} has "
+            f"{teacher.max_positions} positions",
+            f"at most {teacher.max_positions}",
+        )
+    ]

@@ -1,0 +1,130 @@
+"""From steps and trials to what the tracker is told."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import cast
+
+from ..plan import Plan, Step, Trial
+from ..steps import read_log
+from ..store import Store
+from ..tracking import (
+    DatasetRecord,
+    JobRecord,
+    StepMetrics,
+    Tracker,
+    TrialRecord,
+    TrialStatus,
+)
+from ..tracking.provenance import current_user, provenance
+from .folder import JobFolder
+from .results import Outcome
+
+
+class Recorder:
+    """Tells one job's tracker what happens. The store is the truth, so all can be told again."""
+
+    def __init__(self, tracker: Tracker, plan: Plan, spec_yaml: str, store: Store) -> None:
+        self._tracker, self._plan = tracker, plan
+        self._spec_yaml, self._store = spec_yaml, store
+        self._runs: dict[str, str] = {}
+
+    def start(self, datasets: Sequence[Step]) -> None:
+        """The job begins, as soon as its data are known; an axis may make several of them."""
+        spec = self._plan.spec
+        dataset = datasets[0] if datasets else None
+        digest = str(dataset.identity["fingerprint"]) if dataset else ""
+        summary = self._store.manifest(dataset).summary if dataset else {}
+        self._tracker.start_job(
+            JobRecord(
+                hash=spec.hash,
+                id=spec.id,
+                name=spec.name,
+                experiment=spec.experiment,
+                spec_yaml=self._spec_yaml,
+                tags=provenance(),
+                dataset=DatasetRecord(
+                    name=str(dataset.identity["name"]) if dataset else "unknown",
+                    source=str(dataset.identity["source"]) if dataset else "unknown",
+                    digest=digest,
+                    sizes={name: entry["rows"] for name, entry in summary.items()},
+                    profile=dict(summary),
+                ),
+            )
+        )
+
+    def trial_started(self, trial: Trial) -> None:
+        """A run for it, found or made."""
+        self._runs[trial.hash] = self._tracker.start_trial(self._record(trial, "done", ""))
+
+    def trial_progressed(self, trial: Trial, rows: Sequence[StepMetrics]) -> None:
+        """Metrics of its steps as they come."""
+        if rows:
+            self._tracker.log_steps(trial.hash, rows)
+
+    def trial_ended(self, trial: Trial, status: str, reason: str) -> TrialRecord:
+        """Complete its run from what the store holds; returns what was recorded."""
+        record = self._record(trial, cast(TrialStatus, status), reason)
+        if trial.hash not in self._runs:
+            self._runs[trial.hash] = self._tracker.start_trial(record)
+        there = self._store.has(trial.distill)
+        self._tracker.finish_trial(
+            record,
+            folder=self._store.folder(trial.distill) / "model" if there else None,
+            rows=read_log(trial.distill, self._store) if there else [],
+        )
+        return replace(record, run_id=self._runs[trial.hash])
+
+    def end(self, outcome: Outcome, folder: JobFolder) -> None:
+        """The job's files and summary, and the end of its run."""
+        with tempfile.TemporaryDirectory() as scratch:
+            self._tracker.log_job_files(self._job_files(folder, Path(scratch)))
+        status = {"done": "done", "failed": "failed"}.get(outcome.status, "stopped")
+        self._tracker.finish_job(status, self._job_metrics(outcome))  # type: ignore[arg-type]
+
+    def _job_files(self, folder: JobFolder, scratch: Path) -> dict[str, Path]:
+        """results.json, and of every selection the importance vector G and the units."""
+        results = scratch / "results.json"
+        results.write_text(folder.read("results.json"))
+        files = {"results.json": results}
+        for step in self._plan.shared:
+            if step.kind == "score" and self._store.has(step):
+                place = f"score-{step.hash[:12]}/importance.safetensors"
+                files[place] = self._store.folder(step) / "importance.safetensors"
+            if step.kind == "select" and self._store.has(step):
+                place = f"select-{step.hash[:12]}/units.json"
+                files[place] = self._store.folder(step) / "units.json"
+        return files
+
+    def _job_metrics(self, outcome: Outcome) -> dict[str, float]:
+        teacher = self._plan.teachers[0]
+        metrics = {"seconds": outcome.seconds, "trials": float(len(outcome.trials))}
+        if self._store.has(teacher):
+            found = self._store.manifest(teacher).summary["metrics"]
+            metrics |= {f"teacher/{name}": value for name, value in found.items()}
+        return metrics
+
+    def _record(self, trial: Trial, status: TrialStatus, reason: str) -> TrialRecord:
+        metrics: dict[str, float] = {}
+        seconds = 0.0
+        for step in (trial.distill, trial.evaluate):
+            if self._store.has(step):
+                manifest = self._store.manifest(step)
+                metrics |= manifest.summary["metrics"]
+                seconds += manifest.seconds
+        return TrialRecord(
+            hash=trial.hash,
+            method=trial.method,
+            params=trial.params,
+            settings=trial.settings,
+            seed=trial.seed,
+            status=status,
+            metrics=metrics,
+            seconds=seconds,
+            job=self._plan.spec.hash,
+            user=current_user(),
+            reason=reason,
+        )

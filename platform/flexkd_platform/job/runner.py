@@ -1,0 +1,286 @@
+"""Run a job: the shared steps, then the sweep; whatever is there already is reused."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+from ..executors import Executor, StepFailed
+from ..plan import Plan, Step, StepKind, Trial
+from ..steps import ChunkDone, Progress, passes
+from ..store import Store
+from ..tracking import Tracker, TrialRecord
+from .folder import JobFolder
+from .recorder import Recorder
+from .results import JobState, Outcome, StepOutcome, StepStatus, results_json
+from .view import View
+
+LABELS = {
+    "dataset": "data set",
+    "teacher": "teacher",
+    "score": "scoring",
+    "cache": "teacher cache",
+    "select": "selection",
+}
+"""What the shared steps are called on the terminal."""
+
+
+def run_job(
+    plan: Plan,
+    spec_yaml: str,
+    *,
+    executor: Executor,
+    store: Store,
+    tracker: Tracker,
+    view: View,
+) -> Outcome:
+    """Do what is missing of a plan and leave the job's folder and its MLflow runs complete.
+
+    A shared step that fails takes along only the trials that need it.
+
+    Raises:
+        SpecError: another process runs this job.
+        KeyboardInterrupt: asked to stop; what was done is kept and recorded.
+    """
+    folder = JobFolder(store, plan.spec.id)
+    with folder.locked():
+        run = _Run(plan, folder, executor, store, Recorder(tracker, plan, spec_yaml, store), view)
+        folder.write("spec.yaml", spec_yaml)
+        folder.write_json("plan.json", plan_json(plan, store))
+        folder.record("started", executor=executor.name, trials=len(plan.trials))
+        try:
+            run.shared_steps()
+            run.sweep()
+        except KeyboardInterrupt:
+            run.end("interrupted")
+            raise
+        except BaseException:
+            run.end("failed")
+            raise
+        run.end("failed" if run.failures else "done")
+        return run.outcome
+
+
+def plan_json(plan: Plan, store: Store) -> dict[str, object]:
+    """The content of `plan.json`: the steps in order, whether they are there, and the trials."""
+    return {
+        "steps": [
+            {
+                "kind": step.kind,
+                "hash": step.hash,
+                "needs": {role: needed.hash for role, needed in step.needs.items()},
+                "present": store.has(step),
+            }
+            for step in plan.steps()
+        ],
+        "trials": [
+            {"hash": t.hash, "method": t.method, "params": dict(t.params), "seed": t.seed}
+            for t in plan.trials
+        ],
+    }
+
+
+class _Run:
+    """The state of one attempt at a job; also what the executor tells about trials."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        folder: JobFolder,
+        executor: Executor,
+        store: Store,
+        recorder: Recorder,
+        view: View,
+    ) -> None:
+        self.plan, self.folder, self.executor = plan, folder, executor
+        self.store, self.recorder, self.view = store, recorder, view
+        self.outcome = Outcome(plan)
+        self.failures: dict[str, str] = {}
+        self._began = time.perf_counter()
+        self._trial_began: dict[str, float] = {}
+
+    # --- shared steps --------------------------------------------------------------------------
+
+    def shared_steps(self) -> None:
+        """Data sets, teachers, scoring passes and selections, in that order."""
+        for dataset in self._shared("dataset"):
+            self._single(dataset)
+        self.recorder.start([step for step in self._shared("dataset") if self.store.has(step)])
+        for teacher in self._shared("teacher"):
+            self._single(teacher)
+        self._scoring(self._shared("score", "cache"))
+        for selection in self._shared("select"):
+            self._single(selection)
+
+    def _shared(self, *kinds: StepKind) -> list[Step]:
+        return [step for step in self.plan.shared if step.kind in kinds]
+
+    def _single(self, step: Step) -> None:
+        if not self._ready(step):
+            return
+        label = LABELS[step.kind]
+        self.view.step_started(step, label, None)
+        began = time.perf_counter()
+
+        def tell(progress: Progress) -> None:
+            self.view.step_progressed(step, progress.done, progress.total, progress.examples)
+
+        try:
+            self.executor.run(step, tell)
+        except StepFailed as failure:
+            self._step_ended(step, "failed", time.perf_counter() - began, failure)
+        else:
+            self._step_ended(step, "ran", time.perf_counter() - began)
+
+    def _scoring(self, steps: Sequence[Step]) -> None:
+        missing = [step for step in steps if self._ready(step)]
+        for request in passes(missing):
+            first = request.steps[0]
+            chunks = request.missing(self.store)
+            label = " and ".join(LABELS[step.kind] for step in request.steps)
+            self.view.step_started(first, label, len(chunks))
+            began = time.perf_counter()
+            count = 0
+
+            def tell(done: ChunkDone, first: Step = first, total: int = len(chunks)) -> None:
+                nonlocal count
+                count += 1
+                self.view.step_progressed(first, count, total, done.examples)
+
+            failure = None
+            try:
+                self.executor.score(request, tell)
+            except StepFailed as caught:
+                failure = caught
+            seconds = time.perf_counter() - began
+            for step in request.steps:
+                self._step_ended(step, "failed" if failure else "ran", seconds, failure)
+
+    def _ready(self, step: Step) -> bool:
+        """Whether the step has to run: it is missing, and nothing it needs has failed."""
+        if self.store.has(step):
+            seconds = self.store.manifest(step).seconds
+            self._step_ended(step, "reused", seconds)
+            return False
+        broken = next((s for s in step.upstream() if s.hash in self.failures), None)
+        if broken is not None:
+            reason = f"the {LABELS[broken.kind]} it needs failed: {self.failures[broken.hash]}"
+            self._step_ended(step, "failed", 0.0, StepFailed(reason))
+            return False
+        return True
+
+    def _step_ended(
+        self, step: Step, status: StepStatus, seconds: float, failure: StepFailed | None = None
+    ) -> None:
+        reason = str(failure) if failure else ""
+        self.outcome.steps[step.hash] = StepOutcome(step, status, seconds, reason)
+        if failure:
+            self.failures[step.hash] = reason
+        detail = {"reason": reason, "traceback": failure.detail} if failure else {}
+        self.folder.record(
+            "step", kind=step.kind, hash=step.hash, status=status, seconds=seconds, **detail
+        )
+        if step.kind in LABELS:
+            note = reason or self._note(step)
+            self.view.step_ended(step, LABELS[step.kind], status, seconds, note)
+
+    def _note(self, step: Step) -> str:
+        """The one thing worth saying about a step that is there."""
+        summary = self.store.manifest(step).summary
+        if step.kind == "dataset":
+            return ", ".join(f"{name} {entry['rows']:,}" for name, entry in summary.items())
+        if step.kind == "teacher":
+            metric = f"{self.plan.spec.evaluate.split}/{self.plan.spec.metrics[0]}"
+            return (
+                f"{summary['parameters']:,} parameters, {metric} {summary['metrics'][metric]:.4f}"
+            )
+        if step.kind == "score":
+            return f"{summary['examples']:,} examples, G {summary['digest'][:12]}"
+        if step.kind == "select":
+            share = summary["kept_share"]
+            return f"{summary['d_student']} of {summary['d_teacher']} units, {share:.0%} of ΣG"
+        return ""
+
+    # --- the sweep -----------------------------------------------------------------------------
+
+    def sweep(self) -> None:
+        """All trials: those that are there are recorded, the others run."""
+        waiting = []
+        for trial in self.plan.trials:
+            if self.store.has(trial.distill) and self.store.has(trial.evaluate):
+                self._trial_ended(trial, "reused", "")
+                continue
+            upstream = trial.distill.upstream()
+            broken = next((s for s in upstream if s.hash in self.failures), None)
+            if broken is None:
+                waiting.append(trial)
+            else:
+                reason = f"the {LABELS[broken.kind]} it needs failed: {self.failures[broken.hash]}"
+                self._trial_ended(trial, "failed", reason)
+        reused = sum(record.status == "reused" for record in self.outcome.trials.values())
+        self.view.sweep_started(len(waiting), reused, self.executor.concurrent_trials())
+        if waiting:
+            self.executor.trials(waiting, self)
+
+    def started(self, trial: Trial) -> None:
+        """The trial has a worker."""
+        self._trial_began[trial.hash] = time.perf_counter()
+        self.folder.record("trial started", hash=trial.hash)
+        self.recorder.trial_started(trial)
+        self.view.trial_started(trial)
+
+    def progressed(self, trial: Trial, progress: Sequence[Progress]) -> None:
+        """Steps of its training."""
+        self.recorder.trial_progressed(trial, [p.metrics for p in progress if p.metrics])
+        last, examples = progress[-1], sum(p.examples for p in progress)
+        self.view.trial_progressed(trial, last.done, last.total, examples)
+
+    def ended(self, trial: Trial, failure: StepFailed | None) -> None:
+        """Its artifacts are there, or the reason why not."""
+        detail = failure.detail if failure else ""
+        self._trial_ended(trial, "failed" if failure else "done", str(failure or ""), detail)
+
+    def _trial_ended(self, trial: Trial, status: str, reason: str, detail: str = "") -> None:
+        record = self.recorder.trial_ended(trial, status, reason)
+        self.outcome.trials[trial.hash] = record
+        if status == "failed":
+            self.failures[trial.hash] = reason
+        self._trial_steps(trial, record)
+        self.folder.record(
+            "trial",
+            hash=trial.hash,
+            status=status,
+            metrics=dict(record.metrics),
+            seconds=record.seconds,
+            **({"reason": reason, "traceback": detail} if reason else {}),
+        )
+        if status != "reused":
+            self.view.trial_ended(trial, status, record.seconds, reason or self._metric(record))
+            self._write_results()
+
+    def _trial_steps(self, trial: Trial, record: TrialRecord) -> None:
+        for step in (trial.distill, trial.evaluate):
+            there = self.store.has(step)
+            status: StepStatus = "failed"
+            if there:
+                status = "reused" if record.status == "reused" else "ran"
+            seconds = self.store.manifest(step).seconds if there else 0.0
+            reason = "" if there else record.reason
+            self.outcome.steps[step.hash] = StepOutcome(step, status, seconds, reason)
+
+    def _metric(self, record: TrialRecord) -> str:
+        name = self.outcome.metric_names[0]
+        return f"{name} {record.metrics[name]:.4f}"
+
+    # --- the end -------------------------------------------------------------------------------
+
+    def end(self, state: JobState) -> None:
+        """Write the results and close the job in the ledger and the tracker."""
+        self.outcome.status = state
+        self._write_results()
+        self.folder.record(state, seconds=self.outcome.seconds)
+        self.recorder.end(self.outcome, self.folder)
+
+    def _write_results(self) -> None:
+        self.outcome.seconds = time.perf_counter() - self._began
+        self.folder.write_json("results.json", results_json(self.outcome, self.store))

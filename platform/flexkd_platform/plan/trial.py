@@ -1,0 +1,63 @@
+"""A trial: one method with one value of every axis that touches it, and one seed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ..spec import FeatureMethod, LogitDistillation, Method
+from .step import Step
+
+Json = Any
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What is trained and measured once.
+
+    params: what a reader tells it by: the method's main weight, its settings that are not the
+        default, and the axes that touch it.
+    settings: everything that decides its result but the seed, dotted path → value.
+    """
+
+    method: str
+    params: Mapping[str, Json]
+    settings: Mapping[str, Json]
+    seed: int
+    distill: Step
+    evaluate: Step
+
+    @property
+    def hash(self) -> str:
+        """The hash of the training; more metrics later do not make it another trial."""
+        return self.distill.hash
+
+
+def uses_teacher(method: Method) -> bool:
+    """Whether a term of the loss reads the teacher's hidden states or outputs."""
+    if isinstance(method, LogitDistillation):
+        return method.beta > 0
+    return isinstance(method, FeatureMethod) and (method.alpha > 0 or method.beta > 0)
+
+
+def method_params(method: Method) -> dict[str, Json]:
+    """The main weight, and every setting that is not the default."""
+    main = "beta" if isinstance(method, LogitDistillation) else "alpha"
+    values = method.to_json()
+    defaults = type(method).model_validate({"kind": method.kind}).to_json()
+    return {
+        name: value
+        for name, value in values.items()
+        if name != "kind" and (name == main or value != defaults[name])
+    }
+
+
+def flatten(value: Json, prefix: str = "") -> dict[str, Json]:
+    """Nested mappings as dotted paths; lists stay values."""
+    if not isinstance(value, Mapping):
+        return {prefix: value}
+    flat: dict[str, Json] = {}
+    for key, inner in value.items():
+        flat.update(flatten(inner, f"{prefix}.{key}" if prefix else key))
+    return flat

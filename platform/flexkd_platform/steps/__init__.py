@@ -1,0 +1,41 @@
+"""The steps: functions from artifacts and a config to one artifact.
+
+They know nothing of Ray or MLflow: an executor calls them, here or on another machine.
+"""
+
+from .dataset import make_dataset, read_rows, split_rows
+from .distill import make_student, read_log, read_log_file
+from .evaluate import make_evaluation
+from .run import run_step, run_trial
+from .scoring import ChunkDone, ChunkScorer, ScoringPass, passes, publish_pass
+from .select import make_selection, read_importance, read_units
+from .teacher import load_teacher, make_teacher
+from .training import Progress, Recipe
+from .worker import SoloWorker, Worker, torch_threads
+
+__all__ = [
+    "ChunkDone",
+    "ChunkScorer",
+    "Progress",
+    "Recipe",
+    "ScoringPass",
+    "SoloWorker",
+    "Worker",
+    "load_teacher",
+    "make_dataset",
+    "make_evaluation",
+    "make_selection",
+    "make_student",
+    "make_teacher",
+    "passes",
+    "publish_pass",
+    "read_importance",
+    "read_log",
+    "read_log_file",
+    "read_rows",
+    "read_units",
+    "run_step",
+    "run_trial",
+    "split_rows",
+    "torch_threads",
+]

@@ -1,0 +1,44 @@
+"""Run a step by its kind: what every executor calls, in its own process or on a worker."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from ..plan import Step
+from ..store import Store
+from .dataset import make_dataset
+from .distill import make_student
+from .evaluate import make_evaluation
+from .select import make_selection
+from .teacher import make_teacher
+from .training import Progress
+from .worker import Worker
+
+
+def run_step(step: Step, store: Store, threads: int) -> Iterator[Progress]:
+    """Run a step that one worker runs alone, unless its artifact is there.
+
+    Raises:
+        ValueError: the kind is run by a scoring pass or a trial instead.
+    """
+    if store.has(step):
+        return
+    if step.kind == "dataset":
+        make_dataset(step, store)
+    elif step.kind == "teacher":
+        yield from make_teacher(step, store, threads)
+    elif step.kind == "select":
+        make_selection(step, store)
+    else:
+        raise ValueError(f"a {step.kind} step is not run alone")
+
+
+def run_trial(
+    distill: Step, evaluate: Step, store: Store, worker: Worker, threads: int
+) -> Iterator[Progress]:
+    """Train and measure one student; what is there already is not done again."""
+    if not store.has(distill):
+        yield from make_student(distill, store, worker, threads)
+    if worker.rank == 0 and not store.has(evaluate):
+        make_evaluation(evaluate, store, threads)
+    worker.barrier()

@@ -1,0 +1,77 @@
+"""What a training loop knows of the workers that run it together.
+
+The loop takes this as an argument: one worker runs it directly, several run it under Ray Train.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from itertools import pairwise
+from typing import TypeVar
+
+import torch
+from torch import Tensor, nn
+
+T = TypeVar("T")
+
+
+class Worker(ABC):
+    """One of `size` data-parallel workers, numbered by `rank` from 0."""
+
+    rank: int
+    size: int
+    device: torch.device
+
+    @abstractmethod
+    def wrap(self, module: nn.Module) -> nn.Module:
+        """The module on this worker's device, its gradients averaged over the workers."""
+
+    @abstractmethod
+    def gather(self, rows: Tensor, counts: Sequence[int]) -> Tensor:
+        """The rows of all workers in rank order; `counts[r]` of them are rank r's.
+
+        The gradient that comes back is scaled so that, after `wrap` has averaged it, a loss
+        computed from the gathered rows on every worker has the gradient it has on one worker.
+        """
+
+    @abstractmethod
+    def barrier(self) -> None:
+        """Wait for all workers."""
+
+    def share(self, rows: Sequence[T]) -> tuple[Sequence[T], list[int]]:
+        """This worker's part of a global batch, in order, and how many rows each worker has."""
+        total = len(rows)
+        bounds = [total * rank // self.size for rank in range(self.size + 1)]
+        counts = [stop - start for start, stop in pairwise(bounds)]
+        return rows[bounds[self.rank] : bounds[self.rank + 1]], counts
+
+
+class SoloWorker(Worker):
+    """The only worker there is."""
+
+    def __init__(self, device: str = "cpu") -> None:
+        self.rank, self.size, self.device = 0, 1, torch.device(device)
+
+    def wrap(self, module: nn.Module) -> nn.Module:
+        """The module on the device."""
+        return module.to(self.device)
+
+    def gather(self, rows: Tensor, counts: Sequence[int]) -> Tensor:
+        """The rows themselves."""
+        return rows
+
+    def barrier(self) -> None:
+        """Nothing to wait for."""
+
+
+@contextmanager
+def torch_threads(count: int) -> Iterator[None]:
+    """Run with a fixed number of torch threads: it decides the last bits of a matrix product."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

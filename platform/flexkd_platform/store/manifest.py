@@ -1,0 +1,67 @@
+"""The manifest of an artifact: what it is and which bytes it holds."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ..plan import Step
+
+MANIFEST = "manifest.json"
+
+
+@dataclass(frozen=True)
+class FileEntry:
+    """One file of an artifact: its size in bytes and the hex SHA-256 of its content."""
+
+    bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """Written last: an artifact without a manifest is not there.
+
+    summary: small results that readers want without opening files (metrics, counts, digests).
+    seconds: how long the step ran.
+    """
+
+    kind: str
+    hash: str
+    identity: Mapping[str, Any]
+    needs: Mapping[str, str]
+    files: Mapping[str, FileEntry]
+    summary: Mapping[str, Any] = field(default_factory=dict)
+    seconds: float = 0.0
+
+    @classmethod
+    def of(
+        cls, step: Step, files: Mapping[str, FileEntry], summary: Mapping[str, Any], seconds: float
+    ) -> Manifest:
+        """The manifest of what `step` made."""
+        needs = {role: needed.hash for role, needed in step.needs.items()}
+        return cls(
+            step.kind, step.hash, dict(step.identity), needs, dict(files), dict(summary), seconds
+        )
+
+    def to_bytes(self) -> bytes:
+        """The manifest as indented JSON, for people too."""
+        return (json.dumps(asdict(self), indent=1, sort_keys=True) + "\n").encode()
+
+    @classmethod
+    def from_bytes(cls, content: bytes) -> Manifest:
+        """The manifest that `to_bytes` wrote."""
+        data = json.loads(content)
+        files = {name: FileEntry(**entry) for name, entry in data.pop("files").items()}
+        return cls(files=files, **data)
+
+
+def describe_file(path: Path) -> FileEntry:
+    """Size and digest of a file, read in pieces."""
+    with path.open("rb") as stream:
+        digest = hashlib.file_digest(stream, "sha256").hexdigest()
+    return FileEntry(path.stat().st_size, digest)
