@@ -11,7 +11,6 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from ..job import Preflight
 from ..plan import Plan, build_plan
 from ..spec import JobSpec, Problem, SpecError, load_spec
 from ..store import Store, StoreError, open_store
@@ -88,6 +87,9 @@ def checked_plan(spec: JobSpec, source: str, more: Iterable[Problem] = ()) -> Pl
     Raises:
         SpecError: all that is wrong, `more` included.
     """
+    # Looking at models and data takes torch, which an error in the YAML need not wait for.
+    from ..job import Preflight
+
     preflight = Preflight()
     problems = [*preflight.problems(spec), *more]
     if problems:

@@ -9,7 +9,7 @@ from ..store import Store
 from .executor import (
     Capacity,
     Executor,
-    StepFailed,
+    StepError,
     TrialListener,
     resource_problems,
 )
@@ -19,7 +19,7 @@ __all__ = [
     "Capacity",
     "Executor",
     "InProcessExecutor",
-    "StepFailed",
+    "StepError",
     "TrialListener",
     "open_executor",
     "resource_problems",

@@ -13,7 +13,7 @@ from ..steps import ChunkDone, Progress, ScoringPass
 from ..store import Store
 
 
-class StepFailed(RuntimeError):
+class StepError(RuntimeError):
     """A step could not be done. The message is for people; `detail` is the traceback."""
 
     def __init__(self, message: str, detail: str = "") -> None:
@@ -30,7 +30,7 @@ class TrialListener(Protocol):
     def progressed(self, trial: Trial, progress: Sequence[Progress]) -> None:
         """Steps of the trial's training, in order, each told once."""
 
-    def ended(self, trial: Trial, failure: StepFailed | None) -> None:
+    def ended(self, trial: Trial, failure: StepError | None) -> None:
         """The trial's artifacts are there, or `failure` says why not."""
 
 
@@ -62,7 +62,7 @@ class Executor(ABC):
         """Run one shared step.
 
         Raises:
-            StepFailed: it could not be done.
+            StepError: it could not be done.
         """
 
     @abstractmethod
@@ -70,7 +70,7 @@ class Executor(ABC):
         """Run the missing chunks of a scoring pass and publish what it yields.
 
         Raises:
-            StepFailed: a chunk could not be done; the finished ones are kept.
+            StepError: a chunk could not be done; the finished ones are kept.
         """
 
     @abstractmethod
@@ -91,6 +91,7 @@ class Executor(ABC):
         """Requests that can never be placed."""
         return resource_problems(self.resources, self.capacity())
 
+    @abstractmethod
     def close(self) -> None:
         """Give back what the executor started."""
 

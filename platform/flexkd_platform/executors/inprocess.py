@@ -17,7 +17,7 @@ from ..steps import (
     run_step,
     run_trial,
 )
-from .executor import Capacity, Executor, StepFailed, TrialListener
+from .executor import Capacity, Executor, StepError, TrialListener
 
 
 class InProcessExecutor(Executor):
@@ -51,10 +51,10 @@ class InProcessExecutor(Executor):
                 assert scorer is not None
                 done = scorer(chunk)
                 if done.error:
-                    raise StepFailed(done.error)
+                    raise StepError(done.error)
                 on_chunk(done)
             publish_pass(request, self.store)
-        except StepFailed:
+        except StepError:
             raise
         except Exception as error:
             raise failure_of(error) from error
@@ -77,11 +77,14 @@ class InProcessExecutor(Executor):
                 failure = failure_of(error)
             listener.ended(trial, failure)
 
+    def close(self) -> None:
+        """Nothing was started."""
 
-def failure_of(error: Exception) -> StepFailed:
+
+def failure_of(error: Exception) -> StepError:
     """What went wrong, with the traceback kept for the log."""
     if isinstance(error, ValueError | FloatingPointError):
         message = str(error)
     else:
         message = f"{type(error).__name__}: {error}"
-    return StepFailed(message, "".join(traceback.format_exception(error)))
+    return StepError(message, "".join(traceback.format_exception(error)))

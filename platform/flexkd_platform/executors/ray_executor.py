@@ -11,7 +11,7 @@ from ..plan import Step, Trial
 from ..spec import Resources
 from ..steps import ChunkDone, Progress, ScoringPass, publish_pass, run_step
 from ..store import Store, open_store
-from .executor import Capacity, Executor, StepFailed, TrialListener
+from .executor import Capacity, Executor, StepError, TrialListener
 from .inprocess import failure_of
 from .ray_cluster import cluster_capacity, join_cluster
 from .ray_scoring import score_on_ray
@@ -44,7 +44,7 @@ class RayExecutor(Executor):
         try:
             for reference in remote.remote(step, self.store.uri, threads):
                 event = ray.get(reference)
-                if isinstance(event, StepFailed):
+                if isinstance(event, StepError):
                     raise event
                 on_progress(event)
         except ray.exceptions.RayError as error:
@@ -81,7 +81,7 @@ class RayExecutor(Executor):
             ray.shutdown()
 
 
-def _run_step(step: Step, uri: str, threads: int) -> Iterator[Progress | StepFailed]:
+def _run_step(step: Step, uri: str, threads: int) -> Iterator[Progress | StepError]:
     try:
         yield from run_step(step, open_store(uri), threads)
     except Exception as error:  # a task's error loses its type and message on the way

@@ -10,7 +10,7 @@ import ray.data
 
 from ..steps import ChunkDone, ChunkScorer, ScoringPass
 from ..store import open_store
-from .executor import StepFailed
+from .executor import StepError
 
 MOST_BLOCKS = 512
 """Ray Data reports a block when all of it is done: one chunk a block while there are few."""
@@ -45,7 +45,7 @@ def score_on_ray(
     A lost actor is replaced and its chunks are run again, which gives the same parts.
 
     Raises:
-        StepFailed: the teacher gave something that is not finite; names the example.
+        StepError: the teacher gave something that is not finite; names the example.
     """
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
@@ -67,5 +67,5 @@ def score_on_ray(
             int(row["chunk"]), int(row["examples"]), int(row["worker"]), str(row["error"])
         )
         if done.error:
-            raise StepFailed(done.error)
+            raise StepError(done.error)
         on_chunk(done)

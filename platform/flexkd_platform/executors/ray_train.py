@@ -84,7 +84,7 @@ class RayTrainWorker(Worker):
 
     def gather(self, rows: Tensor, counts: Sequence[int]) -> Tensor:
         """The rows of all workers in rank order, with a gradient for this worker's own."""
-        gathered: Tensor = _GatherRows.apply(rows, tuple(counts), self.rank)
+        gathered: Tensor = _GatherRows.apply(rows, tuple(counts), self.rank)  # type: ignore[no-untyped-call]
         return gathered
 
     def barrier(self) -> None:

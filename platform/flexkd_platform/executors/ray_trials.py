@@ -14,7 +14,7 @@ from ..plan import Trial
 from ..spec import Resources
 from ..steps import Progress, SoloWorker, run_trial
 from ..store import open_store
-from .executor import StepFailed, TrialListener
+from .executor import StepError, TrialListener
 from .inprocess import failure_of
 
 REPORT_SECONDS = 1.0
@@ -115,14 +115,14 @@ def _device(resources: Resources) -> str:
     return "cuda" if resources.trial_gpus else "cpu"
 
 
-class _Relay(tune.Callback):
+class _Relay(tune.Callback):  # type: ignore[misc]
     """Passes what Tune tells on to the listener."""
 
     def __init__(self, trials: Mapping[str, Trial], listener: TrialListener) -> None:
         self._trials = trials
         self._listener = listener
         self._started: set[str] = set()
-        self._failures: dict[str, StepFailed] = {}
+        self._failures: dict[str, StepError] = {}
 
     def on_trial_start(self, iteration: int, trials: Any, trial: TuneTrial, **info: Any) -> None:
         ours = self._ours(trial)
@@ -137,7 +137,7 @@ class _Relay(tune.Callback):
         if result.get("rows"):
             self._listener.progressed(ours, result["rows"])
         if result.get("error"):
-            self._failures[ours.hash] = StepFailed(result["error"], result.get("detail", ""))
+            self._failures[ours.hash] = StepError(result["error"], result.get("detail", ""))
 
     def on_trial_complete(self, iteration: int, trials: Any, trial: TuneTrial, **info: Any) -> None:
         ours = self._ours(trial)
@@ -148,7 +148,7 @@ class _Relay(tune.Callback):
         reason = trial.get_pickled_error() or RuntimeError("its worker process was lost")
         message = str(reason).strip().splitlines()[-1]
         detail = "".join(traceback.format_exception(reason))
-        self._listener.ended(ours, StepFailed(message, detail))
+        self._listener.ended(ours, StepError(message, detail))
 
     def __getstate__(self) -> dict[str, Any]:
         # Tune pickles its callbacks to resume from; we resume from the store instead, and what

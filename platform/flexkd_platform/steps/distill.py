@@ -125,7 +125,13 @@ def _projector(
         return None
     assert targets is not None, "a projector has a teacher to project to"
     width = targets([0])[0].shape[1]
-    return Projector(model.config.hidden_size, width, torch.Generator().manual_seed(seed))
+    return Projector(student_width(model), width, torch.Generator().manual_seed(seed))
+
+
+def student_width(model: nn.Module) -> int:
+    """d_S, the hidden units of the student's layers."""
+    config: Any = model.config
+    return int(config.hidden_size)
 
 
 def _units(method: Method, step: Step, store: Store) -> torch.Tensor | None:

@@ -94,7 +94,11 @@ def train(
     wrapped.train()
     parameters = [p for p in wrapped.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(
-        parameters, lr=recipe.learning_rate, weight_decay=recipe.weight_decay
+        # Fused: the embedding's four million weights are touched once a step, not six times.
+        parameters,
+        lr=recipe.learning_rate,
+        weight_decay=recipe.weight_decay,
+        fused=True,
     )
     total = recipe.total_steps(len(data))
     for step, rows in zip(range(total), batches(len(data), recipe), strict=False):
