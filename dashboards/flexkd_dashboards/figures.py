@@ -1,0 +1,20 @@
+"""The figures of a report, in the order of the page."""
+
+from __future__ import annotations
+
+from .figure import Figure, KeyEntry
+from .metric_figure import metric_figure
+from .report_data import ReportData
+from .selection_figures import importance_figure, overlap_figure
+from .training_figures import loss_figure, validation_figure
+
+__all__ = ["FIGURES", "Figure", "KeyEntry", "report_figures"]
+
+FIGURES = (metric_figure, loss_figure, validation_figure, importance_figure, overlap_figure)
+"""Each takes the report's data and gives its figure, or None where there is nothing to draw."""
+
+
+def report_figures(data: ReportData) -> tuple[Figure, ...]:
+    """Every figure that `data` has something for."""
+    drawn = (draw(data) for draw in FIGURES)
+    return tuple(figure for figure in drawn if figure is not None)

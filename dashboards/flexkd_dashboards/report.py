@@ -1,0 +1,213 @@
+"""The report: one HTML page that needs nothing else, not even a network."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from importlib import resources
+from string import Template
+
+from plotly.offline import get_plotlyjs
+
+from . import tables
+from .figure import Figure, KeyEntry
+from .figures import report_figures
+from .labels import count, duration, sentence_case
+from .markup import Content, Markup, escaped, joined, tag
+from .metric_styles import style_of, title_of
+from .report_data import ReportData
+from .theme import css_variables, dark_of_light
+from .verdict import Verdict, reach_verdict
+
+DASH_ARRAYS = {"solid": "none", "dash": "9 5", "dot": "2.5 4", "dashdot": "9 4 2.5 4"}
+
+CUT_SHORT = {
+    "running": "This job was still running when this page was made.",
+    "interrupted": "This job was interrupted. What follows is what had finished by then.",
+    "failed": "This job failed. What follows is what had finished by then.",
+}
+
+
+def render_report(data: ReportData) -> str:
+    """The whole page as one string; the same data give the same page.
+
+    plotly.js is inlined once and the page's security policy forbids every request, so that it
+    works from a file, offline, and for as long as browsers read HTML.
+    """
+    figures = report_figures(data)
+    verdict = reach_verdict(data)
+    sections = (
+        _results(data, verdict),
+        _figures(figures),
+        _failures(data),
+        _teacher(data),
+        _steps(data),
+        _spec(data),
+        _versions(data),
+    )
+    return Template(_page_file("page.html")).substitute(
+        title=escaped(f"{data.job['name']} · flexkd"),
+        colours=css_variables(),
+        css=_page_file("page.css"),
+        header=_header(data),
+        main=joined(_notice(data), *sections),
+        figures=_figure_json(figures),
+        plotly=get_plotlyjs(),
+        js=_page_file("page.js"),
+    )
+
+
+def _header(data: ReportData) -> Markup:
+    job = data.job
+    facts: dict[str, Content] = {
+        "Status": tables.status_mark(job["status"]),
+        "Wall time": duration(job["seconds"]),
+        "Trials": _trial_counts(data),
+        "Spec hash": tag("code", job["spec_hash"][: tables.SHORT_HASH], title=job["spec_hash"]),
+    }
+    return joined(
+        tag("p", "Distillation report", class_="eyebrow"),
+        tag("h1", job["name"]),
+        tag(
+            "dl",
+            *(tag("div", tag("dt", term), tag("dd", fact)) for term, fact in facts.items()),
+            class_="facts",
+        ),
+    )
+
+
+def _trial_counts(data: ReportData) -> str:
+    statuses = Counter(trial["status"] for trial in data.trials)
+    parts = ", ".join(f"{number} {status}" for status, number in sorted(statuses.items()))
+    return f"{len(data.trials)} ({parts})" if parts else "none"
+
+
+def _notice(data: ReportData) -> Markup:
+    text = CUT_SHORT.get(data.job["status"])
+    return (
+        tag("section", tag("p", text, class_="notice"), aria_label="Notice") if text else Markup()
+    )
+
+
+def _section(name: str, title: str, *contents: Content) -> Markup:
+    heading = tag("h2", title, id=f"{name}-title")
+    return tag("section", heading, *contents, id=name, aria_labelledby=f"{name}-title")
+
+
+def _results(data: ReportData, verdict: Verdict) -> Markup:
+    contents: list[Content] = [tag("p", verdict.sentence, class_="verdict")]
+    if data.groups:
+        contents.append(tables.leaderboard(data, verdict))
+        contents.append(tag("p", _leaderboard_note(data), class_="note"))
+        if len(data.metrics) > 1:
+            contents.append(tables.other_metrics(data))
+    if data.reference:
+        contents += [tag("h3", "Published numbers"), tables.published_list(data)]
+    return _section("results", "Results", *contents)
+
+
+def _leaderboard_note(data: ReportData) -> str:
+    direction = "Higher" if style_of(data.ranking_metric).higher_is_better else "Lower"
+    note = (
+        f"{direction} is better. std is the sample standard deviation over n seeds; intervals are "
+        "t-intervals."
+    )
+    if data.baseline is None:
+        return note
+    return (
+        f"{note} Differences are paired over the seeds shared with {data.baseline}; p is that of "
+        "the paired t-test, not corrected for the number of comparisons."
+    )
+
+
+def _figures(figures: tuple[Figure, ...]) -> Markup:
+    if not figures:
+        return Markup()
+    hint = "<noscript><p>The figures need JavaScript; the tables do not.</p></noscript>"
+    return _section("figures", "Figures", Markup(hint), *(_figure(figure) for figure in figures))
+
+
+def _figure(figure: Figure) -> Markup:
+    height = f"min-height: {figure.plot.layout.height}px"
+    key = (_key_entry(figure.name, entry) for entry in figure.key)
+    return tag(
+        "figure",
+        tag("h3", figure.title, id=f"title-{figure.name}"),
+        tag(
+            "div",
+            id=f"plot-{figure.name}",
+            class_="plot",
+            role="img",
+            aria_labelledby=f"title-{figure.name} caption-{figure.name}",
+            style=height,
+        ),
+        tag("ul", *key, class_="key", aria_label="Key: press to hide or show")
+        if figure.key
+        else Markup(),
+        tag("figcaption", figure.caption, id=f"caption-{figure.name}"),
+        id=f"figure-{figure.name}",
+    )
+
+
+def _key_entry(figure: str, entry: KeyEntry) -> Markup:
+    sample = tag(
+        "svg",
+        tag("line", x1="0", y1="5", x2="26", y2="5", stroke_dasharray=DASH_ARRAYS[entry.dash]),
+        viewBox="0 0 26 10",
+        aria_hidden="true",
+        style=f"color: {entry.colour.css}",
+    )
+    attributes = {"data-figure": figure, "data-group": entry.label, "aria-pressed": "true"}
+    return tag("li", tag("button", sample, entry.label, type="button", **attributes))
+
+
+def _failures(data: ReportData) -> Markup:
+    failed = [trial for trial in data.trials if trial["status"] == "failed"]
+    if not failed:
+        return Markup()
+    return _section("failed", "Failed trials", tables.failed_trials(failed))
+
+
+def _teacher(data: ReportData) -> Markup:
+    if data.teacher is None:
+        return Markup()
+    facts = {
+        sentence_case(title_of(metric)): style_of(metric).number(value)
+        for metric, value in data.teacher["metrics"].items()
+    }
+    parameters = data.teacher["parameters"]
+    if parameters is not None:
+        facts = {"Parameters": f"{parameters:,}"} | facts
+    entries = (tag("div", tag("dt", name), tag("dd", value)) for name, value in facts.items())
+    return _section("teacher", "Teacher", tag("dl", *entries, class_="facts"))
+
+
+def _steps(data: ReportData) -> Markup:
+    if not data.steps:
+        return Markup()
+    return _section("steps", "Steps", tables.steps(data))
+
+
+def _spec(data: ReportData) -> Markup:
+    lines = count(len(data.spec_yaml.splitlines()), "line")
+    block = tag("pre", tag("code", data.spec_yaml), tabindex="0", aria_label="Spec in YAML")
+    return _section("spec", "Spec", tag("details", tag("summary", f"spec.yaml, {lines}"), block))
+
+
+def _versions(data: ReportData) -> Markup:
+    if not data.versions:
+        return Markup()
+    return _section("versions", "Versions", tables.versions(data))
+
+
+def _figure_json(figures: tuple[Figure, ...]) -> str:
+    """All figures for the page's script; no `<` is left that could end its element."""
+    drawn = {figure.name: json.loads(figure.plot.to_json()) for figure in figures}
+    text = json.dumps(
+        {"darkOfLight": dark_of_light(), "figures": drawn}, separators=(",", ":"), sort_keys=True
+    )
+    return text.replace("<", "\\u003c")
+
+
+def _page_file(name: str) -> str:
+    return resources.files(__package__).joinpath(name).read_text(encoding="utf-8")

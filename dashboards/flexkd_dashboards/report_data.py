@@ -1,0 +1,208 @@
+"""All that the report shows, as plain Python: the page has no other input.
+
+The typed dictionaries spell out `results.json`; nothing here reads files or computes a metric.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NotRequired, TypedDict, cast
+
+Setup = tuple[str, Mapping[str, Any]]
+"""A method and its settings: what trials of one group share."""
+
+
+class Job(TypedDict):
+    """What ran, and how it ended: `status` is running, done, failed or interrupted."""
+
+    name: str
+    spec_hash: str
+    status: str
+    seconds: float | None
+
+
+class Step(TypedDict):
+    """One step of the plan; `status` is ran, reused or failed."""
+
+    kind: str
+    hash: str
+    status: str
+    seconds: float | None
+    reason: NotRequired[str | None]
+
+
+class Teacher(TypedDict):
+    """The fine-tuned teacher."""
+
+    parameters: int | None
+    metrics: Mapping[str, float]
+
+
+class Trial(TypedDict):
+    """One training of a student; `status` is done, reused, failed or pruned."""
+
+    hash: str
+    method: str
+    params: Mapping[str, Any]
+    seed: int
+    status: str
+    metrics: Mapping[str, float]
+    seconds: float | None
+    run_id: str | None
+    reason: NotRequired[str | None]
+
+
+class Spread(TypedDict):
+    """A metric over the seeds of a group; no spread with one seed."""
+
+    mean: float
+    std: float | None
+    ci95: Sequence[float] | None
+
+
+class Versus(TypedDict):
+    """Paired difference to the baseline (group − baseline) over the seeds both have."""
+
+    n: int
+    mean: float
+    std: float | None
+    ci95: Sequence[float] | None
+    p_t: float | None
+    p_wilcoxon: float | None
+
+
+class Group(TypedDict):
+    """The trials that differ in their seed alone, aggregated."""
+
+    method: str
+    params: Mapping[str, Any]
+    n: int
+    metrics: Mapping[str, Spread]
+    versus: Mapping[str, Versus] | None
+
+
+@dataclass(frozen=True)
+class TrainingCurve:
+    """How one trial went."""
+
+    method: str
+    """Method of the trial, as in `results`."""
+    params: Mapping[str, Any]
+    """Settings of the trial, as in `results`."""
+    seed: int
+    """Its seed."""
+    steps: tuple[int, ...]
+    """Optimizer steps, rising."""
+    loss: tuple[float, ...]
+    """Total training loss at `steps`."""
+    validation: Mapping[str, tuple[tuple[int, float], ...]]
+    """Metric: (step, value) pairs, steps rising."""
+
+    def __post_init__(self) -> None:
+        if len(self.steps) != len(self.loss):
+            raise ValueError(
+                f"{self.method}, seed {self.seed}: {len(self.steps)} steps but "
+                f"{len(self.loss)} losses; give one loss for each step"
+            )
+
+
+@dataclass(frozen=True)
+class ImportanceCurve:
+    """One selection of teacher units."""
+
+    label: str
+    """Names the selection among the others, as its layer."""
+    importance: tuple[float, ...]
+    """G, one value for each of the d_T teacher units, by unit index."""
+    units: tuple[int, ...]
+    """The d_S selected units in rank order."""
+
+    def __post_init__(self) -> None:
+        outside = [unit for unit in self.units if not 0 <= unit < len(self.importance)]
+        if outside:
+            raise ValueError(
+                f"{self.label}: selected units {outside[:5]} are none of the "
+                f"{len(self.importance)} units that have an importance"
+            )
+
+
+@dataclass(frozen=True)
+class PublishedResult:
+    """A published number to print beside ours."""
+
+    method: str
+    """Method of the sweep it belongs to."""
+    metric: str
+    """Metric without its split, as accuracy."""
+    mean: float
+    """Mean over seeds, in the metric's own unit (an accuracy is a share of 1)."""
+    std: float | None = None
+    """Standard deviation over seeds."""
+    source: str = ""
+    """Where it was published."""
+
+
+@dataclass(frozen=True)
+class ReportData:
+    """One job's report."""
+
+    results: Mapping[str, Any]
+    """The job's `results.json`, parsed. A failed trial or step may say why in `reason`."""
+    spec_yaml: str
+    """The spec as it ran."""
+    metrics: tuple[str, ...]
+    """Metrics with their split, as test/accuracy; the first one ranks."""
+    baseline: str | None
+    """Method that `versus` compares with."""
+    curves: tuple[TrainingCurve, ...] = ()
+    """One for each trial that kept its curve."""
+    importance: tuple[ImportanceCurve, ...] = ()
+    """One for each selection; none without Flex-KD."""
+    versions: Mapping[str, str] = field(default_factory=dict)
+    """Package: version."""
+    reference: tuple[PublishedResult, ...] = ()
+    """Published numbers."""
+
+    def __post_init__(self) -> None:
+        if not self.metrics:
+            raise ValueError("metrics: name at least one metric; the first one ranks")
+
+    @property
+    def ranking_metric(self) -> str:
+        """The metric that orders the leaderboard."""
+        return self.metrics[0]
+
+    @property
+    def job(self) -> Job:
+        """What ran, and how it ended."""
+        return cast(Job, self.results["job"])
+
+    @property
+    def steps(self) -> Sequence[Step]:
+        """The steps in the order of the plan."""
+        return cast(Sequence[Step], self.results["steps"])
+
+    @property
+    def teacher(self) -> Teacher | None:
+        """The teacher, or None if the job ended before it was there, which results write as {}."""
+        return cast("Teacher | None", self.results["teacher"] or None)
+
+    @property
+    def trials(self) -> Sequence[Trial]:
+        """Every trial, finished or not."""
+        return cast(Sequence[Trial], self.results["trials"])
+
+    @property
+    def groups(self) -> Sequence[Group]:
+        """Every method and setting with at least one finished trial."""
+        return cast(Sequence[Group], self.results["groups"])
+
+    @property
+    def setups(self) -> list[Setup]:
+        """The method and settings of every group, trial and curve; the same one may come twice."""
+        return [
+            *((group["method"], group["params"]) for group in self.groups),
+            *((trial["method"], trial["params"]) for trial in self.trials),
+            *((curve.method, curve.params) for curve in self.curves),
+        ]

@@ -1,0 +1,208 @@
+"""Which teacher units were selected: their importance, where they lie, what selections share."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import plotly.graph_objects as go
+
+from .figure import Figure, KeyEntry, axis, canvas, rounded
+from .labels import figure_text
+from .report_data import ImportanceCurve, ReportData
+from .theme import PAGE, SPARE_SERIES, Colour
+
+SELECTION_COLOURS: tuple[Colour, ...] = (PAGE["accent"], *(s.colour for s in SPARE_SERIES))
+MOST_NUMBERED_CELLS = 10
+
+
+def importance_figure(data: ReportData) -> Figure | None:
+    """G of the teacher units from the largest down, with the cut at d_S."""
+    if not data.importance:
+        return None
+    alone = len(data.importance) == 1
+    traces: list[Any] = []
+    key: list[KeyEntry] = []
+    for i, selection in enumerate(data.importance):
+        colour = SELECTION_COLOURS[i % len(SELECTION_COLOURS)]
+        rest = PAGE["muted"] if alone else colour
+        traces += _ranked(selection, _label(selection, i), colour, rest)
+        if not alone:
+            key.append(KeyEntry(_label(selection, i), colour))
+    first = data.importance[0]
+    sizes = f"{len(first.units)} of {len(first.importance)} units"
+    layout = _cut(first) if alone and _is_top(first) else {}
+    return Figure(
+        name="importance",
+        title="Importance of the teacher's units",
+        caption=(
+            "G of each unit of the scored layer, sorted; the thick part is what was selected"
+            + (f" ({sizes})." if alone else ".")
+        ),
+        plot=canvas(
+            traces,
+            height=380,
+            xaxis=axis("Rank of the unit", rangemode="tozero"),
+            yaxis=axis("Importance G", rangemode="tozero", exponentformat="power"),
+            **layout,
+        ),
+        key=tuple(key),
+    )
+
+
+def overlap_figure(data: ReportData) -> Figure | None:
+    """What the selections share; with a single one, where its units lie."""
+    if not data.importance:
+        return None
+    if len(data.importance) == 1:
+        return _strip(data.importance[0])
+    return _matrix(data.importance)
+
+
+def _ranked(selection: ImportanceCurve, label: str, colour: Colour, rest: Colour) -> list[Any]:
+    importance = selection.importance
+    order = sorted(range(len(importance)), key=lambda unit: (-importance[unit], unit))
+    chosen = set(selection.units)
+    ranks = {unit: rank for rank, unit in enumerate(order, start=1)}
+    picked = [unit for unit in order if unit in chosen]
+    shared = {"hoverinfo": "text", "legendgroup": label}
+
+    def drawn(units: list[int], **style: Any) -> Any:
+        return go.Scatter(
+            x=[ranks[unit] for unit in units],
+            y=[rounded(importance[unit]) for unit in units],
+            hovertext=[
+                f"{figure_text(label)}<br>rank {ranks[u]}: unit {u}, G = {importance[u]:.4g}"
+                for u in units
+            ],
+            **shared,
+            **style,
+        )
+
+    return [
+        drawn(order, mode="lines", line={"color": rest.light, "width": 1.5}),
+        # Markers and not a line: a selection need not be one run of ranks.
+        drawn(picked, mode="markers", marker={"color": colour.light, "size": 5}),
+    ]
+
+
+def _cut(selection: ImportanceCurve) -> dict[str, Any]:
+    """A vertical line after the last selected rank, with its name beside it."""
+    text = f"d<sub>S</sub> = {len(selection.units)} of d<sub>T</sub> = {len(selection.importance)}"
+    place = len(selection.units) + 0.5
+    muted = PAGE["muted"].light
+    line = {"color": muted, "dash": "dash", "width": 1.5}
+    return {
+        "shapes": [
+            {"type": "line", "x0": place, "x1": place, "y0": 0, "y1": 1, "yref": "paper"}
+            | {"line": line}
+        ],
+        "annotations": [
+            {"x": place, "y": 1, "yref": "paper", "xanchor": "left", "yanchor": "top"}
+            | {"xshift": 6, "text": text, "showarrow": False, "font": {"color": muted}}
+        ],
+    }
+
+
+def _is_top(selection: ImportanceCurve) -> bool:
+    """Whether the selected units are the ones of largest G: only then is there a cut."""
+    chosen = set(selection.units)
+    rest = [g for unit, g in enumerate(selection.importance) if unit not in chosen]
+    picked = [selection.importance[unit] for unit in chosen]
+    return bool(picked) and (not rest or min(picked) >= max(rest))
+
+
+def _strip(selection: ImportanceCurve) -> Figure:
+    """G by unit index, the selected units in the accent colour."""
+    chosen = set(selection.units)
+    units = range(len(selection.importance))
+    traces = [
+        go.Bar(
+            x=[unit for unit in units if (unit in chosen) is selected],
+            y=[rounded(selection.importance[u]) for u in units if (u in chosen) is selected],
+            width=1,
+            marker={"color": colour.light, "line": {"width": 0}},
+            opacity=opacity,
+            hovertemplate="unit %{x}: G = %{y:.4g}<extra></extra>",
+            legendgroup=label,
+        )
+        for label, selected, colour, opacity in (
+            ("selected", True, PAGE["accent"], 1),
+            ("not selected", False, PAGE["muted"], 0.6),
+        )
+    ]
+    return Figure(
+        name="units",
+        title="Where the selected units lie",
+        caption=f"Importance by unit index; {selection.label} is the one selection of this job.",
+        plot=canvas(
+            traces,
+            height=260,
+            barmode="overlay",
+            xaxis=axis("Unit index", showgrid=False, range=[-1, len(selection.importance)]),
+            yaxis=axis("Importance G", exponentformat="power", nticks=5),
+        ),
+        key=(
+            KeyEntry("selected", PAGE["accent"]),
+            KeyEntry("not selected", PAGE["muted"]),
+        ),
+    )
+
+
+def _matrix(selections: Sequence[ImportanceCurve]) -> Figure:
+    """Jaccard index of each two selections, blank where their widths differ."""
+    numbers = [str(i + 1) for i in range(len(selections))]
+    labels = [figure_text(_label(s, i)) for i, s in enumerate(selections)]
+    cells = [[_jaccard(a, b) for b in selections] for a in selections]
+    numbered = len(selections) <= MOST_NUMBERED_CELLS
+    heatmap = go.Heatmap(
+        x=numbers,
+        y=labels,
+        z=cells,
+        zmin=0,
+        zmax=1,
+        colorscale=[[0, PAGE["surface"].light], [1, PAGE["accent"].light]],
+        showscale=not numbered,
+        colorbar={"thickness": 12, "outlinewidth": 0},
+        texttemplate="%{z:.2f}" if numbered else "",
+        hovertemplate="%{y} and %{x}: %{z:.3f}<extra></extra>",
+        xgap=2,
+        ygap=2,
+        hoverongaps=False,
+    )
+    return Figure(
+        name="overlap",
+        title="Units that selections share",
+        caption=(
+            "Jaccard index: shared units over all units of the two selections. "
+            + _chance(selections)
+            + "Columns are numbered as the rows; selections of layers that differ in width are "
+            "not compared."
+        ),
+        plot=canvas(
+            [heatmap],
+            height=110 + 46 * len(selections),
+            xaxis=axis("", side="top", type="category", showgrid=False),
+            yaxis=axis("", autorange="reversed", type="category", showgrid=False),
+        ),
+    )
+
+
+def _chance(selections: Sequence[ImportanceCurve]) -> str:
+    """The index of two random selections of the first one's size, to read the matrix against."""
+    chosen, width = len(selections[0].units), len(selections[0].importance)
+    if any((len(s.units), len(s.importance)) != (chosen, width) for s in selections) or not chosen:
+        return ""
+    return f"Two random selections of this size have about {chosen / (2 * width - chosen):.2f}. "
+
+
+def _jaccard(one: ImportanceCurve, other: ImportanceCurve) -> float | None:
+    if len(one.importance) != len(other.importance):
+        return None
+    union = set(one.units) | set(other.units)
+    return rounded(len(set(one.units) & set(other.units)) / len(union)) if union else None
+
+
+def _label(selection: ImportanceCurve, index: int) -> str:
+    """Numbered, so that two selections of one name stay two."""
+    return f"{index + 1}: {selection.label}"

@@ -1,0 +1,296 @@
+"""The page as HTML: what it holds, that it asks for nothing, and the poor cases."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from html.parser import HTMLParser
+from typing import Any
+
+import pytest
+from plotly.offline import get_plotlyjs
+
+from flexkd_dashboards import ImportanceCurve, ReportData, TrainingCurve, render_report
+
+EVIL = '<script>alert("x")</script>'
+VOID = {"meta", "link", "br", "img", "input"}
+
+
+class Page(HTMLParser):
+    """Elements, and the text of those that are asked for."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.starts: list[tuple[str, dict[str, str | None]]] = []
+        self.texts: list[tuple[str, str]] = []
+        self.feed(html)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.starts.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag, f"</{tag}> closes another element"
+
+    def handle_data(self, data: str) -> None:
+        self.texts.append((self.open[-1] if self.open else "", data))
+
+    def count(self, tag: str) -> int:
+        return sum(name == tag for name, _ in self.starts)
+
+    def ids(self) -> list[str]:
+        return [value for _, attributes in self.starts if (value := attributes.get("id"))]
+
+    @property
+    def text(self) -> str:
+        visible = (text for tag, text in self.texts if tag not in ("script", "style"))
+        return re.sub(r"\s+", " ", " ".join(visible))
+
+
+def without_plotly(html: str) -> str:
+    source = get_plotlyjs()
+    assert html.count(source) == 1, "plotly.js must be inlined exactly once"
+    return html.replace(source, "")
+
+
+def page_of(data: ReportData) -> Page:
+    return Page(without_plotly(render_report(data)))
+
+
+def badges(page: Page) -> int:
+    return sum(attributes.get("class") == "badge" for _, attributes in page.starts)
+
+
+def figures_of(html: str) -> dict[str, Any]:
+    found = re.search(r'<script id="figure-data" type="application/json">(.*?)</script>', html)
+    assert found
+    figures: dict[str, Any] = json.loads(found[1])["figures"]
+    return figures
+
+
+def test_sections_tables_and_figures(report: ReportData) -> None:
+    page = page_of(report)
+    assert not page.open
+    assert page.starts[0] == ("html", {"lang": "en"})
+    ids = page.ids()
+    assert len(ids) == len(set(ids))
+    assert {"results", "figures", "teacher", "steps", "spec", "versions"} <= set(ids)
+    assert [i for i in ids if i.startswith("plot-")] == [
+        f"plot-{name}" for name in ("metric", "loss", "validation", "importance", "units")
+    ]
+    assert page.count("figure") == page.count("figcaption") == 5
+    assert page.count("h1") == 1
+    assert page.count("table") == page.count("caption") == 4
+
+
+def test_every_label_points_at_something(report: ReportData) -> None:
+    page = page_of(report)
+    for _, attributes in page.starts:
+        for name in (attributes.get("aria-labelledby") or "").split():
+            assert name in page.ids()
+
+
+def test_table_headers_have_a_scope_and_scrolling_regions_take_focus(report: ReportData) -> None:
+    page = page_of(report)
+    scopes = [attributes.get("scope") for tag, attributes in page.starts if tag == "th"]
+    assert scopes
+    assert set(scopes) == {"col", "row"}
+    regions = [a for _, a in page.starts if a.get("class") == "scroll"]
+    assert regions
+    assert all(a["tabindex"] == "0" and a["aria-label"] for a in regions)
+
+
+def test_leaderboard_says_what_was_measured(report: ReportData) -> None:
+    text = page_of(report).text
+    for expected in ("87.66 ± 0.56", "[86.27, 89.05]", "+1.71", "88.40 ± 0.20", "22,713,984"):
+        assert expected in text
+    assert "12 min 14 s" in text
+    assert "Saadi & Wang 2025, Table 2" in text
+    assert badges(page_of(report)) == 1
+
+
+def test_asks_for_nothing(report: ReportData) -> None:
+    html = without_plotly(render_report(report))
+    assert not re.search(r"@import|url\(|//[a-z0-9]|fetch\(|XMLHttpRequest", html)
+    page = Page(html)
+    loads = [
+        (tag, name, value)
+        for tag, attributes in page.starts
+        for name, value in attributes.items()
+        if name in ("src", "href", "srcset", "action", "poster", "data")
+    ]
+    assert loads == [("link", "href", "data:,")]
+    policy = next(a["content"] for _, a in page.starts if a.get("http-equiv"))
+    assert policy is not None
+    assert policy.startswith("default-src 'none'")
+
+
+def test_the_same_data_give_the_same_page(make_report: Callable[..., ReportData]) -> None:
+    assert render_report(make_report()) == render_report(make_report())
+
+
+def test_names_are_text_wherever_they_appear(report: ReportData, results: dict[str, Any]) -> None:
+    results["job"] |= {"name": EVIL, "status": EVIL, "spec_hash": EVIL}
+    results["steps"][0] |= {"kind": EVIL, "hash": EVIL, "status": EVIL, "reason": EVIL}
+    results["teacher"]["metrics"][EVIL] = 0.5
+    params = {EVIL: EVIL, "alpha": 0.5}
+    results["groups"][0] |= {"method": EVIL, "params": params}
+    results["trials"][0] |= {"method": EVIL, "params": params, "status": "failed", "reason": EVIL}
+    data = replace(
+        report,
+        results=results,
+        spec_yaml=f"name: {EVIL}\n",
+        curves=(TrainingCurve(EVIL, params, 1, (1,), (1.0,), {EVIL: ((1, 0.5),)}),),
+        importance=(ImportanceCurve(EVIL, (1.0, 2.0), (1,)),) * 2,
+        versions={EVIL: EVIL},
+        reference=(replace(report.reference[0], method=EVIL, source=EVIL),),
+    )
+    html = without_plotly(render_report(data))
+    assert "<script>alert" not in html
+    page = Page(html)
+    assert page.count("script") == 3
+    assert not page.open
+    assert EVIL in page.text
+    drawn = json.dumps({name: f["layout"] for name, f in figures_of(html).items()})
+    hovers = [
+        trace.get(part) or ""
+        for figure in figures_of(html).values()
+        for trace in figure["data"]
+        for part in ("hovertemplate", "hovertext", "y")
+    ]
+    assert "<script" not in drawn + json.dumps(hovers)
+
+
+def test_plotly_placeholders_in_a_name_stay_text(report: ReportData) -> None:
+    data = replace(report, importance=(ImportanceCurve("%{x}", (1.0, 2.0), (1,)),) * 2)
+    heatmap = figures_of(render_report(data))["overlap"]["data"][0]
+    assert heatmap["y"][0] == "1: %&#123;x}"
+
+
+def one_seed(make_report: Callable[..., ReportData]) -> ReportData:
+    return make_report(seeds=(10,))
+
+
+def test_one_seed_has_no_spread_and_no_winner(make_report: Callable[..., ReportData]) -> None:
+    page = page_of(one_seed(make_report))
+    text = page.text
+    assert "(n=1)" in text
+    assert badges(page) == 0
+    assert "no winner is named" in text
+    ours = text.replace("mean ± std", "").replace("88.40 ± 0.20", "")
+    assert "±" not in ours
+
+
+def test_one_seed_draws_no_error_bars_and_no_bands(make_report: Callable[..., ReportData]) -> None:
+    traces = figures_of(render_report(one_seed(make_report)))["metric"]["data"]
+    assert traces
+    assert not any(trace.get("error_y", {}).get("visible") for trace in traces)
+    assert not any(trace.get("fill") for trace in traces)
+
+
+def test_one_method_without_alpha_or_flexkd(report: ReportData, results: dict[str, Any]) -> None:
+    results["groups"] = results["groups"][:1]
+    results["trials"] = results["trials"][:3]
+    data = replace(
+        report,
+        results=results,
+        curves=report.curves[:3],
+        importance=(),
+        reference=(),
+        metrics=("test/accuracy",),
+    )
+    html = render_report(data)
+    figures = figures_of(html)
+    assert list(figures) == ["loss", "metric", "validation"]
+    assert figures["metric"]["layout"]["yaxis"]["ticktext"] == ["ft"]
+    assert "ft is the only method with a result" in page_of(data).text
+
+
+def test_nothing_but_failures(report: ReportData, results: dict[str, Any]) -> None:
+    results["groups"] = []
+    for trial in results["trials"]:
+        trial |= {"status": "failed", "metrics": {}, "reason": "loss is not finite at step 12"}
+    del results["trials"][0]["reason"]
+    results["job"]["status"] = "failed"
+    data = replace(report, results=results, curves=(), importance=(), reference=())
+    page = page_of(data)
+    assert "No method has a result for test accuracy." in page.text
+    assert page.text.count("loss is not finite at step 12") == 20
+    assert "no reason was recorded" in page.text
+    assert "This job failed" in page.text
+    assert page.count("figure") == 0
+
+
+def test_interrupted_before_anything(report: ReportData, results: dict[str, Any]) -> None:
+    results |= {"steps": [], "teacher": {}, "trials": [], "groups": []}
+    results["job"] |= {"status": "interrupted", "seconds": None}
+    data = replace(
+        report, results=results, curves=(), importance=(), reference=(), versions={}, baseline=None
+    )
+    page = page_of(data)
+    assert "This job was interrupted" in page.text
+    assert {"teacher", "steps", "versions", "figures"}.isdisjoint(page.ids())
+
+
+def test_step_that_failed_says_why(report: ReportData, results: dict[str, Any]) -> None:
+    results["steps"][-1] |= {"status": "failed", "reason": "disk full"}
+    assert "disk full" in page_of(replace(report, results=results)).text
+
+
+def regression(report: ReportData, results: dict[str, Any]) -> ReportData:
+    for group in results["groups"]:
+        group["metrics"] = {
+            "test/mse": group["metrics"]["test/accuracy"],
+            "test/pearson": group["metrics"]["test/f1"],
+        }
+        if group["versus"]:
+            group["versus"] = {"test/mse": group["versus"]["test/accuracy"]}
+    return replace(report, results=results, metrics=("test/mse", "test/pearson"), reference=())
+
+
+def test_regression_is_not_in_percent_and_less_error_is_better(
+    report: ReportData, results: dict[str, Any]
+) -> None:
+    text = page_of(regression(report, results)).text
+    lowest = results["groups"][0]["metrics"]["test/mse"]
+    value = f"{lowest['mean']:.4f} ± {lowest['std']:.4f}"
+    assert f"ft has the lowest mean test MSE, {value} over 3 seeds." in text
+    assert "Lower is better." in text
+    table = text.partition("Methods by test MSE")[2]
+    assert table.index("ft") < table.index("flexkd")
+    assert "%)" not in text.partition("Figures")[0]
+
+
+def test_metric_that_is_not_a_number_is_a_dash(report: ReportData, results: dict[str, Any]) -> None:
+    for group in results["groups"]:
+        group["metrics"]["test/accuracy"] = {"mean": float("nan"), "std": None, "ci95": None}
+    text = page_of(replace(report, results=results)).text
+    assert "nan" not in text.lower()
+    assert "No method has a result" in text
+
+
+def test_curve_that_diverged_is_still_json(report: ReportData) -> None:
+    broken = replace(report.curves[0], loss=(float("nan"),) * len(report.curves[0].loss))
+    html = render_report(replace(report, curves=(broken,)))
+    assert "NaN" not in without_plotly(html)
+    assert "loss" in figures_of(html)
+
+
+def test_a_curve_needs_a_loss_for_each_step() -> None:
+    with pytest.raises(ValueError, match="2 steps but 1 losses"):
+        TrainingCurve("ft", {}, 10, (1, 2), (0.5,), {})
+
+
+def test_selected_units_must_exist() -> None:
+    with pytest.raises(ValueError, match="are none of the 2 units"):
+        ImportanceCurve("layer 6", (0.1, 0.2), (2,))
+
+
+def test_report_needs_a_metric(report: ReportData) -> None:
+    with pytest.raises(ValueError, match="at least one metric"):
+        replace(report, metrics=())

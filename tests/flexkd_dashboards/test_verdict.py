@@ -1,0 +1,90 @@
+"""What the report dares to say about the best method."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from flexkd_dashboards import ReportData, reach_verdict
+
+
+def with_p(report: ReportData, results: dict[str, Any], p: float | None) -> ReportData:
+    for group in results["groups"]:
+        if group["versus"]:
+            group["versus"]["test/accuracy"]["p_t"] = p
+    return replace(report, results=results)
+
+
+@pytest.mark.parametrize(
+    ("p", "expected"),
+    [
+        (0.2, "is not distinguishable from 0."),
+        (0.03, "if taken alone, but not after a Bonferroni correction for the 6 comparisons"),
+        (0.001, "also after a Bonferroni correction for the 6 comparisons"),
+        (None, "has no p-value."),
+        (float("nan"), "has no p-value."),
+    ],
+)
+def test_strength_of_the_claim(
+    report: ReportData, results: dict[str, Any], p: float | None, expected: str
+) -> None:
+    verdict = reach_verdict(with_p(report, results, p))
+    assert verdict.best is not None
+    assert verdict.best["method"] == "flexkd"
+    assert expected in verdict.sentence
+
+
+def test_one_comparison_needs_no_correction(report: ReportData, results: dict[str, Any]) -> None:
+    results["groups"] = [results["groups"][0], results["groups"][-1]]
+    sentence = reach_verdict(with_p(report, results, 0.03)).sentence
+    assert sentence.endswith("is distinguishable from 0.")
+
+
+def test_no_winner_on_one_seed_among_others(report: ReportData, results: dict[str, Any]) -> None:
+    results["groups"][1] |= {
+        "n": 1,
+        "metrics": {"test/accuracy": {"mean": 0.99, "std": None, "ci95": None}},
+    }
+    verdict = reach_verdict(replace(report, results=results))
+    assert verdict.best is not None
+    assert verdict.best["method"] == "flexkd"
+    assert "kd shows 99.00% on a single seed" in verdict.sentence
+
+
+def test_baseline_that_wins(report: ReportData, results: dict[str, Any]) -> None:
+    results["groups"][0]["metrics"]["test/accuracy"]["mean"] = 0.99
+    assert "It is the baseline itself." in reach_verdict(replace(report, results=results)).sentence
+
+
+def test_one_shared_seed_tells_nothing(report: ReportData, results: dict[str, Any]) -> None:
+    results["groups"][-1]["versus"]["test/accuracy"] |= {
+        "n": 1,
+        "std": None,
+        "ci95": None,
+        "p_t": None,
+    }
+    sentence = reach_verdict(replace(report, results=results)).sentence
+    assert "cannot be told from chance" in sentence
+
+
+def test_no_shared_seed(report: ReportData, results: dict[str, Any]) -> None:
+    results["groups"][-1]["versus"] = None
+    sentence = reach_verdict(replace(report, results=results)).sentence
+    assert "no paired difference to ft" in sentence
+
+
+def test_no_baseline(report: ReportData) -> None:
+    assert "No baseline was named" in reach_verdict(replace(report, baseline=None)).sentence
+
+
+@pytest.mark.parametrize(("n", "expected"), [(1, "a single seed (n=1)."), (3, "3 seeds.")])
+def test_one_method_is_no_winner(
+    report: ReportData, results: dict[str, Any], n: int, expected: str
+) -> None:
+    results["groups"] = [results["groups"][0] | {"n": n}]
+    verdict = reach_verdict(replace(report, results=results))
+    assert verdict.best is None
+    assert verdict.sentence.startswith("ft is the only method with a result")
+    assert verdict.sentence.endswith(expected)
