@@ -1,13 +1,14 @@
-"""The command line: `flexkd` and its commands."""
+"""The command line: `flexkd` and its commands. Each imports what it needs when it runs."""
 
 from __future__ import annotations
 
 import json
 import sys
+from typing import Annotated
 
 import typer
 
-from ..spec import SpecError, json_schema
+from ..spec import Problem, SpecError, json_schema
 from . import common
 from .common import (
     DEFAULT_STORAGE,
@@ -26,12 +27,56 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
+jobs_app = typer.Typer(
+    help="Jobs on a Ray cluster: list, status, logs, stop.", no_args_is_help=True
+)
+app.add_typer(jobs_app, name="jobs")
+
+DashboardOption = Annotated[
+    str,
+    typer.Option(
+        "--address",
+        envvar="RAY_API_SERVER_ADDRESS",
+        help="address of the cluster's dashboard",
+        metavar="URL",
+    ),
+]
+DASHBOARD = "http://127.0.0.1:8265"
+JobArgument = Annotated[str, typer.Argument(help="id of the job", show_default=False)]
+
+
+@app.command("validate")
+def validate_command(
+    spec: SpecArgument,
+    set_: SetOption = [],  # noqa: B006, typer copies it
+    storage: StorageOption = DEFAULT_STORAGE,
+    tracking_uri: TrackingOption = "",
+    as_json: JsonOption = False,
+) -> None:
+    """Check a spec, its data and its models; nothing is started."""
+    from .plan import validate
+
+    raise typer.Exit(validate(spec, set_, storage, tracking_uri, as_json))
+
+
+@app.command("plan")
+def plan_command(
+    spec: SpecArgument,
+    set_: SetOption = [],  # noqa: B006
+    storage: StorageOption = DEFAULT_STORAGE,
+    address: AddressOption = "local",
+    as_json: JsonOption = False,
+) -> None:
+    """Show what a job would do: steps, what is there already, trials, resources."""
+    from .plan import show_plan
+
+    raise typer.Exit(show_plan(spec, set_, storage, address, as_json))
 
 
 @app.command("run")
 def run_command(
     spec: SpecArgument,
-    set_: SetOption = [],  # noqa: B006, typer wants a list
+    set_: SetOption = [],  # noqa: B006
     storage: StorageOption = DEFAULT_STORAGE,
     tracking_uri: TrackingOption = "",
     address: AddressOption = "local",
@@ -41,6 +86,130 @@ def run_command(
     from .run import run
 
     raise typer.Exit(run(spec, set_, storage, tracking_uri, address, as_json))
+
+
+@app.command("submit")
+def submit_command(
+    spec: SpecArgument,
+    set_: SetOption = [],  # noqa: B006
+    storage: StorageOption = DEFAULT_STORAGE,
+    tracking_uri: TrackingOption = "",
+    address: DashboardOption = DASHBOARD,
+    wait: Annotated[
+        bool, typer.Option("--wait", "--follow", help="show its log to the end")
+    ] = False,
+    force: Annotated[bool, typer.Option("--force", help="even if the spec is running")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Run a job on a Ray cluster, with the code and the spec of this machine."""
+    from .jobs import submit
+
+    raise typer.Exit(
+        submit(
+            spec,
+            set_,
+            storage=storage,
+            tracking=tracking_uri,
+            address=address,
+            wait=wait,
+            force=force,
+            as_json=as_json,
+        )
+    )
+
+
+@jobs_app.command("list")
+def jobs_list_command(address: DashboardOption = DASHBOARD, as_json: JsonOption = False) -> None:
+    """List the cluster's flexkd jobs, the newest first."""
+    from .jobs import list_jobs
+
+    raise typer.Exit(list_jobs(address, as_json))
+
+
+@jobs_app.command("status")
+def jobs_status_command(
+    job: JobArgument, address: DashboardOption = DASHBOARD, as_json: JsonOption = False
+) -> None:
+    """Show how a job is."""
+    from .jobs import job_status
+
+    raise typer.Exit(job_status(address, job, as_json))
+
+
+@jobs_app.command("logs")
+def jobs_logs_command(
+    job: JobArgument,
+    address: DashboardOption = DASHBOARD,
+    follow: Annotated[bool, typer.Option("--follow", help="until the job ends")] = False,
+) -> None:
+    """Show what a job has printed."""
+    from .jobs import job_logs
+
+    raise typer.Exit(job_logs(address, job, follow))
+
+
+@jobs_app.command("stop")
+def jobs_stop_command(job: JobArgument, address: DashboardOption = DASHBOARD) -> None:
+    """Ask a job to end; it keeps what it has done."""
+    from .jobs import stop_job
+
+    raise typer.Exit(stop_job(address, job))
+
+
+@app.command("compare")
+def compare_command(
+    experiment: Annotated[
+        list[str], typer.Argument(help="MLflow experiments; all when none is named")
+    ] = [],  # noqa: B006
+    job: Annotated[str, typer.Option(help="only trials of this job: its hash or id")] = "",
+    user: Annotated[str, typer.Option(help="only trials that this person ran")] = "",
+    metric: Annotated[
+        list[str], typer.Option("--metric", help="as test/accuracy; repeatable, the first ranks")
+    ] = [],  # noqa: B006
+    baseline: Annotated[str, typer.Option(help="method to compare with; '' for none")] = "ft",
+    output: Annotated[str, typer.Option("--format", help="table, markdown, csv or json")] = "table",
+    tracking_uri: TrackingOption = "",
+    storage: StorageOption = DEFAULT_STORAGE,
+    as_json: JsonOption = False,
+) -> None:
+    """Compare runs in MLflow, anybody's: mean ± std over seeds, and paired differences."""
+    from .compare import compare
+
+    raise typer.Exit(
+        compare(
+            experiment,
+            job=job,
+            user=user,
+            metrics=metric,
+            baseline=baseline,
+            output="json" if as_json else output,
+            tracking=tracking_uri,
+            storage=storage,
+        )
+    )
+
+
+@app.command("report")
+def report_command(
+    job: Annotated[str, typer.Argument(help="id or name of a job", show_default=False)],
+    storage: StorageOption = DEFAULT_STORAGE,
+) -> None:
+    """Write the HTML report of a job anew, from its files; prints where it is."""
+    from .report import report
+
+    raise typer.Exit(report(job, storage))
+
+
+@app.command("list")
+def list_command(
+    what: Annotated[
+        str, typer.Argument(help="methods, losses, tasks, selectors or models", show_default=False)
+    ],
+) -> None:
+    """List what is registered, a line each."""
+    from .listing import show_list
+
+    raise typer.Exit(show_list(what))
 
 
 @app.command("schema")
@@ -58,8 +227,9 @@ def main(arguments: list[str] | None = None) -> int:
     except SpecError as error:
         common.show_problems(error, "--json" in arguments)
         return 2
+    except typer.TyperException as error:
+        common.show_problems(SpecError([Problem("", str(error), "see flexkd --help")]), False)
+        return 2
     except KeyboardInterrupt:
         common.err.print("interrupted; what was done is kept, the same command goes on from there")
         return 1
-    except typer.Exit as stop:
-        return stop.exit_code

@@ -14,10 +14,23 @@ from flexkd_dashboards import (
     render_report,
 )
 
-from ..job import JobFiles
-from ..spec import JobSpec
+from ..job import JobFiles, find_job
+from ..spec import JobSpec, load_spec
+from ..store import open_store
 
 PACKAGES = ("flexkd", "torch", "transformers", "ray", "mlflow", "pyarrow", "datasets")
+
+
+def report(job_name: str, storage: str) -> int:
+    """Write a job's report anew and print where it is."""
+    job = find_job(open_store(storage), job_name)
+    with tempfile.TemporaryDirectory() as scratch:
+        path = Path(scratch, "spec.yaml")
+        path.write_text(job.spec_yaml, encoding="utf-8")
+        spec = load_spec(path)
+    write_report(job, spec)
+    print(job.folder.local("report/index.html") or f"{job.folder.location}/report/index.html")
+    return 0
 
 
 def write_report(job: JobFiles, spec: JobSpec) -> Path:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -34,6 +34,8 @@ class Plan:
     spec: JobSpec
     trials: tuple[Trial, ...]
     teachers: tuple[Step, ...]
+    cache_numbers: int = 0
+    """fp32 numbers that all teacher caches hold: examples × (hidden units + outputs)."""
 
     @cached_property
     def shared(self) -> tuple[Step, ...]:
@@ -74,7 +76,15 @@ def build_plan(spec: JobSpec, facts_of: FactsOf) -> Plan:
         facts.setdefault(step.hash, (changed, known))
     trials = tuple(_trial(same, *facts[key]) for key, same in found.items())
     teachers = {step.hash: step for step in (teacher_step(c, facts_of(c)) for _, c in specs)}
-    return Plan(spec, trials, tuple(teachers.values()))
+    caches = {
+        step.hash: known.train_rows * (known.teacher_hidden + known.outputs)
+        for _, changed in specs
+        for known in [facts_of(changed)]
+        for step in [cache_step(changed, known)]
+    }
+    plan = Plan(spec, trials, tuple(teachers.values()))
+    numbers = sum(caches[step.hash] for step in plan.shared if step.kind == "cache")
+    return replace(plan, cache_numbers=numbers)
 
 
 def _axis_points(spec: JobSpec) -> Iterator[dict[str, Any]]:

@@ -1,0 +1,71 @@
+"""`flexkd compare`: runs of anybody, aggregated over seeds."""
+
+from __future__ import annotations
+
+from ..job import group_trials, leaderboard
+from ..spec import METHODS, METRICS, Problem, SpecError
+from ..tracking import read_trials
+from .common import out, tracking_uri
+
+FORMATS = ("table", "markdown", "csv", "json")
+
+
+def compare(
+    experiments: list[str],
+    *,
+    job: str,
+    user: str,
+    metrics: list[str],
+    baseline: str,
+    output: str,
+    tracking: str,
+    storage: str,
+) -> int:
+    """Print the groups of some experiments' trials, best first."""
+    uri, problems = tracking_uri(tracking, storage)
+    problems = [*problems, *_argument_problems(metrics, baseline, output)]
+    if problems:
+        raise SpecError(problems)
+    try:
+        trials = read_trials(
+            uri, experiments=experiments or None, job=job or None, user=user or None
+        )
+    except ValueError as error:
+        raise SpecError([Problem("", str(error), "name another experiment or job")]) from None
+    finished = [trial for trial in trials if trial.status in {"done", "reused"}]
+    if not finished:
+        raise SpecError([Problem("", f"no finished trial in {uri}", "run a job first")])
+    recorded = sorted({name for trial in finished for name in trial.metrics})
+    shown = metrics or [name for name in recorded if name.startswith("test/")] or recorded
+    unknown = [name for name in shown if name not in recorded]
+    if unknown:
+        raise SpecError(
+            [
+                Problem("--metric", f"{name} is recorded in none of the runs", ", ".join(recorded))
+                for name in unknown
+            ]
+        )
+    groups = group_trials(finished, baseline=baseline or None, metrics=_ranked(shown, metrics))
+    table = leaderboard(groups, metrics=_ranked(shown, metrics), format=output)  # type: ignore[call-overload]
+    if output == "table":
+        out.print(table)
+    else:
+        print(table)
+    return 0
+
+
+def _ranked(shown: list[str], asked: list[str]) -> list[str]:
+    """As asked for; otherwise in the order in which tasks name their metrics."""
+    order = [name for names in METRICS.values() for name in names]
+    if asked:
+        return asked
+    return sorted(shown, key=lambda name: order.index(name.rpartition("/")[2]))
+
+
+def _argument_problems(metrics: list[str], baseline: str, output: str) -> list[Problem]:
+    problems = []
+    if baseline and baseline not in METHODS:
+        problems.append(Problem("--baseline", f"{baseline!r} is no method", ", ".join(METHODS)))
+    if output not in FORMATS:
+        problems.append(Problem("--format", f"{output!r} is no format", ", ".join(FORMATS)))
+    return problems

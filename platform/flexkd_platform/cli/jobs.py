@@ -1,0 +1,121 @@
+"""`flexkd submit` and `flexkd jobs`: the same job on a shared cluster."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import asdict
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.table import Table
+
+from ..spec import Problem, SpecError
+from ..store import open_store
+from ..tracking.provenance import current_user
+from .common import out, read_spec
+from .run import spec_text
+
+if TYPE_CHECKING:
+    from ..executors.submission import RayJobs
+
+
+def submit(
+    spec_path: Path,
+    overrides: list[str],
+    *,
+    storage: str,
+    tracking: str,
+    address: str,
+    wait: bool,
+    force: bool,
+    as_json: bool,
+) -> int:
+    """Submit a spec; with `wait`, show its log and end with its exit code."""
+    from ..executors import submission
+
+    spec = read_spec(spec_path, overrides)
+    jobs = submission.RayJobs(address)
+    running = [
+        job.id
+        for job in jobs.list()
+        if job.metadata["flexkd.spec_hash"] == spec.hash and job.status in {"PENDING", "RUNNING"}
+    ]
+    if running and not force:
+        problem = Problem(
+            "",
+            f"this spec is running already, as {running[0]}",
+            f"follow it with `flexkd jobs logs {running[0]} --follow --address {address}`, "
+            "or submit it again with --force",
+        )
+        raise SpecError([problem], str(spec_path))
+    arguments = ["--storage", open_store(storage).uri]
+    arguments += ["--tracking-uri", tracking] if tracking else []
+    job_id = jobs.submit(spec_text(spec), spec.id, spec.hash, arguments, current_user())
+    if as_json:
+        print(json.dumps({"id": job_id, "spec_hash": spec.hash, "address": address}))
+    else:
+        out.print(f"submitted {job_id} to {address}", markup=False)
+    if not wait:
+        return 0
+    return _follow(jobs, job_id, quiet=as_json)
+
+
+def list_jobs(address: str, as_json: bool) -> int:
+    """Our jobs on the cluster."""
+    from ..executors import submission
+
+    jobs = submission.RayJobs(address).list()
+    if as_json:
+        print(json.dumps([asdict(job) for job in jobs]))
+        return 0
+    table = Table("job", "status", "user", "started")
+    for job in jobs:
+        started = datetime.fromtimestamp(job.started).isoformat(" ", "seconds")
+        table.add_row(job.id, job.status, job.metadata.get("flexkd.user", ""), started)
+    out.print(table)
+    return 0
+
+
+def job_status(address: str, job_id: str, as_json: bool) -> int:
+    """One job's status."""
+    from ..executors import submission
+
+    job = submission.RayJobs(address).status(job_id)
+    if as_json:
+        print(json.dumps(asdict(job)))
+    else:
+        out.print(f"{job.id}: {job.status} {job.message}".rstrip(), markup=False, soft_wrap=True)
+    return 0
+
+
+def job_logs(address: str, job_id: str, follow: bool) -> int:
+    """What a job has printed; with `follow`, what it prints until it ends."""
+    from ..executors import submission
+
+    jobs = submission.RayJobs(address)
+    if follow:
+        return _follow(jobs, job_id, quiet=False)
+    sys.stdout.write(jobs.logs(job_id))
+    return 0
+
+
+def stop_job(address: str, job_id: str) -> int:
+    """Ask a job to end."""
+    from ..executors import submission
+
+    submission.RayJobs(address).stop(job_id)
+    out.print(f"asked {job_id} to stop; it keeps what it has done", markup=False)
+    return 0
+
+
+def _follow(jobs: RayJobs, job_id: str, quiet: bool) -> int:
+    for piece in jobs.follow(job_id):
+        if not quiet:
+            sys.stdout.write(piece)
+            sys.stdout.flush()
+    code = jobs.exit_code(job_id)
+    if not quiet:
+        out.print(f"{job_id}: {jobs.status(job_id).status}, exit code {code}", markup=False)
+    return code

@@ -1,0 +1,73 @@
+"""`flexkd list`: what is registered, a line each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from ..spec import METHODS, METRICS, Problem, SpecError
+
+Line = tuple[str, str]
+
+
+def _first_line(documented: object) -> str:
+    return (documented.__doc__ or "").strip().partition("\n")[0]
+
+
+def _methods() -> Iterable[Line]:
+    return ((name, _first_line(method)) for name, method in METHODS.items())
+
+
+def _losses() -> Iterable[Line]:
+    from flexkd_core import FEATURE_LOSSES, LOGIT_LOSSES
+
+    for name, loss in FEATURE_LOSSES.items():
+        yield name, f"feature: {_first_line(loss)}"
+    for name, loss in LOGIT_LOSSES.items():
+        yield name, f"logit: {_first_line(loss)}"
+
+
+def _tasks() -> Iterable[Line]:
+    return ((name, f"metrics: {', '.join(metrics)}") for name, metrics in METRICS.items())
+
+
+def _selectors() -> Iterable[Line]:
+    meanings = {
+        "gradient": "mean |∂F/∂h| of a teacher unit over examples (the paper's)",
+        "activation": "mean |h|",
+        "integrated_gradients": "mean |integrated gradient| from the baseline 0",
+        "random": "seeded random importance: the control",
+    }
+    from flexkd_core import IMPORTANCE_KINDS
+
+    return ((name, meanings[name]) for name in IMPORTANCE_KINDS)
+
+
+def _models() -> Iterable[Line]:
+    from ..models import FAMILIES, SLICES
+
+    for name in FAMILIES:
+        yield (
+            name,
+            "teacher and student; sliced students"
+            if name in SLICES
+            else ("teacher, and random or pretrained student"),
+        )
+
+
+LISTS: dict[str, Callable[[], Iterable[Line]]] = {
+    "methods": _methods,
+    "losses": _losses,
+    "tasks": _tasks,
+    "selectors": _selectors,
+    "models": _models,
+}
+
+
+def show_list(what: str) -> int:
+    """Print one list."""
+    if what not in LISTS:
+        problem = Problem("", f"there is no list of {what!r}", f"allowed: {', '.join(LISTS)}")
+        raise SpecError([problem])
+    for name, meaning in LISTS[what]():
+        print(f"{name:22} {meaning}")
+    return 0
