@@ -1,0 +1,126 @@
+"""Everything that is wrong with a model, said before anything starts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from transformers import PreTrainedModel
+
+from flexkd_platform.spec import Problem
+
+from .checkpoint import CONFIG, Shapes, has_weights, read_shapes, require_tokenizer_files
+from .errors import ModelError
+from .facts import ModelFacts, facts_of, folder_fingerprint, meta_backbone, read_config
+from .families import Family, family_of_config
+from .hub import folder_of, pinned, remote_shapes
+from .loading import load_tokenizer
+from .locate import locate
+
+
+def check_model(
+    model: str, revision: str | None, *, path: str
+) -> tuple[ModelFacts | None, list[Problem]]:
+    """Check a model's folder or hub entry from config, tokenizer and the headers of its weights.
+
+    Args:
+        model, revision: as in a spec; see `locate`.
+        path: of the spec's key `model`, as `teacher.model`; `revision` stands beside it.
+
+    Returns:
+        The facts, or None if there are problems; and all problems.
+    """
+    try:
+        source = locate(model, revision)
+        folder = folder_of(source, weights=False)
+    except ModelError as error:
+        return None, [error.problem(path)]
+
+    problems: list[Problem] = []
+    config: Any = None
+    backbone: PreTrainedModel | None = None
+    shapes: Shapes | None = None
+    try:
+        config = read_config(folder)
+        backbone = meta_backbone(config)
+    except ModelError as error:
+        problems.append(error.problem(path))
+    try:
+        if isinstance(source, Path) or has_weights(folder):
+            shapes = read_shapes(folder)
+        else:
+            shapes = remote_shapes(pinned(source, folder))
+        if backbone is not None:
+            _check_weights(shapes, backbone, folder)
+    except ModelError as error:
+        problems.append(error.problem(path))
+    try:
+        require_tokenizer_files(folder)
+        if backbone is not None:  # the config says which tokenizer it is
+            _check_words(len(load_tokenizer(folder)), config, folder)
+    except ModelError as error:
+        problems.append(error.problem(path))
+    if problems:
+        return None, problems
+
+    assert backbone is not None, "no config is a problem"
+    assert shapes is not None, "no weights is a problem"
+    fingerprint = folder_fingerprint(folder) if isinstance(source, Path) else pinned(source, folder)
+    return facts_of(config, fingerprint=fingerprint, shapes=shapes, backbone=backbone), []
+
+
+def _check_weights(shapes: Shapes, backbone: PreTrainedModel, folder: Path) -> None:
+    """ModelError unless a checkpoint holds the whole backbone, and no layers beyond it."""
+    family = family_of_config(backbone.config)
+    given = {_modern(name, backbone.base_model_prefix): shape for name, shape in shapes.items()}
+    expected = {name: tuple(weight.shape) for name, weight in backbone.named_parameters()}
+    missing = [n for n in expected if n not in given and not n.startswith(family.optional)]
+    wrong = [n for n in expected if n in given and given[n] != expected[n]]
+    what = f"{backbone.config.model_type} model of {CONFIG}"
+    remedy = "name a folder whose config and weights belong together"
+    if missing:
+        raise ModelError(
+            f"the weights in {folder} are not those of the {what}: {len(missing)} of "
+            f"{len(expected)} are missing, as {missing[0]}",
+            remedy,
+        )
+    if wrong:
+        name = wrong[0]
+        raise ModelError(
+            f"the weights in {folder} have other shapes than the {what}: {len(wrong)} of "
+            f"{len(expected)}, as {name}, which is {given[name]} and should be {expected[name]}",
+            remedy,
+        )
+    beyond = _layers_in(given, family) - _layers_in(expected, family)
+    if beyond:
+        raise ModelError(
+            f"the weights in {folder} have layer {max(beyond)}, which the {what} has not: it has "
+            f"{backbone.config.num_hidden_layers} layers, counted from 0",
+            remedy,
+        )
+
+
+def _check_words(words: int, config: Any, folder: Path) -> None:
+    if words > config.vocab_size:
+        raise ModelError(
+            f"the tokenizer in {folder} has {words} words and the model embeds {config.vocab_size}",
+            "use the tokenizer that the model was trained with",
+        )
+
+
+def _modern(name: str, prefix: str) -> str:
+    """A weight's name in the backbone: without the classifier's prefix, and as it is called now."""
+    name = name.removeprefix(f"{prefix}.")
+    # The first BERT checkpoints, converted from TensorFlow, call them so.
+    return name.replace("LayerNorm.gamma", "LayerNorm.weight").replace(
+        "LayerNorm.beta", "LayerNorm.bias"
+    )
+
+
+def _layers_in(names: Shapes, family: Family) -> set[int]:
+    """The numbers of the layers that weights belong to."""
+    start = f"{family.layers}."
+    numbers = {
+        name.removeprefix(start).partition(".")[0] for name in names if name.startswith(start)
+    }
+    return {int(number) for number in numbers if number.isdigit()}

@@ -1,0 +1,115 @@
+"""The files of a model's folder, and what weights they hold, read from the headers alone."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from .errors import ModelError
+
+CONFIG = "config.json"
+WEIGHTS = "model.safetensors"
+INDEX = "model.safetensors.index.json"
+
+VOCABULARIES: tuple[tuple[str, ...], ...] = (
+    ("tokenizer.json",),
+    ("vocab.txt",),
+    ("vocab.json", "merges.txt"),
+    ("tokenizer.model",),
+    ("spiece.model",),
+)
+"""Sets of files, any one of which makes a tokenizer."""
+
+TOKENIZER_FILES: tuple[str, ...] = (
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    *(name for names in VOCABULARIES for name in names),
+)
+
+Shapes = dict[str, tuple[int, ...]]
+
+
+def has_weights(folder: Path) -> bool:
+    """Whether the folder holds a safetensors checkpoint, whole or in shards."""
+    return (folder / WEIGHTS).is_file() or (folder / INDEX).is_file()
+
+
+def require_tokenizer_files(folder: Path) -> None:
+    """Raises ModelError unless the folder holds the files of a tokenizer, its JSON unbroken."""
+    if not any(all((folder / name).is_file() for name in names) for names in VOCABULARIES):
+        raise ModelError(
+            f"{folder} holds no tokenizer",
+            "it needs tokenizer.json (or vocab.txt, or vocab.json and merges.txt): save it there "
+            "with the tokenizer's save_pretrained",
+        )
+    for name in TOKENIZER_FILES:
+        if name.endswith(".json") and (folder / name).is_file():
+            try:
+                json.loads((folder / name).read_text())
+            except ValueError as error:
+                raise ModelError(
+                    f"the tokenizer in {folder} cannot be read: {name}: {error}", "copy it again"
+                ) from None
+
+
+def weight_files(folder: Path) -> list[Path]:
+    """The files that hold the weights, by name.
+
+    Raises:
+        ModelError: there are none, or the index of the shards is broken.
+    """
+    if (folder / WEIGHTS).is_file():
+        return [folder / WEIGHTS]
+    if (folder / INDEX).is_file():
+        try:
+            names = set(json.loads((folder / INDEX).read_text())["weight_map"].values())
+        except (ValueError, KeyError, AttributeError, TypeError) as error:
+            raise ModelError(f"{folder / INDEX} is broken: {error!r}", "copy it again") from None
+        return [folder / name for name in sorted(names)]
+    pickled = sorted(file.name for file in folder.glob("*.bin"))
+    if pickled:
+        raise ModelError(
+            f"{folder} holds its weights as {pickled[0]}, which is a pickle",
+            f"convert it to {WEIGHTS}: load it with transformers and call save_pretrained; "
+            "a hub model often has a revision with safetensors",
+        )
+    raise ModelError(f"{folder} holds no weights", f"it needs {WEIGHTS} (or shards and {INDEX})")
+
+
+def read_shapes(folder: Path) -> Shapes:
+    """Name and shape of every weight of a checkpoint.
+
+    Raises:
+        ModelError: there is no checkpoint, or a file of it is missing, cut off or corrupt.
+    """
+    shapes: Shapes = {}
+    for file in weight_files(folder):
+        shapes |= _file_shapes(file)
+    return shapes
+
+
+def _file_shapes(file: Path) -> Shapes:
+    """Shapes in one safetensors file: 8 bytes of header length, a JSON header, the data."""
+    again = "copy or download it again"
+    if not file.is_file():
+        raise ModelError(f"{file} is missing, though {INDEX} names it", again)
+    size = file.stat().st_size
+    with file.open("rb") as stream:
+        length = int.from_bytes(stream.read(8), "little")
+        if size < 8 or length > size - 8:
+            raise ModelError(f"{file} is no safetensors file, or cut off in its header", again)
+        header_bytes = stream.read(length)
+    try:
+        header = json.loads(header_bytes)
+        tensors = {name: entry for name, entry in header.items() if name != "__metadata__"}
+        shapes = {name: tuple(entry["shape"]) for name, entry in tensors.items()}
+        spans = [entry["data_offsets"] for entry in tensors.values()]
+        end = max((int(stop) for _, stop in spans), default=0)
+    except (ValueError, KeyError, AttributeError, TypeError):
+        raise ModelError(f"{file} is no safetensors file: its header is broken", again) from None
+    expected = 8 + length + end
+    if size != expected:
+        what = "cut off" if size < expected else "corrupt"
+        raise ModelError(f"{file} is {what}: it has {size} bytes and should have {expected}", again)
+    return shapes

