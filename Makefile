@@ -1,0 +1,50 @@
+# Everything happens in a virtual environment of the project's own: nothing else is changed.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+
+.PHONY: help quickstart test lint check format clean
+
+help:
+	@echo "make quickstart  install, run jobs/quickstart.yaml on a local Ray, show the leaderboard"
+	@echo "make test        install what tests need and run them all"
+	@echo "make lint        ruff, mypy and import-linter"
+	@echo "make check       lint and test, as continuous integration does"
+	@echo "make format      let ruff format the code"
+	@echo "make clean       remove the virtual environment and caches, never results"
+
+$(VENV)/bin/python:
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "flexkd needs Python 3.11 or newer")'
+	$(PYTHON) -m venv $(VENV)
+
+# The exact versions that were tested, torch's above all: a range may fetch gigabytes of CUDA.
+$(VENV)/.quickstart: pyproject.toml constraints.txt | $(VENV)/bin/python
+	@echo "installing into $(VENV): a few minutes the first time"
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[quickstart]'
+	@touch $@
+
+$(VENV)/.dev: pyproject.toml constraints.txt | $(VENV)/bin/python
+	@echo "installing into $(VENV): a few minutes the first time"
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	@touch $@ $(VENV)/.quickstart
+
+quickstart: $(VENV)/.quickstart
+	$(BIN)/flexkd run jobs/quickstart.yaml
+
+test: $(VENV)/.dev
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/lint-imports --no-logo
+
+check: lint test
+
+format: $(VENV)/.dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:
+	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
