@@ -56,7 +56,7 @@ def compare(
 
 def _ranked(shown: list[str], asked: list[str]) -> list[str]:
     """As asked for; otherwise in the order in which tasks name their metrics."""
-    order = [name for names in METRICS.values() for name in names]
+    order: list[str] = [name for names in METRICS.values() for name in names]
     if asked:
         return asked
     return sorted(shown, key=lambda name: order.index(name.rpartition("/")[2]))

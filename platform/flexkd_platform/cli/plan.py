@@ -12,7 +12,7 @@ from rich.table import Table
 from ..executors import Capacity, fitting_trials, open_executor, resource_problems
 from ..plan import Plan
 from ..store import Store
-from .common import checked_plan, out, read_spec, reachable_store, tracking_uri
+from .common import checked_plan, out, reachable_store, read_spec, tracking_uri
 
 FP32_BYTES = 4
 

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, TypeVar
 
 from ..data import DataFacts, check_data
-from ..models import ModelFacts, check_layer, check_model, check_student, layer_index
+from ..models import ModelFacts, check_layer, check_model, check_student, layer_index, locate
 from ..plan import Facts
 from ..spec import (
     ClassificationTask,
     FlexKd,
     JobSpec,
+    PretrainedInit,
     Problem,
     Section,
     SpecError,
@@ -75,6 +77,12 @@ class Preflight:
             teacher_layer=layer_index(spec.score.layer, teacher),
             student_fingerprint=student.fingerprint,
             student_hidden=student.hidden_size,
+            teacher_source=_source(spec.teacher.model, spec.teacher.revision, teacher),
+            student_source=(
+                _source(spec.student.init.model, spec.student.init.revision, student)
+                if isinstance(spec.student.init, PretrainedInit)
+                else ""
+            ),
         )
 
     def _point_problems(self, spec: JobSpec) -> list[Problem]:
@@ -118,6 +126,14 @@ class Preflight:
             self._seen[name] = find()
         result: T = self._seen[name]
         return result
+
+
+def _source(model: str, revision: str | None, facts: ModelFacts) -> str:
+    """What a worker loads a model by, whatever its working directory and the hub's newest commit."""
+    if model.startswith("package:"):
+        return model
+    place = locate(model, revision)
+    return str(place) if isinstance(place, Path) else facts.fingerprint
 
 
 def _outputs(spec: JobSpec, data: DataFacts, teacher: ModelFacts) -> int:

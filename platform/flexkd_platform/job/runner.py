@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
-from ..executors import Executor, StepFailed
+from ..executors import Executor, StepError
 from ..plan import Plan, Step, StepKind, Trial
 from ..steps import ChunkDone, Progress, passes
 from ..store import Store
@@ -127,7 +127,7 @@ class _Run:
 
         try:
             self.executor.run(step, tell)
-        except StepFailed as failure:
+        except StepError as failure:
             self._step_ended(step, "failed", time.perf_counter() - began, failure)
         else:
             self._step_ended(step, "ran", time.perf_counter() - began)
@@ -150,7 +150,7 @@ class _Run:
             failure = None
             try:
                 self.executor.score(request, tell)
-            except StepFailed as caught:
+            except StepError as caught:
                 failure = caught
             seconds = time.perf_counter() - began
             for step in request.steps:
@@ -165,12 +165,12 @@ class _Run:
         broken = next((s for s in step.upstream() if s.hash in self.failures), None)
         if broken is not None:
             reason = f"the {LABELS[broken.kind]} it needs failed: {self.failures[broken.hash]}"
-            self._step_ended(step, "failed", 0.0, StepFailed(reason))
+            self._step_ended(step, "failed", 0.0, StepError(reason))
             return False
         return True
 
     def _step_ended(
-        self, step: Step, status: StepStatus, seconds: float, failure: StepFailed | None = None
+        self, step: Step, status: StepStatus, seconds: float, failure: StepError | None = None
     ) -> None:
         reason = str(failure) if failure else ""
         self.outcome.steps[step.hash] = StepOutcome(step, status, seconds, reason)
@@ -235,7 +235,7 @@ class _Run:
         last, examples = progress[-1], sum(p.examples for p in progress)
         self.view.trial_progressed(trial, last.done, last.total, examples)
 
-    def ended(self, trial: Trial, failure: StepFailed | None) -> None:
+    def ended(self, trial: Trial, failure: StepError | None) -> None:
         """Its artifacts are there, or the reason why not."""
         detail = failure.detail if failure else ""
         self._trial_ended(trial, "failed" if failure else "done", str(failure or ""), detail)

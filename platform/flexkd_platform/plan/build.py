@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 from ..spec import (
@@ -129,7 +130,11 @@ def dataset_step(spec: JobSpec, facts: Facts) -> Step:
     identity |= {"task": spec.task.kind, "fingerprint": facts.data_fingerprint}
     if isinstance(spec.task.data, FilesData):
         identity["name"] = "files"
-    return Step("dataset", identity, run={"task": spec.task.to_json()})
+    task = spec.task.to_json()
+    if isinstance(spec.task.data, FilesData):
+        # A worker has another working directory.
+        task["data"]["path"] = str(Path(spec.task.data.path).expanduser().absolute())
+    return Step("dataset", identity, run={"task": task})
 
 
 def teacher_step(spec: JobSpec, facts: Facts) -> Step:
@@ -144,7 +149,7 @@ def teacher_step(spec: JobSpec, facts: Facts) -> Step:
         "teacher",
         identity,
         {"dataset": dataset_step(spec, facts)},
-        run={"model": spec.teacher.model, "revision": spec.teacher.revision},
+        run=_teacher_source(spec, facts),
     )
 
 
@@ -206,12 +211,17 @@ def distill_step(spec: JobSpec, facts: Facts, method: Method, seed: int) -> Step
         "seed": seed,
         **_head(spec, facts),
     }
-    run = {
-        "student": spec.student.to_json(),
-        "model": spec.teacher.model,
-        "revision": spec.teacher.revision,
-    }
+    init = spec.student.init.to_json()
+    if facts.student_source:
+        init |= {"model": facts.student_source, "revision": None}
+    run = {"student": {"init": init}, **_teacher_source(spec, facts)}
     return Step("distill", identity, needs, run)
+
+
+def _teacher_source(spec: JobSpec, facts: Facts) -> dict[str, Any]:
+    if facts.teacher_source:
+        return {"model": facts.teacher_source, "revision": None}
+    return {"model": spec.teacher.model, "revision": spec.teacher.revision}
 
 
 def _student_identity(spec: JobSpec, facts: Facts) -> dict[str, Any]:

@@ -12,7 +12,9 @@ from ..spec import JobSpec
 class Facts:
     """Of one trial's spec: the data, the teacher's shape and the student's.
 
-    Sizes are hidden units; `outputs` is the width of the head; `teacher_layer` counts from 0.
+    Sizes are hidden units; `outputs` is the width of the head; `teacher_layer` counts from 0. A
+    source is what a worker loads the model by: an absolute folder, package:NAME, or a hub model
+    pinned to its commit; "" stands for what the spec says.
     """
 
     data_fingerprint: str
@@ -23,6 +25,8 @@ class Facts:
     teacher_layer: int
     student_fingerprint: str
     student_hidden: int
+    teacher_source: str = ""
+    student_source: str = ""
 
 
 class FactsOf(Protocol):

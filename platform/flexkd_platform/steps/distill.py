@@ -104,8 +104,9 @@ def _initial_student(step: Step, regression: bool) -> tuple[nn.Module, Any]:
         dropout=step.identity["distill"]["dropout"],
     )
     # A sliced or random student has the teacher's vocabulary, a pretrained one its own.
-    own = isinstance(init, PretrainedInit)
-    return model, load_tokenizer(locate(init.model, init.revision) if own else source)
+    if isinstance(init, PretrainedInit):
+        source = locate(init.model, init.revision)
+    return model, load_tokenizer(source)
 
 
 def _targets(step: Step, store: Store, texts: list[str], worker: Worker) -> Targets | None:

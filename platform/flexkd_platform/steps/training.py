@@ -17,6 +17,9 @@ from ..tasks import Encoded
 from ..tracking import StepMetrics
 from .worker import Worker
 
+POOL_BATCHES = 16
+"""Batches among which rows are sorted by length."""
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -66,13 +69,23 @@ class Progress:
     metrics: StepMetrics | None = None
 
 
-def batches(examples: int, recipe: Recipe) -> Iterator[list[int]]:
-    """The rows of each global batch, shuffled anew in every epoch, without end."""
+def batches(lengths: Sequence[int], recipe: Recipe) -> Iterator[list[int]]:
+    """The rows of each global batch, shuffled anew in every epoch, without end.
+
+    Rows are shuffled, sorted by length within pools of a few batches, and the batches shuffled
+    again: a batch is padded to its longest row, and with rows of like length half of the work on
+    padding goes away. Which rows meet in a batch is still decided by the seed.
+    """
     generator = torch.Generator().manual_seed(recipe.seed)
+    size, pool = recipe.batch_size, recipe.batch_size * POOL_BATCHES
     while True:
-        order = torch.randperm(examples, generator=generator).tolist()
-        for start in range(0, examples, recipe.batch_size):
-            yield order[start : start + recipe.batch_size]
+        order = torch.randperm(len(lengths), generator=generator).tolist()
+        grouped = []
+        for first in range(0, len(order), pool):
+            alike = sorted(order[first : first + pool], key=lambda row: lengths[row])
+            grouped += [alike[start : start + size] for start in range(0, len(alike), size)]
+        for place in torch.randperm(len(grouped), generator=generator).tolist():
+            yield grouped[place]
 
 
 def train(
@@ -101,7 +114,8 @@ def train(
         fused=True,
     )
     total = recipe.total_steps(len(data))
-    for step, rows in zip(range(total), batches(len(data), recipe), strict=False):
+    lengths = [len(ids) for ids in data.ids]
+    for step, rows in zip(range(total), batches(lengths, recipe), strict=False):
         for group in optimizer.param_groups:
             group["lr"] = recipe.rate(step, total)
         features_ND, logits_NC = _forward(wrapped, data, rows, worker)

@@ -1,0 +1,223 @@
+"""Trials that differ in the seed alone, as one group; groups compared with a baseline."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from flexkd_core.statistics import PairedDifference, Summary, paired_difference, summarise
+
+from ..spec import canonical_json
+from ..tracking import Json, TrialRecord
+
+LOWER_IS_BETTER = frozenset({"mse"})
+"""Metrics of which less is better, by the last part of their name."""
+
+
+@dataclass(frozen=True)
+class Group:
+    """One method with one setting of everything, over its seeds.
+
+    params: what tells it from the other groups.
+    n, seeds: how many trials finished, and with which seeds.
+    metrics: name → mean, spread and interval over the seeds, in the metric's own unit. A metric
+        that one of the trials lacks, or that is not finite in one, is left out: a mean of the
+        seeds that went well would be no mean.
+    versus: name → paired difference to the baseline over shared seeds, ours minus the baseline;
+        None for the baseline itself, and where no baseline has the same settings.
+    settings: everything that decides the results but the seed.
+    """
+
+    method: str
+    params: Mapping[str, Json]
+    n: int
+    seeds: tuple[int, ...]
+    metrics: Mapping[str, Summary]
+    versus: Mapping[str, PairedDifference] | None
+    settings: Mapping[str, Json]
+
+
+@dataclass
+class _Cell:
+    """A group while it is gathered."""
+
+    method: str
+    settings: Mapping[str, Json]
+    params: dict[str, Json] = field(default_factory=dict)
+    by_seed: dict[int, TrialRecord] = field(default_factory=dict)
+
+    def values(self, metric: str) -> dict[int, float]:
+        """Seed → metric; empty unless every trial has a finite one."""
+        found = {seed: t.metrics.get(metric, math.nan) for seed, t in sorted(self.by_seed.items())}
+        return found if all(map(math.isfinite, found.values())) else {}
+
+
+def group_trials(
+    trials: Iterable[TrialRecord], *, baseline: str | None, metrics: Sequence[str]
+) -> list[Group]:
+    """Groups of finished trials, best first by the mean of the first metric.
+
+    Failed and pruned trials are in no mean. The same trial, or the same seed with the same
+    settings, counts once, however many jobs or experiments it is read from.
+
+    A group is compared with the group of the baseline method whose settings are the same, the
+    methods' own aside. Settings that one of them does not depend on (fine-tuning has no teacher)
+    do not count; of several such groups the best one is the opponent.
+
+    Args:
+        baseline: method to compare with, as `ft`; None for no comparison.
+        metrics: names as the trials have them, `test/accuracy`; the first one ranks.
+    """
+    cells = _gather(trials)
+    shown = _told_apart(cells)
+    baselines = [cell for cell in cells if cell.method == baseline]
+    groups = [
+        Group(
+            method=cell.method,
+            params=params,
+            n=len(cell.by_seed),
+            seeds=tuple(sorted(cell.by_seed)),
+            metrics={m: summarise(v.values()) for m in metrics if (v := cell.values(m))},
+            versus=_versus(cell, _opponent(cell, baselines, metrics), metrics),
+            settings=cell.settings,
+        )
+        for cell, params in zip(cells, shown, strict=True)
+    ]
+    return sorted(groups, key=lambda group: _rank(group, metrics))
+
+
+def to_json(group: Group) -> dict[str, Any]:
+    """The group as `results.json` holds it; `std` and `ci95` are null for one seed."""
+    return {
+        "method": group.method,
+        "params": dict(group.params),
+        "n": group.n,
+        "metrics": {
+            name: {"mean": summary.mean, "std": summary.std, "ci95": _pair(summary.ci95)}
+            for name, summary in group.metrics.items()
+        },
+        "versus": None
+        if group.versus is None
+        else {
+            name: {**asdict(difference), "ci95": _pair(difference.ci95)}
+            for name, difference in group.versus.items()
+        },
+    }
+
+
+def lower_is_better(metric: str) -> bool:
+    """Whether less of a metric is better, whatever split it was taken on."""
+    return metric.rsplit("/", 1)[-1] in LOWER_IS_BETTER
+
+
+def _gather(trials: Iterable[TrialRecord]) -> list[_Cell]:
+    finished = [trial for trial in trials if trial.status in {"done", "reused"}]
+    cells: dict[str, _Cell] = {}
+    for trial in sorted(finished, key=lambda t: (t.method, t.group, t.seed, t.hash, t.status)):
+        cell = cells.setdefault(trial.group, _Cell(trial.method, trial.settings))
+        cell.by_seed.setdefault(trial.seed, trial)
+        # A job shows only what varies in it: together, its trials tell more.
+        cell.params.update(trial.params)
+    return list(cells.values())
+
+
+def _told_apart(cells: Sequence[_Cell]) -> list[dict[str, Json]]:
+    """Each cell's params; with the settings that differ, where two would look the same."""
+    by_method: dict[str, list[_Cell]] = {}
+    for cell in cells:
+        by_method.setdefault(cell.method, []).append(cell)
+    needed = {method: _needed_paths(same) for method, same in by_method.items()}
+    return [
+        {**cell.params, **{p: v for p, v in cell.settings.items() if p in needed[cell.method]}}
+        for cell in cells
+    ]
+
+
+def _needed_paths(cells: Sequence[_Cell]) -> set[str]:
+    """Settings that differ among the cells of a method, if their params do not suffice."""
+    if len({canonical_json(cell.params) for cell in cells}) == len(cells):
+        return set()
+    values: dict[str, set[str]] = {}
+    counts: Counter[str] = Counter()
+    for cell in cells:
+        counts.update(cell.settings.keys())
+        for path, value in cell.settings.items():
+            values.setdefault(path, set()).add(canonical_json(value))
+    differing = {p for p in values if len(values[p]) > 1 or counts[p] < len(cells)}
+    return {p for p in differing if not all(_is_shown(cell, p) for cell in cells)}
+
+
+def _is_shown(cell: _Cell, path: str) -> bool:
+    """Whether a setting is among the params already, by its path or, as `alpha`, its end."""
+    end = path.rsplit(".", 1)[-1]
+    return any(
+        name in cell.params and cell.params[name] == cell.settings.get(path) for name in (path, end)
+    )
+
+
+def _opponent(cell: _Cell, baselines: Sequence[_Cell], metrics: Sequence[str]) -> _Cell | None:
+    if any(cell is baseline for baseline in baselines):
+        return None
+    fitting = [other for other in baselines if _same_surroundings(cell.settings, other.settings)]
+    if not fitting:
+        return None
+    return min(fitting, key=lambda other: _badness(other.values(metrics[0]), metrics[0]))
+
+
+def _same_surroundings(ours: Mapping[str, Json], theirs: Mapping[str, Json]) -> bool:
+    """Whether the settings that both have are equal, those of the method aside."""
+    left, right = _surroundings(ours), _surroundings(theirs)
+    # `teacher.finetune: null` contradicts `teacher.finetune.epochs: 1`, though no path is shared.
+    branches = {
+        path[:end]
+        for path in left.keys() ^ right.keys()
+        for end, letter in enumerate(path)
+        if letter == "."
+    }
+    return all(left[path] == right[path] for path in left.keys() & right.keys()) and not (
+        branches & (left.keys() | right.keys())
+    )
+
+
+def _surroundings(settings: Mapping[str, Json]) -> dict[str, Json]:
+    return {path: value for path, value in settings.items() if path.split(".")[0] != "method"}
+
+
+def _versus(
+    cell: _Cell, opponent: _Cell | None, metrics: Sequence[str]
+) -> dict[str, PairedDifference] | None:
+    if opponent is None or not cell.by_seed.keys() & opponent.by_seed.keys():
+        return None
+    pairs = {metric: (cell.values(metric), opponent.values(metric)) for metric in metrics}
+    return {
+        m: paired_difference(ours, theirs) for m, (ours, theirs) in pairs.items() if ours and theirs
+    }
+
+
+def _badness(values: Mapping[int, float], metric: str) -> float:
+    """The mean, turned so that less is better; last of all where there is none."""
+    if not values:
+        return math.inf
+    mean = summarise(values.values()).mean
+    return mean if lower_is_better(metric) else -mean
+
+
+def _rank(group: Group, metrics: Sequence[str]) -> tuple[float, str, str, str]:
+    badness = math.inf
+    if metrics and metrics[0] in group.metrics:
+        mean = group.metrics[metrics[0]].mean
+        badness = mean if lower_is_better(metrics[0]) else -mean
+    # Ties are settled by what a group is, so that the order is the same on every machine.
+    return (
+        badness,
+        group.method,
+        canonical_json(dict(group.params)),
+        canonical_json(dict(group.settings)),
+    )
+
+
+def _pair(interval: tuple[float, float] | None) -> list[float] | None:
+    return None if interval is None else list(interval)

@@ -1,0 +1,216 @@
+"""The leaderboard: one row a group, for terminals, documents and programs."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Callable, Sequence
+from typing import Literal, overload
+
+from rich.table import Table
+from rich.text import Text
+
+from flexkd_core.statistics import PairedDifference, Summary
+
+from ..spec import Published
+from ..tracking import params_text
+from .comparison import Group, to_json
+
+Format = Literal["table", "markdown", "csv", "json"]
+
+PERCENT = frozenset({"accuracy", "f1"})
+"""Metrics that are shares, shown in percent (and their differences in percentage points)."""
+
+NOTHING = "–"
+
+COLUMNS = (
+    "mean",
+    "std",
+    "ci95_low",
+    "ci95_high",
+    "versus_mean",
+    "versus_ci95_low",
+    "versus_ci95_high",
+    "versus_p_t",
+    "versus_p_wilcoxon",
+    "published",
+)
+"""What a csv holds of each metric."""
+
+
+@overload
+def leaderboard(
+    groups: Sequence[Group],
+    *,
+    metrics: Sequence[str],
+    format: Literal["table"] = "table",
+    reference: Sequence[Published] = (),
+) -> Table: ...
+@overload
+def leaderboard(
+    groups: Sequence[Group],
+    *,
+    metrics: Sequence[str],
+    format: Literal["markdown", "csv", "json"],
+    reference: Sequence[Published] = (),
+) -> str: ...
+def leaderboard(
+    groups: Sequence[Group],
+    *,
+    metrics: Sequence[str],
+    format: Format = "table",
+    reference: Sequence[Published] = (),
+) -> Table | str:
+    """The groups in the order given, with spread, interval and difference to the baseline.
+
+    Means are shown ± the sample standard deviation over the seeds, or with "n=1"; the difference
+    is paired by seed, with its 95% interval and the p-value of the paired t-test.
+
+    Args:
+        metrics: names as the groups have them, `test/accuracy`.
+        format: "table" for a terminal; "markdown"; "csv" and "json" with full precision, each
+            metric in its own unit and not in percent.
+        reference: published numbers, shown beside the groups of their method and metric.
+
+    Raises:
+        ValueError: the format is none of these.
+    """
+    if format == "table":
+        return _rich(*_cells(groups, metrics, reference))
+    writers: dict[str, Callable[[], str]] = {
+        "markdown": lambda: _markdown(*_cells(groups, metrics, reference)),
+        "csv": lambda: _csv(groups, metrics, reference),
+        "json": lambda: _json(groups, metrics, reference),
+    }
+    if format not in writers:
+        raise ValueError(f"format {format!r}; allowed are table, {', '.join(writers)}")
+    return writers[format]()
+
+
+def _cells(
+    groups: Sequence[Group], metrics: Sequence[str], reference: Sequence[Published]
+) -> tuple[list[str], list[list[str]]]:
+    """Header and rows for people."""
+    compared = [m for m in metrics if any(m in (group.versus or {}) for group in groups)]
+    published = [m for m in metrics if any(_published(g, m, reference) for g in groups)]
+    header = ["method", "params", "n"]
+    for metric in metrics:
+        header += [f"{metric} %" if _in_percent(metric) else metric, "95% interval"]
+        header += ["vs baseline"] if metric in compared else []
+        header += ["published"] if metric in published else []
+    rows = []
+    for group in groups:
+        row = [group.method, params_text(group.params, ", "), str(group.n)]
+        for metric in metrics:
+            summary = group.metrics.get(metric)
+            row.append(NOTHING if summary is None else _mean_text(metric, summary))
+            row.append(NOTHING if summary is None else _interval(metric, summary.ci95))
+            if metric in compared:
+                row.append(_versus_text(metric, (group.versus or {}).get(metric)))
+            if metric in published:
+                row.append(_published_text(metric, _published(group, metric, reference)))
+        rows.append(row)
+    return header, rows
+
+
+def _rich(header: list[str], rows: list[list[str]]) -> Table:
+    table = Table()
+    for place, name in enumerate(header):
+        table.add_column(name, justify="left" if place < 2 else "right")
+    for row in rows:
+        # Text, not str: "[0.1, 0.2]" would be read as markup.
+        table.add_row(*map(Text, row))
+    return table
+
+
+def _markdown(header: list[str], rows: list[list[str]]) -> str:
+    lines = [header, ["---"] * 2 + ["---:"] * (len(header) - 2), *rows]
+    return "\n".join(
+        "| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines
+    )
+
+
+def _csv(groups: Sequence[Group], metrics: Sequence[str], reference: Sequence[Published]) -> str:
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(
+        ["method", "params", "n", *(f"{m} {name}" for m in metrics for name in COLUMNS)]
+    )
+    for group in groups:
+        numbers = [n for metric in metrics for n in _numbers(group, metric, reference)]
+        params = json.dumps(dict(group.params), ensure_ascii=False)
+        writer.writerow([group.method, params, group.n, *numbers])
+    return out.getvalue()
+
+
+def _numbers(group: Group, metric: str, reference: Sequence[Published]) -> list[float | None]:
+    """One metric's numbers in the order of COLUMNS; None becomes an empty field."""
+    numbers: list[float | None] = [None] * len(COLUMNS)
+    if summary := group.metrics.get(metric):
+        numbers[:4] = [summary.mean, summary.std, *(summary.ci95 or (None, None))]
+    if versus := (group.versus or {}).get(metric):
+        numbers[4:7] = [versus.mean, *(versus.ci95 or (None, None))]
+        numbers[7:9] = [versus.p_t, versus.p_wilcoxon]
+    if published := _published(group, metric, reference):
+        numbers[9] = published.mean
+    return numbers
+
+
+def _json(groups: Sequence[Group], metrics: Sequence[str], reference: Sequence[Published]) -> str:
+    """The groups as in `results.json`, with what was published beside them."""
+    rows = []
+    for group in groups:
+        found = {metric: _published(group, metric, reference) for metric in metrics}
+        published = {metric: one.to_json() for metric, one in found.items() if one}
+        rows.append({**to_json(group), **({"published": published} if published else {})})
+    return json.dumps(rows, indent=2, ensure_ascii=False)
+
+
+def _in_percent(metric: str) -> bool:
+    return metric.rsplit("/", 1)[-1] in PERCENT
+
+
+def _number(metric: str, value: float, sign: str = "") -> str:
+    return f"{value * 100:{sign}.2f}" if _in_percent(metric) else f"{value:{sign}.4f}"
+
+
+def _mean_text(metric: str, summary: Summary | PairedDifference, sign: str = "") -> str:
+    mean = _number(metric, summary.mean, sign)
+    if summary.std is None:
+        return f"{mean} (n=1)"  # one seed has no spread: ± 0 would claim certainty
+    return f"{mean} ± {_number(metric, summary.std)}"
+
+
+def _interval(metric: str, interval: tuple[float, float] | None, sign: str = "") -> str:
+    if interval is None:
+        return NOTHING
+    return f"[{_number(metric, interval[0], sign)}, {_number(metric, interval[1], sign)}]"
+
+
+def _versus_text(metric: str, difference: PairedDifference | None) -> str:
+    if difference is None:
+        return NOTHING
+    mean = _number(metric, difference.mean, "+")
+    if difference.ci95 is None:
+        return f"{mean} (n=1)"
+    text = f"{mean} {_interval(metric, difference.ci95, '+')}"
+    return text if difference.p_t is None else f"{text} p={_p_text(difference.p_t)}"
+
+
+def _p_text(p: float) -> str:
+    return f"{p:.3f}" if p >= 0.001 else f"{p:.0e}"
+
+
+def _published(group: Group, metric: str, reference: Sequence[Published]) -> Published | None:
+    """The number published for the group's method, by the metric's name with or without split."""
+    names = {metric, metric.rsplit("/", 1)[-1]}
+    matching = (one for one in reference if one.method == group.method and one.metric in names)
+    return next(matching, None)
+
+
+def _published_text(metric: str, published: Published | None) -> str:
+    if published is None:
+        return NOTHING
+    mean = _number(metric, published.mean)
+    return mean if published.std is None else f"{mean} ± {_number(metric, published.std)}"

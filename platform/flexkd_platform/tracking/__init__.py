@@ -1,0 +1,45 @@
+"""Tracking: jobs and trials recorded in MLflow, as a projection of the artifact store.
+
+`open_tracker` gives the `Tracker` for a URI, `check_tracking` says beforehand what is wrong with
+it, and `read_trials` reads back what anybody has recorded. MLflow is imported when first used.
+"""
+
+from .memory import MemoryRun, MemoryTracker
+from .mlflow_tracker import MlflowTracker
+from .opening import absolute_uri, check_tracking, default_uri, open_tracker
+from .query import read_trials
+from .records import (
+    SYMBOLS,
+    DatasetRecord,
+    JobRecord,
+    JobStatus,
+    Json,
+    StepMetrics,
+    TrialRecord,
+    TrialStatus,
+    params_text,
+)
+from .resilient import ResilientTracker
+from .tracker import Tracker
+
+__all__ = [
+    "SYMBOLS",
+    "DatasetRecord",
+    "JobRecord",
+    "JobStatus",
+    "Json",
+    "MemoryRun",
+    "MemoryTracker",
+    "MlflowTracker",
+    "ResilientTracker",
+    "StepMetrics",
+    "Tracker",
+    "TrialRecord",
+    "TrialStatus",
+    "absolute_uri",
+    "check_tracking",
+    "default_uri",
+    "open_tracker",
+    "params_text",
+    "read_trials",
+]

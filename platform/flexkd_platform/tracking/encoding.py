@@ -1,0 +1,167 @@
+"""How a trial is written as the strings of a run, and read back."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+
+from ..spec import canonical_json
+from .backend import Run
+from .points import restored
+from .records import Json, TrialRecord, TrialStatus
+
+PARAM_LIMIT = 6000
+"""Characters of a param's value: MLflow's MAX_PARAM_VAL_LENGTH."""
+TAG_LIMIT = 8000
+"""Characters of a tag's value: MLflow's MAX_TAG_VAL_LENGTH."""
+PARAM_IN_TAG = 400
+"""Characters of one param in the tag that holds them all."""
+KEY_LIMIT = 250
+"""Characters of a name: MLflow's MAX_ENTITY_KEY_LENGTH."""
+
+KIND = "flexkd.kind"
+JOB_HASH = "flexkd.job_hash"
+JOB_ID = "flexkd.job_id"
+HASH = "flexkd.hash"
+GROUP = "flexkd.group"
+METHOD = "flexkd.method"
+SEED = "flexkd.seed"
+JOBS = "flexkd.jobs"  # hashes of the jobs that use the trial, oldest first
+PARAMS = "flexkd.params"  # JSON object of TrialRecord.params
+SHORTHAND = "flexkd.shorthand"  # JSON list: params that repeat a setting under a shorter name
+STATUS = "flexkd.status"
+REASON = "flexkd.reason"
+METRICS = "flexkd.metrics"  # names of the metrics that are final, not of a step
+POINTS = "flexkd.points"  # how many step points a finished trial has
+STUDENT = "flexkd.student"  # where the student's folder was when it was logged
+PARENT = "mlflow.parentRunId"
+USER = "mlflow.user"
+SECONDS = "seconds"  # the metric that holds TrialRecord.seconds
+
+
+def encode_value(value: Json) -> str:
+    """A value as one readable string, different values as different strings.
+
+    Strings stay bare unless they would read as another JSON value. What exceeds PARAM_LIMIT is
+    cut, and ends in a digest of the whole.
+    """
+    text = value if isinstance(value, str) and _is_bare(value) else canonical_json(value)
+    return cut(text, PARAM_LIMIT)
+
+
+def decode_value(text: str) -> Json:
+    """The inverse of `encode_value`, for values that were not cut."""
+    try:
+        value: Json = json.loads(text)
+    except json.JSONDecodeError:
+        return text
+    return value
+
+
+def _is_bare(text: str) -> bool:
+    try:
+        json.loads(text)
+    except json.JSONDecodeError:
+        return text != "" and text == text.strip()  # servers drop empty and trim blank values
+    return False
+
+
+def cut(text: str, limit: int) -> str:
+    """`text`, or its beginning and a digest of it all in `limit` characters."""
+    if len(text) <= limit:
+        return text
+    end = f"… sha256:{hashlib.sha256(text.encode()).hexdigest()[:16]}"
+    return text[: limit - len(end)] + end
+
+
+def param_name(path: str) -> str:
+    """A path in the letters and length that MLflow allows for names."""
+    return cut(re.sub(r"[^/\w.\- :]", "_", path), KEY_LIMIT)
+
+
+def trial_params(trial: TrialRecord) -> dict[str, str]:
+    """A run's params: every setting, and the trial's params under their short names."""
+    return {
+        param_name(path): encode_value(value)
+        for path, value in {**trial.params, **trial.settings}.items()
+    }
+
+
+def trial_tags(trial: TrialRecord) -> dict[str, str]:
+    """The tags by which a trial's run is found and grouped."""
+    return {
+        KIND: "trial",
+        HASH: trial.hash,
+        GROUP: trial.group,
+        METHOD: trial.method,
+        SEED: str(trial.seed),
+    }
+
+
+def joined_tags(trial: TrialRecord, old: Mapping[str, str]) -> dict[str, str]:
+    """The tags that grow as jobs join a trial, given those that are there."""
+    tags = {JOBS: with_job(old.get(JOBS, ""), trial.job)} if trial.job else {}
+    params = {**json.loads(old.get(PARAMS, "{}")), **trial.params}
+    tags[PARAMS] = canonical_json({path: _fitting(value) for path, value in params.items()})
+    short = {param_name(path) for path in trial.params.keys() - trial.settings.keys()}
+    tags[SHORTHAND] = canonical_json(sorted({*json.loads(old.get(SHORTHAND, "[]")), *short}))
+    return tags
+
+
+def _fitting(value: Json) -> Json:
+    """The value, or its cut text: a tag's JSON must not be cut by MLflow."""
+    text = encode_value(value)
+    return value if len(text) <= PARAM_IN_TAG else cut(text, PARAM_IN_TAG)
+
+
+def with_job(jobs: str, job: str) -> str:
+    """The list of jobs with one more, unless it is there; the oldest go when it grows too long."""
+    hashes = [known for known in jobs.split(",") if known]
+    if job not in hashes:
+        hashes.append(job)
+    while len(",".join(hashes)) > TAG_LIMIT:
+        hashes.pop(0)
+    return ",".join(hashes)
+
+
+def read_trial(run: Run, job: str = "") -> TrialRecord | None:
+    """The finished trial that a run records; None for other runs and unfinished trials.
+
+    Args:
+        job: hash to give as the trial's job, if it is one of its jobs; else the oldest of them.
+    """
+    tags = run.tags
+    if tags.get(KIND) != "trial" or HASH not in tags or STATUS not in tags:
+        return None
+    shorthand = set(json.loads(tags.get(SHORTHAND, "[]")))
+    jobs = tags.get(JOBS, "").split(",")
+    return TrialRecord(
+        hash=tags[HASH],
+        method=tags.get(METHOD, ""),
+        params=json.loads(tags.get(PARAMS, "{}")),
+        settings={k: decode_value(v) for k, v in run.params.items() if k not in shorthand},
+        seed=int(tags.get(SEED, "0")),
+        status=_status(tags[STATUS]),
+        metrics={
+            key: restored(run.metrics[key]) for key in final_names(tags) if key in run.metrics
+        },
+        seconds=run.metrics.get(SECONDS, 0.0),
+        run_id=run.id,
+        job=job if job in jobs else jobs[0],
+        user=tags.get(USER, ""),
+        reason=tags.get(REASON, ""),
+    )
+
+
+def final_names(tags: Mapping[str, str]) -> list[str]:
+    """Names of the final metrics a run has; MLflow allows no comma in them."""
+    return [name for name in tags.get(METRICS, "").split(",") if name]
+
+
+def _status(text: str) -> TrialStatus:
+    for status in ("done", "failed", "pruned"):
+        if text == status:
+            return status
+    raise ValueError(f"tag {STATUS} is {text!r}; allowed are done, failed, pruned")

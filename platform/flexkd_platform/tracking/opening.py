@@ -1,0 +1,169 @@
+"""Which tracking store is meant, whether it can be used, and opening it."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Callable
+from pathlib import Path
+from urllib.parse import SplitResult, urlsplit
+
+from ..spec import Problem
+from .connection import connect, patience, sqlite_path
+from .memory import MemoryTracker
+from .mlflow_tracker import MlflowTracker
+from .resilient import ResilientTracker
+from .tracker import Tracker
+
+NONE = "none"
+"""The tracking URI of people who want nothing recorded."""
+
+DATABASES = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}
+"""Databases that are opened directly, with the port each listens on."""
+
+CHECK_SECONDS = 5
+OPTION = "--tracking-uri"
+
+
+def default_uri(storage: str | Path) -> str:
+    """A SQLite database in the storage folder, by its absolute path.
+
+    Raises:
+        ValueError: the storage is not a folder of this machine, where SQLite can write.
+    """
+    text = str(storage).removeprefix("file://")
+    if "://" in text:
+        raise ValueError(f"storage {text} is no local folder; name an MLflow server: {OPTION}")
+    return f"sqlite:///{Path(text).absolute() / 'mlflow.db'}"
+
+
+def absolute_uri(uri: str) -> str:
+    """The same store from every working directory: a relative SQLite path is made absolute."""
+    path = sqlite_path(uri)
+    return uri if path is None else f"sqlite:///{path.absolute()}"
+
+
+def open_tracker(
+    uri: str,
+    experiment: str,
+    *,
+    artifact_location: str | None = None,
+    log_students: bool = True,
+    on_trouble: Callable[[str], None] | None = None,
+) -> Tracker:
+    """The tracker for a URI that `check_tracking` has found nothing wrong with.
+
+    Args:
+        uri: of a server or database, or "none".
+        experiment, artifact_location, log_students: see `MlflowTracker`.
+        on_trouble: told once if the store goes away; the tracker then never raises. Without it,
+            calls raise.
+
+    Raises:
+        mlflow.MlflowException: a SQLite database that cannot be opened or created.
+    """
+    if uri == NONE:
+        return MemoryTracker(log_students=log_students)
+    uri = absolute_uri(uri)
+    if sqlite_path(uri) is not None:
+        connect(uri)  # creates the database here, before any worker could
+    tracker = MlflowTracker(uri, experiment, artifact_location, log_students)
+    return tracker if on_trouble is None else ResilientTracker(tracker, on_trouble)
+
+
+def check_tracking(uri: str) -> list[Problem]:
+    """What keeps a tracking store from being used; found out in seconds, nothing is created."""
+    if uri == NONE:
+        return []
+    try:
+        parts = urlsplit(uri)
+        port = parts.port
+    except ValueError as error:
+        return [_problem(f"{uri!r} is no URI: {error}", "give it as http://host:5000")]
+    scheme = parts.scheme.split("+")[0]
+    if scheme == "sqlite":
+        return _check_sqlite(uri)
+    if scheme in {"http", "https"}:
+        return _check_server(uri, parts)
+    if scheme in DATABASES:
+        return _check_database(uri, parts, port or DATABASES[scheme])
+    given = "a folder" if scheme in {"", "file"} else f"of kind {scheme!r}"
+    return [
+        _problem(
+            f"{uri!r} is {given}, which MLflow records nothing in",
+            "allowed are http(s)://host:port, sqlite:////absolute/path.db, "
+            "postgresql://…, mysql://…, mssql://… and none",
+        )
+    ]
+
+
+def _check_sqlite(uri: str) -> list[Problem]:
+    path = sqlite_path(uri)
+    if path is None or path.name == ":memory:":
+        return [_problem(f"{uri!r} names no file", "give it as sqlite:////absolute/path.db")]
+    path = path.absolute()
+    place = path if path.exists() else next(p for p in path.parents if p.exists())
+    if not path.exists():
+        if not place.is_dir() or not os.access(place, os.W_OK):
+            return [_problem(f"{path} cannot be created: {place} is no folder we may write to")]
+        return []
+    if not path.is_file() or not os.access(path, os.W_OK):
+        return [_problem(f"{path} is no file we may write to")]
+    with path.open("rb") as file:
+        head = file.read(16)
+    if not head:
+        return []  # an empty file is an empty database
+    if head != b"SQLite format 3\0":
+        return [_problem(f"{path} is no SQLite database", "name another file")]
+    return _ask(absolute_uri(uri), f"`mlflow db upgrade {uri}` if its schema is out of date")
+
+
+def _check_server(uri: str, parts: SplitResult) -> list[Problem]:
+    if not parts.hostname:
+        return [_problem(f"{uri!r} names no host", "give it as http://host:5000")]
+    return _ask(
+        uri,
+        "start it (`mlflow server`), correct the URI, or leave it out to record in the storage; "
+        "a server that asks who you are needs MLFLOW_TRACKING_USERNAME and "
+        "MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN",
+    )
+
+
+def _check_database(uri: str, parts: SplitResult, port: int) -> list[Problem]:
+    host = parts.hostname or "localhost"
+    shown = f"{parts.scheme}://{host}:{port}"  # without the password
+    try:
+        # MLflow itself tries to connect for a quarter of an hour.
+        socket.create_connection((host, port), timeout=CHECK_SECONDS).close()
+    except OSError as error:
+        return [_problem(f"no database answers at {shown}: {error}", "start it, or correct it")]
+    return _ask(uri, f"check the driver, the database and its user at {shown}")
+
+
+def _ask(uri: str, remedy: str) -> list[Problem]:
+    """Ask the store for one experiment."""
+    try:
+        with patience(timeout=CHECK_SECONDS, retries=0):
+            connect(uri).search_experiments(max_results=1)
+    except Exception as error:  # each client library has errors of its own
+        shown = _without_password(uri)
+        return [_problem(f"{shown} does not answer as a tracking store: {_cause(error)}", remedy)]
+    return []
+
+
+def _cause(error: BaseException) -> str:
+    """The innermost reason in one short line: `Connection refused` rather than the call stack."""
+    text = " ".join(str(error).split())
+    for mark in ("Connection refused", "timed out", "Name or service not known"):
+        if mark in text:
+            return mark
+    return text if len(text) <= 200 else f"{text[:199]}…"
+
+
+def _without_password(uri: str) -> str:
+    parts = urlsplit(uri)
+    return uri.replace(f":{parts.password}@", ":…@") if parts.password else uri
+
+
+def _problem(message: str, remedy: str = "") -> Problem:
+    return Problem(OPTION, message, remedy)

@@ -1,0 +1,120 @@
+"""What is recorded of a job and its trials, whatever it is recorded in."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal, TypeAlias
+
+from ..spec import sha256_of
+
+Json: TypeAlias = "str | int | float | bool | Sequence[Json] | Mapping[str, Json] | None"
+"""A value that JSON can hold."""
+
+TrialStatus = Literal["done", "reused", "failed", "pruned"]
+"""How a trial ended; "reused": another job had finished it."""
+
+JobStatus = Literal["done", "failed", "stopped"]
+"""How a job ended."""
+
+SYMBOLS = {"alpha": "α", "beta": "β", "lambda": "λ", "temperature": "τ"}
+"""Settings that have a letter of their own in the literature."""
+
+
+@dataclass(frozen=True)
+class TrialRecord:
+    """One trial: what was trained, and what came of it.
+
+    hash: SHA-256 that names the trial; the same training has the same hash in every job.
+    params: what tells it from the other trials of its job: settings of the method, axes.
+    settings: everything that decides the result but the seed, dotted path → value.
+    metrics: final metrics, as `test/accuracy`, each in its own unit.
+    seconds: wall time of the training and its evaluation.
+    run_id: the tracker's name for the run; "" where there is none.
+    job: hash of the job; "" when it belongs to none.
+    user: who ran it; "" stands for whoever records it.
+    reason: why it failed or was pruned; "" otherwise.
+    """
+
+    hash: str
+    method: str
+    params: Mapping[str, Json]
+    settings: Mapping[str, Json]
+    seed: int
+    status: TrialStatus
+    metrics: Mapping[str, float]
+    seconds: float
+    run_id: str = ""
+    job: str = ""
+    user: str = ""
+    reason: str = ""
+
+    @property
+    def group(self) -> str:
+        """SHA-256 of method and settings: equal for trials that differ in the seed alone."""
+        return sha256_of({"method": self.method, "settings": dict(self.settings)})
+
+    @property
+    def label(self) -> str:
+        """`flexkd α=0.5 seed 10`, for people."""
+        return " ".join(filter(None, [self.method, params_text(self.params), f"seed {self.seed}"]))
+
+
+@dataclass(frozen=True)
+class StepMetrics:
+    """The metrics of one optimiser step, or of the evaluation after it, by name."""
+
+    step: int
+    values: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class DatasetRecord:
+    """The data a job learns from.
+
+    source: where it comes from, as a name or URI.
+    digest: fingerprint of its content.
+    sizes: examples per split.
+    profile: whatever else describes it.
+    """
+
+    name: str
+    source: str
+    digest: str
+    sizes: Mapping[str, int]
+    profile: Mapping[str, Json] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class JobRecord:
+    """One job: its identity, its spec as written, and its data."""
+
+    hash: str
+    id: str
+    name: str
+    experiment: str
+    spec_yaml: str
+    tags: Mapping[str, str]
+    dataset: DatasetRecord
+
+
+def params_text(params: Mapping[str, Json], separator: str = " ") -> str:
+    """Params as people read them: `α=0.5 learning_rate=0.0003`.
+
+    A dotted path is shown by its last part, unless two of them end alike.
+    """
+    ends = [path.rsplit(".", 1)[-1] for path in params]
+    shown = {
+        path: end if ends.count(end) == 1 else path for path, end in zip(params, ends, strict=True)
+    }
+    return separator.join(
+        f"{SYMBOLS.get(shown[path], shown[path])}={_value_text(value)}"
+        for path, value in params.items()
+    )
+
+
+def _value_text(value: Json) -> str:
+    if isinstance(value, float):
+        return f"{value:g}"
+    text = str(value).lower() if isinstance(value, bool) else str(value)
+    return text if len(text) <= 32 else f"{text[:12]}…"  # fingerprints, mostly

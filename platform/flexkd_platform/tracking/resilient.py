@@ -1,0 +1,80 @@
+"""A tracker that a job outlives."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from typing_extensions import override
+
+from .records import JobRecord, JobStatus, StepMetrics, TrialRecord
+from .tracker import Tracker
+
+
+class ResilientTracker(Tracker):
+    """Wraps a tracker whose server may go away: training goes on, nothing is raised.
+
+    The first call that fails is told of, in one line, and nothing more is sent; there is no
+    point in waiting for a server again at every step. `start_job` begins anew: making the same
+    start and finish calls once more, from the store's artifacts, records all that was missed.
+
+    Attributes:
+        complete: whether all calls since the last `start_job` were recorded.
+    """
+
+    def __init__(self, inner: Tracker, on_trouble: Callable[[str], None]) -> None:
+        self._inner = inner
+        self._on_trouble = on_trouble
+        self._told = False
+        self.complete = True
+
+    @override
+    def start_job(self, job: JobRecord) -> str:
+        self.complete = True
+        return self._try(lambda: self._inner.start_job(job))
+
+    @override
+    def start_trial(self, trial: TrialRecord) -> str:
+        return self._try(lambda: self._inner.start_trial(trial))
+
+    @override
+    def log_steps(self, trial_hash: str, rows: Sequence[StepMetrics]) -> None:
+        self._try(lambda: self._inner.log_steps(trial_hash, rows))
+
+    @override
+    def finish_trial(
+        self, trial: TrialRecord, *, folder: Path | None, rows: Sequence[StepMetrics]
+    ) -> None:
+        self._try(lambda: self._inner.finish_trial(trial, folder=folder, rows=rows))
+
+    @override
+    def log_job_files(self, files: Mapping[str, Path]) -> None:
+        self._try(lambda: self._inner.log_job_files(files))
+
+    @override
+    def finish_job(self, status: JobStatus, metrics: Mapping[str, float]) -> None:
+        self._try(lambda: self._inner.finish_job(status, metrics))
+
+    @override
+    def close(self) -> None:
+        self._try(self._inner.close, always=True)
+
+    def _try(self, call: Callable[[], str | None], *, always: bool = False) -> str:
+        """The call's run id; "" where there is none."""
+        if not (self.complete or always):
+            return ""
+        try:
+            return call() or ""
+        except Exception as error:  # whatever a client library raises, a training outweighs it
+            self.complete = False
+            if not self._told:
+                self._told = True
+                self._on_trouble(one_line(error))
+            return ""
+
+
+def one_line(error: Exception) -> str:
+    """What went wrong, short enough to be read."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    shown = text if len(text) <= 200 else f"{text[:199]}…"
+    return f"tracking stopped, the job goes on: {shown}"
