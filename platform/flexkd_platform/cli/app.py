@@ -41,6 +41,8 @@ DashboardOption = Annotated[
         metavar="URL",
     ),
 ]
+INTERRUPTED = 130
+"""What typer makes of a KeyboardInterrupt."""
 DASHBOARD = "http://127.0.0.1:8265"
 JobArgument = Annotated[str, typer.Argument(help="id of the job", show_default=False)]
 
@@ -223,13 +225,14 @@ def main(arguments: list[str] | None = None) -> int:
     common.quiet_libraries()
     arguments = sys.argv[1:] if arguments is None else arguments
     try:
-        return int(app(arguments, standalone_mode=False) or 0)
+        code = int(app(arguments, standalone_mode=False) or 0)
     except SpecError as error:
         common.show_problems(error, "--json" in arguments)
         return 2
     except typer.TyperException as error:
         common.show_problems(SpecError([Problem("", str(error), "see flexkd --help")]), False)
         return 2
-    except KeyboardInterrupt:
+    if code == INTERRUPTED:
         common.err.print("interrupted; what was done is kept, the same command goes on from there")
         return 1
+    return code

@@ -53,6 +53,9 @@ AddressOption = Annotated[
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="machine-readable output")]
 
+ON_THIS_MACHINE = ("local", "none")
+"""Addresses that mean this machine, whose size is known before anything is started."""
+
 DEFAULT_STORAGE = "flexkd-storage"
 
 
@@ -79,6 +82,15 @@ def tracking_uri(given: str, storage: str) -> tuple[str, list[Problem]]:
     except ValueError as error:
         return given, [Problem("--tracking-uri", str(error), "give --tracking-uri")]
     return uri, check_tracking(uri)
+
+
+def reachable(storage: str, tracking: str) -> tuple[Store | None, str, list[Problem]]:
+    """Storage and tracking URI, and what is wrong with either."""
+    store, problems = reachable_store(storage)
+    if store is None and not tracking:
+        return None, "", problems  # the database would lie in the storage
+    uri, found = tracking_uri(tracking, storage)
+    return store, uri, [*problems, *found]
 
 
 def checked_plan(spec: JobSpec, source: str, more: Iterable[Problem] = ()) -> Plan:

@@ -33,10 +33,8 @@ def submit(
     as_json: bool,
 ) -> int:
     """Submit a spec; with `wait`, show its log and end with its exit code."""
-    from ..executors import submission
-
     spec = read_spec(spec_path, overrides)
-    jobs = submission.RayJobs(address)
+    jobs = _ray_jobs(address)
     running = [
         job.id
         for job in jobs.list()
@@ -64,9 +62,7 @@ def submit(
 
 def list_jobs(address: str, as_json: bool) -> int:
     """Our jobs on the cluster."""
-    from ..executors import submission
-
-    jobs = submission.RayJobs(address).list()
+    jobs = _ray_jobs(address).list()
     if as_json:
         print(json.dumps([asdict(job) for job in jobs]))
         return 0
@@ -80,9 +76,7 @@ def list_jobs(address: str, as_json: bool) -> int:
 
 def job_status(address: str, job_id: str, as_json: bool) -> int:
     """One job's status."""
-    from ..executors import submission
-
-    job = submission.RayJobs(address).status(job_id)
+    job = _ray_jobs(address).status(job_id)
     if as_json:
         print(json.dumps(asdict(job)))
     else:
@@ -92,9 +86,7 @@ def job_status(address: str, job_id: str, as_json: bool) -> int:
 
 def job_logs(address: str, job_id: str, follow: bool) -> int:
     """What a job has printed; with `follow`, what it prints until it ends."""
-    from ..executors import submission
-
-    jobs = submission.RayJobs(address)
+    jobs = _ray_jobs(address)
     if follow:
         return _follow(jobs, job_id, quiet=False)
     sys.stdout.write(jobs.logs(job_id))
@@ -103,11 +95,19 @@ def job_logs(address: str, job_id: str, follow: bool) -> int:
 
 def stop_job(address: str, job_id: str) -> int:
     """Ask a job to end."""
-    from ..executors import submission
-
-    submission.RayJobs(address).stop(job_id)
+    _ray_jobs(address).stop(job_id)
     out.print(f"asked {job_id} to stop; it keeps what it has done", markup=False)
     return 0
+
+
+def _ray_jobs(address: str) -> RayJobs:
+    from ..executors.token import use_token_if_there
+
+    use_token_if_there()
+    # Imported here: it takes a second, and must come after the token.
+    from ..executors.submission import RayJobs
+
+    return RayJobs(address)
 
 
 def _follow(jobs: RayJobs, job_id: str, quiet: bool) -> int:

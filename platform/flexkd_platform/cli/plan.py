@@ -12,7 +12,14 @@ from rich.table import Table
 from ..executors import Capacity, fitting_trials, open_executor, resource_problems
 from ..plan import Plan
 from ..store import Store
-from .common import checked_plan, out, reachable_store, read_spec, tracking_uri
+from .common import (
+    ON_THIS_MACHINE,
+    checked_plan,
+    out,
+    reachable,
+    reachable_store,
+    read_spec,
+)
 
 FP32_BYTES = 4
 
@@ -22,9 +29,8 @@ def validate(
 ) -> int:
     """Say that nothing is wrong, or raise all that is; nothing is started."""
     spec = read_spec(spec_path, overrides)
-    _, problems = reachable_store(storage)
-    _, found = tracking_uri(tracking, storage)
-    plan = checked_plan(spec, str(spec_path), [*problems, *found])
+    _, _, problems = reachable(storage, tracking)
+    plan = checked_plan(spec, str(spec_path), problems)
     if as_json:
         print(json.dumps({"id": spec.id, "spec_hash": spec.hash, "trials": len(plan.trials)}))
     else:
@@ -42,7 +48,7 @@ def show_plan(
     spec = read_spec(spec_path, overrides)
     store, problems = reachable_store(storage)
     capacity = Capacity.of_machine()
-    if store is not None and address not in {"", "local", "none"}:
+    if store is not None and address not in ON_THIS_MACHINE:
         executor = open_executor(address, store, spec.resources)
         capacity = executor.capacity()
         executor.close()

@@ -9,12 +9,12 @@ from types import FrameType
 
 import yaml
 
-from ..executors import open_executor
+from ..executors import Capacity, open_executor, resource_problems
 from ..job import JobFolder, Outcome, find_job, leaderboard, results_json, run_job
 from ..spec import JobSpec, SpecError
 from ..store import Store
 from ..tracking import ResilientTracker, open_tracker
-from .common import checked_plan, out, reachable_store, read_spec, tracking_uri
+from .common import ON_THIS_MACHINE, checked_plan, out, reachable, read_spec
 from .progress import open_view
 from .report import write_report
 
@@ -24,9 +24,10 @@ def run(
 ) -> int:
     """Run the job; returns the exit code."""
     spec = read_spec(spec_path, overrides)
-    store, problems = reachable_store(storage)
-    uri, found = tracking_uri(tracking, storage)
-    plan = checked_plan(spec, str(spec_path), [*problems, *found])
+    store, uri, problems = reachable(storage, tracking)
+    if address in ON_THIS_MACHINE:
+        problems += resource_problems(spec.resources, Capacity.of_machine())
+    plan = checked_plan(spec, str(spec_path), problems)
     assert store is not None, "a storage that cannot be written is a problem"
     folder = JobFolder(store, spec.id)
     log = folder.local("ray.log")
@@ -35,6 +36,7 @@ def run(
     signal.signal(signal.SIGTERM, _stop)
     executor = open_executor(address, store, spec.resources, log)
     try:
+        # Only a cluster that was joined says what it has.
         if executor.problems():
             raise SpecError(executor.problems(), str(spec_path))
         view = open_view(out, quiet=as_json)
@@ -77,7 +79,9 @@ def show_outcome(outcome: Outcome, store: Store, folder: JobFolder, uri: str) ->
     groups = outcome.groups()
     if groups:
         out.print()
-        out.print(leaderboard(groups, metrics=outcome.metric_names, reference=spec.reference))
+        # One metric fits a terminal; the report and `flexkd compare` show all of them.
+        ranking = outcome.metric_names[:1]
+        out.print(leaderboard(groups, metrics=ranking, reference=spec.reference))
     for record in outcome.records:
         if record.status == "failed":
             out.print(f"failed: {record.label}: {record.reason}", markup=False, soft_wrap=True)

@@ -129,7 +129,7 @@ class Preflight:
 
 
 def _source(model: str, revision: str | None, facts: ModelFacts) -> str:
-    """What a worker loads a model by, whatever its working directory and the hub's newest commit."""
+    """What a worker loads a model by: no relative path, no branch that may move on."""
     if model.startswith("package:"):
         return model
     place = locate(model, revision)
