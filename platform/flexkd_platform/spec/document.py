@@ -15,14 +15,15 @@ PathPart = str | int
 class _Yaml12Loader(yaml.SafeLoader):
     """YAML as people expect it: 3e-4 is a number, `off` is a word, a key stands once.
 
-    PyYAML follows YAML 1.1, where `3e-4` is text, `off` is false and a second key wins silently.
+    PyYAML follows YAML 1.1, where `3e-4` is text, `off` is false, `010` is 8 and a second key wins
+    silently.
     """
 
     yaml_implicit_resolvers: ClassVar[dict[str, list[tuple[str, Any]]]] = {  # type: ignore[misc]
         first: [
             (tag, pattern)
             for tag, pattern in resolvers
-            if tag.rpartition(":")[2] not in {"bool", "float", "timestamp"}
+            if tag.rpartition(":")[2] not in {"bool", "int", "float", "timestamp"}
         ]
         for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
     }
@@ -30,6 +31,8 @@ class _Yaml12Loader(yaml.SafeLoader):
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: set[str] = set()
         for key_node, _ in node.value:
+            if key_node.tag == "tag:yaml.org,2002:merge":
+                continue  # <<: what it brings gives way to the keys beside it
             key = str(self.construct_object(key_node, deep=True))
             if key in seen:
                 raise yaml.constructor.ConstructorError(
@@ -41,6 +44,11 @@ class _Yaml12Loader(yaml.SafeLoader):
 
 _Yaml12Loader.add_implicit_resolver(
     "tag:yaml.org,2002:bool", re.compile(r"^(?:true|True|TRUE|false|False|FALSE)$"), list("tTfF")
+)
+_Yaml12Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:int",
+    re.compile(r"^[-+]?(?:0|[1-9]\d*)$|^0x[0-9a-fA-F]+$"),
+    list("-+0123456789"),
 )
 _Yaml12Loader.add_implicit_resolver(
     "tag:yaml.org,2002:float",
@@ -98,20 +106,23 @@ def line_of(text: str, path: tuple[PathPart, ...]) -> int | None:
 
 
 def split_path(dotted: str) -> tuple[PathPart, ...]:
-    """`sweep.methods[2].alpha` as its parts: names, and whole numbers for places in lists."""
+    """`sweep.methods[2].alpha` as its parts: names, and whole numbers for places in lists.
+
+    A name that holds a dot stands in quotes and brackets, as `sweep.axes["distill.epochs"][0]`.
+    """
     parts: list[PathPart] = []
-    for name, index in re.findall(r"([^.\[\]]+)|\[(\d+)\]", dotted):
-        parts.append(name or int(index))
+    for quoted, name, index in re.findall(r'\["([^"]*)"\]|([^.\[\]]+)|\[(\d+)\]', dotted):
+        parts.append(int(index) if index else quoted or name)
     return tuple(parts)
 
 
 def join_path(parts: tuple[PathPart, ...]) -> str:
-    """The inverse of `split_path`; a name that holds a dot is quoted in brackets."""
+    """The inverse of `split_path`."""
     text = ""
     for part in parts:
         if isinstance(part, int):
             text += f"[{part}]"
-        elif "." in part:
+        elif re.search(r"[.\[\]]", part):
             text += f'["{part}"]'
         else:
             text += f".{part}" if text else part

@@ -46,14 +46,15 @@ def load_spec(path: Path, overrides: Sequence[str] = ()) -> JobSpec:
         given = "nothing" if data is None else f"a {type(data).__name__}"
         problem = Problem("", f"the file holds {given}", "a job spec is a mapping: name, sweep, …")
         raise SpecError([problem], source)
+    data = _plain(data, source)
     problems = _apply(data, overrides)
     spec, found = _validate(data)
-    lined = [replace(p, line=line_of(text, split_path(p.path.replace('"', "")))) for p in found]
     # A value that came from the command line has no line in the file.
-    overridden = tuple(override.partition("=")[0] for override in overrides)
-    problems += [
-        replace(p, line=None) if overridden and p.path.startswith(overridden) else p for p in lined
-    ]
+    overridden = [split_path(override.partition("=")[0]) for override in overrides]
+    for problem in found:
+        where = split_path(problem.path)
+        in_file = not any(where[: len(parts)] == parts for parts in overridden)
+        problems.append(replace(problem, line=line_of(text, where) if in_file else None))
     if problems or spec is None:
         raise SpecError(problems, source)
     return spec
@@ -71,6 +72,17 @@ def spec_with(spec: JobSpec, changes: Mapping[str, Any]) -> JobSpec:
     if problems or changed is None:
         raise SpecError([*problems, *found])
     return changed
+
+
+def _plain(data: dict[str, Any], source: str) -> dict[str, Any]:
+    """As JSON has it: keys are text, and the two uses of a YAML anchor are two values."""
+    try:
+        plain: dict[str, Any] = json.loads(json.dumps(data, default=str))
+    except ValueError:
+        message = "an anchor holds a reference to itself"
+        remedy = "write the values out in one of the places"
+        raise SpecError([Problem("", message, remedy)], source) from None
+    return plain
 
 
 def _apply(data: dict[str, Any], overrides: Sequence[str]) -> list[Problem]:
@@ -118,7 +130,7 @@ def _expand_methods(data: dict[str, Any]) -> tuple[dict[str, Any], list[_Origin]
     expanded, origins = [], []
     for place, method in enumerate(methods):
         axes = (
-            {k: v for k, v in method.items() if isinstance(v, list) and v}
+            {k: v for k, v in method.items() if k != "kind" and isinstance(v, list) and v}
             if isinstance(method, dict)
             else {}
         )
@@ -150,7 +162,9 @@ def _validate_expanded(data: dict[str, Any]) -> tuple[JobSpec | None, list[Probl
         # JSON mode: strict about types, yet a YAML list is a tuple and 1 is a float.
         return JobSpec.model_validate_json(json.dumps(data, default=str)), []
     except ValidationError as error:
-        problems = [_problem(detail, data) for detail in error.errors()]
+        # Pydantic counts the items that are right: one wrong seed would also be "not 0 items".
+        found = [d for d in error.errors() if d["type"] != "too_short" or not d["input"]]
+        problems = [_problem(detail, data) for detail in found]
         return None, _unique(problems)
 
 
@@ -195,8 +209,8 @@ def _unique(problems: Any) -> list[Problem]:
 
 def _problem(detail: ErrorDetails, data: dict[str, Any]) -> Problem:
     """Say in the spec's own words what pydantic found."""
-    parts = _real_path(detail["loc"], data)
     kind, given = detail["type"], detail["input"]
+    parts = _real_path(detail["loc"], data, absent=kind == "missing")
     if kind == "extra_forbidden":
         allowed = sorted(schema_at(parts[:-1], data).get("properties", {}))
         close = difflib.get_close_matches(str(parts[-1]), allowed, n=1)
@@ -215,6 +229,9 @@ def _problem(detail: ErrorDetails, data: dict[str, Any]) -> Problem:
         return Problem(join_path((*parts, tag)), message, f"allowed: {expected}")
     message = detail["msg"].removeprefix("Value error, ")
     if kind == "value_error":
+        if not parts:  # about the whole spec: the message begins with the path it means
+            path, _, message = message.partition(": ")
+            parts = split_path(path)
         what, _, remedy = message.partition("; ")
         return Problem(join_path(parts), what, remedy)
     message = message.replace("Tuple should", "list should").replace(" after validation", "")
@@ -229,16 +246,19 @@ def _tags(node: dict[str, Any]) -> str:
     return ", ".join(node.get("discriminator", {}).get("mapping", {}))
 
 
-def _real_path(loc: tuple[int | str, ...], data: Any) -> tuple[PathPart, ...]:
-    """Drop the parts that pydantic adds: tags of unions and names of variants."""
+def _real_path(loc: tuple[int | str, ...], data: Any, *, absent: bool) -> tuple[PathPart, ...]:
+    """Drop the parts that pydantic adds: tags of unions and names of variants.
+
+    `absent`: the last part is a key that is missing, so it is no addition.
+    """
     parts: list[PathPart] = []
     here = data
     for place, part in enumerate(loc):
-        rest = loc[place + 1 :]
+        last = place == len(loc) - 1
         in_dict = isinstance(here, dict) and part in here
         if in_dict or (isinstance(here, list) and isinstance(part, int) and part < len(here)):
             here = here[part]
-        elif rest or not isinstance(here, dict) or "[" in str(part):
+        elif not (absent and last):
             continue
         parts.append(part)
     return tuple(parts)

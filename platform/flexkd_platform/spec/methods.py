@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from .section import Section
 
@@ -15,6 +15,12 @@ ALPHA = "α, weight of the feature loss"
 BETA = "β, weight of the logit loss"
 LAMBDA = "λ, weight of the supervised loss"
 TEMPERATURE = "τ of the logit loss, which is scaled by τ²"
+
+
+def _require_weight(**weights: float) -> None:
+    if not any(weights.values()):
+        names = ", ".join(name.rstrip("_") for name in weights)
+        raise ValueError(f"every weight is 0; give one of {names} more than 0")
 
 
 class FineTuning(Section):
@@ -31,6 +37,11 @@ class LogitDistillation(Section):
     lambda_: Weight = Field(0.5, alias="lambda", description=LAMBDA)
     temperature: Temperature = Field(1.0, description=TEMPERATURE)
 
+    @model_validator(mode="after")
+    def _some_weight(self) -> Self:
+        _require_weight(beta=self.beta, lambda_=self.lambda_)
+        return self
+
 
 class FeatureMethod(Section):
     """Weights that every feature method has; the paper's for classification by default."""
@@ -39,6 +50,11 @@ class FeatureMethod(Section):
     beta: Weight = Field(0.0, description=BETA)
     lambda_: Weight = Field(0.5, alias="lambda", description=LAMBDA)
     temperature: Temperature = Field(1.0, description=TEMPERATURE)
+
+    @model_validator(mode="after")
+    def _some_weight(self) -> Self:
+        _require_weight(alpha=self.alpha, beta=self.beta, lambda_=self.lambda_)
+        return self
 
 
 class ProjectorDistillation(FeatureMethod):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cache
 from typing import Any
 
@@ -25,7 +25,23 @@ def json_schema() -> dict[str, Any]:
                 kept = {k: setting[k] for k in ("description", "default") if k in setting}
                 listed = {"type": "array", "items": value, "minItems": 1}
                 method["properties"][name] = {"anyOf": [value, listed], **kept}
+    # Which variant is meant must be written, also where the tag has a default in Python.
+    for choice in list(_discriminators(schema)):
+        for reference in choice["mapping"].values():
+            variant = _resolve({"$ref": reference}, schema)
+            variant["required"] = sorted({*variant.get("required", ()), choice["propertyName"]})
     return schema
+
+
+def _discriminators(node: Any) -> Iterator[dict[str, Any]]:
+    if isinstance(node, dict):
+        if isinstance(node.get("discriminator"), dict):
+            yield node["discriminator"]
+        for inner in node.values():
+            yield from _discriminators(inner)
+    elif isinstance(node, list):
+        for inner in node:
+            yield from _discriminators(inner)
 
 
 def schema_at(path: Sequence[str | int], data: Any) -> dict[str, Any]:

@@ -60,10 +60,9 @@ def read_rows(folder: Path, split: str, start: int = 0, stop: int | None = None)
     """Rows `start` to `stop` of a split; only the row groups that hold them are read."""
     with pq.ParquetFile(folder / f"{split}.parquet") as file:
         stop = file.metadata.num_rows if stop is None else min(stop, file.metadata.num_rows)
-        groups = range(start // ROW_GROUP, -(-stop // ROW_GROUP))
-        table = file.read_row_groups(list(groups)).slice(
-            start - groups.start * ROW_GROUP, stop - start
-        )
+        size = file.metadata.row_group(0).num_rows  # as written, which need not be today's
+        groups = range(start // size, -(-stop // size))
+        table = file.read_row_groups(list(groups)).slice(start - groups.start * size, stop - start)
     labels = table["label"].to_numpy()
     dtype = torch.long if pa.types.is_integer(table.schema.field("label").type) else torch.float32
     return Rows(table["text"].to_pylist(), torch.tensor(labels).to(dtype))

@@ -59,7 +59,7 @@ class DistillationObjective:
         terms: dict[str, Tensor] = {}
         if weights["supervised"]:
             terms["supervised"] = self.head.supervised(logits_NC, labels_N)
-        if self.targets is not None:
+        if self.targets is not None and (weights["logit"] or weights["feature"]):
             hidden_NT, teacher_NC = self.targets(rows)
             if weights["logit"]:
                 temperature = temperature_of(self.method)

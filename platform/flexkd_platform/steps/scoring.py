@@ -70,18 +70,25 @@ class ScoringPass:
         return int(self.steps[0].identity["layer"])
 
     def rows(self, store: Store) -> int:
-        """How many training rows the pass reads."""
+        """How many training rows the pass reads: all of each chunk it touches.
+
+        The longest row of a chunk decides its padding, and so the last bits of every score in
+        it: the rows beyond `samples` are run with the others, whether or not a cache keeps them.
+        """
         rows = split_rows(store.folder(self.dataset), "train")
         if self.cache is None and self.score is not None:
-            return min(rows, int(self.score.identity["samples"]))
+            chunks = -(-int(self.score.identity["samples"]) // self.chunk)
+            return min(rows, chunks * self.chunk)
         return rows
 
     def missing(self, store: Store) -> list[int]:
-        """The chunks that some step still lacks, in order."""
+        """The chunks that some step still lacks, in order; one that is published lacks none."""
         total = -(-self.rows(store) // self.chunk)
         scored = -(-int(self.score.identity["samples"]) // self.chunk) if self.score else 0
         missing: set[int] = set()
         for step in self.steps:
+            if store.has(step):
+                continue
             wanted = range(total if step is self.cache else min(total, scored))
             done = store.parts(step)
             missing |= {chunk for chunk in wanted if part_name(chunk) not in done}
@@ -216,7 +223,12 @@ def publish_pass(request: ScoringPass, store: Store) -> None:
 
     The memory this takes does not grow with the examples: partial sums are read one by one, and
     the cache's chunks become its files as they are.
+
+    Raises:
+        RuntimeError: chunks are missing; a sum without them would be kept for good.
     """
+    if missing := request.missing(store):
+        raise RuntimeError(f"chunks {missing} of the scoring pass are not done")
     if request.score is not None and not store.has(request.score):
         total: ImportanceSum | None = None
         names = sorted(store.parts(request.score))

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Protocol
 
 import torch
@@ -39,7 +40,9 @@ class Recipe:
 
     def total_steps(self, examples: int) -> int:
         """Optimiser steps of the whole training, at least one."""
-        return max(1, math.ceil(self.epochs * math.ceil(examples / self.batch_size)))
+        per_epoch = math.ceil(examples / self.batch_size)
+        # The decimal as it is written: in floats 1.1 epochs of 10 steps are more than 11 steps.
+        return max(1, math.ceil(Fraction(str(self.epochs)) * per_epoch))
 
     def rate(self, step: int, total: int) -> float:
         """Learning rate of step `step` (from 0): up to the peak, then down to 0."""

@@ -125,12 +125,7 @@ class Store:
         for name in (*manifest.files, MANIFEST):
             _sync(folder / name)
         Path(place).parent.mkdir(parents=True, exist_ok=True)
-        try:
-            folder.rename(place)
-        except OSError:
-            if not Path(place, MANIFEST).is_file():
-                raise
-            return  # another process published the same step first
+        _move(folder, Path(place))
         _sync(Path(place).parent)
 
     # --- finished chunks of a step that is not finished ----------------------------------------
@@ -234,6 +229,7 @@ class Store:
 
     def _download(self, place: str, manifest: Manifest, target: Path) -> None:
         staging = target.with_name(f"{target.name}-{uuid.uuid4().hex[:8]}")
+        staging.mkdir(parents=True)
         for name, entry in manifest.files.items():
             path = staging / name
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -242,12 +238,8 @@ class Store:
                 shutil.rmtree(staging)
                 raise StoreError(f"{place}/{name} is not what its manifest says; delete {place}")
         (staging / MANIFEST).write_bytes(manifest.to_bytes())
-        try:
-            staging.rename(target)
-        except OSError:
-            shutil.rmtree(staging)  # another process of this machine was first
-            if not (target / MANIFEST).is_file():
-                raise
+        _move(staging, target)
+        shutil.rmtree(staging, ignore_errors=True)
 
 
 def open_store(uri: str) -> Store:
@@ -269,6 +261,23 @@ def open_store(uri: str) -> Store:
 def _download_folder(uri: str) -> Path:
     base = os.environ.get("FLEXKD_CACHE") or f"{tempfile.gettempdir()}/flexkd-cache-{os.getuid()}"
     return Path(base) / hashlib.sha256(uri.encode()).hexdigest()[:16]
+
+
+def _move(folder: Path, place: Path) -> None:
+    """Rename a whole artifact to its place, unless another process put one there first."""
+    for _ in range(2):
+        try:
+            folder.rename(place)
+        except OSError:
+            if (place / MANIFEST).is_file():
+                return
+            if not place.is_dir():
+                raise
+            # What has no manifest is no artifact, as after a copy that was cut off: it makes way.
+            shutil.rmtree(place, ignore_errors=True)
+        else:
+            return
+    raise OSError(f"{place} holds no artifact and cannot be replaced; delete it")
 
 
 def _sync(path: Path) -> None:

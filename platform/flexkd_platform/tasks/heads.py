@@ -38,14 +38,19 @@ class Head:
 def classification_metrics(
     logits_NC: NDArray[np.float64], labels_N: NDArray[np.float64]
 ) -> Metrics:
-    """Accuracy, F1 (of class 1 for two classes, macro for more) and Matthews' correlation."""
+    """Accuracy, F1 (of class 1 for two classes, macro for more) and Matthews' correlation.
+
+    Matthews' correlation is 0 where a side has one class only.
+    """
     predicted_N = logits_NC.argmax(axis=1)
     expected_N = labels_N.astype(np.int64)
     average = "binary" if logits_NC.shape[1] == 2 else "macro"
+    constant = np.ptp(predicted_N) == 0 or np.ptp(expected_N) == 0
+    matthews = 0.0 if constant else float(matthews_corrcoef(expected_N, predicted_N))
     return {
         "accuracy": float((predicted_N == expected_N).mean()),
         "f1": float(f1_score(expected_N, predicted_N, average=average, zero_division=0.0)),
-        "matthews": float(matthews_corrcoef(expected_N, predicted_N)),
+        "matthews": matthews,
     }
 
 

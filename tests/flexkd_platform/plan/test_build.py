@@ -1,0 +1,441 @@
+"""What a spec comes to: the trials it multiplies out to, and which steps they share."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from flexkd_platform.plan import CODE_VERSIONS, Facts, FactsOf, Plan, Step, Trial, uses_teacher
+from flexkd_platform.spec import METHODS, JobSpec, SpecError, sha256_of
+
+Planner = Callable[..., Plan]
+
+TEACHED = ("kd", "projector", "cka", "flexkd")
+
+
+def hashes(plan: Plan) -> dict[str, set[str]]:
+    """Kind of step → hashes; a trial's own steps by method, as `distill ft`."""
+    found: dict[str, set[str]] = {}
+    for step in plan.shared:
+        found.setdefault(step.kind, set()).add(step.hash)
+    for trial in plan.trials:
+        for step in (trial.distill, trial.evaluate):
+            found.setdefault(f"{step.kind} {trial.method}", set()).add(step.hash)
+    return found
+
+
+def counts(plan: Plan) -> Counter[str]:
+    return Counter(trial.method for trial in plan.trials)
+
+
+def params(plan: Plan, method: str) -> list[dict[str, Any]]:
+    seed = plan.trials[0].seed
+    return [dict(t.params) for t in plan.trials if t.method == method and t.seed == seed]
+
+
+# --- trials ------------------------------------------------------------------------------------
+
+
+def test_every_method_with_every_seed(plan: Planner) -> None:
+    trials = plan().trials
+    assert [(t.method, t.seed) for t in trials] == [(m, s) for m in METHODS for s in (10, 20)]
+    assert len({t.hash for t in trials}) == 10
+    assert all(t.hash == t.distill.hash for t in trials)
+    assert all(t.evaluate.needs["student"] is t.distill for t in trials)
+
+
+def test_an_axis_multiplies_only_what_it_touches(plan: Planner) -> None:
+    axis = {"sweep.axes": {"score.kind": ["gradient", "random", "activation"]}}
+    assert counts(plan(axis)) == {"ft": 2, "kd": 2, "projector": 2, "cka": 2, "flexkd": 6}
+
+
+def test_an_axis_of_the_training_multiplies_every_method(plan: Planner) -> None:
+    axis = {"sweep.axes": {"distill.epochs": [1, 2, 3]}}
+    assert counts(plan(axis)) == dict.fromkeys(METHODS, 6)
+
+
+def test_an_axis_of_the_teachers_training_leaves_fine_tuning_alone(plan: Planner) -> None:
+    found = plan({"sweep.axes": {"teacher.finetune.epochs": [1, 2]}})
+    assert counts(found) == {"ft": 2} | dict.fromkeys(TEACHED, 4)
+    assert len(found.teachers) == 2
+
+
+def test_axes_combine(plan: Planner) -> None:
+    axes = {"score.kind": ["gradient", "random"], "distill.epochs": [1, 2], "score.seed": [0, 1]}
+    found = plan({"sweep.axes": axes})
+    # The seed of random importance touches random importance alone: 1 + 2 scores.
+    assert counts(found) == dict.fromkeys(("ft", "kd", "projector", "cka"), 4) | {"flexkd": 12}
+    assert params(found, "kd") == [{"beta": 0.5, "distill.epochs": e} for e in (1, 2)]
+    assert params(found, "flexkd") == [
+        {"alpha": 0.5, "score.kind": "gradient", "distill.epochs": 1},
+        {"alpha": 0.5, "score.kind": "gradient", "distill.epochs": 2},
+        {"alpha": 0.5, "score.kind": "random", "distill.epochs": 1, "score.seed": 0},
+        {"alpha": 0.5, "score.kind": "random", "distill.epochs": 1, "score.seed": 1},
+        {"alpha": 0.5, "score.kind": "random", "distill.epochs": 2, "score.seed": 0},
+        {"alpha": 0.5, "score.kind": "random", "distill.epochs": 2, "score.seed": 1},
+    ]
+
+
+def test_an_axis_of_one_value_is_no_parameter(plan: Planner) -> None:
+    found = plan({"sweep.axes": {"distill.epochs": [3]}})
+    assert all("distill.epochs" not in t.params for t in found.trials)
+    assert all(t.settings["distill.epochs"] == 3 for t in found.trials)
+
+
+def test_the_same_method_or_value_twice_is_one_trial(plan: Planner) -> None:
+    doubled = plan(
+        {
+            "sweep.methods": [{"kind": "ft"}, {"kind": "kd"}, {"kind": "ft"}],
+            "sweep.axes": {"distill.epochs": [1, 1.0]},
+        }
+    )
+    assert counts(doubled) == {"ft": 2, "kd": 2}
+
+
+def test_a_combination_that_is_not_allowed(plan: Planner) -> None:
+    """Each value alone is checked with the spec; together they may still not fit."""
+    axes = {"student.init.kind": ["random"], "student.init.units": ["first"]}
+    with pytest.raises(SpecError, match="unknown key 'units'"):
+        plan({"sweep.axes": axes})
+
+
+AXES = st.fixed_dictionaries(
+    {},
+    optional={
+        "distill.epochs": st.lists(st.sampled_from([1, 2, 3]), min_size=1, max_size=3, unique=True),
+        "distill.teacher_cache": st.lists(
+            st.sampled_from(["auto", "off"]), min_size=1, max_size=2, unique=True
+        ),
+        "score.kind": st.lists(
+            st.sampled_from(["gradient", "activation", "random"]), min_size=1, unique=True
+        ),
+        "score.layer": st.lists(st.sampled_from(["last", 5, -1, 2]), min_size=1, max_size=3),
+        "teacher.finetune.seed": st.lists(st.integers(0, 3), min_size=1, max_size=2),
+        "student.init.hidden_size": st.lists(st.sampled_from([8, 16]), min_size=1, max_size=2),
+    },
+)
+
+
+# The fixtures hold nothing that a run of the body changes.
+@settings(
+    deadline=None, max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(axes=AXES)
+def test_laws_of_every_plan(plan: Planner, axes: dict[str, list[Any]]) -> None:
+    found = plan({"sweep.axes": axes})
+    # No trial twice, and every trial of a group by another seed.
+    assert len({t.hash for t in found.trials}) == len(found.trials)
+    groups = Counter(sha256_of([t.method, dict(t.params)]) for t in found.trials)
+    assert set(groups.values()) == {2}
+    # What a reader sees tells two trials apart, and so do their settings.
+    assert len({sha256_of([t.method, dict(t.settings), t.seed]) for t in found.trials}) == len(
+        found.trials
+    )
+    # The order of the axes' values only orders.
+    turned = plan({"sweep.axes": {path: values[::-1] for path, values in axes.items()}})
+    assert {t.hash for t in turned.trials} == {t.hash for t in found.trials}
+    assert {s.hash for s in turned.shared} == {s.hash for s in found.shared}
+    # Everything a step needs comes before it.
+    seen: set[str] = set()
+    for step in found.steps():
+        assert all(needed.hash in seen for needed in step.needs.values())
+        assert step.hash not in seen
+        seen.add(step.hash)
+
+
+# --- steps -------------------------------------------------------------------------------------
+
+
+def test_shared_steps_in_order(plan: Planner) -> None:
+    found = plan()
+    assert [s.kind for s in found.shared] == ["dataset", "teacher", "cache", "score", "select"]
+    assert [s.kind for s in found.teachers] == ["teacher"]
+    assert [s.kind for s in found.steps()][5:] == ["distill", "evaluate"] * 10
+
+
+def test_what_each_method_needs(plan: Planner) -> None:
+    found = {t.method: set(t.distill.needs) for t in plan().trials}
+    assert found == {
+        "ft": {"dataset"},
+        "kd": {"dataset", "cache"},
+        "projector": {"dataset", "cache"},
+        "cka": {"dataset", "cache"},
+        "flexkd": {"dataset", "cache", "select"},
+    }
+
+
+def test_without_a_cache_the_teacher_itself_is_needed(plan: Planner) -> None:
+    found = plan({"distill.teacher_cache": "off"})
+    assert {t.method: set(t.distill.needs) for t in found.trials} == {
+        "ft": {"dataset"},
+        "kd": {"dataset", "teacher"},
+        "projector": {"dataset", "teacher"},
+        "cka": {"dataset", "teacher"},
+        "flexkd": {"dataset", "teacher", "select"},
+    }
+    assert [s.kind for s in found.shared] == ["dataset", "teacher", "score", "select"]
+
+
+def test_fine_tuning_alone_still_makes_the_teacher_it_is_compared_with(plan: Planner) -> None:
+    found = plan({"sweep.methods": [{"kind": "ft"}]})
+    assert [s.kind for s in found.shared] == ["dataset", "teacher"]
+
+
+@pytest.mark.parametrize(
+    ("method", "needs"),
+    [
+        ({"kind": "kd", "beta": 0}, {"dataset"}),
+        ({"kind": "cka", "alpha": 0}, {"dataset"}),
+        ({"kind": "flexkd", "alpha": 0}, {"dataset"}),
+        ({"kind": "flexkd", "alpha": 0, "beta": 1}, {"dataset", "cache"}),
+        ({"kind": "flexkd", "alpha": 1, "lambda": 0}, {"dataset", "cache", "select"}),
+    ],
+)
+def test_a_term_without_weight_needs_nothing(
+    plan: Planner, method: dict[str, Any], needs: set[str]
+) -> None:
+    found = plan({"sweep.methods": [method]})
+    assert set(found.trials[0].distill.needs) == needs
+    assert uses_teacher(found.spec.sweep.methods[0]) == ("cache" in needs)
+
+
+def test_upstream_names_dependencies_first_and_none_twice(plan: Planner) -> None:
+    (trial, _) = plan({"sweep.methods": [{"kind": "flexkd"}]}).trials
+    assert [s.kind for s in trial.distill.upstream()] == [
+        "dataset",
+        "teacher",
+        "cache",
+        "score",
+        "select",
+    ]
+    assert [s.kind for s in trial.evaluate.upstream()][-1] == "distill"
+    assert len({s.hash for s in trial.evaluate.upstream()}) == 6
+
+
+# --- identity ----------------------------------------------------------------------------------
+
+STUDENTS = {f"{kind} {m}" for kind in ("distill", "evaluate") for m in METHODS}
+TEACHED_STUDENTS = {f"{kind} {m}" for kind in ("distill", "evaluate") for m in TEACHED}
+FLEXKD = {"distill flexkd", "evaluate flexkd"}
+ALL = {"dataset", "teacher", "cache", "score", "select"} | STUDENTS
+
+CHANGED: list[tuple[dict[str, Any], set[str]]] = [
+    # Where and how wide things run, what is recorded, what a job is called.
+    ({"resources.score_workers": 9, "resources.trial_workers": 4}, set()),
+    ({"tracking.experiment": "other", "name": "other", "sweep.baseline": None}, set()),
+    ({"reference": [{"method": "ft", "metric": "accuracy", "mean": 0.9}]}, set()),
+    ({"task.data.path": "elsewhere/reviews.jsonl"}, set()),
+    # What reads the data.
+    ({"task.data.train": 50}, ALL),
+    ({"task.data.text": "sentence"}, ALL),
+    ({"task.max_length": 32}, ALL - {"dataset"}),
+    # The teacher: what it is made from also makes the student's first weights.
+    ({"teacher.finetune.epochs": 3}, ALL - {"dataset", "distill ft", "evaluate ft"}),
+    ({"teacher.finetune": None}, ALL - {"dataset", "distill ft", "evaluate ft"}),
+    ({"teacher.model": "another/teacher"}, ALL - {"dataset"}),
+    # The score and what is chosen by it.
+    ({"score.kind": "activation"}, {"score", "select"} | FLEXKD),
+    ({"score.output": "label_logit"}, {"score", "select"} | FLEXKD),
+    ({"score.samples": 50}, {"score", "select"} | FLEXKD),
+    ({"score.layer": 2}, {"cache", "score", "select"} | TEACHED_STUDENTS),
+    ({"score.chunk": 16}, {"cache", "score", "select"} | TEACHED_STUDENTS),
+    # The same thing said in another way.
+    ({"score.output": "predicted_logit"}, set()),
+    ({"score.samples": 100}, set()),
+    ({"score.layer": 5}, set()),
+    ({"score.layer": -1}, set()),
+    # Settings that this kind of importance does not read.
+    ({"score.steps": 3, "score.seed": 9}, set()),
+    # The student and its training.
+    ({"student.init.hidden_size": 8}, {"select"} | STUDENTS),
+    ({"student.init.units": "first"}, STUDENTS),
+    ({"student.init": {"kind": "random", "layers": 2, "hidden_size": 16}}, STUDENTS),
+    ({"distill.learning_rate": 1e-3}, STUDENTS),
+    ({"distill.dropout": 0.1}, STUDENTS),
+    ({"sweep.seeds": [11, 21]}, STUDENTS),
+    ({"sweep.methods[4].alpha": 0.05}, FLEXKD),
+    ({"sweep.methods[4].pairing": "index"}, FLEXKD),
+    ({"sweep.methods[1].temperature": 2}, {"distill kd", "evaluate kd"}),
+    # How students are measured.
+    ({"evaluate.split": "validation"}, {f"evaluate {m}" for m in METHODS}),
+    ({"evaluate.metrics": ["f1"]}, {f"evaluate {m}" for m in METHODS}),
+]
+
+
+@pytest.mark.parametrize(("changes", "expected"), CHANGED, ids=lambda v: str(v)[:60])
+def test_a_change_reaches_exactly_what_it_decides(
+    plan: Planner, changes: dict[str, Any], expected: set[str]
+) -> None:
+    before, after = hashes(plan()), hashes(plan(changes))
+    assert set(before) == set(after) == ALL
+    assert {name for name in ALL if before[name] != after[name]} == expected
+    # Where a hash changes, none of the old ones is used again.
+    assert all(before[name].isdisjoint(after[name]) for name in expected)
+
+
+def test_turning_the_cache_off_is_another_training_of_the_taught(plan: Planner) -> None:
+    before, after = hashes(plan()), hashes(plan({"distill.teacher_cache": "off"}))
+    assert set(before) - set(after) == {"cache"}
+    assert {n for n in after if before[n] != after[n]} == TEACHED_STUDENTS
+
+
+def test_a_pretrained_student_does_not_depend_on_the_teacher(plan: Planner) -> None:
+    own = {"student.init": {"kind": "pretrained", "model": "a/student"}}
+    before, after = hashes(plan(own)), hashes(plan(own | {"teacher.model": "another/teacher"}))
+    changed = {name for name in ALL if before[name] != after[name]}
+    assert changed == ALL - {"dataset", "distill ft", "evaluate ft"}
+
+
+FACTS: list[tuple[dict[str, Any], set[str]]] = [
+    ({"data_fingerprint": "e" * 64}, ALL),
+    ({"train_rows": 101}, {"score", "select"} | FLEXKD),
+    ({"outputs": 3}, ALL - {"dataset"}),
+    ({"teacher_fingerprint": "f" * 64}, ALL - {"dataset"}),
+    ({"teacher_layer": 4}, {"cache", "score", "select"} | TEACHED_STUDENTS),
+    ({"student_hidden": 8}, {"select"} | FLEXKD),
+    # A sliced student is its teacher's fingerprint and its own settings; widths are no content.
+    ({"student_fingerprint": "g" * 64}, set()),
+    ({"teacher_hidden": 64}, set()),
+]
+
+
+@pytest.mark.parametrize(("facts", "expected"), FACTS, ids=lambda v: str(v)[:40])
+def test_facts_that_decide(
+    plan: Planner, facts_of: FactsOf, facts: dict[str, Any], expected: set[str]
+) -> None:
+    def other(spec: JobSpec) -> Facts:
+        return replace(facts_of(spec), **facts)
+
+    before, after = hashes(plan()), hashes(plan(known=other))
+    assert {name for name in ALL if before[name] != after[name]} == expected
+
+
+@pytest.mark.parametrize(
+    ("kind", "reads"),
+    [
+        ("gradient", {"output"}),
+        ("integrated_gradients", {"output", "steps"}),
+        ("activation", set()),
+        ("random", {"seed"}),
+    ],
+)
+def test_a_score_is_named_by_the_settings_it_reads(
+    plan: Planner, kind: str, reads: set[str]
+) -> None:
+    def digest(changes: dict[str, Any]) -> str:
+        (step,) = (s for s in plan({"score.kind": kind} | changes).shared if s.kind == "score")
+        return step.hash
+
+    values = {"output": "loss", "steps": 5, "seed": 5}
+    assert {k for k, v in values.items() if digest({f"score.{k}": v}) != digest({})} == reads
+
+
+def test_identities_hold_no_place(plan: Planner) -> None:
+    found = plan({"student.init": {"kind": "pretrained", "model": "a/student"}})
+    named = [str(dict(step.identity)) for step in found.steps()]
+    assert len(named) == 25
+    for text in named:
+        for place in ("reviews.jsonl", "some/teacher", "a/student"):
+            assert place not in text
+
+
+# --- what a trial says of itself ---------------------------------------------------------------
+
+
+def trial_of(plan: Plan, method: str) -> Trial:
+    return next(t for t in plan.trials if t.method == method)
+
+
+def test_params_are_the_main_weight_and_what_is_not_default(plan: Planner) -> None:
+    methods = [
+        {"kind": "ft"},
+        {"kind": "kd", "beta": 0.5},
+        {"kind": "kd", "beta": 0.1, "lambda": 1, "temperature": 4},
+        {"kind": "flexkd", "alpha": 0.5, "loss": "correlation"},
+        {"kind": "flexkd", "beta": 1, "pairing": "index"},
+    ]
+    found = plan({"sweep.methods": methods})
+    assert params(found, "ft") == [{}]
+    assert params(found, "kd") == [
+        {"beta": 0.5},
+        {"beta": 0.1, "lambda": 1.0, "temperature": 4.0},
+    ]
+    assert params(found, "flexkd") == [
+        {"alpha": 0.5},
+        {"alpha": 0.5, "beta": 1.0, "pairing": "index"},
+    ]
+
+
+def test_settings_are_all_that_decides_but_the_seed(plan: Planner) -> None:
+    found = plan()
+    one, other = [t for t in found.trials if t.method == "flexkd"]
+    assert one.settings == other.settings
+    assert (one.seed, other.seed) == (10, 20)
+    assert "seed" not in one.settings
+    expected = {
+        "method.alpha": 0.5,
+        "distill.learning_rate": 3e-4,
+        "student.init.hidden_size": 16,
+        "teacher.finetune.epochs": 1.0,
+        "score.kind": "gradient",
+        "select.count": 16,
+        "dataset.fingerprint": "d" * 64,
+        "cache.dtype": "float32",
+        "max_length": 64,
+    }
+    assert {path: one.settings.get(path) for path in expected} == expected
+    plain = trial_of(found, "ft").settings
+    assert {path.partition(".")[0] for path in plain} == {
+        "method",
+        "student",
+        "distill",
+        "dataset",
+        "task",
+        "outputs",
+        "max_length",
+    }
+
+
+def test_the_evaluation_knows_metrics_and_split(plan: Planner) -> None:
+    step = plan({"evaluate": {"metrics": ["f1"], "split": "validation"}}).trials[0].evaluate
+    assert step.identity == {"metrics": ["f1"], "split": "validation", "task": "classification"}
+    assert plan().trials[0].evaluate.identity["metrics"] == ["accuracy", "f1", "matthews"]
+
+
+def test_a_regressions_score_is_that_of_its_value(plan: Planner) -> None:
+    found = plan({"task": {"kind": "regression", "data": {"source": "files", "path": "x.csv"}}})
+    (score,) = (s for s in found.shared if s.kind == "score")
+    assert score.identity["output"] == "value"
+
+
+# --- a step's hash -----------------------------------------------------------------------------
+
+
+def test_a_hash_is_kind_code_identity_and_needs() -> None:
+    below = Step("dataset", {"a": 1})
+    step = Step("teacher", {"b": 2}, {"dataset": below}, run={"model": "x"})
+    assert below.hash == sha256_of(
+        {"kind": "dataset", "code": 1, "identity": {"a": 1}, "needs": {}}
+    )
+    assert step.hash == sha256_of(
+        {"kind": "teacher", "code": 1, "identity": {"b": 2}, "needs": {"dataset": below.hash}}
+    )
+    assert replace(step, run={"model": "elsewhere"}).hash == step.hash
+    assert replace(step, needs={"student": below}).hash != step.hash
+    assert replace(step, needs={"dataset": Step("dataset", {"a": 2})}).hash != step.hash
+    assert replace(step, kind="score").hash != step.hash
+
+
+def test_a_new_code_version_is_another_step_and_so_are_those_above(
+    plan: Planner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = hashes(plan())
+    monkeypatch.setitem(CODE_VERSIONS, "score", 2)
+    after = hashes(plan())
+    assert {n for n in ALL if before[n] != after[n]} == {"score", "select"} | FLEXKD

@@ -1,0 +1,473 @@
+"""What a person is told: every problem at once, each with path, line, what was given, remedy."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from flexkd_platform.spec import Problem, SpecError, load_spec, spec_with
+
+Problems = Callable[..., tuple[Problem, ...]]
+Load = Callable[..., object]
+
+METHODS = "'ft', 'kd', 'projector', 'cka', 'flexkd'"
+DISTILL = (
+    "batch_size, dropout, epochs, learning_rate, max_grad_norm, teacher_cache, warmup_share, "
+    "weight_decay"
+)
+
+ONE_PROBLEM = {
+    # what: (replaced in the spec, by what, path, line, message, remedy)
+    "unknown key": (
+        "seeds:",
+        "seed:",
+        "sweep.seed",
+        7,
+        "unknown key 'seed'",
+        "did you mean 'seeds'? allowed here: axes, baseline, methods, search, seeds",
+    ),
+    "unknown key with no likeness": (
+        "name: quick\n",
+        "name: quick\ndistill:\n  zzz: 1\n",
+        "distill.zzz",
+        3,
+        "unknown key 'zzz'",
+        f"allowed here: {DISTILL}",
+    ),
+    "unknown section": (
+        "name: quick\n",
+        "name: quick\nscored: {}\n",
+        "scored",
+        2,
+        "unknown key 'scored'",
+        "did you mean 'score'? allowed here: distill, evaluate, name, reference, resources, "
+        "score, student, sweep, task, teacher, tracking",
+    ),
+    "unknown setting of a method": (
+        "beta: 0.5",
+        "betta: 0.5",
+        "sweep.methods[1].betta",
+        5,
+        "unknown key 'betta'",
+        "did you mean 'beta'? allowed here: beta, kind, lambda, temperature",
+    ),
+    "a setting another method has": (
+        "{kind: ft}",
+        "{kind: ft, alpha: 0.5}",
+        "sweep.methods[0].alpha",
+        4,
+        "unknown key 'alpha'",
+        "allowed here: kind",
+    ),
+    "a key that is a number": (
+        "name: quick\n",
+        "name: quick\ndistill: {1: 2}\n",
+        "distill.1",
+        2,
+        "unknown key '1'",
+        f"allowed here: {DISTILL}",
+    ),
+    "a number in quotes": (
+        "beta: 0.5",
+        "beta: '0.5'",
+        "sweep.methods[1].beta",
+        5,
+        'input should be a valid number, but "0.5" was given',
+        "β, weight of the logit loss",
+    ),
+    "true where a number goes": (
+        "beta: 0.5",
+        "beta: true",
+        "sweep.methods[1].beta",
+        5,
+        "input should be a valid number, but true was given",
+        "β, weight of the logit loss",
+    ),
+    "a seed that is no whole number": (
+        "[10, 20]",
+        "[10, 20.5]",
+        "sweep.seeds[1]",
+        7,
+        "input should be a valid integer, but 20.5 was given",
+        "",
+    ),
+    "a section that is null": (
+        "name: quick\n",
+        "name: quick\nscore:\n",
+        "score",
+        2,
+        "input should be an object, but null was given",
+        "One pass over training examples that gives every unit of one teacher layer its score.",
+    ),
+    "a number that is not finite": (
+        "beta: 0.5",
+        "beta: .nan",
+        "sweep.methods[1].beta",
+        5,
+        "input should be a finite number, but NaN was given",
+        "β, weight of the logit loss",
+    ),
+    "a negative weight inside a method's axis": (
+        "[0.05, 0.5]",
+        "[0.05, -0.5]",
+        "sweep.methods[2].alpha[1]",
+        6,
+        "input should be greater than or equal to 0, but -0.5 was given",
+        "α, weight of the feature loss",
+    ),
+    "an axis of a method without values": (
+        "[0.05, 0.5]",
+        "[]",
+        "sweep.methods[2].alpha",
+        6,
+        "input should be a valid number, but [] was given",
+        "α, weight of the feature loss",
+    ),
+    "no weight at all": (
+        "beta: 0.5",
+        "beta: 0, lambda: 0",
+        "sweep.methods[1]",
+        5,
+        "every weight is 0",
+        "give one of beta, lambda more than 0",
+    ),
+    "no seeds": (
+        "[10, 20]",
+        "[]",
+        "sweep.seeds",
+        7,
+        "list should have at least 1 item, not 0, but [] was given",
+        "results are aggregated over them",
+    ),
+    "only a seed that is wrong": (
+        "[10, 20]",
+        "[-1]",
+        "sweep.seeds[0]",
+        7,
+        "input should be greater than or equal to 0, but -1 was given",
+        "",
+    ),
+    "a seed twice": (
+        "[10, 20]",
+        "[10, 20, 10]",
+        "sweep.seeds",
+        7,
+        "a seed is named twice",
+        "name each one once",
+    ),
+    "unknown method": (
+        "kind: kd",
+        "kind: kdd",
+        "sweep.methods[1].kind",
+        5,
+        "'kdd' is not known",
+        f"allowed: {METHODS}",
+    ),
+    "several methods in one": (
+        "{kind: ft}",
+        "{kind: [ft, kd]}",
+        "sweep.methods[0].kind",
+        4,
+        "['ft', 'kd'] is not known",
+        f"allowed: {METHODS}",
+    ),
+    "a method without kind": (
+        "kind: kd, ",
+        "",
+        "sweep.methods[1].kind",
+        5,
+        "this is missing",
+        "allowed: cka, flexkd, ft, kd, projector",
+    ),
+    "a method that is a word": (
+        "{kind: ft}",
+        "ft",
+        "sweep.methods[0]",
+        4,
+        'input should be an object, but "ft" was given',
+        "",
+    ),
+    "a key that must be there": (
+        "name: quick\n",
+        "",
+        "name",
+        None,
+        "this is missing",
+        "add it: lower-case letters, digits, dots, hyphens; names the job's folder",
+    ),
+    "a key that its variant must have": (
+        "name: quick\n",
+        "name: quick\ntask: {kind: regression, data: {source: files}}\n",
+        "task.data.path",
+        2,
+        "this is missing",
+        "add it: a file, or a folder with train.*, validation.*, test.*",
+    ),
+    "a name no folder should have": (
+        "name: quick",
+        "name: Quick",
+        "name",
+        1,
+        "string should match pattern '^[a-z0-9][a-z0-9._-]{0,63}$', but \"Quick\" was given",
+        "lower-case letters, digits, dots, hyphens; names the job's folder",
+    ),
+    "a metric of another task": (
+        "name: quick\n",
+        "name: quick\nevaluate:\n  metrics: [accuracy, pearson]\n",
+        "evaluate.metrics",
+        3,
+        "pearson is no metric of classification",
+        "allowed are accuracy, f1, matthews",
+    ),
+    "a metric twice": (
+        "name: quick\n",
+        "name: quick\nevaluate: {metrics: [f1, f1]}\n",
+        "evaluate",
+        2,
+        "a metric is named twice",
+        "name each one once",
+    ),
+    "one of two types": (
+        "name: quick\n",
+        "name: quick\nscore: {layer: first}\n",
+        "score.layer",
+        2,
+        "input should be 'last', but \"first\" was given; or input should be a valid integer",
+        "teacher layer that is scored and matched; negative counts from the end",
+    ),
+    "a mapping where one of two types goes": (
+        "name: quick\n",
+        "name: quick\nscore: {layer: {}}\n",
+        "score.layer",
+        2,
+        "input should be 'last', but {} was given; or input should be a valid integer",
+        "teacher layer that is scored and matched; negative counts from the end",
+    ),
+    "an axis to nowhere": (
+        "  seeds:",
+        "  axes:\n    distill.epochs: [1, 2]\n    distill.epoch: [1]\n  seeds:",
+        'sweep.axes["distill.epoch"][0]',
+        9,
+        "distill.epoch: unknown key 'epoch'",
+        f"did you mean 'epochs'? allowed here: {DISTILL}",
+    ),
+    "an axis with a wrong value": (
+        "  seeds:",
+        "  axes:\n    distill.epochs: [1, 2]\n    distill.learning_rate: [1, -2]\n  seeds:",
+        'sweep.axes["distill.learning_rate"][1]',
+        9,
+        "distill.learning_rate: input should be greater than 0, but -2 was given",
+        "peak learning rate",
+    ),
+    "an axis of what changes no result": (
+        "  seeds:",
+        "  axes: {resources.score_workers: [1, 2]}\n  seeds:",
+        'sweep.axes["resources.score_workers"]',
+        7,
+        "'resources.score_workers' names no field of a trial",
+        "an axis is a dotted path into task, teacher, student, score, distill",
+    ),
+    "an axis over the sweep itself": (
+        "  seeds:",
+        "  axes: {'sweep.methods[1].beta': [1, 2]}\n  seeds:",
+        'sweep.axes["sweep.methods[1].beta"]',
+        7,
+        "'sweep.methods[1].beta' names no field of a trial",
+        "an axis is a dotted path into task, teacher, student, score, distill",
+    ),
+    "an axis that is no list": (
+        "  seeds:",
+        "  axes:\n    distill.epochs: 1\n  seeds:",
+        'sweep.axes["distill.epochs"]',
+        8,
+        "input should be a valid array, but 1 was given",
+        "",
+    ),
+    "an axis without values": (
+        "  seeds:",
+        "  axes: {distill.epochs: []}\n  seeds:",
+        "sweep.axes",
+        7,
+        "axis distill.epochs has no values",
+        "give it at least one",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", ONE_PROBLEM)
+def test_says_where_what_was_given_and_what_is_allowed(
+    what: str, text: str, problems: Problems
+) -> None:
+    before, after, path, line, message, remedy = ONE_PROBLEM[what]
+    assert text.count(before) == 1
+    found = problems(text.replace(before, after))
+    assert found == (Problem(path, message, remedy, line),)
+
+
+@pytest.mark.parametrize(
+    ("bad", "where", "why"),
+    [
+        ("name: [\n", "line 2, column 1", "expected the node content, but found '<stream end>'"),
+        ("name: a\n\tb: 1\n", "line 2, column 1", r"found character '\t' that cannot start any"),
+        ("name: a\nname: b\n", "line 2, column 1", "the key 'name' stands twice"),
+        ("name: a\nx:\n  1: a\n  '1': b\n", "line 4, column 3", "the key '1' stands twice"),
+        ("name: *nobody\n", "line 1, column 7", "found undefined alias 'nobody'"),
+        ("name: \x07\n", "", "special characters are not allowed"),
+    ],
+)
+def test_text_that_is_no_yaml(bad: str, where: str, why: str, problems: Problems) -> None:
+    (problem,) = problems(bad)
+    assert problem.path == where
+    assert problem.message.startswith("this is no valid YAML: ")
+    assert why in problem.message
+    assert problem.remedy == "check the indentation, colons and brackets there"
+
+
+def test_an_anchor_inside_itself(text: str, problems: Problems) -> None:
+    (problem,) = problems(text + "reference: &r [*r]\n")
+    assert problem == Problem(
+        "", "an anchor holds a reference to itself", "write the values out in one of the places"
+    )
+
+
+@pytest.mark.parametrize(
+    ("content", "given"), [("", "nothing"), ("# x\n", "nothing"), ("- 1\n", "a list")]
+)
+def test_a_file_that_holds_no_spec(content: str, given: str, problems: Problems) -> None:
+    (problem,) = problems(content)
+    assert problem == Problem(
+        "", f"the file holds {given}", "a job spec is a mapping: name, sweep, …"
+    )
+
+
+def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
+    absent, binary = tmp_path / "absent.yaml", tmp_path / "binary.yaml"
+    binary.write_bytes(b"name: \xff\n")
+    for file, reason in (
+        (absent, "No such file or directory"),
+        (tmp_path, "Is a directory"),
+        (binary, "it is not UTF-8 text"),
+    ):
+        with pytest.raises(SpecError) as caught:
+            load_spec(file)
+        assert caught.value.source == str(file)
+        assert caught.value.problems == (
+            Problem("", f"cannot read {file}: {reason}", "give the path of a job spec in YAML"),
+        )
+
+
+def test_all_problems_at_once(problems: Problems) -> None:
+    found = problems(
+        "name: X\n"
+        "sweep:\n"
+        "  methods:\n"
+        "    - {kind: nope}\n"
+        "    - {kind: flexkd, alpha: [-1, 0.5, -2]}\n"
+        "distill: {epochs: 0, nope: 1}\n",
+        ["score.chunk=0", "oops"],
+    )
+    assert {(p.path, p.line) for p in found} == {
+        ("name", 1),
+        ("sweep.methods[0].kind", 4),
+        ("sweep.methods[1].alpha[0]", 5),
+        ("sweep.methods[1].alpha[2]", 5),
+        ("distill.epochs", 6),
+        ("distill.nope", 6),
+        ("score.chunk", None),
+        ("--set", None),
+    }
+    assert len(found) == 8
+
+
+def test_axis_problems_show_together(text: str, problems: Problems) -> None:
+    found = problems(
+        text + "  axes: {distill.epochs: [0, 1, -1], tracking.experiment: [a], student.x: [1]}\n"
+    )
+    assert [p.path for p in found] == [
+        'sweep.axes["distill.epochs"][0]',
+        'sweep.axes["distill.epochs"][2]',
+        'sweep.axes["tracking.experiment"]',
+        'sweep.axes["student.x"][0]',
+    ]
+
+
+@pytest.mark.parametrize(
+    ("override", "problem"),
+    [
+        (
+            "distill.epochs",
+            Problem(
+                "--set",
+                "'distill.epochs' is no assignment",
+                "write --set path=value, as --set distill.epochs=3",
+            ),
+        ),
+        (
+            "=3",
+            Problem(
+                "--set",
+                "'=3' is no assignment",
+                "write --set path=value, as --set distill.epochs=3",
+            ),
+        ),
+        (
+            "distill.epochs=-3",
+            Problem(
+                "distill.epochs",
+                "input should be greater than 0, but -3 was given",
+                "passes over the training split",
+            ),
+        ),
+        (
+            "sweep.methods[3].alpha=2",
+            Problem(
+                "sweep.methods[3].alpha",
+                "sweep.methods has 3 entries only",
+                "name a field of the spec",
+            ),
+        ),
+        ("name.x=2", Problem("name.x", "name has no part 'x'", "name a field of the spec")),
+        (
+            "distill.epochs=[",
+            Problem(
+                "distill.epochs",
+                "this is no valid YAML: expected the node content, but found '<stream end>'",
+                "quote the value",
+            ),
+        ),
+        (
+            "sweep.methods[0].alpha=2",
+            Problem("sweep.methods[0].alpha", "unknown key 'alpha'", "allowed here: kind"),
+        ),
+    ],
+)
+def test_overrides_that_are_wrong(override: str, problem: Problem, problems: Problems) -> None:
+    """They have no line: the file is not to blame."""
+    assert problems(overrides=[override]) == (problem,)
+
+
+def test_an_override_keeps_the_lines_of_its_neighbours(text: str, problems: Problems) -> None:
+    found = problems(text.replace("[10, 20]", "[]"), ["sweep.seed=1", "distill.epochs=0"])
+    assert {p.path: p.line for p in found} == {
+        "sweep.seeds": 7,
+        "sweep.seed": None,
+        "distill.epochs": None,
+    }
+
+
+def test_a_problem_in_words() -> None:
+    assert str(Problem("a.b", "x is wrong", "do y", 3)) == "a.b (line 3): x is wrong\n    → do y"
+    assert str(Problem("a.b", "x is wrong")) == "a.b: x is wrong"
+    assert str(Problem("", "x is wrong")) == "x is wrong"
+    error = SpecError([Problem("a", "one"), Problem("b", "two")], "job.yaml")
+    assert str(error) == "a: one\nb: two"
+    assert isinstance(error, ValueError)
+
+
+def test_changes_are_validated(load: Callable[..., object]) -> None:
+    spec = load()
+    with pytest.raises(SpecError) as caught:
+        spec_with(spec, {"distill.epochs": -1, "name.x": 1})  # type: ignore[arg-type]
+    assert [p.path for p in caught.value.problems] == ["name.x", "distill.epochs"]

@@ -1,0 +1,107 @@
+"""The JSON Schema that editors complete from agrees with what is loaded."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+
+from flexkd_platform.spec import JobSpec, json_schema, load_spec
+from flexkd_platform.spec.document import parse_yaml
+from flexkd_platform.spec.schema import schema_at
+
+JOBS = sorted((Path(__file__).parents[3] / "jobs").rglob("*.yaml"))
+
+
+@pytest.fixture(scope="module")
+def validator() -> Any:
+    schema = json_schema()
+    jsonschema.Draft202012Validator.check_schema(schema)
+    return jsonschema.Draft202012Validator(schema)
+
+
+def test_there_are_jobs() -> None:
+    assert "quickstart.yaml" in {job.name for job in JOBS}
+
+
+@pytest.mark.parametrize("job", JOBS, ids=lambda job: job.stem)
+def test_every_job_fits_the_schema_and_loads(job: Path, validator: Any) -> None:
+    validator.validate(parse_yaml(job.read_text(encoding="utf-8"), str(job)))
+    load_spec(job)
+
+
+def test_a_loaded_spec_fits_the_schema(load: Callable[..., JobSpec], validator: Any) -> None:
+    validator.validate(load().to_json())
+
+
+GOOD = [
+    "sweep: {methods: [{kind: flexkd, alpha: [0.05, 0.5], loss: [mse, cosine]}]}",
+    "sweep: {methods: [{kind: kd, lambda: [0, 1]}, {kind: cka, form: kornblith}]}",
+    "sweep: {methods: [{kind: ft}], axes: {distill.epochs: [1, 2.5]}}",
+    "task: {kind: regression, data: {source: hub, name: glue, config: stsb}}",
+    "student: {init: {kind: sliced, layers: [1, 3]}}",
+    "teacher: {finetune: null}",
+]
+
+BAD = [
+    "sweep: {methods: [{kind: flexkd, alpha: [0.05, -0.5]}]}",
+    "sweep: {methods: [{kind: flexkd, alpha: []}]}",
+    "sweep: {methods: [{kind: [ft, kd]}]}",
+    "sweep: {methods: [{kind: nope}]}",
+    "sweep: {methods: [{alpha: 1}]}",
+    "sweep: {methods: []}",
+    "sweep: {seeds: [1]}",
+    "distill: {epochs: 0}",
+    "distill: {epoch: 1}",
+    "score: {layer: first}",
+    "task: {max_length: 32}",
+    "task: {kind: classification, data: {name: movie-reviews}}",
+    "student: {init: {layers: 2}}",
+    "name: Upper",
+]
+
+
+def changed(line: str) -> dict[str, Any]:
+    base = {"name": "quick", "sweep": {"methods": [{"kind": "ft"}]}}
+    return {**copy.deepcopy(base), **parse_yaml(line, "")}
+
+
+@pytest.mark.parametrize("line", GOOD)
+def test_schema_and_loader_accept_the_same(
+    line: str, validator: Any, load: Callable[..., JobSpec]
+) -> None:
+    data = changed(line)
+    assert validator.is_valid(data)
+    load(str(data).replace("None", "null"))
+
+
+@pytest.mark.parametrize("line", BAD)
+def test_schema_and_loader_reject_the_same(
+    line: str, validator: Any, problems: Callable[..., Any]
+) -> None:
+    data = changed(line)
+    assert not validator.is_valid(data)
+    problems(str(data))
+
+
+def test_every_setting_of_a_method_says_what_it_means() -> None:
+    schema = json_schema()
+    for name in ("LogitDistillation", "ProjectorDistillation", "CkaDistillation", "FlexKd"):
+        properties = schema["$defs"][name]["properties"]
+        assert len(properties) > 2
+        for setting, node in properties.items():
+            if setting != "kind":
+                assert node["description"]
+                assert node["anyOf"][1]["type"] == "array"
+
+
+def test_schema_at_a_path_goes_by_the_data() -> None:
+    data = {"sweep": {"methods": [{"kind": "ft"}, {"kind": "kd"}]}}
+    assert set(schema_at(("sweep", "methods", 0), data)["properties"]) == {"kind"}
+    assert "beta" in schema_at(("sweep", "methods", 1), data)["properties"]
+    assert schema_at(("distill", "epochs"), {})["description"] == "passes over the training split"
+    assert schema_at(("no", "such", 3, "path"), {}) == {}

@@ -1,0 +1,110 @@
+"""The data set step: what was read is what comes back, in any slices."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from flexkd_platform.steps import dataset, read_rows, run_step, split_rows
+
+
+def source(folder: Path, split: str) -> list[dict[str, Any]]:
+    text = (folder / f"{split}.jsonl").read_text(encoding="utf-8")
+    return [json.loads(line) for line in text.splitlines()]
+
+
+@pytest.mark.parametrize(
+    ("data", "kind", "dtype"),
+    [("reviews", "classification", torch.int64), ("ratings", "regression", torch.float32)],
+)
+def test_examples_come_back_in_the_order_of_their_source(
+    lab: Any, data: str, kind: str, dtype: torch.dtype
+) -> None:
+    plan = lab.plan(f"task.kind={kind}", data=data)
+    step = lab.step(plan, "dataset")
+    list(run_step(step, lab.store, 1))
+    folder = lab.store.folder(step)
+    assert sorted(lab.store.manifest(step).files) == [
+        "test.parquet",
+        "train.parquet",
+        "validation.parquet",
+    ]
+    for split in ("train", "validation", "test"):
+        expected = source(lab.folder / data, split)
+        rows = read_rows(folder, split)
+        assert rows.texts == [row["text"] for row in expected]
+        assert rows.labels.dtype == dtype
+        assert rows.labels.tolist() == pytest.approx([row["label"] for row in expected])
+        assert split_rows(folder, split) == len(expected) > 0
+
+
+def test_the_summary_describes_the_splits(lab: Any) -> None:
+    classes = lab.step(lab.plan(), "dataset")
+    numbers = lab.step(lab.plan("task.kind=regression", data="ratings"), "dataset")
+    for step in (classes, numbers):
+        list(run_step(step, lab.store, 1))
+    assert lab.store.manifest(classes).summary == {
+        "train": {"rows": 26, "classes": {"0": 13, "1": 13}},
+        "validation": {"rows": 9, "classes": {"0": 5, "1": 4}},
+        "test": {"rows": 11, "classes": {"0": 6, "1": 5}},
+    }
+    labels = [row["label"] for row in source(lab.folder / "ratings", "train")]
+    assert lab.store.manifest(numbers).summary["train"] == {
+        "rows": 26,
+        "label_min": min(labels),
+        "label_max": max(labels),
+    }
+
+
+@pytest.fixture(scope="module")
+def groups(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """23 rows in row groups of 5."""
+    folder = tmp_path_factory.mktemp("groups")
+    table = pa.table({"text": [f"größe {n}" for n in range(23)], "label": list(range(23))})
+    pq.write_table(table, folder / "train.parquet", row_group_size=5)
+    return folder
+
+
+@settings(deadline=None)
+@given(start=st.integers(0, 23), length=st.integers(0, 30))
+def test_any_slice_reads_its_rows(groups: Path, start: int, length: int) -> None:
+    """The file says how long its row groups are, whatever length is written today."""
+    rows = read_rows(groups, "train", start, start + length)
+    expected = list(range(23))[start : start + length]
+    assert rows.labels.tolist() == expected
+    assert rows.texts == [f"größe {n}" for n in expected]
+
+
+def test_a_slice_reads_no_other_row_group(groups: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[list[int]] = []
+    read: Callable[..., Any] = pq.ParquetFile.read_row_groups
+
+    def spy(self: Any, groups: list[int]) -> Any:
+        asked.append(list(groups))
+        return read(self, groups)
+
+    monkeypatch.setattr(pq.ParquetFile, "read_row_groups", spy)
+    for bounds in ((0, 5), (5, 10), (4, 6), (7, 8), (20, 23), (0, 23)):
+        read_rows(groups, "train", *bounds)
+    assert asked == [[0], [1], [0, 1], [1], [4], [0, 1, 2, 3, 4]]
+
+
+def test_row_groups_are_written_small(
+    fresh: Callable[[], Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dataset, "ROW_GROUP", 10)
+    lab = fresh()
+    step = lab.step(lab.plan(), "dataset")
+    list(run_step(step, lab.store, 1))
+    file = pq.read_metadata(lab.store.folder(step) / "train.parquet")
+    assert [file.row_group(n).num_rows for n in range(file.num_row_groups)] == [10, 10, 6]
+    assert len(read_rows(lab.store.folder(step), "train", 9, 21).texts) == 12

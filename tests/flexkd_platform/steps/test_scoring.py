@@ -1,0 +1,387 @@
+"""Chunked scoring: G is the full graph's mean, to the last bit the same however it is computed."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.numpy import save
+from safetensors.torch import load_file, save_file
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+from flexkd_core import OUTPUTS
+from flexkd_platform.steps import (
+    ChunkScorer,
+    ScoringPass,
+    passes,
+    publish_pass,
+    read_importance,
+    read_rows,
+    read_units,
+    run_step,
+)
+from flexkd_platform.steps.scoring import part_name
+
+RARE_ROW = 13
+ROWS, CHUNK = 26, 8
+
+
+@pytest.fixture(scope="module")
+def trained(lab: Any) -> Any:
+    """The lab with data and teacher ready."""
+    for step in (s for s in lab.plan().shared if s.kind in ("dataset", "teacher")):
+        list(run_step(step, lab.store, 1))
+    return lab
+
+
+def copy_of(lab: Any, folder: Path) -> Any:
+    """A lab with the same data and teacher, and no scores."""
+    for kind in ("dataset", "teacher"):
+        shutil.copytree(Path(lab.store.root) / "steps" / kind, folder / "steps" / kind)
+    return type(lab)(lab.folder, type(lab.store)(lab.store.filesystem, str(folder), str(folder)))
+
+
+def score(lab: Any, *overrides: str, with_cache: bool = True, order: Any = sorted) -> Any:
+    """Run the score step (and the cache's, in the same pass or not at all); the score step."""
+    plan = lab.plan(*overrides)
+    step = lab.step(plan, "score")
+    request = ScoringPass(step, lab.step(plan, "cache") if with_cache else None)
+    scorer = ChunkScorer(request, lab.store)
+    for chunk in order(request.missing(lab.store)):
+        done = scorer(chunk)
+        assert not done.error
+    publish_pass(request, lab.store)
+    return step
+
+
+class FullGraph:
+    """The teacher run on one example at a time, its gradient taken through the whole graph."""
+
+    def __init__(self, lab: Any) -> None:
+        plan = lab.plan()
+        folder = lab.store.folder(lab.step(plan, "teacher")) / "model"
+        self.model = AutoModelForSequenceClassification.from_pretrained(folder).double().eval()
+        self.tokenizer = AutoTokenizer.from_pretrained(folder)
+        self.rows = read_rows(lab.store.folder(lab.step(plan, "dataset")), "train")
+
+    def run(self, row: int, layer: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """`(hidden_TD, logits_C)` of an example, on one graph."""
+        batch = self.tokenizer(
+            self.rows.texts[row], return_tensors="pt", truncation=True, max_length=12
+        )
+        output = self.model(**batch, output_hidden_states=True)
+        return output.hidden_states[layer + 1], output.logits[0]
+
+    def gradient(self, row: int, output: Callable[..., torch.Tensor], layer: int) -> torch.Tensor:
+        """|∂F/∂h| at [CLS]."""
+        hidden_1TD, logits_C = self.run(row, layer)
+        (found,) = torch.autograd.grad(output(logits_C, int(self.rows.labels[row])), hidden_1TD)
+        return found[0, 0].abs()
+
+
+OUTPUT: dict[str, Callable[[torch.Tensor, int], torch.Tensor]] = {
+    "predicted_logit": lambda logits_C, label: logits_C.max(),
+    "label_logit": lambda logits_C, label: logits_C[label],
+    "label_logprob": lambda logits_C, label: logits_C[label] - logits_C.logsumexp(0),
+    "loss": lambda logits_C, label: logits_C.logsumexp(0) - logits_C[label],
+}
+
+
+# --- the value ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("output", OUTPUT)
+@pytest.mark.parametrize("layer", [2, 0])
+def test_the_gradient_is_that_of_the_full_graph(
+    trained: Any, tmp_path: Path, output: str, layer: int
+) -> None:
+    lab = copy_of(trained, tmp_path)
+    step = score(lab, f"score.output={output}", f"score.layer={layer}")
+    found_D = read_importance(step, lab.store)
+    full = FullGraph(lab)
+    expected_D = torch.stack(
+        [full.gradient(row, OUTPUT[output], layer) for row in range(ROWS)]
+    ).mean(0)
+    assert output in OUTPUTS
+    assert found_D.dtype == np.float64
+    assert expected_D.min() > 0
+    np.testing.assert_allclose(found_D, expected_D.numpy(), rtol=1e-4, atol=1e-6)
+
+
+def test_activations_and_the_cache_are_those_of_a_plain_forward(
+    trained: Any, tmp_path: Path
+) -> None:
+    lab = copy_of(trained, tmp_path)
+    step = score(lab, "score.kind=activation")
+    full = FullGraph(lab)
+    with torch.no_grad():
+        runs = [full.run(row, 2) for row in range(ROWS)]
+    hidden_ND = torch.stack([hidden_1TD[0, 0] for hidden_1TD, _ in runs])
+    logits_NC = torch.stack([logits_C for _, logits_C in runs])
+    np.testing.assert_allclose(
+        read_importance(step, lab.store), hidden_ND.abs().mean(0).numpy(), rtol=1e-5, atol=1e-6
+    )
+    folder = lab.store.folder(lab.step(lab.plan(), "cache"))
+    files = sorted(folder.glob("chunk-*.safetensors"))
+    assert [file.name for file in files] == [f"chunk-{n:08d}.safetensors" for n in range(4)]
+    cached = [load_file(file) for file in files]
+    assert [len(chunk["hidden"]) for chunk in cached] == [8, 8, 8, 2]
+    for name, expected in (("hidden", hidden_ND), ("logits", logits_NC)):
+        found = torch.cat([chunk[name] for chunk in cached])
+        assert found.dtype == torch.float32
+        torch.testing.assert_close(found.double(), expected, rtol=1e-5, atol=1e-5)
+
+
+def test_random_importance_is_one_draw_of_its_seed(trained: Any, tmp_path: Path) -> None:
+    lab = copy_of(trained, tmp_path)
+    found_D = read_importance(score(lab, "score.kind=random", "score.seed=4"), lab.store)
+    drawn_D = torch.rand(16, generator=torch.Generator().manual_seed(4))
+    assert found_D.tolist() == drawn_D.double().tolist()
+
+
+def test_integrated_gradients_of_a_head_that_bends(trained: Any, tmp_path: Path) -> None:
+    """Completeness would need every position; the steps still change the score, and converge."""
+    lab = copy_of(trained, tmp_path)
+    scores = {
+        steps: read_importance(
+            score(lab, "score.kind=integrated_gradients", f"score.steps={steps}"), lab.store
+        )
+        for steps in (1, 16, 32)
+    }
+    near = np.abs(scores[16] - scores[32]).max()
+    assert near < 0.1 * np.abs(scores[1] - scores[32]).max()
+
+
+# --- how it is computed does not count ---------------------------------------------------------
+
+
+def artifact(lab: Any, step: Any) -> dict[str, bytes]:
+    folder = lab.store.folder(step)
+    return {p.name: p.read_bytes() for p in sorted(folder.iterdir()) if p.name != "manifest.json"}
+
+
+def test_the_order_of_the_chunks_does_not_change_a_bit(trained: Any, tmp_path: Path) -> None:
+    labs = [copy_of(trained, tmp_path / name) for name in ("rising", "falling", "mixed")]
+    orders = [sorted, lambda c: sorted(c, reverse=True), lambda c: [c[2], c[0], c[3], c[1]]]
+    steps = [score(lab, order=order) for lab, order in zip(labs, orders, strict=True)]
+    caches = [lab.step(lab.plan(), "cache") for lab in labs]
+    for made in (steps, caches):
+        first, *others = [artifact(lab, step) for lab, step in zip(labs, made, strict=True)]
+        assert first
+        assert all(other == first for other in others)
+
+
+def test_partial_sums_are_added_in_the_order_of_their_chunks(trained: Any, tmp_path: Path) -> None:
+    """Scores from fp32 mostly add up exactly in fp64; these sums show which order was taken."""
+    lab = copy_of(trained, tmp_path)
+    step = lab.step(lab.plan(), "score")
+    draw = np.random.default_rng(0)
+    totals_KD = draw.normal(size=(4, 16)) * 10.0 ** draw.integers(-12, 12, size=(4, 16))
+    for chunk in (2, 0, 3, 1):
+        content = save({"total": totals_KD[chunk], "count": np.array([6 + (chunk == 0)])})
+        lab.store.write_part(step, part_name(chunk), content)
+    publish_pass(ScoringPass(step, None), lab.store)
+
+    def mean_D(order: tuple[int, ...]) -> list[float]:
+        total_D = totals_KD[order[0]]
+        for chunk in order[1:]:
+            total_D = total_D + totals_KD[chunk]
+        return (total_D / 25).tolist()
+
+    expected = mean_D((0, 1, 2, 3))
+    others = {order for order in itertools.permutations(range(4)) if set(order[:2]) != {0, 1}}
+    assert all(mean_D(order) != expected for order in others)
+    assert read_importance(step, lab.store).tolist() == expected
+    assert lab.store.manifest(step).summary["examples"] == 25
+
+
+def test_a_pass_that_was_cut_off_goes_on_to_the_same_bytes(trained: Any, tmp_path: Path) -> None:
+    whole, cut = copy_of(trained, tmp_path / "whole"), copy_of(trained, tmp_path / "cut")
+    expected = score(whole)
+    plan = cut.plan()
+    request = ScoringPass(cut.step(plan, "score"), cut.step(plan, "cache"))
+    scorer = ChunkScorer(request, cut.store, worker=7)
+    assert request.missing(cut.store) == [0, 1, 2, 3]
+    done = [scorer(chunk) for chunk in (2, 0)]
+    assert [(d.chunk, d.examples, d.worker, d.error) for d in done] == [
+        (2, 8, 7, ""),
+        (0, 8, 7, ""),
+    ]
+    # One of a chunk's two parts is lost: the chunk is missing again.
+    cut.store.filesystem.delete_file(
+        f"{cut.store.root}/parts/cache-{request.cache.hash}/chunk-00000002.safetensors"
+    )
+    assert request.missing(cut.store) == [1, 2, 3]
+    step = score(cut)
+    assert artifact(cut, step) == artifact(whole, expected)
+    caches = [lab.step(lab.plan(), "cache") for lab in (cut, whole)]
+    assert artifact(cut, caches[0]) == artifact(whole, caches[1])
+    assert cut.store.parts(step) == cut.store.parts(caches[0]) == set()
+
+
+def test_an_unfinished_pass_is_not_published(trained: Any, tmp_path: Path) -> None:
+    lab = copy_of(trained, tmp_path)
+    plan = lab.plan()
+    request = ScoringPass(lab.step(plan, "score"), lab.step(plan, "cache"))
+    scorer = ChunkScorer(request, lab.store)
+    for chunk in (0, 1, 3):
+        scorer(chunk)
+    with pytest.raises(RuntimeError, match=r"chunks \[2\] of the scoring pass are not done"):
+        publish_pass(request, lab.store)
+    assert not any(lab.store.has(step) for step in request.steps)
+
+
+def test_publishing_twice_is_publishing_once(trained: Any, tmp_path: Path) -> None:
+    lab = copy_of(trained, tmp_path)
+    step = score(lab)
+    before = lab.store.manifest(step)
+    plan = lab.plan()
+    publish_pass(ScoringPass(step, lab.step(plan, "cache")), lab.store)
+    assert lab.store.manifest(step) == before
+
+
+@pytest.mark.parametrize("layer", ["last", "0"])
+def test_score_and_cache_are_the_same_alone_and_together(
+    trained: Any, tmp_path: Path, layer: str
+) -> None:
+    together, alone = copy_of(trained, tmp_path / "both"), copy_of(trained, tmp_path / "alone")
+    override = f"score.layer={layer}"
+    step = score(together, override)
+    score(alone, override, with_cache=False)
+    assert artifact(together, step) == artifact(alone, step)
+    cache = alone.step(alone.plan(override), "cache")
+    request = ScoringPass(None, cache)
+    scorer = ChunkScorer(request, alone.store)
+    for chunk in request.missing(alone.store):
+        scorer(chunk)
+    publish_pass(request, alone.store)
+    assert artifact(together, cache) == artifact(alone, cache)
+
+
+@pytest.mark.parametrize("samples", [1, 8, 11, 25, 26])
+def test_samples_may_end_inside_a_chunk(trained: Any, tmp_path: Path, samples: int) -> None:
+    together, alone = copy_of(trained, tmp_path / "both"), copy_of(trained, tmp_path / "alone")
+    override = f"score.samples={samples}"
+    step = score(together, override)
+    score(alone, override, with_cache=False)
+    full = FullGraph(together)
+    output = OUTPUT["predicted_logit"]
+    expected_D = torch.stack([full.gradient(row, output, 2) for row in range(samples)]).mean(0)
+    np.testing.assert_allclose(
+        read_importance(step, together.store), expected_D.numpy(), rtol=1e-4, atol=1e-6
+    )
+    assert together.store.manifest(step).summary["examples"] == samples
+    # The other rows of the last chunk decide its padding, and with it the last bits: they are run
+    # whether or not somebody keeps what comes out.
+    assert artifact(alone, step) == artifact(together, step)
+
+
+def test_the_digest_is_that_of_the_published_vector(trained: Any, tmp_path: Path) -> None:
+    lab = copy_of(trained, tmp_path)
+    one, other = score(lab), score(lab, "score.kind=activation", with_cache=False)
+    digests = {lab.store.manifest(step).summary["digest"] for step in (one, other)}
+    assert len(digests) == 2
+    raw = read_importance(one, lab.store).astype("<f8").tobytes()
+    assert lab.store.manifest(one).summary["digest"] == hashlib.sha256(raw).hexdigest()
+
+
+# --- passes ------------------------------------------------------------------------------------
+
+
+def test_score_and_cache_share_a_pass_where_they_read_the_same(lab: Any) -> None:
+    plan = lab.plan("sweep.axes={score.kind: [gradient, random], score.layer: [last, 0]}")
+    scores = [s for s in plan.shared if s.kind == "score"]
+    caches = [s for s in plan.shared if s.kind == "cache"]
+    assert (len(scores), len(caches)) == (4, 2)
+    found = passes(plan.shared)
+    assert len(found) == 4
+    assert sorted(s.hash for p in found for s in p.steps) == sorted(
+        s.hash for s in (*scores, *caches)
+    )
+    for request in found:
+        layers = {step.identity["layer"] for step in request.steps}
+        assert layers == {request.layer}
+        assert request.chunk == CHUNK
+        assert request.teacher.kind == "teacher"
+        assert request.dataset.kind == "dataset"
+    assert [p.steps for p in passes(caches)] == [(cache,) for cache in caches]
+    assert passes([]) == []
+
+
+def test_another_chunk_or_teacher_is_another_pass(lab: Any) -> None:
+    score_step = lab.step(lab.plan(), "score")
+    for override in ("score.chunk=4", "teacher.finetune.seed=1", "score.layer=1"):
+        cache = lab.step(lab.plan(override), "cache")
+        assert [p.steps for p in passes([score_step, cache])] == [(score_step,), (cache,)]
+
+
+# --- a teacher that overflows ------------------------------------------------------------------
+
+
+def poison(lab: Any, word: str) -> None:
+    """Make the published teacher's embedding of one word NaN."""
+    folder = lab.store.folder(lab.step(lab.plan(), "teacher")) / "model"
+    place = AutoTokenizer.from_pretrained(folder).convert_tokens_to_ids(word)
+    weights = load_file(folder / "model.safetensors")
+    weights["bert.embeddings.word_embeddings.weight"][place] = float("nan")
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+
+
+@pytest.mark.parametrize("kind", ["gradient", "activation"])
+def test_nan_names_the_example_and_keeps_nothing_of_its_chunk(
+    trained: Any, tmp_path: Path, kind: str
+) -> None:
+    lab = copy_of(trained, tmp_path)
+    poison(lab, "once")
+    plan = lab.plan(f"score.kind={kind}")
+    request = ScoringPass(lab.step(plan, "score"), lab.step(plan, "cache"))
+    scorer = ChunkScorer(request, lab.store, worker=1)
+    found = [scorer(chunk) for chunk in request.missing(lab.store)]
+    text = read_rows(lab.store.folder(request.dataset), "train").texts[RARE_ROW]
+    assert "once" in text
+    assert [d.error for d in found] == [
+        "",
+        f"the teacher's outputs are NaN or infinite on training example {RARE_ROW} ({text!r})",
+        "",
+        "",
+    ]
+    assert found[1].examples == 0
+    assert request.missing(lab.store) == [1]
+    for step in request.steps:
+        assert len(lab.store.parts(step)) == 3
+
+
+# --- selection ---------------------------------------------------------------------------------
+
+
+def test_the_selection_is_the_largest_importance_in_rank_order(lab: Any) -> None:
+    plan = lab.plan()
+    lab.share(plan)
+    step = lab.step(plan, "select")
+    importance_D = read_importance(lab.step(plan, "score"), lab.store)
+    units = read_units(step, lab.store)
+    assert units == sorted(range(16), key=lambda unit: (-importance_D[unit], unit))[:8]
+    assert json.loads((lab.store.folder(step) / "units.json").read_text()) == units
+    assert lab.store.manifest(step).summary == {
+        "d_teacher": 16,
+        "d_student": 8,
+        "kept_share": pytest.approx(importance_D[units].sum() / importance_D.sum()),
+    }
+
+
+def test_a_wider_student_keeps_the_narrower_ones_units(lab: Any) -> None:
+    narrow, wide = lab.plan("student.init.hidden_size=4"), lab.plan("student.init.hidden_size=12")
+    for plan in (narrow, wide):
+        lab.share(plan)
+    few, many = (read_units(lab.step(plan, "select"), lab.store) for plan in (narrow, wide))
+    assert len(few) == 4
+    assert many[:4] == few
+    assert len(set(many)) == 12

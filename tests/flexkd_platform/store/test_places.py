@@ -1,0 +1,159 @@
+"""What only one backend can show: downloads of a remote one, processes on a disk, and URIs."""
+
+from __future__ import annotations
+
+import multiprocessing
+import shutil
+from pathlib import Path
+
+import pytest
+
+from flexkd_platform.plan import Step
+from flexkd_platform.store import Store, StoreError, open_store
+
+
+def publish(store: Store, step: Step, text: str = "content") -> None:
+    with store.publish(step) as draft:
+        for name in ("a", "b"):
+            (draft.folder / name).write_text(text)
+
+
+# --- remote ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("content", [b"CONTENT", b"cont", b"content and more"])
+def test_a_remote_file_that_is_not_what_its_manifest_says(
+    remote: Store, step: Step, content: bytes
+) -> None:
+    publish(remote, step)
+    place = f"steps/score/{step.hash}"
+    remote.write_file(f"{place}/b", content)
+    for _ in range(2):  # a first failure leaves nothing that a second could take for whole
+        with pytest.raises(StoreError, match=f"{place}/b is not what its manifest says; delete"):
+            remote.folder(step)
+    remote.write_file(f"{place}/b", b"content")
+    assert (remote.folder(step) / "b").read_bytes() == b"content"
+
+
+def test_a_download_is_kept(remote: Store, step: Step) -> None:
+    publish(remote, step)
+    folder = remote.folder(step)
+    remote.filesystem.delete_dir(f"{remote.root}/steps")
+    assert remote.folder(step) == folder
+    assert (folder / "a").read_text() == "content"
+
+
+def test_a_download_that_lost_its_manifest_is_fetched_again(remote: Store, step: Step) -> None:
+    publish(remote, step)
+    folder = remote.folder(step)
+    (folder / "manifest.json").unlink()
+    (folder / "a").write_text("changed")
+    assert remote.folder(step) == folder
+    assert (folder / "a").read_text() == "content"
+
+
+def test_two_storages_have_two_downloads(remote: Store, step: Step) -> None:
+    other = Store(remote.filesystem, f"{remote.root}-other", f"{remote.uri}-other")
+    publish(remote, step, "one")
+    publish(other, step, "other")
+    assert (remote.folder(step) / "a").read_text() == "one"
+    assert (other.folder(step) / "a").read_text() == "other"
+
+
+def test_a_download_leaves_only_the_artifact(remote: Store, step: Step) -> None:
+    publish(remote, step)
+    folder = remote.folder(step)
+    assert [p.name for p in folder.parent.iterdir()] == [step.hash]
+
+
+# --- one disk, several processes ---------------------------------------------------------------
+
+
+def _publish_when_all_are_ready(root: str, barrier: object, name: str) -> None:
+    store, step = open_store(root), Step("score", {"chunk": 4})
+    with store.publish(step) as draft:
+        for place in range(5):
+            (draft.folder / f"{name}-{place}").write_text(name * 100)
+        draft.summary["by"] = name
+        barrier.wait(60)  # type: ignore[attr-defined]
+
+
+def test_processes_that_publish_at_once_leave_one_whole_artifact(tmp_path: Path) -> None:
+    context = multiprocessing.get_context("fork")
+    barrier = context.Barrier(2)
+    workers = [
+        context.Process(target=_publish_when_all_are_ready, args=(str(tmp_path), barrier, name))
+        for name in ("x", "y")
+    ]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join(60)
+    assert [worker.exitcode for worker in workers] == [0, 0]
+    store, step = open_store(str(tmp_path)), Step("score", {"chunk": 4})
+    manifest = store.manifest(step)
+    winner = manifest.summary["by"]
+    assert winner in ("x", "y")
+    assert sorted(manifest.files) == [f"{winner}-{place}" for place in range(5)]
+    found = sorted(p.name for p in store.folder(step).iterdir())
+    assert found == sorted([*manifest.files, "manifest.json"])
+    assert list((tmp_path / "staging").iterdir()) == []
+
+
+def test_a_lost_race_keeps_the_winner(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The other process publishes after the last look and before the rename."""
+    store, step = open_store(str(tmp_path)), Step("score", {"chunk": 4})
+    publish(store, step, "winner")
+    monkeypatch.setattr(store, "has", lambda step: False)
+    publish(store, step, "loser")
+    assert (store.folder(step) / "a").read_text() == "winner"
+    assert list((tmp_path / "staging").iterdir()) == []
+
+
+def test_a_disk_that_does_not_rename_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, step = open_store(str(tmp_path)), Step("score", {"chunk": 4})
+
+    def refuse(self: Path, target: object) -> Path:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "rename", refuse)
+    with pytest.raises(OSError, match="No space left"):
+        publish(store, step)
+    assert not store.has(step)
+
+
+def test_a_file_that_is_being_written_is_no_part(tmp_path: Path, step: Step) -> None:
+    store = open_store(str(tmp_path))
+    store.write_part(step, "chunk-0", b"0")
+    folder = tmp_path / "parts" / f"score-{step.hash}"
+    (folder / "chunk-1.0123abcd.tmp").write_bytes(b"half")
+    assert store.parts(step) == {"chunk-0"}
+
+
+def test_a_store_that_moved_is_the_same_store(tmp_path: Path, step: Step) -> None:
+    publish(open_store(str(tmp_path / "here")), step)
+    shutil.move(tmp_path / "here", tmp_path / "there")
+    moved = open_store(str(tmp_path / "there"))
+    assert (moved.folder(step) / "a").read_text() == "content"
+
+
+# --- URIs --------------------------------------------------------------------------------------
+
+
+def test_ways_to_name_a_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: Step) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    publish(open_store(str(tmp_path / "s")), step)
+    for uri in (f"{tmp_path}/s", f"{tmp_path}/s/", "s", "./s", "~/s", f"file://{tmp_path}/s"):
+        store = open_store(uri)
+        assert store.has(step), uri
+        assert store.uri == str(tmp_path / "s"), uri
+        assert store.is_local
+
+
+@pytest.mark.parametrize("uri", ["nowhere://bucket/prefix", "memory://bucket", "://x"])
+def test_uris_that_name_no_storage(uri: str) -> None:
+    with pytest.raises(StoreError, match=f"^{uri} is no storage that can be used: "):
+        open_store(uri)

@@ -1,0 +1,214 @@
+"""Metrics against scikit-learn's and SciPy's definitions written out, losses against fp64."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+from sklearn import metrics as sk
+
+from flexkd_platform.spec import METRICS
+from flexkd_platform.tasks import TASKS, classification_metrics, regression_metrics
+
+
+def logits_for(predicted: list[int], classes: int) -> np.ndarray:
+    """Outputs whose largest is at the predicted class."""
+    return np.eye(classes)[predicted] * 2 - 1
+
+
+def draw(rows: int, columns: int, seed: int) -> np.ndarray:
+    return np.random.default_rng(seed).normal(size=(rows, columns))
+
+
+def test_every_task_of_a_spec_has_a_head_with_its_metrics() -> None:
+    assert set(TASKS) == set(METRICS)
+    for name, head in TASKS.items():
+        columns = 1 if head.regression else 3
+        found = head.metrics(draw(8, columns, 0), np.arange(8.0) % 3)
+        assert set(found) == set(METRICS[name])
+        assert all(type(value) is float for value in found.values())
+
+
+# --- classification ----------------------------------------------------------------------------
+
+
+@settings(deadline=None)
+@given(
+    st.integers(2, 4).flatmap(
+        lambda classes: st.tuples(
+            st.just(classes),
+            st.lists(
+                st.tuples(st.integers(0, classes - 1), st.integers(0, classes - 1)),
+                min_size=1,
+                max_size=20,
+            ),
+        )
+    )
+)
+def test_classification_laws(drawn: tuple[int, list[tuple[int, int]]]) -> None:
+    classes, pairs = drawn
+    predicted, expected = (list(side) for side in zip(*pairs, strict=True))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # a class that is not there is no reason to warn a user
+        found = classification_metrics(logits_for(predicted, classes), np.array(expected, float))
+    assert found["accuracy"] == np.mean([p == e for p, e in pairs])
+    assert 0 <= found["f1"] <= 1
+    assert -1 <= found["matthews"] <= 1
+    # Outputs are read by their order alone.
+    scaled = classification_metrics(
+        logits_for(predicted, classes) * 0.01 + 5, np.array(expected, float)
+    )
+    assert scaled == found
+
+
+@pytest.mark.parametrize("classes", [2, 3, 5])
+def test_classification_agrees_with_scikit_learn(classes: int) -> None:
+    logits_NC = draw(200, classes, seed=classes)
+    labels_N = np.random.default_rng(0).integers(0, classes, 200)
+    predicted_N = logits_NC.argmax(axis=1)
+    found = classification_metrics(logits_NC, labels_N.astype(float))
+    average = "binary" if classes == 2 else "macro"
+    assert found == pytest.approx(
+        {
+            "accuracy": sk.accuracy_score(labels_N, predicted_N),
+            "f1": sk.f1_score(labels_N, predicted_N, average=average),
+            "matthews": sk.matthews_corrcoef(labels_N, predicted_N),
+        }
+    )
+
+
+def test_two_classes_by_hand() -> None:
+    """tp 2, fp 1, fn 1, tn 3: F1 = 4/6, MCC = (2·3 − 1·1)/√(3·3·4·4)."""
+    predicted, expected = [1, 1, 1, 0, 0, 0, 0], [1, 1, 0, 1, 0, 0, 0]
+    found = classification_metrics(logits_for(predicted, 2), np.array(expected, float))
+    assert found == pytest.approx({"accuracy": 5 / 7, "f1": 4 / 6, "matthews": 5 / 12})
+
+
+def test_three_classes_by_hand() -> None:
+    """Macro F1 is the mean of 1, 2/3 and 0; the class of most examples weighs no more."""
+    predicted, expected = [0, 0, 1, 1], [0, 0, 1, 2]
+    found = classification_metrics(logits_for(predicted, 3), np.array(expected, float))
+    assert found["f1"] == pytest.approx((1 + 2 / 3 + 0) / 3)
+
+
+@pytest.mark.parametrize(
+    ("predicted", "expected", "f1"),
+    [
+        ([0, 0, 0], [0, 1, 0], 0.0),
+        ([1, 1, 1], [0, 1, 0], 0.5),
+        ([0, 0, 0], [0, 0, 0], 0.0),
+        ([1, 1, 1], [1, 1, 1], 1.0),
+        ([1, 1, 1], [0, 0, 0], 0.0),
+        ([1], [1], 1.0),
+    ],
+)
+def test_one_class_predicted(predicted: list[int], expected: list[int], f1: float) -> None:
+    found = classification_metrics(logits_for(predicted, 2), np.array(expected, float))
+    assert found["f1"] == pytest.approx(f1)
+    assert found["matthews"] == 0.0
+    assert found["accuracy"] == np.mean(np.array(predicted) == expected)
+
+
+# --- regression --------------------------------------------------------------------------------
+
+
+def test_regression_agrees_with_scipy() -> None:
+    outputs_N1, labels_N = draw(50, 1, seed=0), draw(50, 1, seed=1)[:, 0]
+    labels_N[:5] = labels_N[5]  # ties
+    assert regression_metrics(outputs_N1, labels_N) == pytest.approx(
+        {
+            "pearson": np.corrcoef(outputs_N1[:, 0], labels_N)[0, 1],
+            "spearman": np.corrcoef(stats.rankdata(outputs_N1), stats.rankdata(labels_N))[0, 1],
+            "mse": sk.mean_squared_error(labels_N, outputs_N1[:, 0]),
+        }
+    )
+
+
+def test_a_rising_line_correlates_fully_whatever_its_scale() -> None:
+    labels_N = np.arange(6.0)
+    found = regression_metrics(3 * labels_N[:, None] + 2, labels_N)
+    assert (found["pearson"], found["spearman"]) == pytest.approx((1, 1))
+    falling = regression_metrics(-np.exp(labels_N)[:, None], labels_N)
+    assert falling["spearman"] == pytest.approx(-1)
+    assert -1 < falling["pearson"] < 0
+
+
+@pytest.mark.parametrize(
+    ("outputs", "labels"), [([2, 2, 2], [1, 2, 3]), ([1, 2, 3], [2, 2, 2]), ([1], [2])]
+)
+def test_a_constant_side_correlates_with_nothing(outputs: list[float], labels: list[float]) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = regression_metrics(np.array(outputs, float)[:, None], np.array(labels, float))
+    assert (found["pearson"], found["spearman"]) == (0.0, 0.0)
+    assert found["mse"] == pytest.approx(np.mean((np.array(outputs) - np.array(labels)) ** 2.0))
+
+
+# --- losses ------------------------------------------------------------------------------------
+
+
+def softmax(logits_NC: np.ndarray) -> np.ndarray:
+    exponentials_NC = np.exp(logits_NC - logits_NC.max(axis=1, keepdims=True))
+    return exponentials_NC / exponentials_NC.sum(axis=1, keepdims=True)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_supervised_loss_of_classes(dtype: torch.dtype) -> None:
+    logits_NC = torch.from_numpy(draw(7, 3, seed=2)).to(dtype)
+    labels_N = torch.tensor([0, 1, 2, 2, 1, 0, 0])
+    loss = TASKS["classification"].supervised(logits_NC, labels_N)
+    probabilities_NC = softmax(logits_NC.double().numpy())
+    expected = -np.log(probabilities_NC[np.arange(7), labels_N]).mean()
+    assert loss.dtype == torch.float32
+    assert loss.item() == pytest.approx(expected, rel=1e-6)
+
+
+def test_supervised_loss_of_numbers() -> None:
+    outputs_N1 = torch.from_numpy(draw(7, 1, seed=3)).float()
+    labels_N = torch.arange(7.0)
+    loss = TASKS["regression"].supervised(outputs_N1, labels_N)
+    expected = np.mean((outputs_N1.double().numpy()[:, 0] - np.arange(7)) ** 2)
+    assert loss.item() == pytest.approx(expected, rel=1e-6)
+
+
+@pytest.mark.parametrize("temperature", [1.0, 4.0])
+def test_logit_loss_of_classes(temperature: float) -> None:
+    student_NC, teacher_NC = draw(7, 3, seed=4), draw(7, 3, seed=5)
+    loss = TASKS["classification"].logit(
+        torch.from_numpy(student_NC).float(), torch.from_numpy(teacher_NC).float(), temperature
+    )
+    expected = stats.entropy(
+        softmax(teacher_NC / temperature), softmax(student_NC / temperature), axis=1
+    ).mean()
+    assert loss.item() == pytest.approx(expected * temperature**2, rel=1e-5)
+
+
+def test_logit_loss_of_numbers_knows_no_temperature() -> None:
+    student_N1, teacher_N1 = (torch.from_numpy(draw(7, 1, seed)).float() for seed in (6, 7))
+    expected = np.mean((student_N1 - teacher_N1).double().numpy() ** 2)
+    for temperature in (1.0, 4.0):
+        loss = TASKS["regression"].logit(student_N1, teacher_N1, temperature)
+        assert loss.item() == pytest.approx(expected, rel=1e-6)
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_agreement_costs_nothing(task: str) -> None:
+    outputs_NC = torch.from_numpy(draw(5, 1 if TASKS[task].regression else 3, seed=8)).float()
+    assert TASKS[task].logit(outputs_NC, outputs_NC.clone(), 2.0).item() == pytest.approx(
+        0, abs=1e-6
+    )
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_gradients_reach_the_student_alone(task: str) -> None:
+    columns = 1 if TASKS[task].regression else 3
+    student_NC = torch.from_numpy(draw(5, columns, seed=9)).float().requires_grad_()
+    teacher_NC = torch.from_numpy(draw(5, columns, seed=10)).float()
+    TASKS[task].logit(student_NC, teacher_NC, 2.0).backward()
+    assert student_NC.grad is not None
+    assert student_NC.grad.abs().max() > 0
