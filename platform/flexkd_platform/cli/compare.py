@@ -45,8 +45,11 @@ def compare(
                 for name in unknown
             ]
         )
-    groups = group_trials(finished, baseline=baseline or None, metrics=_ranked(shown, metrics))
-    table = leaderboard(groups, metrics=_ranked(shown, metrics), format=output)  # type: ignore[call-overload]
+    ranked = _ranked(shown, metrics)
+    if output == "table" and not metrics:
+        ranked = ranked[:1]  # what fits a terminal
+    groups = group_trials(finished, baseline=baseline or None, metrics=ranked)
+    table = leaderboard(groups, metrics=ranked, format=output)  # type: ignore[call-overload]
     if output == "table":
         out.print(table)
     else:

@@ -97,7 +97,7 @@ class _Run:
         self.outcome = Outcome(plan)
         self.failures: dict[str, str] = {}
         self._began = time.perf_counter()
-        self._trial_began: dict[str, float] = {}
+        self._reused: set[str] = set()
 
     # --- shared steps --------------------------------------------------------------------------
 
@@ -207,7 +207,9 @@ class _Run:
         """All trials: those that are there are recorded, the others run."""
         waiting = []
         for trial in self.plan.trials:
-            if self.store.has(trial.distill) and self.store.has(trial.evaluate):
+            own = (trial.distill, trial.evaluate)
+            self._reused |= {step.hash for step in own if self.store.has(step)}
+            if all(step.hash in self._reused for step in own):
                 self._trial_ended(trial, "reused", "")
                 continue
             upstream = trial.distill.upstream()
@@ -224,7 +226,6 @@ class _Run:
 
     def started(self, trial: Trial) -> None:
         """The trial has a worker."""
-        self._trial_began[trial.hash] = time.perf_counter()
         self.folder.record("trial started", hash=trial.hash)
         self.recorder.trial_started(trial)
         self.view.trial_started(trial)
@@ -263,7 +264,7 @@ class _Run:
             there = self.store.has(step)
             status: StepStatus = "failed"
             if there:
-                status = "reused" if record.status == "reused" else "ran"
+                status = "reused" if step.hash in self._reused else "ran"
             seconds = self.store.manifest(step).seconds if there else 0.0
             reason = "" if there else record.reason
             self.outcome.steps[step.hash] = StepOutcome(step, status, seconds, reason)

@@ -117,7 +117,7 @@ def _cells(
 def _rich(header: list[str], rows: list[list[str]]) -> Table:
     table = Table()
     for place, name in enumerate(header):
-        table.add_column(name, justify="left" if place < 2 else "right")
+        table.add_column(name, justify="left" if place < 2 else "right", no_wrap=place == 0)
     for row in rows:
         # Text, not str: "[0.1, 0.2]" would be read as markup.
         table.add_row(*map(Text, row))

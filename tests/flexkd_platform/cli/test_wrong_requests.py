@@ -160,10 +160,8 @@ def test_storage_that_cannot_be_written(request_of: Request) -> None:
 
 
 def test_problems_as_json(request_of: Request, capsys: pytest.CaptureFixture[str]) -> None:
-    code = main(
-        ["validate", str(request_of.spec), "--json", "--set", "score.layer=9"]
-        + ["--storage", str(request_of.storage)]
-    )
+    arguments = ["validate", str(request_of.spec), "--json", "--set", "score.layer=9"]
+    code = main([*arguments, "--storage", str(request_of.storage)])
     found = json.loads(capsys.readouterr().out)["problems"]
     assert code == 2
     assert [problem["path"] for problem in found] == ["score.layer"]
