@@ -1,0 +1,80 @@
+"""The same job on a cluster, through Ray Jobs: the code travels, the exit code comes back."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from flexkd_platform.cli.app import main
+
+pytestmark = pytest.mark.ray
+
+SPEC = """\
+name: sent
+task: {{kind: classification, max_length: 12, data: {{source: files, path: "{data}"}}}}
+teacher: {{model: "{teacher}", finetune: {{epochs: 1, batch_size: 8, learning_rate: 1e-3}}}}
+student: {{init: {{kind: sliced, layers: 2, hidden_size: 8}}}}
+distill: {{epochs: 1, batch_size: 8, learning_rate: {rate}}}
+sweep: {{methods: [{{kind: flexkd}}], seeds: [10]}}
+resources: {{teacher_cpus: 1, score_workers: 1}}
+"""
+
+
+@pytest.fixture
+def spec(tmp_path: Path, tiny_world: Path) -> Path:
+    path = tmp_path / "sent.yaml"
+    text = SPEC.format(data=tiny_world / "reviews", teacher=tiny_world / "teacher", rate="1e-3")
+    path.write_text(text)
+    return path
+
+
+def test_submit_follows_the_job_and_ends_with_its_exit_code(
+    ray_cluster: str,
+    spec: Path,
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    storage = ["--storage", str(tmp_path / "storage"), "--address", ray_cluster]
+    assert main(["submit", str(spec), "--wait", *storage]) == 0
+    shown = capfd.readouterr().out
+    assert "flexkd α=0.5 seed 10: done" in shown  # its log was streamed
+    assert "SUCCEEDED, exit code 0" in shown
+    (folder,) = (tmp_path / "storage/jobs").iterdir()
+    assert json.loads((folder / "results.json").read_text())["job"]["status"] == "done"
+
+    # The second attempt has a number of its own; a trial that fails is exit code 1.
+    rate = ["--set", "distill.learning_rate=1e30"]
+    assert main(["submit", str(spec), "--wait", *storage, *rate]) == 1
+    assert "the loss is" in capfd.readouterr().out
+
+    assert main(["jobs", "list", "--json", "--address", ray_cluster]) == 0
+    jobs = json.loads(capfd.readouterr().out)
+    assert sorted(job["status"] for job in jobs) == ["FAILED", "SUCCEEDED"]
+    ours = next(job["id"] for job in jobs if job["status"] == "SUCCEEDED")
+    assert main(["jobs", "status", ours, "--address", ray_cluster]) == 0
+    assert main(["jobs", "logs", ours, "--address", ray_cluster]) == 0
+    assert "test/accuracy" in capfd.readouterr().out
+    assert main(["jobs", "status", "nobody-1", "--address", ray_cluster]) == 2
+
+
+def test_a_cluster_that_is_not_there_is_one_clear_line(
+    spec: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["submit", str(spec), "--address", "http://127.0.0.1:9"]) == 2
+    assert "no Ray cluster answers at http://127.0.0.1:9" in capsys.readouterr().err
+
+
+def test_our_code_goes_along(tmp_path: Path) -> None:
+    """A cluster needs our dependencies, not our code: every module and data file is packed."""
+    from flexkd_platform.executors import submission
+
+    with submission._parcel("name: x\n") as (folder, packages):
+        assert (folder / "spec.yaml").read_text() == "name: x\n"
+        packed = {path.name: path for path in map(Path, packages)}
+        assert set(packed) == {"flexkd_core", "flexkd_platform", "flexkd_dashboards"}
+        assert (packed["flexkd_platform"] / "data/builtin/movie_reviews.parquet").is_file()
+        assert (packed["flexkd_dashboards"] / "page.html").is_file()
+        assert not list(packed["flexkd_platform"].rglob("__pycache__"))
