@@ -11,6 +11,7 @@ from .executor import (
     Executor,
     StepError,
     TrialListener,
+    fitting_trials,
     resource_problems,
 )
 from .inprocess import InProcessExecutor
@@ -21,6 +22,7 @@ __all__ = [
     "InProcessExecutor",
     "StepError",
     "TrialListener",
+    "fitting_trials",
     "open_executor",
     "resource_problems",
 ]

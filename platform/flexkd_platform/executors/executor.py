@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
+
+import torch
 
 from ..plan import Step, Trial
 from ..spec import Problem, Resources
@@ -19,6 +22,10 @@ class StepError(RuntimeError):
     def __init__(self, message: str, detail: str = "") -> None:
         super().__init__(message)
         self.detail = detail
+
+
+class LostWorkerError(RuntimeError):
+    """A process that worked on a trial is gone; the trial may be run again."""
 
 
 class TrialListener(Protocol):
@@ -42,6 +49,12 @@ class Capacity:
     node_gpus: float
     cpus: float
     gpus: float
+
+    @classmethod
+    def of_machine(cls) -> Capacity:
+        """This machine's CPUs and the GPUs that torch sees."""
+        cpus, gpus = float(os.cpu_count() or 1), float(torch.cuda.device_count())
+        return cls(cpus, gpus, cpus, gpus)
 
 
 class Executor(ABC):
@@ -79,13 +92,7 @@ class Executor(ABC):
 
     def concurrent_trials(self) -> int:
         """How many trials run at a time; at least one, if `problems` finds nothing."""
-        capacity, resources = self.capacity(), self.resources
-        fitting = int(capacity.cpus // (resources.trial_workers * resources.trial_cpus))
-        if resources.trial_gpus:
-            needed = resources.trial_workers * resources.trial_gpus
-            fitting = min(fitting, int(capacity.gpus // needed))
-        wanted = resources.max_concurrent_trials
-        return max(1, fitting if wanted == "auto" else min(fitting, wanted))
+        return fitting_trials(self.resources, self.capacity())
 
     def problems(self) -> list[Problem]:
         """Requests that can never be placed."""
@@ -94,6 +101,16 @@ class Executor(ABC):
     @abstractmethod
     def close(self) -> None:
         """Give back what the executor started."""
+
+
+def fitting_trials(resources: Resources, capacity: Capacity) -> int:
+    """How many trials run at a time: as many as fit, or as the spec allows; at least one."""
+    fitting = int(capacity.cpus // (resources.trial_workers * resources.trial_cpus))
+    if resources.trial_gpus:
+        needed = resources.trial_workers * resources.trial_gpus
+        fitting = min(fitting, int(capacity.gpus // needed))
+    wanted = resources.max_concurrent_trials
+    return max(1, fitting if wanted == "auto" else min(fitting, wanted))
 
 
 def resource_problems(resources: Resources, capacity: Capacity) -> list[Problem]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import traceback
 from collections.abc import Callable, Sequence
 
@@ -27,8 +26,7 @@ class InProcessExecutor(Executor):
 
     def capacity(self) -> Capacity:
         """This machine's CPUs."""
-        cpus = float(os.cpu_count() or 1)
-        return Capacity(cpus, 0, cpus, 0)
+        return Capacity.of_machine()
 
     def concurrent_trials(self) -> int:
         """One."""
@@ -83,6 +81,8 @@ class InProcessExecutor(Executor):
 
 def failure_of(error: Exception) -> StepError:
     """What went wrong, with the traceback kept for the log."""
+    if isinstance(error, StepError):
+        return error
     if isinstance(error, ValueError | FloatingPointError):
         message = str(error)
     else:

@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
+import secrets
+import signal
+import socket
+import sys
+import threading
 import warnings
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import ray
 
@@ -15,63 +23,85 @@ from .executor import Capacity
 NOISY = ("ray", "ray.data", "ray.tune", "ray.train", "ray.air")
 """Loggers that go to the log file instead of the terminal."""
 
+LOG_FORMAT = "%(asctime)s %(name)s %(levelname)s %(message)s"
 
-def join_cluster(address: str, log_file: Path | None) -> bool:
+PRELOADING_CPUS = 8
+"""A cluster of our own with at most so many CPUs starts its first workers with torch loaded."""
+
+CONNECT_SECONDS = 5.0
+"""Ray itself tries for two minutes to reach an address where nothing answers."""
+
+
+def join_cluster(address: str, log_file: Path | None) -> Callable[[], None]:
     """Connect this process to a cluster; `local` starts one on this machine.
 
     log_file: where Ray's own messages go; dropped when None.
 
     Returns:
-        Whether the cluster was started here, so that leaving stops it.
+        What leaves the cluster again, and stops it if it was started here. A process that was
+        connected before stays so.
 
     Raises:
         SpecError: there is no cluster at the address.
     """
     quiet_ray(log_file)
+    _set_environment()
     if ray.is_initialized():
-        return False
-    # Without this, TuneReport and Data print their own progress over ours.
-    os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
-    os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    # Ctrl-C is ours: Tune would otherwise wait for the running trials.
-    os.environ["TUNE_DISABLE_SIGINT_HANDLER"] = "1"
+        return lambda: None
+    if address == "local":
+        _make_private_token()
+        # Ray starts a worker for each CPU at once. They load what takes six seconds while this
+        # process does the first steps; each takes 450 MB, hence the limit.
+        if (os.cpu_count() or 1) <= PRELOADING_CPUS:
+            os.environ.setdefault("RAY_preload_python_modules", "flexkd_platform.steps")
+    else:
+        _check_address(address)
+    leave = contextlib.ExitStack()
+    leave.enter_context(_native_stderr(log_file))
+    on_term = signal.getsignal(signal.SIGTERM)
     try:
         ray.init(
             address=address,
             log_to_driver=False,
-            logging_level=logging.ERROR,
-            configure_logging=False,
+            # Ray has to set its logging up: told not to, it removes the handler it finds.
+            logging_level=logging.INFO,
+            logging_format=LOG_FORMAT,
             **({"include_dashboard": False} if address == "local" else {}),
         )
-    except (ConnectionError, RuntimeError, ValueError) as error:
-        first = str(error).strip().splitlines()[0]
-        raise SpecError(
-            [
-                Problem(
-                    "--address",
-                    f"no Ray cluster can be joined at {address!r}: {first}",
-                    "start one with `ray start --head`, or use --address local or none",
-                )
-            ]
-        ) from None
-    quiet_ray(log_file)
-    return address == "local"
+    # Ray leaves with SystemExit where something answers that is no Ray.
+    except (ConnectionError, RuntimeError, ValueError, SystemExit) as error:
+        leave.close()
+        reason = str(error).strip().splitlines()[0] if isinstance(error, Exception) else "no Ray"
+        raise _no_cluster(address, reason) from None
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            # Ray takes SIGTERM for itself and then aborts; whose it was decides what it means.
+            signal.signal(signal.SIGTERM, on_term)
+    leave.callback(ray.shutdown)
+    return leave.close
 
 
 def quiet_ray(log_file: Path | None) -> None:
     """Send Ray's messages to the log file, and nothing of them to the terminal."""
-    warnings.filterwarnings("ignore", category=FutureWarning, module="ray")
+    warnings.filterwarnings("ignore", module="ray")
     handler: logging.Handler = logging.NullHandler()
     if log_file is not None:
         handler = logging.FileHandler(log_file)
-        handler.setFormatter(logging.Formatter("%(asctime)s %(name)s %(levelname)s %(message)s"))
+        handler.setLevel(logging.INFO)  # Ray Data writes megabytes at DEBUG
+        handler.setFormatter(logging.Formatter(LOG_FORMAT))
     for name in NOISY:
         logger = logging.getLogger(name)
         for old in list(logger.handlers):
             logger.removeHandler(old)
+            old.close()
         logger.addHandler(handler)
         logger.propagate = False
+    # What the cluster has to say of lost workers is printed by the driver, past its loggers.
+    ray._private.worker.print_to_stdstream = _log_message
+
+
+def _log_message(data: Mapping[str, Any], ignore_prefix: bool) -> None:
+    logging.getLogger("ray").info("%s: %s", data["pid"], "\n".join(data["lines"]))
 
 
 def cluster_capacity() -> Capacity:
@@ -80,3 +110,76 @@ def cluster_capacity() -> Capacity:
     cpus = [node.get("CPU", 0.0) for node in nodes]
     gpus = [node.get("GPU", 0.0) for node in nodes]
     return Capacity(max(cpus, default=0), max(gpus, default=0), sum(cpus), sum(gpus))
+
+
+def _set_environment() -> None:
+    # Without these, Tune and Data print their own progress over ours.
+    os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
+    os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    # Ctrl-C is ours: Tune would otherwise wait for the running trials.
+    os.environ["TUNE_DISABLE_SIGINT_HANDLER"] = "1"
+
+
+def _make_private_token() -> None:
+    """Make the token that guards a local cluster, if there is none: Ray's is readable to all."""
+    given = ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")
+    if any(name in os.environ for name in given):
+        return
+    path = Path.home() / ".ray" / "auth_token"
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with contextlib.suppress(FileExistsError):
+        descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
+        with open(descriptor, "w", encoding="ascii") as stream:
+            stream.write(secrets.token_hex(32))
+
+
+def _check_address(address: str) -> None:
+    """Refuse an address where nothing listens, within seconds."""
+    if address == "auto":
+        address = os.environ.get("RAY_ADDRESS", address)
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not port.isdigit():
+        return  # a name that Ray knows or refuses by itself
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), CONNECT_SECONDS).close()
+    except (OSError, OverflowError) as error:
+        raise _no_cluster(address, str(error)) from None
+
+
+def _no_cluster(address: str, reason: str) -> SpecError:
+    return SpecError(
+        [
+            Problem(
+                "--address",
+                f"no Ray cluster can be joined at {address!r}: {reason}",
+                "start one with `ray start --head`, or use --address local or none",
+            )
+        ]
+    )
+
+
+@contextlib.contextmanager
+def _native_stderr(log_file: Path | None) -> Iterator[None]:
+    """Send what Ray's compiled core writes to file descriptor 2 to the log file.
+
+    It reports there, past every logger, errors that it recovers from, such as a lost worker.
+    Python's own stderr stays where it is.
+    """
+    terminal = os.dup(2)
+    before = sys.stderr
+    target = os.open(log_file or os.devnull, os.O_CREAT | os.O_APPEND | os.O_WRONLY, 0o644)
+    before.flush()
+    os.dup2(target, 2)
+    os.close(target)
+    if before is sys.__stderr__:  # and not what someone has put in its place
+        sys.stderr = open(os.dup(terminal), "w", buffering=1, errors="backslashreplace")  # noqa: SIM115
+    ours = sys.stderr
+    try:
+        yield
+    finally:
+        os.dup2(terminal, 2)
+        os.close(terminal)
+        if ours is not before:
+            ours.close()
+            sys.stderr = before

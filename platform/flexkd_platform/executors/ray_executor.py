@@ -17,9 +17,12 @@ from .ray_cluster import cluster_capacity, join_cluster
 from .ray_scoring import score_on_ray
 from .ray_trials import run_trials_on_ray
 
+LOST_WORKER_RETRIES = 2
+"""How often a teacher's training is started again whose process was lost."""
+
 
 class RayExecutor(Executor):
-    """Shared steps as tasks, scoring on Ray Data, the sweep on Ray Tune."""
+    """The teacher as a task, scoring on Ray Data, the sweep on Ray Tune."""
 
     name = "ray"
 
@@ -27,7 +30,7 @@ class RayExecutor(Executor):
         self, store: Store, resources: Resources, address: str, log_file: Path | None = None
     ) -> None:
         super().__init__(store, resources)
-        self._started_here = join_cluster(address, log_file)
+        self._leave = join_cluster(address, log_file)
         self._attempts = 0
 
     def capacity(self) -> Capacity:
@@ -35,32 +38,47 @@ class RayExecutor(Executor):
         return cluster_capacity()
 
     def run(self, step: Step, on_progress: Callable[[Progress], None]) -> None:
-        """Run the step as one task, whose progress streams back."""
-        threads = self.resources.teacher_cpus if step.kind == "teacher" else 1
-        gpus = self.resources.trial_gpus if step.kind == "teacher" else 0
-        remote = ray.remote(_run_step).options(
-            num_cpus=threads, num_gpus=gpus, num_returns="streaming", max_retries=2
-        )
+        """Run a teacher's training as one task, whose progress streams back.
+
+        The other steps take less time than a worker's start: they run here.
+        """
         try:
-            for reference in remote.remote(step, self.store.uri, threads):
-                event = ray.get(reference)
-                if isinstance(event, StepError):
-                    raise event
-                on_progress(event)
-        except ray.exceptions.RayError as error:
+            if step.kind == "teacher":
+                self._run_task(step, on_progress)
+            else:
+                for progress in run_step(step, self.store, threads=1):
+                    on_progress(progress)
+        except StepError:
+            raise
+        except Exception as error:
             raise failure_of(error) from error
+
+    def _run_task(self, step: Step, on_progress: Callable[[Progress], None]) -> None:
+        threads = self.resources.teacher_cpus
+        remote = ray.remote(_run_step).options(
+            num_cpus=threads,
+            num_gpus=self.resources.trial_gpus,
+            num_returns="streaming",
+            max_retries=LOST_WORKER_RETRIES,
+        )
+        for reference in remote.remote(step, self.store.uri, threads):
+            event = ray.get(reference)
+            if isinstance(event, StepError):
+                raise event
+            on_progress(event)
 
     def score(self, request: ScoringPass, on_chunk: Callable[[ChunkDone], None]) -> None:
         """Run the missing chunks on an actor pool, then reduce them here in chunk order."""
-        missing = request.missing(self.store)
-        if missing:
-            workers = self.resources.score_workers
-            gpus = self.resources.trial_gpus
-            try:
+        workers, gpus = self.resources.score_workers, self.resources.trial_gpus
+        try:
+            missing = request.missing(self.store)
+            if missing:
                 score_on_ray(request, self.store.uri, missing, workers, gpus, on_chunk)
-            except ray.exceptions.RayError as error:
-                raise failure_of(error) from error
-        publish_pass(request, self.store)
+            publish_pass(request, self.store)
+        except StepError:
+            raise
+        except Exception as error:
+            raise failure_of(error) from error
 
     def trials(self, trials: Sequence[Trial], listener: TrialListener) -> None:
         """One Tune experiment; what it keeps for itself is of no use to a later run."""
@@ -69,7 +87,7 @@ class RayExecutor(Executor):
         run_trials_on_ray(
             trials,
             listener,
-            self.store.uri,
+            self.store,
             self.resources,
             self.concurrent_trials(),
             f"{name}-{self._attempts}",
@@ -77,8 +95,7 @@ class RayExecutor(Executor):
 
     def close(self) -> None:
         """Stop the cluster if it was started here, leave it otherwise."""
-        if self._started_here:
-            ray.shutdown()
+        self._leave()
 
 
 def _run_step(step: Step, uri: str, threads: int) -> Iterator[Progress | StepError]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from dataclasses import asdict
 from typing import Any
 
 import ray.data
@@ -11,6 +12,7 @@ import ray.data
 from ..steps import ChunkDone, ChunkScorer, ScoringPass
 from ..store import open_store
 from .executor import StepError
+from .inprocess import failure_of
 
 MOST_BLOCKS = 512
 """Ray Data reports a block when all of it is done: one chunk a block while there are few."""
@@ -20,16 +22,23 @@ class _ScoringActor:
     """Holds the teacher and maps batches of chunk numbers."""
 
     def __init__(self, request: ScoringPass, uri: str) -> None:
-        self._scorer = ChunkScorer(request, open_store(uri), worker=os.getpid())
+        self._request, self._uri = request, uri
+        self._scorer: ChunkScorer | None = None
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, list[Any]]:
-        done = [self._scorer(int(chunk)) for chunk in batch["chunk"]]
-        return {
-            "chunk": [entry.chunk for entry in done],
-            "examples": [entry.examples for entry in done],
-            "worker": [entry.worker for entry in done],
-            "error": [entry.error for entry in done],
-        }
+        rows = [self._run(int(chunk)) for chunk in batch["chunk"]]
+        return {name: [row[name] for row in rows] for name in rows[0]}
+
+    def _run(self, chunk: int) -> dict[str, Any]:
+        try:
+            # Not in the constructor: what goes wrong there is tried again and loses its message.
+            if self._scorer is None:
+                self._scorer = ChunkScorer(self._request, open_store(self._uri), worker=os.getpid())
+            return {**asdict(self._scorer(chunk)), "detail": ""}
+        except Exception as error:  # told to the driver as the chunk's result
+            failure = failure_of(error)
+            done = ChunkDone(chunk, 0, os.getpid(), str(failure))
+            return {**asdict(done), "detail": failure.detail}
 
 
 def score_on_ray(
@@ -45,7 +54,8 @@ def score_on_ray(
     A lost actor is replaced and its chunks are run again, which gives the same parts.
 
     Raises:
-        StepError: the teacher gave something that is not finite; names the example.
+        StepError: a chunk could not be done; where the teacher gave something that is not finite,
+            it names the example.
     """
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
@@ -63,9 +73,8 @@ def score_on_ray(
         num_gpus=gpus or None,
     )
     for row in dataset.iter_rows():
-        done = ChunkDone(
-            int(row["chunk"]), int(row["examples"]), int(row["worker"]), str(row["error"])
-        )
+        detail = str(row.pop("detail"))
+        done = ChunkDone(**row)
         if done.error:
-            raise StepError(done.error)
+            raise StepError(done.error, detail)
         on_chunk(done)

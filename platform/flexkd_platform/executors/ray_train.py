@@ -2,37 +2,56 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import uuid
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import ray.train
 import ray.train.torch
 import torch
 import torch.distributed as dist
-from ray.tune.integration.ray_train import TuneReportCallback
+from ray.util.queue import Empty, Queue
 from torch import Tensor, nn
 
 from ..plan import Trial
 from ..spec import Resources
 from ..steps import Progress, Worker, run_trial
 from ..store import open_store
+from .bundles import bundled
+from .executor import LostWorkerError, StepError
+from .inprocess import failure_of
 
-LOST_WORKER_RETRIES = 1
-"""How often the workers are started again after one was lost or failed."""
+POLL_SECONDS = 1.0
 
-REPORT_STEPS = 50
-"""Ray Train's queue of reports is drained every two seconds: few reports, of many steps each."""
+LOST_PEER = ("connection closed by peer", "connection reset by peer", "gloo", "nccl")
+"""What the other workers' errors say when one of them is lost."""
 
 
-def train_on_workers(trial: Trial, uri: str, resources: Resources) -> None:
-    """Run the trial on `resources.trial_workers` workers and wait for them.
+def train_on_workers(
+    trial: Trial, uri: str, resources: Resources, scratch: str
+) -> Iterator[list[Progress]]:
+    """Run the trial on `resources.trial_workers` workers; yields its steps in bundles.
+
+    scratch: a URI where Ray Train may keep what it needs.
+
+    They come by a queue of our own. With `ray.train.report` they would wait in Train's queue,
+    drained every two seconds, and every worker would have to report in step; and Tune's callback
+    for it locks up when the last report arrives after the trial's own.
 
     Raises:
-        ray.train.TrainingFailedError: the workers failed, again after they were started anew.
+        StepError: the training failed.
+        LostWorkerError: a worker was lost.
     """
-    ray.train.torch.TorchTrainer(
+    told: Queue[list[Progress]] = Queue(actor_options={"num_cpus": 0})
+    trainer = ray.train.torch.TorchTrainer(
         _loop,
-        train_loop_config={"trial": trial, "uri": uri, "threads": resources.trial_cpus},
+        train_loop_config={
+            "trial": trial,
+            "uri": uri,
+            "threads": resources.trial_cpus,
+            "told": told,
+        },
         scaling_config=ray.train.ScalingConfig(
             num_workers=resources.trial_workers,
             use_gpu=resources.trial_gpus > 0,
@@ -41,28 +60,46 @@ def train_on_workers(trial: Trial, uri: str, resources: Resources) -> None:
                 **({"GPU": resources.trial_gpus} if resources.trial_gpus else {}),
             },
         ),
+        # No retries here: Tune runs a trial again that lost a process.
         run_config=ray.train.RunConfig(
-            name=f"train-{trial.hash[:16]}",
-            storage_path=f"{uri}/ray",
-            failure_config=ray.train.FailureConfig(max_failures=LOST_WORKER_RETRIES),
-            callbacks=[TuneReportCallback()],
+            name=f"train-{trial.hash[:16]}-{uuid.uuid4().hex[:8]}", storage_path=scratch
         ),
-    ).fit()
+    )
+    with ThreadPoolExecutor(1) as thread:
+        run = thread.submit(trainer.fit)
+        while not (run.done() and told.empty()):
+            try:
+                yield told.get(timeout=POLL_SECONDS)
+            except Empty:
+                continue
+        try:
+            run.result()
+        except ray.train.WorkerGroupError as error:
+            failures = error.worker_failures.values()
+            known = next((f for f in failures if isinstance(f, StepError)), None)
+            raise known or LostWorkerError(str(error)) from None
+        finally:
+            told.shutdown(force=True)
 
 
 def _loop(config: dict[str, Any]) -> None:
-    trial: Trial = config["trial"]
     worker = RayTrainWorker()
-    bundle: list[Progress] = []
-    steps = run_trial(
-        trial.distill, trial.evaluate, open_store(config["uri"]), worker, config["threads"]
-    )
-    for progress in steps:
-        bundle.append(progress)
-        # By the step and not by the clock: every worker has to report the same number of times.
-        if progress.done % REPORT_STEPS == 0 or progress.done == progress.total:
-            ray.train.report({"rows": bundle, "error": "", "over": False})
-            bundle = []
+    try:
+        for bundle in bundled(
+            run_trial(
+                config["trial"].distill,
+                config["trial"].evaluate,
+                open_store(config["uri"]),
+                worker,
+                config["threads"],
+            )
+        ):
+            if worker.rank == 0:
+                config["told"].put(bundle)
+    except Exception as error:
+        if isinstance(error, RuntimeError) and any(t in str(error).lower() for t in LOST_PEER):
+            raise  # a consequence; the cause is another worker's
+        raise failure_of(error) from error
 
 
 class RayTrainWorker(Worker):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib.util
-import os
+import logging
 import shlex
 import shutil
 import tempfile
@@ -14,8 +14,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from ray.dashboard.modules.job.common import JobDetails
-from ray.job_submission import JobStatus, JobSubmissionClient
+from ray.exceptions import RayError
+from ray.job_submission import JobDetails, JobStatus, JobSubmissionClient
 
 from ..spec import Problem, SpecError
 
@@ -46,13 +46,11 @@ class RayJobs:
 
     def __init__(self, address: str) -> None:
         self.address = address
-        # The client reads the mode when it is made. With a token at hand it can only help: a
-        # cluster without authentication ignores it.
-        if _token_there():
-            os.environ.setdefault("RAY_AUTH_MODE", "token")
+        # Ray tells of every package it uploads; what matters of it raises.
+        logging.getLogger("ray").setLevel(logging.WARNING)
         try:
             self._client = JobSubmissionClient(address)
-        except (ConnectionError, RuntimeError, ValueError) as error:
+        except (ConnectionError, RuntimeError, ValueError, RayError) as error:
             raise SpecError([_connection_problem(address, error)]) from None
 
     def submit(
@@ -64,8 +62,8 @@ class RayJobs:
         """
         with _parcel(spec_text) as (folder, packages):
             command = ["python", "-m", "flexkd_platform.cli", "run", "spec.yaml"]
-            return str(
-                self._client.submit_job(
+            try:
+                job_id = self._client.submit_job(
                     entrypoint=shlex.join([*command, "--address", "auto", *arguments]),
                     submission_id=f"{name}-{self._attempt(name)}",
                     runtime_env={
@@ -75,7 +73,15 @@ class RayJobs:
                     },
                     metadata={"flexkd.spec_hash": spec_hash, "flexkd.user": user},
                 )
-            )
+            except RuntimeError as error:
+                text = " ".join(str(error).split())[:300]
+                problem = Problem(
+                    "--address",
+                    f"the cluster at {self.address} did not take the job: {text}",
+                    "`ray status` on its head shows whether it is well",
+                )
+                raise SpecError([problem]) from None
+            return str(job_id)
 
     def _attempt(self, name: str) -> int:
         known = {job.id for job in self.list()}
@@ -185,19 +191,13 @@ def _parcel(spec_text: str) -> Iterator[tuple[Path, list[str]]]:
         packages = []
         for package in PACKAGES:
             found = importlib.util.find_spec(package)
-            assert found is not None and found.submodule_search_locations, package
+            assert found is not None
+            assert found.submodule_search_locations
             source = Path(found.submodule_search_locations[0])
             target = Path(scratch, "modules", package)
             shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
             packages.append(str(target))
         yield folder, packages
-
-
-def _token_there() -> bool:
-    if os.environ.get("RAY_AUTH_TOKEN"):
-        return True
-    path = os.environ.get("RAY_AUTH_TOKEN_PATH") or "~/.ray/auth_token"
-    return Path(path).expanduser().is_file()
 
 
 def _connection_problem(address: str, error: Exception) -> Problem:

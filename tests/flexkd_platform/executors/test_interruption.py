@@ -1,0 +1,177 @@
+"""The real command on a Ray of its own: stopped, killed, failing; and what it prints."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import psutil
+import pytest
+
+from flexkd_platform.store import Store
+
+from .conftest import PlanOf, SpecOf, StoreWith, spec_json
+
+pytestmark = pytest.mark.ray
+
+SEEDS = list(range(1, 9))
+
+PATIENCE = 120.0
+"""Seconds after which something that has to happen is taken not to; nothing waits that long."""
+
+
+@pytest.fixture
+def sweep() -> dict[str, Any]:
+    """Eight trials, one after the other."""
+    return {"sweep": {"methods": [{"kind": "ft"}], "seeds": SEEDS}}
+
+
+@pytest.fixture
+def spec_file(material: Path, sweep: dict[str, Any], tmp_path: Path) -> Path:
+    path = tmp_path / "job.yaml"
+    resources = {"resources": {"max_concurrent_trials": 1}}
+    path.write_text(json.dumps(spec_json(material) | sweep | resources))
+    return path
+
+
+@pytest.fixture
+def store(spec_of: SpecOf, plan_of: PlanOf, store_with: StoreWith, sweep: dict[str, Any]) -> Store:
+    """A storage in which all but the trials is done."""
+    return store_with(plan_of(spec_of(**sweep)))
+
+
+def start(spec: Path, store: Store, address: str) -> subprocess.Popen[str]:
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("RAY_")}
+    command = [sys.executable, "-m", "flexkd_platform.cli", "run", str(spec)]
+    return subprocess.Popen(
+        [*command, "--storage", store.uri, "--address", address],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment,
+        # As in a terminal of its own: Ctrl-C there reaches the whole process group.
+        start_new_session=True,
+    )
+
+
+def started_by(process: subprocess.Popen[str]) -> list[psutil.Process]:
+    return psutil.Process(process.pid).children(recursive=True)
+
+
+def wait_for(what: str, found: Any) -> None:
+    end = time.monotonic() + PATIENCE
+    while not found():
+        assert time.monotonic() < end, what
+        time.sleep(0.02)
+
+
+def results(store: Store) -> dict[str, Any]:
+    (job,) = store.list_folder("jobs")
+    found: dict[str, Any] = json.loads(store.read_file(f"jobs/{job}/results.json"))
+    return found
+
+
+def ledger(store: Store) -> list[Mapping[str, Any]]:
+    (job,) = store.list_folder("jobs")
+    return [json.loads(x) for x in store.read_file(f"jobs/{job}/ledger.jsonl").splitlines()]
+
+
+def ray_log(store: Store) -> str:
+    (job,) = store.list_folder("jobs")
+    return store.read_file(f"jobs/{job}/ray.log").decode()
+
+
+def assert_plain(out: str) -> None:
+    """Every line is one of ours: none names Ray, logs with a clock, or is a bare traceback."""
+    for line in out.splitlines():
+        assert not any(
+            word in line for word in ("Traceback", "WARNING", "INFO", "(raylet)", "ray::", "Tune")
+        ), line
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_the_same_command_finishes_a_job_that_was_cut_off(
+    how: signal.Signals, spec_file: Path, store: Store
+) -> None:
+    process = start(spec_file, store, "local")
+    wait_for("no trial was done", lambda: store.list_folder("steps/evaluate"))
+    left = started_by(process)
+    assert left, "there is a Ray to be stopped"
+    if how == signal.SIGINT:
+        os.killpg(process.pid, how)
+    else:
+        process.send_signal(how)
+    out, err = process.communicate(timeout=PATIENCE)
+    _, alive = psutil.wait_procs(left, timeout=PATIENCE)
+    assert alive == []
+    if how != signal.SIGKILL:
+        assert process.returncode == 1
+        assert err.splitlines() == [
+            "interrupted; what was done is kept, the same command goes on from there"
+        ]
+        assert results(store)["job"]["status"] == "interrupted"
+        assert ledger(store)[-1]["event"] == "interrupted"
+    assert_plain(out)
+    kept = set(store.list_folder("steps/evaluate"))
+    assert 0 < len(kept) < len(SEEDS)
+
+    again = start(spec_file, store, "local" if how == signal.SIGKILL else "none")
+    out, err = again.communicate(timeout=PATIENCE)
+    assert (again.returncode, err) == (0, "")
+    assert_plain(out)
+    statuses = Counter(trial["status"] for trial in results(store)["trials"])
+    assert statuses == {"reused": len(kept), "done": len(SEEDS) - len(kept)}
+    events = ledger(store)
+    second = max(place for place, entry in enumerate(events) if entry["event"] == "started")
+    ran = [entry["hash"] for entry in events[second:] if entry["event"] == "trial started"]
+    assert len(ran) == len(set(ran)) == statuses["done"]
+    assert_runs_are_unique(store)
+
+
+def assert_runs_are_unique(store: Store) -> None:
+    """One run for the job, and one for each trial, whatever became of the first attempt."""
+    client = mlflow.MlflowClient(f"sqlite:///{store.root}/mlflow.db")
+    (experiment,) = client.search_experiments(filter_string="name = 'tiny'")
+    runs = client.search_runs([experiment.experiment_id])
+    hashes = [run.data.tags.get("flexkd.hash", "the job") for run in runs]
+    assert len(hashes) == len(set(hashes)) == 1 + len(SEEDS)
+    assert {run.info.status for run in runs} == {"FINISHED"}
+
+
+@pytest.mark.parametrize(
+    "sweep",
+    [
+        {
+            "sweep": {
+                "methods": [{"kind": "ft"}],
+                "axes": {"distill.learning_rate": [1e-3, 1e30]},
+                "seeds": [1],
+            }
+        }
+    ],
+)
+def test_a_failing_trial_fails_the_job_and_says_why(spec_file: Path, store: Store) -> None:
+    process = start(spec_file, store, "local")
+    out, err = process.communicate(timeout=PATIENCE)
+    assert (process.returncode, err) == (1, "")
+    assert_plain(out)
+    found = results(store)
+    assert found["job"]["status"] == "failed"
+    assert sorted(trial["status"] for trial in found["trials"]) == ["done", "failed"]
+    (failed,) = (trial for trial in found["trials"] if trial["status"] == "failed")
+    assert failed["reason"].startswith("the loss is ")
+    assert failed["reason"] in " ".join(out.split())
+    (entry,) = (e for e in ledger(store) if e["event"] == "trial" and e["status"] == "failed")
+    assert "FloatingPointError" in entry["traceback"]
+    log = ray_log(store)
+    assert "Started a local Ray instance" in log, "what Ray says goes to the log"
+    assert "DEBUG" not in log

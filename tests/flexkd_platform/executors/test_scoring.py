@@ -1,0 +1,197 @@
+"""The scoring pass: the same G wherever it runs, whatever happens on the way."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from safetensors.torch import load_file, save_file
+
+from flexkd_platform.executors import Executor, InProcessExecutor, StepError
+from flexkd_platform.plan import Plan
+from flexkd_platform.spec import Resources
+from flexkd_platform.steps import ChunkDone, ScoringPass, passes
+from flexkd_platform.store import Store
+
+from .conftest import PlanOf, SpecOf, StoreWith
+
+pytestmark = pytest.mark.ray
+
+CHUNK = 4
+CHUNKS = 30
+
+
+@pytest.fixture
+def plan(spec_of: SpecOf, plan_of: PlanOf, material: Path) -> Plan:
+    """A pass of thirty chunks that yields G and the teacher cache."""
+    data = {"source": "files", "path": str(material / "data")}
+    return plan_of(
+        spec_of(
+            task={"kind": "classification", "data": data, "max_length": 16},
+            score={"chunk": CHUNK},
+        )
+    )
+
+
+@pytest.fixture
+def request_(plan: Plan) -> ScoringPass:
+    (found,) = passes([step for step in plan.shared if step.kind in {"score", "cache"}])
+    assert found.score is not None
+    assert found.cache is not None
+    return found
+
+
+@pytest.fixture
+def reference(plan: Plan, request_: ScoringPass, store_with: StoreWith) -> dict[str, Any]:
+    """What the pass yields in this process."""
+    store = store_with(plan, scoring=False)
+    InProcessExecutor(store, Resources()).score(request_, lambda done: None)
+    return outcome(request_, store)
+
+
+def outcome(request: ScoringPass, store: Store) -> dict[str, Any]:
+    """The digest of G, and the SHA-256 of every file of both artifacts."""
+    assert request.score is not None
+    found: dict[str, Any] = {"digest": store.manifest(request.score).summary["digest"]}
+    for step in request.steps:
+        found |= {f"{step.kind}/{k}": v for k, v in store.manifest(step).files.items()}
+    return found
+
+
+@pytest.fixture
+def ray_executor(ray_cluster: None) -> Iterator[Any]:
+    """`ray_executor(store, workers)` on the shared cluster."""
+    from flexkd_platform.executors.ray_executor import RayExecutor
+
+    def make(store: Store, workers: int) -> Executor:
+        return RayExecutor(store, Resources(score_workers=workers), "local")
+
+    return make
+
+
+@pytest.mark.parametrize("workers", [1, 2, 3])
+def test_g_and_cache_are_the_same_bytes_for_any_number_of_workers(
+    plan: Plan,
+    request_: ScoringPass,
+    reference: dict[str, Any],
+    store_with: StoreWith,
+    ray_executor: Any,
+    workers: int,
+) -> None:
+    store = store_with(plan, scoring=False)
+    heard: list[ChunkDone] = []
+    ray_executor(store, workers).score(request_, heard.append)
+    assert outcome(request_, store) == reference
+    assert sorted(done.chunk for done in heard) == list(range(CHUNKS))
+    assert {done.examples for done in heard} == {CHUNK}
+    assert len({done.worker for done in heard}) <= workers
+
+
+def test_a_killed_worker_changes_nothing(
+    plan: Plan,
+    request_: ScoringPass,
+    reference: dict[str, Any],
+    store_with: StoreWith,
+    ray_executor: Any,
+) -> None:
+    store = store_with(plan, scoring=False)
+    heard: list[ChunkDone] = []
+
+    def kill_the_first(done: ChunkDone) -> None:
+        if not heard:
+            assert done.worker != os.getpid()
+            os.kill(done.worker, signal.SIGKILL)
+        heard.append(done)
+
+    # More workers than there are CPUs: the pool has as many as fit.
+    ray_executor(store, 8).score(request_, kill_the_first)
+    assert {done.chunk for done in heard} == set(range(CHUNKS))
+    assert outcome(request_, store) == reference
+
+
+def test_an_interrupted_pass_goes_on_where_it_was(
+    plan: Plan,
+    request_: ScoringPass,
+    reference: dict[str, Any],
+    store_with: StoreWith,
+    ray_executor: Any,
+) -> None:
+    store = store_with(plan, scoring=False)
+
+    def interrupt(done: ChunkDone) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        ray_executor(store, 1).score(request_, interrupt)
+    missing = request_.missing(store)
+    assert 0 < len(missing) < CHUNKS
+    heard: list[ChunkDone] = []
+    ray_executor(store, 2).score(request_, heard.append)
+    assert sorted(done.chunk for done in heard) == missing
+    assert outcome(request_, store) == reference
+
+
+def test_a_nan_fails_the_pass_and_names_the_example(
+    plan: Plan, request_: ScoringPass, store_with: StoreWith, ray_executor: Any
+) -> None:
+    store = store_with(plan, scoring=False)
+    _break_teacher(request_, store)
+    heard: list[ChunkDone] = []
+    with pytest.raises(StepError, match=r"NaN or infinite on training example \d+ \('") as caught:
+        ray_executor(store, 2).score(request_, heard.append)
+    assert "\n" not in str(caught.value)
+    assert "ray" not in str(caught.value).lower()
+    assert not store.has(request_.steps[0])
+    assert _free_cpus() == 3, "the workers are gone"
+
+
+def test_a_missing_teacher_is_told_in_a_line(
+    plan: Plan, request_: ScoringPass, store_with: StoreWith, ray_executor: Any
+) -> None:
+    store = store_with(plan, scoring=False)
+    (store.folder(request_.teacher) / "model" / "config.json").unlink()
+    with pytest.raises(StepError) as caught:
+        ray_executor(store, 2).score(request_, lambda done: None)
+    assert "\n" not in str(caught.value)
+    assert "Traceback" in caught.value.detail
+
+
+def test_no_row_holds_what_grows_with_the_examples(
+    plan: Plan, request_: ScoringPass, store_with: StoreWith, ray_cluster: None
+) -> None:
+    from flexkd_platform.executors.ray_scoring import _ScoringActor
+
+    store = store_with(plan, scoring=False)
+    row = _ScoringActor(request_, store.uri)({"chunk": [3]})
+    assert {name: type(values[0]) for name, values in row.items()} == {
+        "chunk": int,
+        "examples": int,
+        "worker": int,
+        "error": str,
+        "detail": str,
+    }
+
+
+def _break_teacher(request: ScoringPass, store: Store) -> None:
+    file = store.folder(request.teacher) / "model" / "model.safetensors"
+    weights = load_file(file)
+    name = next(name for name in weights if name.endswith("word_embeddings.weight"))
+    weights[name][5] = float("nan")  # one word of the vocabulary
+    save_file(weights, file, metadata={"format": "pt"})
+
+
+def _free_cpus() -> float:
+    """The CPUs that nothing holds, once Ray has had time to notice that workers left."""
+    import time
+
+    import ray
+
+    for _ in range(100):
+        if ray.available_resources().get("CPU") == 3:
+            break
+        time.sleep(0.1)
+    return float(ray.available_resources().get("CPU", 0))
