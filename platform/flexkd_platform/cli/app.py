@@ -230,7 +230,8 @@ def main(arguments: list[str] | None = None) -> int:
         common.show_problems(error, "--json" in arguments)
         return 2
     except typer.TyperException as error:
-        common.show_problems(SpecError([Problem("", str(error), "see flexkd --help")]), False)
+        problem = Problem("", str(error), "see flexkd --help")
+        common.show_problems(SpecError([problem]), "--json" in arguments)
         return 2
     if code == INTERRUPTED:
         common.err.print("interrupted; what was done is kept, the same command goes on from there")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -12,7 +13,7 @@ import typer
 from rich.console import Console
 
 from ..plan import Plan, build_plan
-from ..spec import JobSpec, Problem, SpecError, load_spec
+from ..spec import JobSpec, Problem, SpecError, line_in, load_spec
 from ..store import Store, StoreError, open_store
 from ..tracking import absolute_uri, check_tracking, default_uri
 
@@ -59,9 +60,16 @@ ON_THIS_MACHINE = ("local", "none")
 DEFAULT_STORAGE = "flexkd-storage"
 
 
-def read_spec(path: Path, overrides: list[str]) -> JobSpec:
-    """The spec, or exit with everything that is wrong with it."""
-    return load_spec(path, overrides)
+def read_spec(path: Path, overrides: list[str], more: Iterable[Problem] = ()) -> JobSpec:
+    """The spec.
+
+    Raises:
+        SpecError: everything that is wrong with it, and `more`.
+    """
+    try:
+        return load_spec(path, overrides)
+    except SpecError as error:
+        raise SpecError([*error.problems, *more], error.source) from None
 
 
 def reachable_store(uri: str) -> tuple[Store | None, list[Problem]]:
@@ -93,7 +101,9 @@ def reachable(storage: str, tracking: str) -> tuple[Store | None, str, list[Prob
     return store, uri, [*problems, *found]
 
 
-def checked_plan(spec: JobSpec, source: str, more: Iterable[Problem] = ()) -> Plan:
+def checked_plan(
+    spec: JobSpec, source: Path, overrides: list[str], more: Iterable[Problem] = ()
+) -> Plan:
     """The plan of a spec that nothing is wrong with.
 
     Raises:
@@ -105,7 +115,14 @@ def checked_plan(spec: JobSpec, source: str, more: Iterable[Problem] = ()) -> Pl
     preflight = Preflight()
     problems = [*preflight.problems(spec), *more]
     if problems:
-        raise SpecError(problems, source)
+        text = source.read_text(encoding="utf-8")
+        given = tuple(override.partition("=")[0] for override in overrides)
+        lined = [
+            # What came from the command line has no line.
+            p if given and p.path.startswith(given) else replace(p, line=line_in(text, p.path))
+            for p in problems
+        ]
+        raise SpecError(lined, str(source))
     return build_plan(spec, preflight.facts_of)
 
 

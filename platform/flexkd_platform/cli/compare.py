@@ -36,7 +36,7 @@ def compare(
     if not finished:
         raise SpecError([Problem("", f"no finished trial in {uri}", "run a job first")])
     recorded = sorted({name for trial in finished for name in trial.metrics})
-    shown = metrics or [name for name in recorded if name.startswith("test/")] or recorded
+    shown = metrics or _task_metrics(recorded)
     unknown = [name for name in shown if name not in recorded]
     if unknown:
         raise SpecError(
@@ -55,6 +55,13 @@ def compare(
     else:
         print(table)
     return 0
+
+
+def _task_metrics(recorded: list[str]) -> list[str]:
+    """The tasks' own metrics: those of the test split, or where there are none, of validation."""
+    known = {name for names in METRICS.values() for name in names}
+    ours = [name for name in recorded if name.partition("/")[2] in known]
+    return [name for name in ours if name.startswith("test/")] or ours
 
 
 def _ranked(shown: list[str], asked: list[str]) -> list[str]:

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 
 from rich.table import Table
 
-from ..spec import Problem, SpecError
+from ..spec import FilesData, JobSpec, PretrainedInit, Problem, SpecError, spec_with
 from ..store import open_store
+from ..tracking import absolute_uri
 from ..tracking.provenance import current_user
 from .common import out, read_spec
 from .run import spec_text
@@ -33,7 +34,7 @@ def submit(
     as_json: bool,
 ) -> int:
     """Submit a spec; with `wait`, show its log and end with its exit code."""
-    spec = read_spec(spec_path, overrides)
+    spec = with_absolute_paths(read_spec(spec_path, overrides))
     jobs = _ray_jobs(address)
     running = [
         job.id
@@ -49,7 +50,7 @@ def submit(
         )
         raise SpecError([problem], str(spec_path))
     arguments = ["--storage", open_store(storage).uri]
-    arguments += ["--tracking-uri", tracking] if tracking else []
+    arguments += ["--tracking-uri", absolute_uri(tracking)] if tracking else []
     job_id = jobs.submit(spec_text(spec), spec.id, spec.hash, arguments, current_user())
     if as_json:
         print(json.dumps({"id": job_id, "spec_hash": spec.hash, "address": address}))
@@ -58,6 +59,24 @@ def submit(
     if not wait:
         return 0
     return _follow(jobs, job_id, quiet=as_json)
+
+
+def with_absolute_paths(spec: JobSpec) -> JobSpec:
+    """The spec with its local files and folders named from the root.
+
+    A job runs in a folder of its own. The cluster must see these paths: they do not travel.
+    """
+    changes: dict[str, str] = {}
+    if isinstance(spec.task.data, FilesData):
+        changes["task.data.path"] = spec.task.data.path
+    if Path(spec.teacher.model).expanduser().is_dir():
+        changes["teacher.model"] = spec.teacher.model
+    if isinstance(spec.student.init, PretrainedInit):
+        model = spec.student.init.model
+        if Path(model).expanduser().is_dir():
+            changes["student.init.model"] = model
+    absolute = {path: str(Path(value).expanduser().resolve()) for path, value in changes.items()}
+    return spec_with(spec, absolute) if absolute else spec
 
 
 def list_jobs(address: str, as_json: bool) -> int:

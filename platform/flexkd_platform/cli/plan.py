@@ -28,9 +28,10 @@ def validate(
     spec_path: Path, overrides: list[str], storage: str, tracking: str, as_json: bool
 ) -> int:
     """Say that nothing is wrong, or raise all that is; nothing is started."""
-    spec = read_spec(spec_path, overrides)
     _, _, problems = reachable(storage, tracking)
-    plan = checked_plan(spec, str(spec_path), problems)
+    spec = read_spec(spec_path, overrides, problems)
+    problems += resource_problems(spec.resources, Capacity.of_machine())
+    plan = checked_plan(spec, spec_path, overrides, problems)
     if as_json:
         print(json.dumps({"id": spec.id, "spec_hash": spec.hash, "trials": len(plan.trials)}))
     else:
@@ -45,15 +46,15 @@ def show_plan(
 
     Without an address, the resources are this machine's; with one, the cluster's.
     """
-    spec = read_spec(spec_path, overrides)
     store, problems = reachable_store(storage)
+    spec = read_spec(spec_path, overrides, problems)
     capacity = Capacity.of_machine()
     if store is not None and address not in ON_THIS_MACHINE:
         executor = open_executor(address, store, spec.resources)
         capacity = executor.capacity()
         executor.close()
     problems = [*problems, *resource_problems(spec.resources, capacity)]
-    plan = checked_plan(spec, str(spec_path), problems)
+    plan = checked_plan(spec, spec_path, overrides, problems)
     assert store is not None, "a storage that cannot be written is a problem"
     numbers = plan_numbers(plan, store, fitting_trials(spec.resources, capacity))
     if as_json:

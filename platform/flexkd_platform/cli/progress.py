@@ -103,7 +103,18 @@ class LineView(SilentView):
         """`sweep: 24 trials, 2 at a time`."""
         self._trials, self._ended = trials, 0
         self._line(sweep_text(trials, reused, at_a_time))
-        self._began = time.monotonic()
+        self._began = self._said = time.monotonic()
+        self._examples = 0
+
+    def trial_progressed(self, trial: Trial, done: int, total: int, examples: int) -> None:
+        """`  ft seed 10: 40/188, 410 examples/s`, every so often."""
+        self._examples += examples
+        now = time.monotonic()
+        if now - self._said < LINE_SECONDS:
+            return
+        rate = self._examples / (now - self._said)
+        self._said, self._examples = now, 0
+        self._line(f"  {trial_label(trial)}: {done}/{total}, {rate:.0f} examples/s in all")
 
     def trial_ended(self, trial: Trial, status: str, seconds: float, note: str) -> None:
         """`[3/24] ft seed 10: done in 6.1 s — test/accuracy 0.7712`, and what is left."""

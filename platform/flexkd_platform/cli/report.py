@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tempfile
-from importlib.metadata import version
 from pathlib import Path
 
 from flexkd_dashboards import (
@@ -17,8 +16,7 @@ from flexkd_dashboards import (
 from ..job import JobFiles, find_job
 from ..spec import JobSpec, load_spec
 from ..store import open_store
-
-PACKAGES = ("flexkd", "torch", "transformers", "ray", "mlflow", "pyarrow", "datasets")
+from ..tracking.provenance import versions
 
 
 def report(job_name: str, storage: str) -> int:
@@ -65,7 +63,7 @@ def report_data(job: JobFiles, spec: JobSpec) -> ReportData:
         baseline=spec.sweep.baseline,
         curves=tuple(curves),
         importance=tuple(importance),
-        versions={name: version(name) for name in PACKAGES},
+        versions=versions(),
         reference=tuple(
             PublishedResult(p.method, p.metric, p.mean, p.std, p.source) for p in spec.reference
         ),

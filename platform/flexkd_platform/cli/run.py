@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
+import sys
 from pathlib import Path
 from types import FrameType
 
@@ -23,11 +25,11 @@ def run(
     spec_path: Path, overrides: list[str], storage: str, tracking: str, address: str, as_json: bool
 ) -> int:
     """Run the job; returns the exit code."""
-    spec = read_spec(spec_path, overrides)
     store, uri, problems = reachable(storage, tracking)
+    spec = read_spec(spec_path, overrides, problems)
     if address in ON_THIS_MACHINE:
         problems += resource_problems(spec.resources, Capacity.of_machine())
-    plan = checked_plan(spec, str(spec_path), problems)
+    plan = checked_plan(spec, spec_path, overrides, problems)
     assert store is not None, "a storage that cannot be written is a problem"
     folder = JobFolder(store, spec.id)
     log = folder.local("ray.log")
@@ -36,10 +38,11 @@ def run(
     signal.signal(signal.SIGTERM, _stop)
     # With nothing to run there is no need to start or join a Ray, which takes seconds.
     done = all(store.has(step) for step in plan.steps())
+    tracker = None
     executor = open_executor("none" if done else address, store, spec.resources, log)
     try:
-        # Only a cluster that was joined says what it has.
-        if executor.problems():
+        # Only a cluster that was joined says what it has; a job that is done needs nothing.
+        if not done and executor.problems():
             raise SpecError(executor.problems(), str(spec_path))
         view = open_view(out, quiet=as_json)
         artifacts = f"{store.uri}/mlartifacts" if uri.startswith("sqlite:") else None
@@ -58,8 +61,9 @@ def run(
         outcome = run_job(plan, text, executor=executor, store=store, tracker=tracker, view=view)
         report = write_report(find_job(store, spec.id), spec)
         tracker.log_job_files({"report/index.html": report})
-        tracker.close()
     finally:
+        if tracker is not None:
+            tracker.close()
         executor.close()
     if as_json:
         print(json.dumps(results_json(outcome, store), ensure_ascii=False))
@@ -93,7 +97,9 @@ def show_outcome(outcome: Outcome, store: Store, folder: JobFolder, uri: str) ->
     if uri.startswith("http"):
         out.print(f"MLflow:  {uri}, experiment {spec.experiment}", markup=False, soft_wrap=True)
     elif uri != "none":
-        line = f"mlflow ui --backend-store-uri {uri}"
+        # In a virtual environment that is not activated, `mlflow` alone would not be found.
+        mlflow = "mlflow" if shutil.which("mlflow") else Path(sys.executable).with_name("mlflow")
+        line = f"{mlflow} ui --backend-store-uri {uri}"
         out.print(f"MLflow:  {line}", markup=False, soft_wrap=True)
 
 

@@ -88,12 +88,14 @@ class Preflight:
     def _point_problems(self, spec: JobSpec) -> list[Problem]:
         data, problems = self._data(spec)
         teacher, found = self._teacher(spec)
-        _, student_problems = self._student(spec, teacher)
+        student, student_problems = self._student(spec, teacher)
         problems = [*problems, *found, *student_problems, *_score_problems(spec, data)]
         if teacher is not None:
             problems += check_layer(spec.score.layer, teacher)
             problems += _head_problems(spec, data, teacher)
-            problems += _length_problems(spec, teacher)
+            problems += _length_problems(spec, spec.teacher.model, teacher)
+        if isinstance(spec.student.init, PretrainedInit) and student is not None:
+            problems += _length_problems(spec, spec.student.init.model, student)
         return problems
 
     def _data(self, spec: JobSpec) -> tuple[DataFacts | None, list[Problem]]:
@@ -198,14 +200,13 @@ def _head_problems(spec: JobSpec, data: DataFacts | None, teacher: ModelFacts) -
     ]
 
 
-def _length_problems(spec: JobSpec, teacher: ModelFacts) -> list[Problem]:
-    if spec.task.max_length <= teacher.max_positions:
+def _length_problems(spec: JobSpec, model: str, facts: ModelFacts) -> list[Problem]:
+    if spec.task.max_length <= facts.max_positions:
         return []
     return [
         Problem(
             "task.max_length",
-            f"{spec.task.max_length} tokens, but {spec.teacher.model} has "
-            f"{teacher.max_positions} positions",
-            f"at most {teacher.max_positions}",
+            f"{spec.task.max_length} tokens, but {model} has {facts.max_positions} positions",
+            f"at most {facts.max_positions}",
         )
     ]

@@ -31,11 +31,14 @@ class Recorder:
         self._tracker, self._plan = tracker, plan
         self._spec_yaml, self._store = spec_yaml, store
         self._runs: dict[str, str] = {}
+        self._open: dict[str, Trial] = {}
+        self._started = False
 
     def start(self, datasets: Sequence[Step]) -> None:
         """The job begins, as soon as its data are known; an axis may make several of them."""
         spec = self._plan.spec
         dataset = datasets[0] if datasets else None
+        self._started = True
         digest = str(dataset.identity["fingerprint"]) if dataset else ""
         summary = self._store.manifest(dataset).summary if dataset else {}
         self._tracker.start_job(
@@ -58,6 +61,7 @@ class Recorder:
 
     def trial_started(self, trial: Trial) -> None:
         """A run for it, found or made."""
+        self._open[trial.hash] = trial
         self._runs[trial.hash] = self._tracker.start_trial(self._record(trial, "done", ""))
 
     def trial_progressed(self, trial: Trial, rows: Sequence[StepMetrics]) -> None:
@@ -68,6 +72,7 @@ class Recorder:
     def trial_ended(self, trial: Trial, status: str, reason: str) -> TrialRecord:
         """Complete its run from what the store holds; returns what was recorded."""
         record = self._record(trial, cast(TrialStatus, status), reason)
+        self._open.pop(trial.hash, None)
         if trial.hash not in self._runs:
             self._runs[trial.hash] = self._tracker.start_trial(record)
         there = self._store.has(trial.distill)
@@ -79,7 +84,11 @@ class Recorder:
         return replace(record, run_id=self._runs[trial.hash])
 
     def end(self, outcome: Outcome, folder: JobFolder) -> None:
-        """The job's files and summary, and the end of its run."""
+        """The job's files and summary, and the end of its run and of trials cut off with it."""
+        if not self._started:
+            return  # it ended before its data were known
+        for trial in list(self._open.values()):
+            self.trial_ended(trial, "failed", "interrupted")
         with tempfile.TemporaryDirectory() as scratch:
             self._tracker.log_job_files(self._job_files(folder, Path(scratch)))
         status = {"done": "done", "failed": "failed"}.get(outcome.status, "stopped")

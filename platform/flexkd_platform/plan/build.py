@@ -22,7 +22,7 @@ from ..spec import (
 )
 from .facts import Facts, FactsOf
 from .step import Step
-from .trial import Trial, flatten, method_params, uses_teacher
+from .trial import Trial, flatten, method_identity, method_params, uses_teacher
 
 DEFAULT_OUTPUT = {"classification": "predicted_logit", "regression": "value"}
 """F of the score where the spec names none."""
@@ -127,6 +127,7 @@ def dataset_step(spec: JobSpec, facts: Facts) -> Step:
     """The splits, read from their source once."""
     data = spec.task.data.to_json()
     identity = {k: v for k, v in data.items() if k != "path"}  # the content counts, not its place
+    identity.pop("revision", None)  # a branch and its commit are the same data
     identity |= {"task": spec.task.kind, "fingerprint": facts.data_fingerprint}
     if isinstance(spec.task.data, FilesData):
         identity["name"] = "files"
@@ -205,7 +206,7 @@ def distill_step(spec: JobSpec, facts: Facts, method: Method, seed: int) -> Step
         if isinstance(method, FlexKd) and method.alpha > 0:
             needs["select"] = select_step(spec, facts)
     identity = {
-        "method": method.to_json(),
+        "method": method_identity(method),
         "student": _student_identity(spec, facts),
         "distill": distill,
         "seed": seed,

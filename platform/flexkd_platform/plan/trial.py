@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ..spec import FeatureMethod, LogitDistillation, Method
+from ..spec import FeatureMethod, FlexKd, LogitDistillation, Method
 from .step import Step
 
 Json = Any
@@ -51,6 +51,19 @@ def method_params(method: Method) -> dict[str, Json]:
         for name, value in values.items()
         if name != "kind" and (name == main or value != defaults[name])
     }
+
+
+def method_identity(method: Method) -> dict[str, Json]:
+    """The settings that the loss reads: one without weight, or of another loss, decides nothing."""
+    values = method.to_json()
+    unread: set[str] = set()
+    if not values.get("beta"):
+        unread |= {"temperature"}
+    if isinstance(method, FeatureMethod) and not method.alpha:
+        unread |= {"loss", "form", "reduction", "pairing"}
+    if isinstance(method, FlexKd) and method.loss != "correlation":
+        unread |= {"reduction"}
+    return {name: value for name, value in values.items() if name not in unread}
 
 
 def flatten(value: Json, prefix: str = "") -> dict[str, Json]:

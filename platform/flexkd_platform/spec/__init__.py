@@ -5,6 +5,7 @@ other names are its sections.
 """
 
 from .distill import Distill
+from .document import line_in
 from .job import JobSpec, Published, Resources, Tracking
 from .load import load_spec, spec_with
 from .methods import (
@@ -75,6 +76,7 @@ __all__ = [
     "Tracking",
     "canonical_json",
     "json_schema",
+    "line_in",
     "load_spec",
     "sha256_of",
     "spec_with",

@@ -105,6 +105,20 @@ def line_of(text: str, path: tuple[PathPart, ...]) -> int | None:
     return line
 
 
+def line_in(text: str, path: str) -> int | None:
+    """Line, from 1, of the value at a dotted path; None where the text has no such path."""
+    parts = split_path(path)
+    node = yaml.compose(text, Loader=_Yaml12Loader)
+    for part in parts:
+        if isinstance(node, yaml.MappingNode):
+            node = next((v for k, v in node.value if k.value == str(part)), None)
+        elif isinstance(node, yaml.SequenceNode) and isinstance(part, int):
+            node = node.value[part] if part < len(node.value) else None
+        else:
+            node = None
+    return node.start_mark.line + 1 if node is not None and parts else None
+
+
 def split_path(dotted: str) -> tuple[PathPart, ...]:
     """`sweep.methods[2].alpha` as its parts: names, and whole numbers for places in lists.
 

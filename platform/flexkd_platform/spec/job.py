@@ -8,11 +8,12 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from .distill import Distill
+from .methods import MethodName
 from .score import Score
 from .section import Section, sha256_of
 from .student import Student
 from .sweep import Sweep
-from .task import METRICS, ClassificationTask, Evaluate, Task
+from .task import METRICS, ClassificationTask, Evaluate, Metric, Task
 from .teacher import Teacher
 
 Count = Annotated[int, Field(gt=0)]
@@ -41,8 +42,8 @@ class Tracking(Section):
 class Published(Section):
     """A published result, printed beside ours."""
 
-    method: str = Field(description="method of the sweep it belongs to")
-    metric: str = Field(description="metric, as accuracy")
+    method: MethodName = Field(description="method of the sweep it belongs to")
+    metric: Metric = Field(description="metric, as accuracy")
     mean: float = Field(description="mean over seeds, in the metric's own unit")
     std: float | None = Field(None, ge=0, description="standard deviation over seeds")
     source: str = Field("", description="where it was published")
@@ -79,7 +80,7 @@ class JobSpec(Section):
 
     @cached_property
     def hash(self) -> str:
-        """SHA-256 of what the job computes; `resources` are where it runs and stay out."""
+        """SHA-256 of the spec without `resources`, which are where it runs."""
         return sha256_of({k: v for k, v in self.to_json().items() if k != "resources"})
 
     @property

@@ -25,8 +25,8 @@ class Sweep(Section):
     axes: dict[str, tuple[Any, ...]] = Field(
         default_factory=dict, description="dotted path of the spec: the values it takes"
     )
-    seeds: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)] = Field(
-        (10, 20, 30), description="results are aggregated over them"
+    seeds: Annotated[tuple[Annotated[int, Field(ge=0, lt=2**32)], ...], Field(min_length=1)] = (
+        Field((10, 20, 30), description="results are aggregated over them")
     )
     search: GridSearch = Field(default_factory=GridSearch)
     baseline: MethodName | None = Field(

@@ -29,7 +29,7 @@ from .objective import DistillationObjective, loss_weights, paired_units, parse_
 from .select import read_units
 from .targets import CachedTargets, LiveTargets, TappedModel, Targets
 from .teacher import PREDICT_BATCH, load_teacher
-from .training import Progress, Recipe, predict, train
+from .training import Progress, Recipe, check_outputs, predict, train
 from .worker import Worker, torch_threads
 
 
@@ -69,6 +69,7 @@ def make_student(step: Step, store: Store, worker: Worker, threads: int) -> Iter
             entry = progress.metrics
             if progress.done % per_epoch == 0 or progress.done == progress.total:
                 logits_NC = predict(module, data["validation"], PREDICT_BATCH, worker.device)
+                check_outputs(logits_NC, "validation")
                 found = head.metrics(logits_NC.double().numpy(), labels)
                 values = {f"validation/{name}": value for name, value in found.items()}
                 entry = StepMetrics(entry.step, {**entry.values, **values})

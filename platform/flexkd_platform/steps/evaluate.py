@@ -16,7 +16,7 @@ from ..tasks import TASKS, encode_texts
 from .dataset import read_rows
 from .targets import TappedModel
 from .teacher import PREDICT_BATCH
-from .training import predict
+from .training import check_outputs, predict
 from .worker import torch_threads
 
 
@@ -32,6 +32,7 @@ def make_evaluation(step: Step, store: Store, threads: int) -> None:
         module = TappedModel(model, hidden_layers(model)[-1]).to(device).eval()
         data = encode_texts(tokenizer, rows.texts, student.identity["max_length"])
         logits_NC = predict(module, data, PREDICT_BATCH, device)
+    check_outputs(logits_NC, split)
     found = head.metrics(logits_NC.double().numpy(), rows.labels.double().numpy())
     metrics = {f"{split}/{name}": found[name] for name in step.identity["metrics"]}
     with store.publish(step, started) as draft:

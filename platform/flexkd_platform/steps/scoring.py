@@ -219,6 +219,22 @@ def _first_problem(importance: Importance, rows: Rows, start: int) -> str:
 
 
 def publish_pass(request: ScoringPass, store: Store) -> None:
+    """Publish what a finished pass yields; another job that shares it may be faster.
+
+    Raises:
+        RuntimeError: chunks are missing, and nobody else has published the steps.
+    """
+    try:
+        _publish_pass(request, store)
+    except (RuntimeError, AssertionError, OSError):
+        # Whoever publishes drops the parts, which may be while we are reading them.
+        if not all(store.has(step) for step in request.steps):
+            raise
+    for step in request.steps:
+        store.drop_parts(step)
+
+
+def _publish_pass(request: ScoringPass, store: Store) -> None:
     """Reduce the parts of a finished pass and publish what it yields.
 
     The memory this takes does not grow with the examples: partial sums are read one by one, and

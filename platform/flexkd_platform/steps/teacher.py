@@ -24,7 +24,7 @@ from ..tasks import TASKS, Encoded, encode_texts
 from .dataset import read_rows
 from .objective import DistillationObjective, parse_method
 from .targets import TappedModel
-from .training import Progress, Recipe, predict, train
+from .training import Progress, Recipe, check_outputs, predict, train
 from .worker import SoloWorker, torch_threads
 
 PREDICT_BATCH = 64
@@ -71,6 +71,7 @@ def make_teacher(step: Step, store: Store, threads: int) -> Iterator[Progress]:
                 rows = read_rows(dataset, split)
                 data = encode_texts(tokenizer, rows.texts, length)
                 logits_NC = predict(module, data, PREDICT_BATCH, worker.device)
+                check_outputs(logits_NC, split)
                 found = head.metrics(logits_NC.double().numpy(), rows.labels.double().numpy())
                 metrics |= {f"{split}/{name}": value for name, value in found.items()}
             draft.summary["metrics"] = metrics

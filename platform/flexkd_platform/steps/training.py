@@ -125,10 +125,7 @@ def train(
         terms = objective(rows, features_ND, logits_NC)
         loss = terms["loss"]
         if not torch.isfinite(loss):
-            raise FloatingPointError(
-                f"the loss is {loss.item()} at step {step + 1} of {total}; "
-                "try a smaller learning_rate or feature weight"
-            )
+            raise FloatingPointError(_not_finite(loss, logits_NC, rows, step + 1, total))
         optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         norm = nn.utils.clip_grad_norm_(parameters, recipe.max_grad_norm)
@@ -137,6 +134,32 @@ def train(
         values |= {"train/learning_rate": recipe.rate(step, total), "train/grad_norm": norm.item()}
         yield Progress(step + 1, total, len(rows), StepMetrics(step + 1, values))
     wrapped.eval()
+
+
+def _not_finite(loss: Tensor, logits_NC: Tensor, rows: Sequence[int], step: int, total: int) -> str:
+    """Why a loss is not finite: the first step and single examples tell of the model or data."""
+    bad = [row for row, fine in zip(rows, _finite_rows(logits_NC), strict=True) if not fine]
+    text = f"the loss is {loss.item()} at step {step} of {total}"
+    if bad and len(bad) < len(rows):
+        return f"{text}: the outputs are not finite on training example {min(bad)}"
+    return f"{text}; try a smaller learning_rate or feature weight"
+
+
+def _finite_rows(logits_NC: Tensor) -> list[bool]:
+    finite: list[bool] = torch.isfinite(logits_NC.detach()).all(dim=1).tolist()
+    return finite
+
+
+def check_outputs(logits_NC: Tensor, split: str) -> None:
+    """Refuse outputs that no metric can be taken of.
+
+    Raises:
+        FloatingPointError: an output is NaN or infinite; names the first example.
+    """
+    finite = _finite_rows(logits_NC)
+    if not all(finite):
+        place = finite.index(False)
+        raise FloatingPointError(f"the outputs are NaN or infinite on {split} example {place}")
 
 
 def _forward(

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import getpass
+import os
 import subprocess
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-PACKAGES = ("flexkd", "ray", "torch", "transformers")
-"""Packages whose versions are recorded: those that can change a result."""
+PACKAGES = ("flexkd", "ray", "torch", "transformers", "datasets", "mlflow", "pyarrow")
+"""Packages whose versions are recorded."""
+
+CARRIED = {"flexkd": "FLEXKD_VERSION", "revision": "FLEXKD_REVISION"}
+"""Variables that tell a cluster, which gets our code without its metadata, what it runs."""
 
 
 def current_user() -> str:
@@ -23,17 +27,25 @@ def current_user() -> str:
 @cache
 def provenance() -> dict[str, str]:
     """Tags with the versions of our packages and, in a checkout, the git revision."""
-    tags = {}
-    for package in PACKAGES:
-        try:
-            tags[f"flexkd.version.{package}"] = version(package)
-        except PackageNotFoundError:
-            continue  # run from a checkout, without installing it
-    revision = git_revision(Path(__file__))
+    tags = {f"flexkd.version.{package}": known for package, known in versions().items()}
+    revision = os.environ.get(CARRIED["revision"]) or git_revision(Path(__file__))
     if revision:
         tags["flexkd.revision"] = revision
         tags["mlflow.source.git.commit"] = revision.removesuffix("-dirty")
     return tags
+
+
+@cache
+def versions() -> dict[str, str]:
+    """Version by package; one that is not installed as a package is left out."""
+    found = {}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue  # a checkout that is not installed, or code sent to a cluster
+    carried = os.environ.get(CARRIED["flexkd"])
+    return {"flexkd": carried, **found} if carried else found
 
 
 def git_revision(file: Path) -> str:
