@@ -9,16 +9,17 @@ import pytest
 
 
 @pytest.fixture(scope="session")
-def ray_cluster() -> Iterator[None]:
-    """A Ray of three CPUs on this machine, stopped when the tests are over."""
+def ray_cluster() -> Iterator[str]:
+    """A Ray of three CPUs on this machine, stopped at the end; the address of its dashboard."""
     ray = pytest.importorskip("ray")
     os.environ.setdefault("RAY_AUTH_MODE", "disabled")
-    ray.init(
+    context = ray.init(
         address="local",
         num_cpus=3,
-        include_dashboard=False,
+        include_dashboard=True,
+        dashboard_host="127.0.0.1",
         log_to_driver=False,
         object_store_memory=200 * 1024**2,
     )
-    yield
+    yield f"http://{context.dashboard_url}"
     ray.shutdown()

@@ -25,9 +25,6 @@ NOISY = ("ray", "ray.data", "ray.tune", "ray.train", "ray.air")
 
 LOG_FORMAT = "%(asctime)s %(name)s %(levelname)s %(message)s"
 
-PRELOADING_CPUS = 8
-"""A cluster of our own with at most so many CPUs starts its first workers with torch loaded."""
-
 CONNECT_SECONDS = 5.0
 """Ray itself tries for two minutes to reach an address where nothing answers."""
 
@@ -50,10 +47,6 @@ def join_cluster(address: str, log_file: Path | None) -> Callable[[], None]:
         return lambda: None
     if address == "local":
         _make_private_token()
-        # Ray starts a worker for each CPU at once. They load what takes six seconds while this
-        # process does the first steps; each takes 450 MB, hence the limit.
-        if (os.cpu_count() or 1) <= PRELOADING_CPUS:
-            os.environ.setdefault("RAY_preload_python_modules", "flexkd_platform.steps")
     else:
         _check_address(address)
     leave = contextlib.ExitStack()

@@ -18,6 +18,7 @@ from ray.exceptions import RayError
 from ray.job_submission import JobDetails, JobStatus, JobSubmissionClient
 
 from ..spec import Problem, SpecError
+from ..tracking.provenance import carried_provenance
 
 PACKAGES = ("flexkd_core", "flexkd_platform", "flexkd_dashboards")
 """What travels in the runtime environment: a cluster needs our dependencies, not our code."""
@@ -69,7 +70,11 @@ class RayJobs:
                     runtime_env={
                         "working_dir": str(folder),
                         "py_modules": packages,
-                        "env_vars": {"RAY_USAGE_STATS_ENABLED": "0", "PYTHONUNBUFFERED": "1"},
+                        "env_vars": {
+                            "RAY_USAGE_STATS_ENABLED": "0",
+                            "PYTHONUNBUFFERED": "1",
+                            **carried_provenance(),
+                        },
                     },
                     metadata={"flexkd.spec_hash": spec_hash, "flexkd.user": user},
                 )

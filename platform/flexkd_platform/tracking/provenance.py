@@ -48,6 +48,15 @@ def versions() -> dict[str, str]:
     return {"flexkd": carried, **found} if carried else found
 
 
+def carried_provenance() -> dict[str, str]:
+    """Environment variables that tell code sent elsewhere which version of it this is."""
+    found = {
+        CARRIED["flexkd"]: versions().get("flexkd", ""),
+        CARRIED["revision"]: provenance().get("flexkd.revision", ""),
+    }
+    return {name: value for name, value in found.items() if value}
+
+
 def git_revision(file: Path) -> str:
     """Commit of the repository that tracks `file`, with "-dirty" if it has changes; else ""."""
     # A virtual environment may lie inside somebody else's repository, which does not track it.
