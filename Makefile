@@ -17,7 +17,7 @@ $(VENV)/bin/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "flexkd needs Python 3.11 or newer")'
 	$(PYTHON) -m venv $(VENV)
 
-# The exact versions that were tested, torch's above all: a range may fetch gigabytes of CUDA.
+# The exact versions that were tested.
 $(VENV)/.quickstart: pyproject.toml constraints.txt | $(VENV)/bin/python
 	@echo "installing into $(VENV): a few minutes the first time"
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[quickstart]'
