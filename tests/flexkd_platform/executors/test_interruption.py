@@ -23,7 +23,7 @@ from .conftest import PlanOf, SpecOf, StoreWith, spec_json
 
 pytestmark = pytest.mark.ray
 
-SEEDS = list(range(1, 9))
+SEEDS = list(range(1, 17))
 
 PATIENCE = 120.0
 """Seconds after which something that has to happen is taken not to; nothing waits that long."""
@@ -31,7 +31,7 @@ PATIENCE = 120.0
 
 @pytest.fixture
 def sweep() -> dict[str, Any]:
-    """Eight trials, one after the other."""
+    """Sixteen trials, one after the other."""
     return {"sweep": {"methods": [{"kind": "ft"}], "seeds": SEEDS}}
 
 
@@ -98,12 +98,33 @@ def assert_plain(out: str) -> None:
         ), line
 
 
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
-def test_the_same_command_finishes_a_job_that_was_cut_off(
-    how: signal.Signals, spec_file: Path, store: Store
-) -> None:
+def test_the_same_command_finishes_a_job_that_was_cut_off(spec_file: Path, store: Store) -> None:
+    """Killed, terminated, interrupted; then it ends, and did every trial once."""
+    kept: set[str] = set()
+    for how in (signal.SIGKILL, signal.SIGTERM, signal.SIGINT):
+        before, kept = kept, cut_off(how, spec_file, store)
+        assert before < kept, "each attempt did some"
+        assert len(kept) < len(SEEDS), "none did all"
+
+    process = start(spec_file, store, "none")
+    out, err = process.communicate(timeout=PATIENCE)
+    assert (process.returncode, err) == (0, "")
+    assert_plain(out)
+    assert len(store.list_folder("steps/evaluate")) == len(SEEDS)
+    statuses = Counter(trial["status"] for trial in results(store)["trials"])
+    assert statuses == {"reused": len(kept), "done": len(SEEDS) - len(kept)}
+    events = ledger(store)
+    last = max(place for place, entry in enumerate(events) if entry["event"] == "started")
+    ran = [entry["hash"] for entry in events[last:] if entry["event"] == "trial started"]
+    assert len(ran) == len(set(ran)) == statuses["done"]
+    assert_runs_are_unique(store)
+
+
+def cut_off(how: signal.Signals, spec_file: Path, store: Store) -> set[str]:
+    """Run the job until one more trial is done, stop it; returns the trials that are there."""
+    there = len(store.list_folder("steps/evaluate"))
     process = start(spec_file, store, "local")
-    wait_for("no trial was done", lambda: store.list_folder("steps/evaluate"))
+    wait_for("no trial was done", lambda: len(store.list_folder("steps/evaluate")) > there)
     left = started_by(process)
     assert left, "there is a Ray to be stopped"
     if how == signal.SIGINT:
@@ -111,9 +132,10 @@ def test_the_same_command_finishes_a_job_that_was_cut_off(
     else:
         process.send_signal(how)
     out, err = process.communicate(timeout=PATIENCE)
-    _, alive = psutil.wait_procs(left, timeout=PATIENCE)
-    assert alive == []
-    if how != signal.SIGKILL:
+    if how == signal.SIGKILL:
+        # Two helpers of Ray's wait a minute for a cluster that is gone before they follow it.
+        left = [child for child in left if not is_agent(child)]
+    else:
         assert process.returncode == 1
         assert err.splitlines() == [
             "interrupted; what was done is kept, the same command goes on from there"
@@ -121,20 +143,17 @@ def test_the_same_command_finishes_a_job_that_was_cut_off(
         assert results(store)["job"]["status"] == "interrupted"
         assert ledger(store)[-1]["event"] == "interrupted"
     assert_plain(out)
-    kept = set(store.list_folder("steps/evaluate"))
-    assert 0 < len(kept) < len(SEEDS)
+    _, alive = psutil.wait_procs(left, timeout=PATIENCE)
+    assert alive == []
+    return set(store.list_folder("steps/evaluate"))
 
-    again = start(spec_file, store, "local" if how == signal.SIGKILL else "none")
-    out, err = again.communicate(timeout=PATIENCE)
-    assert (again.returncode, err) == (0, "")
-    assert_plain(out)
-    statuses = Counter(trial["status"] for trial in results(store)["trials"])
-    assert statuses == {"reused": len(kept), "done": len(SEEDS) - len(kept)}
-    events = ledger(store)
-    second = max(place for place, entry in enumerate(events) if entry["event"] == "started")
-    ran = [entry["hash"] for entry in events[second:] if entry["event"] == "trial started"]
-    assert len(ran) == len(set(ran)) == statuses["done"]
-    assert_runs_are_unique(store)
+
+def is_agent(process: psutil.Process) -> bool:
+    """Whether it is Ray's dashboard or runtime environment agent."""
+    try:
+        return "Agent" in " ".join(process.cmdline())
+    except psutil.Error:
+        return False
 
 
 def assert_runs_are_unique(store: Store) -> None:
@@ -144,7 +163,7 @@ def assert_runs_are_unique(store: Store) -> None:
     runs = client.search_runs([experiment.experiment_id])
     hashes = [run.data.tags.get("flexkd.hash", "the job") for run in runs]
     assert len(hashes) == len(set(hashes)) == 1 + len(SEEDS)
-    assert {run.info.status for run in runs} == {"FINISHED"}
+    assert {run.info.status for run in runs} == {"FINISHED"}, "killed runs were taken up again"
 
 
 @pytest.mark.parametrize(

@@ -61,28 +61,19 @@ def failing_plan(spec_of: SpecOf, plan_of: PlanOf) -> Plan:
     )
 
 
-@pytest.mark.ray
-def test_ray_trains_as_this_process_does(
-    plan: Plan, store_with: StoreWith, ray_cluster: None, heard: Heard
+def test_trials_train_as_in_this_process_and_steps_are_told_once(
+    plan: Plan, store_with: StoreWith, open_executor: Open, heard: Heard
 ) -> None:
     here, there = store_with(plan), store_with(plan)
     InProcessExecutor(here, Resources()).trials(plan.trials, Heard())
-    on_ray(there).trials(plan.trials, heard)
-    for trial in plan.trials:
-        assert metrics_of(trial, there) == metrics_of(trial, here)
-        # The same code with the same number of threads: the same bits.
-        assert read_log(trial.distill, there) == read_log(trial.distill, here)
+    open_executor(there).trials(plan.trials, heard)
     assert heard.failures == {}
-
-
-def test_steps_are_told_once_and_in_order(
-    plan: Plan, store_with: StoreWith, open_executor: Open, heard: Heard
-) -> None:
-    store = store_with(plan)
-    open_executor(store).trials(plan.trials, heard)
     for trial in plan.trials:
-        logged = [entry.values["train/loss"] for entry in read_log(trial.distill, store)]
-        assert heard.losses(trial) == logged
+        log = read_log(trial.distill, there)
+        # The same code with the same number of threads: the same bits.
+        assert log == read_log(trial.distill, here)
+        assert metrics_of(trial, there) == metrics_of(trial, here)
+        assert heard.losses(trial) == [entry.values["train/loss"] for entry in log]
         assert heard.steps(trial) == [1, 2, 3]
         assert heard.of(trial) == ["started", "ended"]
 
@@ -101,13 +92,12 @@ def test_a_failing_trial_leaves_the_others_alone(
     assert heard.steps(bad) == [1], "what was trained before is told"
     assert [heard.of(trial) for trial in failing_plan.trials] == [["started", "ended"]] * 3
     assert [store.has(trial.evaluate) for trial in (good, bad, other)] == [True, False, True]
+    assert store.list_folder("ray") == [], "what Tune keeps is gone"
 
 
 @pytest.mark.ray
-@pytest.mark.parametrize("times", [1, 99])
 def test_a_trial_whose_process_dies_is_run_again(
-    times: int,
-    failing_plan: Plan,
+    plan: Plan,
     store_with: StoreWith,
     ray_cluster: None,
     heard: Heard,
@@ -117,34 +107,20 @@ def test_a_trial_whose_process_dies_is_run_again(
 ) -> None:
     from flexkd_platform.executors import ray_trials
 
-    dying, _, other = failing_plan.trials
-    deaths = tmp_path / "deaths"
-    trainable = partial(_dying, victim=dying.hash, times=times, deaths=str(deaths))
-    monkeypatch.setattr(ray_trials, "_trainable", trainable)
-    store = store_with(failing_plan)
-    on_ray(store).trials([dying, other], heard)
+    once, always, other = plan.trials[:3]
+    deadly = partial(_deadly, deaths={once.hash: 1, always.hash: 99}, scratch_folder=str(tmp_path))
+    monkeypatch.setattr(ray_trials, "_trainable", deadly)
+    store = store_with(plan)
+    on_ray(store).trials([once, always, other], heard)
+    assert [heard.of(trial) for trial in (once, always, other)] == [["started", "ended"]] * 3
+    assert heard.steps(once) == [1, 2, 3], "steps told before the loss are not told again"
+    assert store.has(once.evaluate)
     assert store.has(other.evaluate)
-    assert heard.of(dying) == heard.of(other) == ["started", "ended"]
-    assert other.hash not in heard.failures
-    if times == 1:
-        assert heard.failures == {}
-        assert store.has(dying.evaluate)
-        assert heard.steps(dying) == [1, 2, 3], "steps told before the loss are not told again"
-        assert len(deaths.read_text()) == 1
-    else:
-        failure = heard.failures[dying.hash]
-        assert str(failure).startswith("its process was lost in each of 3 runs")
-        assert "\n" not in str(failure)
-        assert len(deaths.read_text()) == 3
-
-
-@pytest.mark.ray
-def test_tune_leaves_nothing_in_the_storage(
-    failing_plan: Plan, store_with: StoreWith, ray_cluster: None, heard: Heard
-) -> None:
-    store = store_with(failing_plan)
-    on_ray(store).trials(failing_plan.trials[:1], heard)
-    assert store.list_folder("ray") == []
+    assert list(heard.failures) == [always.hash]
+    failure = heard.failures[always.hash]
+    assert str(failure).startswith("its process was lost in each of 3 runs")
+    assert "\n" not in str(failure)
+    assert [len((tmp_path / trial.hash).read_text()) for trial in (once, always)] == [1, 3]
 
 
 @pytest.fixture
@@ -160,25 +136,27 @@ def by_value() -> Iterator[None]:
     cloudpickle.unregister_pickle_by_value(module)
 
 
-def _dying(config: dict[str, str], *, victim: str, times: int, deaths: str, **rest: Any) -> None:
-    """The trainable, in a process that is killed after the second step of one trial."""
+def _deadly(
+    config: dict[str, str], *, deaths: dict[str, int], scratch_folder: str, **rest: Any
+) -> None:
+    """The trainable, whose process is killed after a trial's second step so many times."""
     from flexkd_platform.executors import bundles, ray_trials
 
     real = ray_trials._bundles
     seconds, bundles.BUNDLE_SECONDS = bundles.BUNDLE_SECONDS, 0.0  # each step is told at once
 
-    def deadly(*arguments: Any) -> Iterator[Any]:
+    def dying(*arguments: Any) -> Iterator[Any]:
         for bundle in real(*arguments):
             yield bundle
-            if config["trial"] == victim and bundle[-1].done == 2:
-                with open(deaths, "a+") as stream:
+            if bundle[-1].done == 2:
+                with open(f"{scratch_folder}/{config['trial']}", "a+") as stream:
                     stream.seek(0)
-                    if len(stream.read()) < times:
+                    if len(stream.read()) < deaths.get(config["trial"], 0):
                         stream.write("x")
                         stream.flush()
                         os.kill(os.getpid(), signal.SIGKILL)
 
-    ray_trials._bundles = deadly
+    ray_trials._bundles = dying
     try:
         ray_trials._trainable(config, **rest)
     finally:
