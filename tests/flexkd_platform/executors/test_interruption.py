@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -67,10 +67,12 @@ def started_by(process: subprocess.Popen[str]) -> list[psutil.Process]:
     return psutil.Process(process.pid).children(recursive=True)
 
 
-def wait_for(what: str, found: Any) -> None:
+def wait_for(process: subprocess.Popen[str], found: Callable[[], bool]) -> None:
+    """Wait until the running process has brought something about."""
     end = time.monotonic() + PATIENCE
     while not found():
-        assert time.monotonic() < end, what
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < end
         time.sleep(0.02)
 
 
@@ -124,7 +126,7 @@ def cut_off(how: signal.Signals, spec_file: Path, store: Store) -> set[str]:
     """Run the job until one more trial is done, stop it; returns the trials that are there."""
     there = len(store.list_folder("steps/evaluate"))
     process = start(spec_file, store, "local")
-    wait_for("no trial was done", lambda: len(store.list_folder("steps/evaluate")) > there)
+    wait_for(process, lambda: len(store.list_folder("steps/evaluate")) > there)
     left = started_by(process)
     assert left, "there is a Ray to be stopped"
     if how == signal.SIGINT:

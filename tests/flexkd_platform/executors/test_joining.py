@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import socket
 import stat
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -87,28 +87,23 @@ def test_no_token_is_made_where_the_user_decided(
     assert not (tmp_path / ".ray").exists()
 
 
-def test_compiled_code_writes_to_the_log_and_python_to_the_terminal(tmp_path: Path) -> None:
-    """In a process of its own: pytest has put its own streams in place here."""
-    log = tmp_path / "ray.log"
-    script = f"""
-import os, sys
-from pathlib import Path
-from flexkd_platform.executors.ray_cluster import _native_stderr
-os.write(2, b"before|")
-with _native_stderr(Path({str(log)!r})):
-    os.write(2, b"compiled")
-    print("python|", end="", file=sys.stderr, flush=True)
-os.write(2, b"after")
-print("|end", end="", file=sys.stderr)
-"""
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
-    assert done.stderr == "before|python|after|end"
-    assert log.read_text() == "compiled"
+def test_compiled_code_writes_to_the_log_and_python_to_the_terminal(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with open(os.dup(2), "w", buffering=1) as terminal:
+        monkeypatch.setattr(sys, "stderr", terminal)
+        monkeypatch.setattr(sys, "__stderr__", terminal)
+        os.write(2, b"before|")
+        with _native_stderr(tmp_path / "ray.log"):
+            os.write(2, b"compiled")
+            print("python|", end="", file=sys.stderr, flush=True)
+        assert sys.stderr is terminal
+        os.write(2, b"after")
+    assert capfd.readouterr().err == "before|python|after"
+    assert (tmp_path / "ray.log").read_text() == "compiled"
 
 
 def test_what_is_not_logged_is_dropped(capfd: pytest.CaptureFixture[str]) -> None:
-    import os
-
     with _native_stderr(None):
         os.write(2, b"compiled")
     assert capfd.readouterr().err == ""
