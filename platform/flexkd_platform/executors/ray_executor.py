@@ -69,7 +69,9 @@ class RayExecutor(Executor):
 
     def score(self, request: ScoringPass, on_chunk: Callable[[ChunkDone], None]) -> None:
         """Run the missing chunks on an actor pool, then reduce them here in chunk order."""
-        workers, gpus = self.resources.score_workers, self.resources.trial_gpus
+        # Actors without a CPU would wait, and start when the others have done their work.
+        workers = min(self.resources.score_workers, int(self.capacity().cpus))
+        gpus = self.resources.trial_gpus
         try:
             missing = request.missing(self.store)
             if missing:

@@ -107,7 +107,7 @@ def test_a_killed_worker_changes_nothing(
             os.kill(done.worker, signal.SIGKILL)
         heard.append(done)
 
-    # More workers than there are CPUs: the pool has as many as fit.
+    # More workers than there are CPUs: the pool has as many as there are.
     ray_executor(store, 8).score(request_, kill_the_first)
     assert {done.chunk for done in heard} == set(range(CHUNKS))
     assert outcome(request_, store) == reference
