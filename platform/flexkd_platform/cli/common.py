@@ -48,7 +48,7 @@ AddressOption = Annotated[
     str,
     typer.Option(
         "--address",
-        help="local: a Ray of its own; none: no Ray; auto or ray://…: a cluster",
+        help="local: a Ray of its own; none: no Ray; auto or host:port: a cluster",
         metavar="ADDRESS",
     ),
 ]

@@ -49,6 +49,9 @@ def join_cluster(address: str, log_file: Path | None) -> Callable[[], None]:
         _make_private_token()
     else:
         _check_address(address)
+    if address.startswith("ray://"):
+        # Ray Client has no streaming generators, by which a task tells of its progress.
+        raise _no_cluster(address, "a Ray Client connection cannot run a job; use flexkd submit")
     leave = contextlib.ExitStack()
     leave.enter_context(_native_stderr(log_file))
     on_term = signal.getsignal(signal.SIGTERM)
