@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from ray.exceptions import RayError
 from ray.job_submission import JobDetails, JobStatus, JobSubmissionClient
@@ -24,6 +25,9 @@ PACKAGES = ("flexkd_core", "flexkd_platform", "flexkd_dashboards")
 """What travels in the runtime environment: a cluster needs our dependencies, not our code."""
 
 POLL_SECONDS = 1.0
+
+AGENT_ATTEMPTS = 60
+"""How often, a second apart, a submission is tried while the head has no agent to take it."""
 
 
 @dataclass(frozen=True)
@@ -63,30 +67,38 @@ class RayJobs:
         """
         with _parcel(spec_text) as (folder, packages):
             command = ["python", "-m", "flexkd_platform.cli", "run", "spec.yaml"]
+            environment = {
+                "RAY_USAGE_STATS_ENABLED": "0",
+                "PYTHONUNBUFFERED": "1",
+                **carried_provenance(),
+            }
+            return self._submit(
+                entrypoint=shlex.join([*command, "--address", "auto", *arguments]),
+                submission_id=f"{name}-{self._attempt(name)}",
+                runtime_env={
+                    "working_dir": str(folder),
+                    "py_modules": packages,
+                    "env_vars": environment,
+                },
+                metadata={"flexkd.spec_hash": spec_hash, "flexkd.user": user},
+            )
+
+    def _submit(self, **job: Any) -> str:
+        """Hand the job over; a head that has just started takes none for some seconds."""
+        for attempt in range(AGENT_ATTEMPTS):
             try:
-                job_id = self._client.submit_job(
-                    entrypoint=shlex.join([*command, "--address", "auto", *arguments]),
-                    submission_id=f"{name}-{self._attempt(name)}",
-                    runtime_env={
-                        "working_dir": str(folder),
-                        "py_modules": packages,
-                        "env_vars": {
-                            "RAY_USAGE_STATS_ENABLED": "0",
-                            "PYTHONUNBUFFERED": "1",
-                            **carried_provenance(),
-                        },
-                    },
-                    metadata={"flexkd.spec_hash": spec_hash, "flexkd.user": user},
-                )
+                return str(self._client.submit_job(**job))
             except RuntimeError as error:
                 text = " ".join(str(error).split())[:300]
-                problem = Problem(
-                    "--address",
-                    f"the cluster at {self.address} did not take the job: {text}",
-                    "`ray status` on its head shows whether it is well",
-                )
-                raise SpecError([problem]) from None
-            return str(job_id)
+                if "No available agent" not in text or attempt == AGENT_ATTEMPTS - 1:
+                    break
+                time.sleep(POLL_SECONDS)
+        problem = Problem(
+            "--address",
+            f"the cluster at {self.address} did not take the job: {text}",
+            "`ray status` on its head shows whether it is well",
+        )
+        raise SpecError([problem])
 
     def _attempt(self, name: str) -> int:
         known = {job.id for job in self.list()}
