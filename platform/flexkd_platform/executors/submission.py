@@ -7,6 +7,7 @@ import importlib.util
 import logging
 import shlex
 import shutil
+import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -66,14 +67,14 @@ class RayJobs:
         Attempts of one job are numbered: Ray never takes an id twice.
         """
         with _parcel(spec_text) as (folder, packages):
-            command = ["python", "-m", "flexkd_platform.cli", "run", "spec.yaml"]
+            command = ["-m", "flexkd_platform.cli", "run", "spec.yaml"]
             environment = {
                 "RAY_USAGE_STATS_ENABLED": "0",
                 "PYTHONUNBUFFERED": "1",
                 **carried_provenance(),
             }
             return self._submit(
-                entrypoint=shlex.join([*command, "--address", "auto", *arguments]),
+                entrypoint=_with_rays_python([*command, "--address", "auto", *arguments]),
                 submission_id=f"{name}-{self._attempt(name)}",
                 runtime_env={
                     "working_dir": str(folder),
@@ -181,6 +182,21 @@ class RayJobs:
             return 0
         code = details.driver_exit_code
         return code if code in {1, 2} else 1
+
+
+def _with_rays_python(arguments: Sequence[str]) -> str:
+    """A shell command that runs `arguments` with a Python that has Ray.
+
+    An entrypoint gets the head's PATH, which names the right Python only where the environment was
+    activated before `ray start`; on this machine our own is right.
+    """
+    has_ray = "import importlib.util as u, sys; sys.exit(not u.find_spec('ray'))"
+    candidates = shlex.join(["python", "python3", sys.executable])
+    test = shlex.join(["-c", has_ray])
+    return (
+        f'for p in {candidates}; do "$p" {test} 2>/dev/null && break; done; '
+        f'exec "$p" {shlex.join(arguments)}'
+    )
 
 
 def _terminal() -> set[str]:
