@@ -107,7 +107,7 @@ def test_markdown_survives_a_bar_in_a_value() -> None:
 
 
 def test_csv_keeps_full_precision_and_leaves_the_unknown_empty() -> None:
-    reference = [Published(method="ft", metric=ACCURACY, mean=0.7)]
+    reference = [Published(method="ft", metric="accuracy", mean=0.7)]
     text = leaderboard([FLEX, FT], metrics=[ACCURACY], format="csv", reference=reference)
     flex, ft = csv.DictReader(io.StringIO(text))
     assert json.loads(flex["params"]) == FLEX.params
@@ -120,7 +120,7 @@ def test_csv_keeps_full_precision_and_leaves_the_unknown_empty() -> None:
 
 
 def test_json_is_that_of_the_results_with_what_was_published() -> None:
-    reference = [Published(method="ft", metric=ACCURACY, mean=0.7)]
+    reference = [Published(method="ft", metric="accuracy", mean=0.7)]
     flex, ft = json.loads(
         leaderboard([FLEX, FT], metrics=[ACCURACY], format="json", reference=reference)
     )
