@@ -21,6 +21,9 @@ class Distill(Section):
     dropout: float = Field(
         0.0, ge=0, lt=1, description="dropout of the student; 0 keeps runs of any width equal"
     )
+    keep: Literal["last", "best"] = Field(
+        "last", description="the student at the end, or at its best epoch on the validation split"
+    )
     teacher_cache: Literal["auto", "off"] = Field(
         "auto", description="off runs the teacher live in every trial instead of reading its cache"
     )

@@ -8,12 +8,13 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from .distill import Distill
+from .evaluate import Evaluate
 from .methods import MethodName
 from .score import Score
 from .section import Section, sha256_of
 from .student import Student
 from .sweep import Sweep
-from .task import METRICS, ClassificationTask, Evaluate, Metric, Task
+from .task import METRICS, ClassificationTask, Metric, Task
 from .teacher import Teacher
 
 Count = Annotated[int, Field(gt=0)]
@@ -96,4 +97,4 @@ class JobSpec(Section):
     @property
     def metrics(self) -> tuple[str, ...]:
         """The metrics that are reported, the ranking one first."""
-        return self.evaluate.metrics or METRICS[self.task.kind]
+        return self.evaluate.reported(self.task.kind)

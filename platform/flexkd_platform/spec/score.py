@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from .section import Section
 
@@ -24,14 +25,22 @@ class Score(Section):
         description="F, the output whose gradient counts; predicted_logit for classification "
         "and value for regression when left out",
     )
-    layer: Literal["last"] | int = Field(
-        "last", description="teacher layer that is scored and matched; negative counts from the end"
+    layer: int | str = Field(
+        "last",
+        description="teacher layer that is scored and matched: last, a number (negative from the "
+        "end), or of an encoder–decoder one stack's alone, as decoder.-1",
     )
     samples: Literal["all"] | int = Field(
         "all", description="how many training examples are scored, the first ones of the split"
     )
-    aggregation: Literal["global"] = Field(
-        "global", description="one selection from the mean over all scored examples"
+    aggregation: Literal["global", "batch"] = Field(
+        "global",
+        description="one selection from the mean over all scored examples, or a new one from the "
+        "training batch every few steps",
+    )
+    every: int = Field(1, gt=0, description="steps between selections, for aggregation: batch")
+    geometry: bool = Field(
+        True, description="also the second moment of the gradients, in the same pass"
     )
     steps: int = Field(16, gt=0, description="steps of integrated gradients")
     seed: int = Field(0, ge=0, description="seed of random importance")
@@ -40,3 +49,10 @@ class Score(Section):
         gt=0,
         description="examples per partial sum; part of the identity, since fp64 sums depend on it",
     )
+
+    @field_validator("layer")
+    @classmethod
+    def _layer_name(cls, layer: int | str) -> int | str:
+        if isinstance(layer, str) and not re.fullmatch(r"last|(encoder|decoder)\.-?\d+", layer):
+            raise ValueError(f"{layer!r} names no layer; give last, a number, or decoder.-1")
+        return layer

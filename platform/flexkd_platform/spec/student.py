@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from .section import Section
+from .teacher import FineTune
 
 Layers = Annotated[
     int | tuple[int, ...],
@@ -14,15 +15,29 @@ Layers = Annotated[
 ]
 
 
-class SlicedInit(Section):
-    """A smaller copy of the pretrained teacher: chosen layers, chosen hidden units."""
+class CutInit(Section):
+    """A smaller copy of the teacher."""
 
-    kind: Literal["sliced"] = "sliced"
     layers: Layers = 3
     hidden_size: int = Field(128, gt=0, description="width; a multiple of the teacher's head size")
+    weights: Literal["pretrained", "finetuned"] = Field(
+        "pretrained", description="cut from the teacher before or after its fine-tuning"
+    )
+
+
+class SlicedInit(CutInit):
+    """A smaller copy of the teacher: chosen layers, evenly spaced or first hidden units."""
+
+    kind: Literal["sliced"] = "sliced"
     units: Literal["even", "first"] = Field(
         "even", description="which hidden units are kept: evenly spaced, or the first ones"
     )
+
+
+class AlignedInit(CutInit):
+    """A smaller copy of the teacher at the selected units: student unit m starts as unit i_m."""
+
+    kind: Literal["aligned"]
 
 
 class RandomInit(Section):
@@ -41,10 +56,17 @@ class PretrainedInit(Section):
     revision: str | None = Field(None, description="commit, tag or branch of a hub model")
 
 
-StudentInit = Annotated[SlicedInit | RandomInit | PretrainedInit, Field(discriminator="kind")]
+StudentInit = Annotated[
+    SlicedInit | AlignedInit | RandomInit | PretrainedInit, Field(discriminator="kind")
+]
 
 
 class Student(Section):
     """The model that learns."""
 
     init: StudentInit = Field(default_factory=SlicedInit)
+    warm_up: FineTune | None = Field(
+        None,
+        description="fine-tuning before distillation, which starts from its best checkpoint on "
+        "the validation split; its seed is the trial's",
+    )

@@ -1,116 +1,112 @@
-"""What is learned: the task and where its examples come from."""
+"""What is learned: the task, its examples, and what is measured on the student."""
 
 from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from .section import Section
+from .sources import (
+    BuiltinData,
+    BuiltinDocstrings,
+    DataSource,
+    DocumentSource,
+    InstructionSource,
+)
 
-Rows = Annotated[int, Field(gt=0)]
-
-
-class SplitSizes(Section):
-    """How many examples of each split are used; all of them when left out.
-
-    A subset is drawn with `subset_seed`, the same one on every machine.
-    """
-
-    train: Rows | None = Field(None, description="training examples")
-    validation: Rows | None = Field(None, description="validation examples")
-    test: Rows | None = Field(None, description="test examples")
-    subset_seed: int = Field(0, ge=0, description="seed of the draw of subsets and of made splits")
+SetName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")]
+EVALUATION = "more sets to measure on, by name; of each its test split, or all of a single file"
 
 
-class BuiltinData(SplitSizes):
-    """A data set that travels with the package."""
+class TextTask(Section):
+    """A label for each text, or for each pair of texts."""
 
-    source: Literal["builtin"] = "builtin"
-    name: Literal["movie-reviews"] = Field(
-        "movie-reviews", description="10,605 human-rated movie-review snippets (MIT)"
-    )
-
-
-class HubData(SplitSizes):
-    """A data set of the Hugging Face hub, by name."""
-
-    source: Literal["hub"]
-    name: str = Field(description="name on the hub, as `glue`")
-    config: str | None = Field(None, description="configuration of the data set, as `sst2`")
-    revision: str | None = Field(None, description="commit, tag or branch; newest when left out")
-    text: str = Field("text", description="column that holds the text")
-    label: str = Field("label", description="column that holds the label")
-    validation_share: float = Field(
-        0.1, gt=0, lt=1, description="share of train made the validation split if there is none"
-    )
-    test_share: float = Field(
-        0.1, gt=0, lt=1, description="share of train made the test split if there is none"
-    )
+    data: DataSource = Field(default_factory=BuiltinData)
+    evaluation: dict[SetName, DataSource] = Field(default_factory=dict, description=EVALUATION)
+    max_length: int = Field(64, gt=1, description="tokens kept of a text, special tokens included")
+    padding: Literal["right", "left"] = Field("right", description="side that batches are padded")
 
 
-class FilesData(SplitSizes):
-    """Parquet, JSONL, CSV or TSV files on this machine.
-
-    `path` is one file, or a folder that holds `train.*` and, if they exist, `validation.*` and
-    `test.*`. Splits that are missing are drawn from train.
-    """
-
-    source: Literal["files"]
-    path: str = Field(description="a file, or a folder with train.*, validation.*, test.*")
-    text: str = Field("text", description="column that holds the text")
-    label: str = Field("label", description="column that holds the label")
-    validation_share: float = Field(
-        0.1, gt=0, lt=1, description="share of train made the validation split if there is none"
-    )
-    test_share: float = Field(
-        0.1, gt=0, lt=1, description="share of train made the test split if there is none"
-    )
-
-
-DataSource = Annotated[BuiltinData | HubData | FilesData, Field(discriminator="source")]
-
-
-class ClassificationTask(Section):
+class ClassificationTask(TextTask):
     """One class per text; labels are whole numbers from 0."""
 
     kind: Literal["classification"] = "classification"
-    data: DataSource = Field(default_factory=BuiltinData)
-    max_length: int = Field(64, gt=1, description="tokens kept of a text, special tokens included")
     classes: int | None = Field(
         None, ge=2, description="classes of the head; the largest label + 1 when left out"
     )
 
 
-class RegressionTask(Section):
+class RegressionTask(TextTask):
     """One number per text."""
 
     kind: Literal["regression"]
-    data: DataSource = Field(default_factory=BuiltinData)
-    max_length: int = Field(64, gt=1, description="tokens kept of a text, special tokens included")
 
 
-Task = Annotated[ClassificationTask | RegressionTask, Field(discriminator="kind")]
+class InstructionTask(Section):
+    """A response to each instruction, by a causal language model."""
 
-Metric = Literal["accuracy", "f1", "matthews", "pearson", "spearman", "mse"]
+    kind: Literal["instruction"]
+    data: InstructionSource = Field(default_factory=BuiltinDocstrings)
+    evaluation: dict[SetName, InstructionSource] = Field(
+        default_factory=dict, description=EVALUATION
+    )
+    template: Literal["alpaca", "none"] = Field(
+        "alpaca", description="how an instruction becomes a prompt; none: the instruction is it"
+    )
+    max_prompt: int = Field(256, gt=0, description="tokens kept of a prompt")
+    max_response: int = Field(
+        256, gt=0, description="tokens kept of a training response, its end included"
+    )
+
+
+class SummarizationTask(Section):
+    """A summary of each document, by an encoder–decoder."""
+
+    kind: Literal["summarization"]
+    data: DocumentSource = Field(default_factory=BuiltinDocstrings)
+    evaluation: dict[SetName, DocumentSource] = Field(default_factory=dict, description=EVALUATION)
+    prefix: str = Field("", description="put before each document, as T5's `summarize: `")
+    max_prompt: int = Field(1024, gt=0, description="tokens kept of a document, its end included")
+    max_response: int = Field(
+        128, gt=0, description="tokens kept of a training summary, its end included"
+    )
+
+
+LabelTask = ClassificationTask | RegressionTask
+"""Tasks whose students put out one row of numbers an example."""
+
+GenerationTask = InstructionTask | SummarizationTask
+"""Tasks whose students write text."""
+
+Task = Annotated[
+    ClassificationTask | RegressionTask | InstructionTask | SummarizationTask,
+    Field(discriminator="kind"),
+]
+
+Metric = Literal[
+    "accuracy",
+    "f1",
+    "matthews",
+    "accuracy_f1",
+    "pearson",
+    "spearman",
+    "pearson_spearman",
+    "mse",
+    "rougeL",
+    "rouge1",
+    "rouge2",
+    "bertscore",
+    "nll",
+]
 
 METRICS: dict[str, tuple[Metric, ...]] = {
-    "classification": ("accuracy", "f1", "matthews"),
-    "regression": ("pearson", "spearman", "mse"),
+    "classification": ("accuracy", "f1", "matthews", "accuracy_f1"),
+    "regression": ("pearson", "spearman", "pearson_spearman", "mse"),
+    "instruction": ("rougeL", "rouge1", "rouge2", "bertscore", "nll"),
+    "summarization": ("rouge2", "rougeL", "rouge1", "bertscore", "nll"),
 }
 """Which metrics each task can report; the first one ranks."""
 
-
-class Evaluate(Section):
-    """What is measured on each student, and on which split."""
-
-    metrics: tuple[Metric, ...] = Field(
-        (), description="metrics of the task, the first one ranks; all of the task's when empty"
-    )
-    split: Literal["validation", "test"] = Field("test", description="the split they are taken on")
-
-    @model_validator(mode="after")
-    def _no_metric_twice(self) -> Evaluate:
-        if len(set(self.metrics)) != len(self.metrics):
-            raise ValueError("a metric is named twice; name each one once")
-        return self
+ON_REQUEST = frozenset({"accuracy_f1", "pearson_spearman", "rouge1", "bertscore"})
+"""Metrics that are reported only where the spec names them."""

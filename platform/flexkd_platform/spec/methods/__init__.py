@@ -1,0 +1,89 @@
+"""The distillation methods and their settings, one file each; `METHODS` is the table."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, get_args
+
+from pydantic import Field
+
+from ..section import Section
+from .cka import CkaDistillation
+from .flexkd import FlexKd
+from .ft import FineTuning
+from .gram import GramDistillation
+from .jsd import JsdDistillation
+from .kd import LogitDistillation
+from .logit import LogitLoss, LogitTerm
+from .minillm import MiniLlm
+from .procrustes import ProcrustesDistillation
+from .projector import ProjectorDistillation
+from .seqkd import SeqKd
+from .skew_fkl import SkewForward
+from .skew_rkl import SkewReverse
+from .tvd import TvdDistillation
+from .weights import FeatureMethod, LayeredMethod, LogitMethod, OnPolicy, TeacherMethod
+
+Method = Annotated[
+    FineTuning
+    | LogitDistillation
+    | SeqKd
+    | MiniLlm
+    | JsdDistillation
+    | SkewForward
+    | SkewReverse
+    | TvdDistillation
+    | ProjectorDistillation
+    | CkaDistillation
+    | FlexKd
+    | ProcrustesDistillation
+    | GramDistillation,
+    Field(discriminator="kind"),
+]
+
+MethodName = Literal[
+    "ft",
+    "kd",
+    "seqkd",
+    "minillm",
+    "jsd",
+    "skew_fkl",
+    "skew_rkl",
+    "tvd",
+    "projector",
+    "cka",
+    "flexkd",
+    "procrustes",
+    "gram",
+]
+
+METHODS: dict[str, type[Section]] = {
+    get_args(method.model_fields["kind"].annotation)[0]: method
+    for method in get_args(get_args(Method)[0])
+}
+"""Every method by the name a spec gives it, in the order a table shows them."""
+
+__all__ = [
+    "METHODS",
+    "CkaDistillation",
+    "FeatureMethod",
+    "FineTuning",
+    "FlexKd",
+    "GramDistillation",
+    "JsdDistillation",
+    "LayeredMethod",
+    "LogitDistillation",
+    "LogitLoss",
+    "LogitMethod",
+    "LogitTerm",
+    "Method",
+    "MethodName",
+    "MiniLlm",
+    "OnPolicy",
+    "ProcrustesDistillation",
+    "ProjectorDistillation",
+    "SeqKd",
+    "SkewForward",
+    "SkewReverse",
+    "TeacherMethod",
+    "TvdDistillation",
+]

@@ -1,0 +1,13 @@
+"""Features compared by how rows resemble each other (arXiv:2509.25253)."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from .weights import LayeredMethod
+
+
+class GramDistillation(LayeredMethod):
+    """Distance of the Gram matrices of the two normalised feature matrices."""
+
+    kind: Literal["gram"]

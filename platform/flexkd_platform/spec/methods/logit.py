@@ -1,0 +1,78 @@
+"""The logit losses as a spec names them; `kind` is the loss's name in `flexkd_core`."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from ..section import Section
+
+TEMPERATURE = "τ; the loss is scaled by τ²"
+TOP_K = "compare the teacher's likeliest classes, and the rest as one"
+
+
+class LogitTerm(Section):
+    """What every loss between probabilities has."""
+
+    temperature: float = Field(1.0, gt=0, description=TEMPERATURE)
+    top_k: int | None = Field(None, gt=0, description=TOP_K)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Keyword arguments of the loss of this name in `flexkd_core.LOGIT_LOSSES`."""
+        fields = self.model_dump()
+        return {name: value for name, value in fields.items() if name not in {"kind", "top_k"}}
+
+
+class ForwardKl(LogitTerm):
+    """Σ p_T (log p_T − log p_S)."""
+
+    kind: Literal["forward_kl"] = "forward_kl"
+
+
+class ReverseKl(LogitTerm):
+    """Σ p_S (log p_S − log p_T)."""
+
+    kind: Literal["reverse_kl"] = "reverse_kl"
+
+
+class Jsd(LogitTerm):
+    """Generalised Jensen–Shannon divergence."""
+
+    kind: Literal["jsd"] = "jsd"
+    beta: float = Field(
+        0.5, ge=0, le=1, description="place between the forward KL at 0 and the reverse KL at 1"
+    )
+
+
+class SkewForwardKl(LogitTerm):
+    """Forward KL to a mixture of both sides."""
+
+    kind: Literal["skew_forward_kl"] = "skew_forward_kl"
+    skew: float = Field(0.1, ge=0, lt=1, description="share of the teacher in the mixture")
+
+
+class SkewReverseKl(LogitTerm):
+    """Reverse KL to a mixture of both sides."""
+
+    kind: Literal["skew_reverse_kl"] = "skew_reverse_kl"
+    skew: float = Field(0.1, ge=0, lt=1, description="share of the student in the mixture")
+
+
+class Tvd(LogitTerm):
+    """Total variation distance."""
+
+    kind: Literal["tvd"] = "tvd"
+
+
+class LogitMse(LogitTerm):
+    """Mean squared difference of the logits themselves."""
+
+    kind: Literal["logit_mse"] = "logit_mse"
+
+
+LogitLoss = Annotated[
+    ForwardKl | ReverseKl | Jsd | SkewForwardKl | SkewReverseKl | Tvd | LogitMse,
+    Field(discriminator="kind"),
+]

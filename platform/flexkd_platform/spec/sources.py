@@ -1,0 +1,151 @@
+"""Where examples come from: the package, files, or the Hugging Face hub; columns by task."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from .section import Section
+
+Rows = Annotated[int, Field(gt=0)]
+
+
+class SplitSizes(Section):
+    """How many examples of each split are used; all of them when left out.
+
+    A subset is drawn with `subset_seed`, the same one on every machine.
+    """
+
+    train: Rows | None = Field(None, description="training examples")
+    validation: Rows | None = Field(None, description="validation examples")
+    test: Rows | None = Field(None, description="test examples")
+    subset_seed: int = Field(0, ge=0, description="seed of the draw of subsets and of made splits")
+
+
+class MadeSplits(SplitSizes):
+    """A source that may lack a split, which is then drawn from train."""
+
+    validation_share: float = Field(
+        0.1, gt=0, lt=1, description="share of train made the validation split if there is none"
+    )
+    test_share: float = Field(
+        0.1, gt=0, lt=1, description="share of train made the test split if there is none"
+    )
+
+
+class BuiltinSource(SplitSizes):
+    """A data set that travels with the package."""
+
+    source: Literal["builtin"] = "builtin"
+
+
+class FilesSource(MadeSplits):
+    """Parquet, JSONL, JSON, CSV or TSV files on this machine.
+
+    `path` is one file, or a folder that holds `train.*` and, if they exist, `validation.*` and
+    `test.*`. Splits that are missing are drawn from train.
+    """
+
+    source: Literal["files"]
+    path: str = Field(description="a file, or a folder with train.*, validation.*, test.*")
+
+
+class SplitNames(Section):
+    """What a hub data set calls its splits, where the usual names are not meant."""
+
+    train: str = Field("train", description="name of the training split")
+    validation: str | None = Field(
+        None, description="name of the validation split; the usual names when left out"
+    )
+    test: str | None = Field(
+        None, description="name of the test split, which needs labels; as GLUE's validation"
+    )
+
+
+class HubSource(MadeSplits):
+    """A data set of the Hugging Face hub, by name."""
+
+    source: Literal["hub"]
+    name: str = Field(description="name on the hub, as `glue`")
+    config: str | None = Field(None, description="configuration of the data set, as `sst2`")
+    revision: str | None = Field(None, description="commit, tag or branch; newest when left out")
+    splits: SplitNames = Field(default_factory=SplitNames)
+
+
+class TextColumns(Section):
+    """One text, or a pair of texts, with a label."""
+
+    text: str = Field("text", description="column that holds the text")
+    text_pair: str | None = Field(
+        None, description="column that holds the second text of a pair, as `sentence2`"
+    )
+    label: str = Field("label", description="column that holds the label")
+
+
+class InstructionColumns(Section):
+    """An instruction, perhaps with an input, and one response or a list of right ones."""
+
+    instruction: str = Field("instruction", description="column that holds the instruction")
+    input: str | None = Field(
+        "input", description="column that holds the input; null or absent: there is none"
+    )
+    output: str = Field(
+        "output", description="column that holds the response, or a list of right responses"
+    )
+
+
+class DocumentColumns(Section):
+    """A document and its summary."""
+
+    document: str = Field("document", description="column that holds the document")
+    summary: str = Field("summary", description="column that holds the summary")
+
+
+class BuiltinData(BuiltinSource):
+    """A labelled data set that travels with the package."""
+
+    name: Literal["movie-reviews"] = Field(
+        "movie-reviews", description="10,605 human-rated movie-review snippets (MIT)"
+    )
+
+
+class FilesData(FilesSource, TextColumns):
+    """Labelled texts in files."""
+
+
+class HubData(HubSource, TextColumns):
+    """Labelled texts of the hub."""
+
+
+class BuiltinDocstrings(BuiltinSource):
+    """Docstrings that travel with the package: the first line is the summary of the rest."""
+
+    name: Literal["docstrings"] = Field(
+        "docstrings", description="docstrings of permissively licensed Python packages"
+    )
+
+
+class InstructionFiles(FilesSource, InstructionColumns):
+    """Instructions with responses in files."""
+
+
+class InstructionHub(HubSource, InstructionColumns):
+    """Instructions with responses of the hub."""
+
+
+class DocumentFiles(FilesSource, DocumentColumns):
+    """Documents with summaries in files."""
+
+
+class DocumentHub(HubSource, DocumentColumns):
+    """Documents with summaries of the hub."""
+
+
+DataSource = Annotated[BuiltinData | HubData | FilesData, Field(discriminator="source")]
+InstructionSource = Annotated[
+    BuiltinDocstrings | InstructionHub | InstructionFiles, Field(discriminator="source")
+]
+DocumentSource = Annotated[
+    BuiltinDocstrings | DocumentHub | DocumentFiles, Field(discriminator="source")
+]
