@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from flexkd_core import selection
 from flexkd_core.scoring.importance import Importance
@@ -57,8 +57,23 @@ class GradientMoment:
         examples, outputs, units = gradient_BKD.shape
         if outputs == 0:
             raise ValueError("functional geometry needs gradients: score with kind 'gradient'")
-        gradient_ND = gradient_BKD.reshape(-1, units).astype(np.float64, copy=False)
-        return cls(gradient_ND.T @ gradient_ND / outputs, examples)
+        rows = cls.of_rows(gradient_BKD.reshape(-1, units))
+        return cls(rows.sum_DD / outputs, examples)
+
+    @classmethod
+    def of_rows(cls, gradient_ND: ArrayLike) -> GradientMoment:
+        """The sum over examples with one gradient each, given as rows.
+
+        The same rows in the same order give the same bytes, whatever batches they were scored in
+        and however they lie in memory (on one machine and number of BLAS threads).
+
+        Raises:
+            ValueError: not a matrix.
+        """
+        gradient_ND = np.ascontiguousarray(gradient_ND, dtype=np.float64)
+        if gradient_ND.ndim != 2:
+            raise ValueError(f"gradients must be (examples, units), not {gradient_ND.shape}")
+        return cls(gradient_ND.T @ gradient_ND, len(gradient_ND))
 
     def merge(self, other: GradientMoment) -> GradientMoment:
         """The sum over both sides' examples; `+` is the same.

@@ -12,17 +12,34 @@ from typing import Final, Protocol
 
 from torch import Tensor
 
+from flexkd_core.losses._inputs import Reduction
+from flexkd_core.losses.chunked import ChunkedLoss, RowLoss, RowTerm, chunked_rows_loss
 from flexkd_core.losses.cka import cka_loss, linear_cka
 from flexkd_core.losses.correlation import correlation_loss, unit_correlation
 from flexkd_core.losses.distance import cosine_loss, mse_loss
 from flexkd_core.losses.forward_kl import forward_kl
+from flexkd_core.losses.gram import gram_loss
+from flexkd_core.losses.jsd import jsd
+from flexkd_core.losses.logit_mse import logit_mse
+from flexkd_core.losses.procrustes import procrustes_loss
 from flexkd_core.losses.projector import Projector
+from flexkd_core.losses.reverse_kl import reverse_kl
+from flexkd_core.losses.skew_forward_kl import skew_forward_kl
+from flexkd_core.losses.skew_reverse_kl import skew_reverse_kl
 from flexkd_core.losses.squared_error import squared_error
+from flexkd_core.losses.token_cross_entropy import token_cross_entropy
+from flexkd_core.losses.top_k import top_k_logits
+from flexkd_core.losses.tvd import tvd
+from flexkd_core.losses.vocabulary import same_vocabulary
 
 __all__ = [
     "FEATURE_LOSSES",
     "LOGIT_LOSSES",
+    "CLASS_LOSSES",
     "Loss",
+    "LogitLoss",
+    "ClassLoss",
+    "Reduction",
     # between paired units
     "correlation_loss",
     "unit_correlation",
@@ -31,10 +48,28 @@ __all__ = [
     # between features of different widths
     "cka_loss",
     "linear_cka",
+    "procrustes_loss",
+    "gram_loss",
     "Projector",
-    # between outputs
+    # between class logits
     "forward_kl",
+    "reverse_kl",
+    "jsd",
+    "skew_forward_kl",
+    "skew_reverse_kl",
+    "tvd",
+    "logit_mse",
+    # between single outputs
     "squared_error",
+    # with reference tokens
+    "token_cross_entropy",
+    # large vocabularies: of different padding, of the teacher's top classes, in chunks of rows
+    "same_vocabulary",
+    "top_k_logits",
+    "chunked_rows_loss",
+    "ChunkedLoss",
+    "RowTerm",
+    "RowLoss",
 ]
 
 
@@ -46,20 +81,58 @@ class Loss(Protocol):
         ...
 
 
+class LogitLoss(Loss, Protocol):
+    """A loss that is a value per row: their mean, their sum, or all of them."""
+
+    def __call__(
+        self, student: Tensor, teacher: Tensor, /, *, reduction: Reduction = "mean"
+    ) -> Tensor:
+        """A scalar, or (N,) for reduction "none"."""
+        ...
+
+
+class ClassLoss(LogitLoss, Protocol):
+    """A logit loss between classes, which a temperature softens."""
+
+    def __call__(
+        self,
+        student: Tensor,
+        teacher: Tensor,
+        /,
+        *,
+        temperature: float = 1.0,
+        reduction: Reduction = "mean",
+    ) -> Tensor:
+        """A scalar, or (N,) for reduction "none"."""
+        ...
+
+
 FEATURE_LOSSES: Final[Mapping[str, Loss]] = MappingProxyType(
     {
         "correlation": correlation_loss,
         "cka": cka_loss,
         "mse": mse_loss,
         "cosine": cosine_loss,
+        "procrustes": procrustes_loss,
+        "gram": gram_loss,
     }
 )
-"""Losses between hidden features (N, S) and (N, T); all but `cka` need S = T."""
+"""Losses between hidden features (N, S) and (N, T); all but cka, procrustes and gram need S = T."""
 
-LOGIT_LOSSES: Final[Mapping[str, Loss]] = MappingProxyType(
+CLASS_LOSSES: Final[Mapping[str, ClassLoss]] = MappingProxyType(
     {
         "forward_kl": forward_kl,
-        "squared_error": squared_error,
+        "reverse_kl": reverse_kl,
+        "jsd": jsd,
+        "skew_forward_kl": skew_forward_kl,
+        "skew_reverse_kl": skew_reverse_kl,
+        "tvd": tvd,
+        "logit_mse": logit_mse,
     }
 )
-"""Losses between model outputs: `forward_kl` for classes, `squared_error` for one output."""
+"""The logit losses between classes or vocabulary entries; all take a temperature."""
+
+LOGIT_LOSSES: Final[Mapping[str, LogitLoss]] = MappingProxyType(
+    {**CLASS_LOSSES, "squared_error": squared_error}
+)
+"""Losses between model outputs: those between classes, and `squared_error` for one output."""

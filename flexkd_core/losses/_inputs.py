@@ -5,8 +5,14 @@ Shapes: N valid rows, D units of one side, S units shared by both sides.
 
 from __future__ import annotations
 
+import math
+from typing import Literal
+
 import torch
 from torch import Tensor
+
+Reduction = Literal["mean", "sum", "none"]
+"""How a logit loss comes to its result from one value per row; "none" returns them all, (N,)."""
 
 
 def require_same_shape(student: Tensor, teacher: Tensor, layout: str) -> None:
@@ -56,13 +62,39 @@ def centre_rows(features_ND: Tensor) -> Tensor:
     return torch.where(dead_D, 0.0, centred_ND)
 
 
-def unit_norm(features: Tensor, dim: int) -> Tensor:
+def unit_norm(features: Tensor, dim: int | tuple[int, ...]) -> Tensor:
     """Divide by the Euclidean norm along `dim`; a zero vector stays 0, with a gradient of 0."""
     power = features.square().sum(dim=dim, keepdim=True)
     # sqrt has an infinite slope at 0: zero vectors get a harmless 1 before the root.
     return features / torch.where(power == 0, 1.0, power).sqrt() * (power != 0)
 
 
+def root(value: Tensor) -> Tensor:
+    """Square root with a gradient of 0 at 0, where the true slope is infinite."""
+    return torch.where(value == 0, 1.0, value).sqrt() * (value != 0)
+
+
 def mean_over_rows(loss_N: Tensor) -> Tensor:
     """Mean over the rows; 0 on the graph for no rows, where `Tensor.mean` gives NaN."""
     return loss_N.sum() / max(loss_N.shape[0], 1)
+
+
+def reduce_rows(loss_N: Tensor, reduction: Reduction) -> Tensor:
+    """The mean or sum over the rows, or the rows themselves.
+
+    Raises:
+        ValueError: the reduction is none of "mean", "sum", "none".
+    """
+    if reduction == "mean":
+        return mean_over_rows(loss_N)
+    if reduction == "sum":
+        return loss_N.sum()
+    if reduction == "none":
+        return loss_N
+    raise ValueError(f"reduction {reduction!r} is not one of 'mean', 'sum', 'none'")
+
+
+def require_temperature(temperature: float) -> None:
+    """Raise ValueError unless the temperature is a positive, finite number."""
+    if not (temperature > 0 and math.isfinite(temperature)):
+        raise ValueError(f"temperature {temperature} must be a positive, finite number")

@@ -10,7 +10,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from flexkd_core.losses._inputs import centre_rows, require_same_rows, result_dtype
+from flexkd_core.losses._inputs import centre_rows, require_same_rows, result_dtype, root
 
 Form = Literal["sqrt", "kornblith"]
 
@@ -50,9 +50,9 @@ def linear_cka(student_NS: Tensor, teacher_NT: Tensor, *, form: Form = "sqrt") -
     teacher_NT = centre_rows(teacher_NT.to(torch.float64))
     cross, student, teacher = _squared_norms(student_NS, teacher_NT)
     if form == "sqrt":
-        cka = _root(cross) / _root((_root(student) + EPSILON) * (_root(teacher) + EPSILON))
+        cka = root(cross) / root((root(student) + EPSILON) * (root(teacher) + EPSILON))
     else:
-        norms = _root(student) * _root(teacher)
+        norms = root(student) * root(teacher)
         cka = cross / torch.where(norms == 0, 1.0, norms)
     return cka.to(dtype)
 
@@ -93,8 +93,3 @@ def _squared_norms(student_NS: Tensor, teacher_NT: Tensor) -> tuple[Tensor, Tens
         (student_NS.T @ student_NS).square().sum(),
         (teacher_NT.T @ teacher_NT).square().sum(),
     )
-
-
-def _root(value: Tensor) -> Tensor:
-    """Square root with a gradient of 0 at 0, where the true slope is infinite."""
-    return torch.where(value == 0, 1.0, value).sqrt() * (value != 0)

@@ -5,15 +5,19 @@ Shapes: N valid rows (examples, or tokens), V classes or vocabulary entries.
 
 from __future__ import annotations
 
-import math
-
-import torch
 from torch import Tensor
 
-from flexkd_core.losses._inputs import mean_over_rows, require_same_shape, result_dtype
+from flexkd_core.losses._divergence import kl_rows, log_probabilities
+from flexkd_core.losses._inputs import Reduction, reduce_rows
 
 
-def forward_kl(student_NV: Tensor, teacher_NV: Tensor, *, temperature: float = 1.0) -> Tensor:
+def forward_kl(
+    student_NV: Tensor,
+    teacher_NV: Tensor,
+    *,
+    temperature: float = 1.0,
+    reduction: Reduction = "mean",
+) -> Tensor:
     """Mean over the rows of τ² · Σ_v p_T (log p_T − log p_S), p = softmax(logits / τ).
 
     The true divergence and not soft cross-entropy, so that equal logits cost 0. The factor τ²
@@ -21,25 +25,20 @@ def forward_kl(student_NV: Tensor, teacher_NV: Tensor, *, temperature: float = 1
 
     Args:
         student_NV, teacher_NV: logits, any float dtype; computed in fp32 or wider. A logit of −inf
-            is a class of probability 0.
+            is a class of probability 0; one that only the student excludes costs +inf.
         temperature: τ > 0.
+        reduction: "mean" or "sum" over the rows, or "none".
 
     Returns:
-        fp32 (or fp64) scalar ≥ 0, in nats per row; 0 with a gradient of 0 without rows.
+        fp32 (or fp64) scalar ≥ 0, in nats per row, or (N,) for "none"; 0 with a gradient of 0
+        without rows.
 
     Raises:
-        ValueError: the shapes differ (cut padded vocabulary rows from both sides first), or the
-            temperature is not a positive number.
+        ValueError: the shapes differ (cut padded vocabulary rows from both sides first, see
+            `same_vocabulary`), the temperature is not a positive number, or the reduction is
+            unknown.
 
     Source: Hinton et al. 2015, arXiv:1503.02531.
     """
-    if not (temperature > 0 and math.isfinite(temperature)):
-        raise ValueError(f"temperature {temperature} must be a positive, finite number")
-    require_same_shape(student_NV, teacher_NV, "(rows, classes)")
-    dtype = result_dtype(student_NV, teacher_NV)
-    student_NV = torch.log_softmax(student_NV.to(dtype) / temperature, dim=1)
-    teacher_NV = torch.log_softmax(teacher_NV.to(dtype) / temperature, dim=1)
-    probability_NV = teacher_NV.exp()
-    # 0·log 0 is 0 here, where floating point says NaN.
-    ratio_NV = torch.where(probability_NV == 0, 0.0, teacher_NV - student_NV)
-    return mean_over_rows((probability_NV * ratio_NV).sum(dim=1)) * temperature**2
+    student_NV, teacher_NV = log_probabilities(student_NV, teacher_NV, temperature)
+    return reduce_rows(kl_rows(teacher_NV, student_NV) * temperature**2, reduction)

@@ -5,15 +5,32 @@ from __future__ import annotations
 import pytest
 import torch
 
-from flexkd_core.losses import FEATURE_LOSSES, LOGIT_LOSSES
+from flexkd_core.losses import CLASS_LOSSES, FEATURE_LOSSES, LOGIT_LOSSES
 
 LOSSES = {**FEATURE_LOSSES, **LOGIT_LOSSES}
 
 
 def test_tables_hold_what_the_documentation_names() -> None:
-    assert list(FEATURE_LOSSES) == ["correlation", "cka", "mse", "cosine"]
-    assert list(LOGIT_LOSSES) == ["forward_kl", "squared_error"]
-    assert len(LOSSES) == 6
+    assert list(FEATURE_LOSSES) == [
+        "correlation",
+        "cka",
+        "mse",
+        "cosine",
+        "procrustes",
+        "gram",
+    ]
+    assert list(LOGIT_LOSSES) == [
+        "forward_kl",
+        "reverse_kl",
+        "jsd",
+        "skew_forward_kl",
+        "skew_reverse_kl",
+        "tvd",
+        "logit_mse",
+        "squared_error",
+    ]
+    assert list(CLASS_LOSSES) == list(LOGIT_LOSSES)[:-1]
+    assert len(LOSSES) == 14
 
 
 def rows(count: int, name: str, seed: int, dtype: torch.dtype) -> torch.Tensor:

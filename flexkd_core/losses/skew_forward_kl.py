@@ -1,0 +1,48 @@
+"""Skew forward KL divergence: the teacher against a mixture that contains a little of itself.
+
+Shapes: N valid rows (examples, or tokens), V classes or vocabulary entries.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from flexkd_core.losses._divergence import kl_rows, log_mixture, log_probabilities
+from flexkd_core.losses._inputs import Reduction, reduce_rows
+
+
+def skew_forward_kl(
+    student_NV: Tensor,
+    teacher_NV: Tensor,
+    *,
+    skew: float = 0.1,
+    temperature: float = 1.0,
+    reduction: Reduction = "mean",
+) -> Tensor:
+    """Mean over the rows of τ² · KL(p_T ‖ σ·p_T + (1 − σ)·p_S), with σ = `skew`.
+
+    The teacher's share σ of the mixture bounds the loss by −ln σ, however unlikely the student
+    finds a class.
+
+    Args:
+        student_NV, teacher_NV: logits, any float dtype; computed in fp32 or wider. A logit of −inf
+            is a class of probability 0, finite in cost for σ > 0.
+        skew: σ in [0, 1); 0 is `forward_kl`.
+        temperature: τ > 0; the factor τ² is as in `forward_kl`.
+        reduction: "mean" or "sum" over the rows, or "none".
+
+    Returns:
+        fp32 (or fp64) scalar in [0, −τ² · ln σ], in nats per row, or (N,) for "none"; 0 with a
+        gradient of 0 without rows.
+
+    Raises:
+        ValueError: the shapes differ, the skew is outside [0, 1), the temperature is not a
+            positive number, or the reduction is unknown.
+
+    Source: DistiLLM, Ko et al. 2024, arXiv:2402.03898.
+    """
+    if not 0 <= skew < 1:
+        raise ValueError(f"skew {skew} must be at least 0 and below 1, where the loss vanishes")
+    student_NV, teacher_NV = log_probabilities(student_NV, teacher_NV, temperature)
+    mixture_NV = log_mixture(teacher_NV, student_NV, skew)
+    return reduce_rows(kl_rows(teacher_NV, mixture_NV) * temperature**2, reduction)
