@@ -1,20 +1,30 @@
 """What a spec comes to: steps named by their content, and the trials that share them."""
 
-from .build import Plan, build_plan, score_step, teacher_step
+from .build import Plan, build_plan
 from .facts import Facts, FactsOf
+from .layers import LayerRef, Stacks, layer_pairs, layer_refs, stack_of
 from .step import CODE_VERSIONS, Step, StepKind
-from .trial import Trial, uses_teacher
+from .steps_of import OUTPUTS, score_step, teacher_step
+from .trial import Trial, uses_features, uses_outputs, uses_teacher
 
 __all__ = [
     "CODE_VERSIONS",
+    "OUTPUTS",
     "Facts",
     "FactsOf",
+    "LayerRef",
     "Plan",
+    "Stacks",
     "Step",
     "StepKind",
     "Trial",
     "build_plan",
+    "layer_pairs",
+    "layer_refs",
     "score_step",
+    "stack_of",
     "teacher_step",
+    "uses_features",
+    "uses_outputs",
     "uses_teacher",
 ]

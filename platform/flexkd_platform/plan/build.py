@@ -6,48 +6,44 @@ import itertools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
-from ..spec import (
-    FilesData,
-    FlexKd,
-    JobSpec,
-    Method,
-    RandomInit,
-    Score,
-    SlicedInit,
-    canonical_json,
-    spec_with,
-)
+from ..spec import GenerationTask, JobSpec, Method, canonical_json, spec_with
 from .facts import Facts, FactsOf
 from .step import Step
-from .trial import Trial, flatten, method_identity, method_params, uses_teacher
-
-DEFAULT_OUTPUT = {"classification": "predicted_logit", "regression": "value"}
-"""F of the score where the spec names none."""
+from .steps_of import OUTPUTS, distill_step, evaluate_step, teacher_step
+from .trial import Trial, flatten, method_params
 
 
 @dataclass(frozen=True)
 class Plan:
-    """Every trial of a job, and with them every step: equal steps have equal hashes."""
+    """Every trial of a job, and with them every step: equal steps have equal hashes.
+
+    teacher_evaluations: of teachers that write text, which is measured apart from their training.
+    cache_numbers: fp32 numbers that the teacher caches hold; of text, a lower bound with one token
+        an example.
+    """
 
     spec: JobSpec
     trials: tuple[Trial, ...]
     teachers: tuple[Step, ...]
+    teacher_evaluations: tuple[Step, ...] = ()
     cache_numbers: int = 0
-    """fp32 numbers that all teacher caches hold: examples × (hidden units + outputs)."""
 
     @cached_property
     def shared(self) -> tuple[Step, ...]:
         """The steps that trials share, dependencies first: data, teacher, score, cache, select."""
         steps: dict[str, Step] = {}
-        for step in self.teachers:
+        own = [step for trial in self.trials for step in (trial.distill, trial.evaluate)]
+        wanted = [*self.teachers, *self.teacher_evaluations]
+        for step in wanted:
             for needed in (*step.upstream(), step):
                 steps.setdefault(needed.hash, needed)
-        for trial in self.trials:
-            for needed in trial.distill.upstream():
-                steps.setdefault(needed.hash, needed)
+        trained = {trial.distill.hash for trial in self.trials}
+        for step in own:
+            for needed in step.upstream():
+                if needed.hash not in trained:
+                    steps.setdefault(needed.hash, needed)
         return tuple(steps.values())
 
     def steps(self) -> Iterator[Step]:
@@ -76,16 +72,30 @@ def build_plan(spec: JobSpec, facts_of: FactsOf) -> Plan:
         found.setdefault(step.hash, []).append((point, method, seed, step))
         facts.setdefault(step.hash, (changed, known))
     trials = tuple(_trial(same, *facts[key]) for key, same in found.items())
-    teachers = {step.hash: step for step in (teacher_step(c, facts_of(c)) for _, c in specs)}
-    caches = {
-        step.hash: known.train_rows * (known.teacher_hidden + known.outputs)
-        for _, changed in specs
-        for known in [facts_of(changed)]
-        for step in [cache_step(changed, known)]
-    }
-    plan = Plan(spec, trials, tuple(teachers.values()))
-    numbers = sum(caches[step.hash] for step in plan.shared if step.kind == "cache")
-    return replace(plan, cache_numbers=numbers)
+    teachers: dict[str, Step] = {}
+    evaluations: dict[str, Step] = {}
+    sizes: dict[str, int] = {}
+    for _, changed in specs:
+        known = facts_of(changed)
+        teacher = teacher_step(changed, known)
+        teachers.setdefault(teacher.hash, teacher)
+        sizes[teacher.hash] = known.train_rows
+        if isinstance(changed.task, GenerationTask):
+            evaluation = evaluate_step(changed, known, teacher)
+            evaluations.setdefault(evaluation.hash, evaluation)
+    plan = Plan(spec, trials, tuple(teachers.values()), tuple(evaluations.values()))
+    return replace(plan, cache_numbers=_cache_numbers(plan, facts_of(specs[0][1]), sizes))
+
+
+def _cache_numbers(plan: Plan, facts: Facts, rows: Mapping[str, int]) -> int:
+    classes = facts.outputs if plan.spec.task.kind in {"classification", "regression"} else None
+    numbers = 0
+    for step in plan.shared:
+        if step.kind == "cache":
+            narrow = step.identity["holds"] == OUTPUTS and classes is not None
+            width = classes if narrow and classes is not None else facts.teacher_hidden
+            numbers += rows[step.needs["teacher"].hash] * width
+    return numbers
 
 
 def _axis_points(spec: JobSpec) -> Iterator[dict[str, Any]]:
@@ -105,12 +115,8 @@ def _trial(
         if len(spec.sweep.axes[path]) > 1
         and len({canonical_json(other[path]) for other, *_ in same}) == 1
     }
-    evaluate = Step(
-        "evaluate",
-        {"metrics": list(spec.metrics), "split": spec.evaluate.split, "task": spec.task.kind},
-        {"student": step, "dataset": step.needs["dataset"]},
-    )
     params = {**method_params(method), **touching}
+    evaluate = evaluate_step(spec, facts, step)
     return Trial(method.kind, params, trial_settings(step), seed, step, evaluate)
 
 
@@ -119,124 +125,8 @@ def trial_settings(distill: Step) -> dict[str, Any]:
     settings = flatten(distill.identity)
     settings.pop("seed")
     for needed in distill.upstream():
-        settings.update(flatten(needed.identity, needed.kind))
+        named = dict(needed.identity)
+        if needed.kind == "warm_up":
+            named.pop("seed")  # the trial's own
+        settings.update(flatten(named, needed.kind))
     return settings
-
-
-def dataset_step(spec: JobSpec, facts: Facts) -> Step:
-    """The splits, read from their source once."""
-    data = spec.task.data.to_json()
-    identity = {k: v for k, v in data.items() if k != "path"}  # the content counts, not its place
-    identity.pop("revision", None)  # a branch and its commit are the same data
-    identity |= {"task": spec.task.kind, "fingerprint": facts.data_fingerprint}
-    if isinstance(spec.task.data, FilesData):
-        identity["name"] = "files"
-    task = spec.task.to_json()
-    if isinstance(spec.task.data, FilesData):
-        # A worker has another working directory.
-        task["data"]["path"] = str(Path(spec.task.data.path).expanduser().absolute())
-    return Step("dataset", identity, run={"task": task})
-
-
-def teacher_step(spec: JobSpec, facts: Facts) -> Step:
-    """The teacher, fitted to the task."""
-    finetune = spec.teacher.finetune.to_json() if spec.teacher.finetune else None
-    identity = {
-        "model": facts.teacher_fingerprint,
-        "finetune": finetune,
-        **_head(spec, facts),
-    }
-    return Step(
-        "teacher",
-        identity,
-        {"dataset": dataset_step(spec, facts)},
-        run=_teacher_source(spec, facts),
-    )
-
-
-def cache_step(spec: JobSpec, facts: Facts) -> Step:
-    """The teacher's hidden states and outputs on every training example."""
-    teacher = teacher_step(spec, facts)
-    identity = {"layer": facts.teacher_layer, "dtype": "float32", "chunk": spec.score.chunk}
-    return Step("cache", identity, {"teacher": teacher, "dataset": teacher.needs["dataset"]})
-
-
-def score_step(spec: JobSpec, facts: Facts) -> Step:
-    """The importance vector G of the teacher's layer."""
-    teacher = teacher_step(spec, facts)
-    identity = score_identity(spec.score, spec.task.kind, facts)
-    return Step("score", identity, {"teacher": teacher, "dataset": teacher.needs["dataset"]})
-
-
-def score_identity(score: Score, task: str, facts: Facts) -> dict[str, Any]:
-    """The settings that the kind of importance reads, and no others."""
-    identity: dict[str, Any] = {
-        "kind": score.kind,
-        "layer": facts.teacher_layer,
-        "samples": score.samples if score.samples != "all" else facts.train_rows,
-        "aggregation": score.aggregation,
-        "chunk": score.chunk,
-    }
-    if score.kind in {"gradient", "integrated_gradients"}:
-        identity["output"] = score.output or DEFAULT_OUTPUT[task]
-    if score.kind == "integrated_gradients":
-        identity["steps"] = score.steps
-    if score.kind == "random":
-        identity["seed"] = score.seed
-    return identity
-
-
-def select_step(spec: JobSpec, facts: Facts) -> Step:
-    """The d_S units of largest importance, in rank order."""
-    return Step("select", {"count": facts.student_hidden}, {"score": score_step(spec, facts)})
-
-
-def distill_step(spec: JobSpec, facts: Facts, method: Method, seed: int) -> Step:
-    """One student's training. It needs the teacher only where its loss reads it."""
-    distill = spec.distill.to_json()
-    needs = {"dataset": dataset_step(spec, facts)}
-    cache = distill.pop("teacher_cache")
-    if uses_teacher(method):
-        distill["teacher_cache"] = cache
-        if cache == "off":
-            needs["teacher"] = teacher_step(spec, facts)
-            distill["teacher_layer"] = facts.teacher_layer
-        else:
-            needs["cache"] = cache_step(spec, facts)
-        if isinstance(method, FlexKd) and method.alpha > 0:
-            needs["select"] = select_step(spec, facts)
-    identity = {
-        "method": method_identity(method),
-        "student": _student_identity(spec, facts),
-        "distill": distill,
-        "seed": seed,
-        **_head(spec, facts),
-    }
-    init = spec.student.init.to_json()
-    if facts.student_source:
-        init |= {"model": facts.student_source, "revision": None}
-    run = {"student": {"init": init}, **_teacher_source(spec, facts)}
-    return Step("distill", identity, needs, run)
-
-
-def _teacher_source(spec: JobSpec, facts: Facts) -> dict[str, Any]:
-    if facts.teacher_source:
-        return {"model": facts.teacher_source, "revision": None}
-    return {"model": spec.teacher.model, "revision": spec.teacher.revision}
-
-
-def _student_identity(spec: JobSpec, facts: Facts) -> dict[str, Any]:
-    """Initial weights by content: a sliced or random student is made from the teacher's model."""
-    init = spec.student.init
-    identity = {k: v for k, v in init.to_json().items() if k not in {"model", "revision"}}
-    made = isinstance(init, SlicedInit | RandomInit)
-    identity["from"] = facts.teacher_fingerprint if made else facts.student_fingerprint
-    return {"init": identity}
-
-
-def _head(spec: JobSpec, facts: Facts) -> dict[str, Any]:
-    return {
-        "task": spec.task.kind,
-        "outputs": facts.outputs,
-        "max_length": spec.task.max_length,
-    }

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from ..spec import JobSpec
+from .layers import LayerRef, Stacks
 
 
 @dataclass(frozen=True)
 class Facts:
     """Of one trial's spec: the data, the teacher's shape and the student's.
 
-    Sizes are hidden units; `outputs` is the width of the head; `teacher_layer` counts from 0. A
-    source is what a worker loads the model by: an absolute folder, package:NAME, or a hub model
-    pinned to its commit; "" stands for what the spec says.
+    Sizes are hidden units; `outputs` is the width of the head, the vocabulary for text; a stack is
+    its name and its number of layers, and `scored` the teacher's layers that `score.layer` means.
+    `sets` are the fingerprints of the evaluation sets. A source is what a worker loads the model
+    by: an absolute folder, package:NAME, or a hub model pinned to its commit; "" stands for what
+    the spec says.
     """
 
     data_fingerprint: str
@@ -22,9 +26,12 @@ class Facts:
     outputs: int
     teacher_fingerprint: str
     teacher_hidden: int
-    teacher_layer: int
+    teacher_stacks: Stacks
+    scored: tuple[LayerRef, ...]
     student_fingerprint: str
     student_hidden: int
+    student_stacks: Stacks
+    sets: Mapping[str, str] = field(default_factory=dict)
     teacher_source: str = ""
     student_source: str = ""
 

@@ -9,16 +9,30 @@ from typing import Any, Literal
 
 from ..spec import sha256_of
 
-StepKind = Literal["dataset", "teacher", "score", "cache", "select", "distill", "evaluate"]
+StepKind = Literal[
+    "dataset",
+    "base",
+    "teacher",
+    "score",
+    "cache",
+    "select",
+    "generate",
+    "warm_up",
+    "distill",
+    "evaluate",
+]
 
 CODE_VERSIONS: dict[StepKind, int] = {
-    "dataset": 1,
-    "teacher": 1,
-    "score": 1,
-    "cache": 1,
-    "select": 1,
-    "distill": 1,
-    "evaluate": 1,
+    "dataset": 2,
+    "base": 1,
+    "teacher": 2,
+    "score": 2,
+    "cache": 2,
+    "select": 2,
+    "generate": 1,
+    "warm_up": 1,
+    "distill": 2,
+    "evaluate": 2,
 }
 """Bumped when the meaning of a step's code changes: its old artifacts are then not reused."""
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ..spec import FeatureMethod, FlexKd, LogitDistillation, Method
+from ..spec import FeatureMethod, FlexKd, LogitMethod, Method, SeqKd, TeacherMethod
 from .step import Step
 
 Json = Any
@@ -34,16 +34,24 @@ class Trial:
         return self.distill.hash
 
 
+def uses_features(method: Method) -> bool:
+    """Whether a term of the loss reads the teacher's hidden states."""
+    return isinstance(method, FeatureMethod) and method.alpha > 0
+
+
+def uses_outputs(method: Method) -> bool:
+    """Whether a term of the loss reads the teacher's outputs."""
+    return isinstance(method, LogitMethod | FeatureMethod) and method.beta > 0
+
+
 def uses_teacher(method: Method) -> bool:
-    """Whether a term of the loss reads the teacher's hidden states or outputs."""
-    if isinstance(method, LogitDistillation):
-        return method.beta > 0
-    return isinstance(method, FeatureMethod) and (method.alpha > 0 or method.beta > 0)
+    """Whether the method listens to the teacher at all."""
+    return uses_features(method) or uses_outputs(method) or isinstance(method, SeqKd)
 
 
 def method_params(method: Method) -> dict[str, Json]:
     """The main weight, and every setting that is not the default."""
-    main = "beta" if isinstance(method, LogitDistillation) else "alpha"
+    main = "beta" if isinstance(method, LogitMethod) else "alpha"
     values = method.to_json()
     defaults = type(method).model_validate({"kind": method.kind}).to_json()
     return {
@@ -57,12 +65,16 @@ def method_identity(method: Method) -> dict[str, Json]:
     """The settings that the loss reads: one without weight, or of another loss, decides nothing."""
     values = method.to_json()
     unread: set[str] = set()
-    if not values.get("beta"):
-        unread |= {"temperature"}
+    if isinstance(method, TeacherMethod) and not uses_outputs(method):
+        unread |= {"temperature", "top_k", "logit"}
     if isinstance(method, FeatureMethod) and not method.alpha:
-        unread |= {"loss", "form", "reduction", "pairing"}
+        unread |= {"loss", "form", "reduction", "pairing", "target", "layers"}
     if isinstance(method, FlexKd) and method.loss != "correlation":
         unread |= {"reduction"}
+    if isinstance(method, FlexKd) and method.target == "directions":
+        unread |= {"pairing"}
+    if isinstance(method, SeqKd) and method.decoding != "sample":
+        unread |= {"seed"}
     return {name: value for name, value in values.items() if name not in unread}
 
 

@@ -1,0 +1,84 @@
+"""Layers by name, and which of the student's meets which of the teacher's.
+
+A layer is a number in a model with one stack of layers, and `encoder.3` or `decoder.3` in a model
+with two. Stacks are given as their names and numbers of layers: `(("", 12),)`, or
+`(("encoder", 6), ("decoder", 6))`.
+"""
+
+from __future__ import annotations
+
+from ..spec import FeatureMethod, LayeredMethod
+
+LayerRef = int | str
+Stacks = tuple[tuple[str, int], ...]
+Pair = tuple[LayerRef, LayerRef]
+
+
+def layer_refs(layer: LayerRef, stacks: Stacks) -> tuple[LayerRef, ...]:
+    """The layers that a spec's `last`, number or `decoder.-1` means, one of each stack it names.
+
+    Raises:
+        ValueError: there is no such layer; says which there are.
+    """
+    counts = dict(stacks)
+    named, _, number = layer.rpartition(".") if isinstance(layer, str) else ("", "", layer)
+    if named and named not in counts:
+        raise ValueError(f"there is no {named} in a model of one stack; give a number, as {number}")
+    meant = [named] if named else list(counts)
+    found: list[LayerRef] = []
+    for stack in meant:
+        count = counts[stack]
+        index = count - 1 if number == "last" else int(number)
+        index += count if index < 0 else 0
+        if not 0 <= index < count:
+            where = f"{stack} of {count} layers" if stack else f"model of {count} layers"
+            raise ValueError(
+                f"there is no layer {layer} in {'an' if stack == 'encoder' else 'a'} {where}; "
+                f"layers are 0 to {count - 1}, or -1 to -{count} from the end"
+            )
+        found.append(f"{stack}.{index}" if stack else index)
+    return tuple(found)
+
+
+def stack_of(layer: LayerRef) -> str:
+    """`encoder` or `decoder`; "" in a model of one stack."""
+    return layer.partition(".")[0] if isinstance(layer, str) else ""
+
+
+def layer_pairs(
+    method: FeatureMethod, student: Stacks, teacher: Stacks, scored: tuple[LayerRef, ...]
+) -> tuple[Pair, ...]:
+    """`(student layer, teacher layer)` whose features a method compares; their losses add up.
+
+    Args:
+        scored: the teacher's layers that `score.layer` means, which `last` matches.
+
+    Raises:
+        ValueError: a map names a layer that is not there, or joins two stacks.
+    """
+    layers = method.layers if isinstance(method, LayeredMethod) else "last"
+    if layers == "last":
+        last = {stack_of(ref): ref for ref in layer_refs("last", student)}
+        return tuple((last[stack_of(ref)], ref) for ref in scored)
+    if layers == "every":
+        return _every(student, teacher)
+    assert isinstance(layers, dict)
+    pairs: list[Pair] = []
+    for ours, theirs in layers.items():
+        mine = layer_refs(ours if "." in ours else int(ours), student)
+        yours = layer_refs(theirs, teacher)
+        if [stack_of(ref) for ref in mine] != [stack_of(ref) for ref in yours]:
+            raise ValueError(f"layers {ours}: {theirs} joins an encoder and a decoder")
+        pairs += zip(mine, yours, strict=True)
+    return tuple(pairs)
+
+
+def _every(student: Stacks, teacher: Stacks) -> tuple[Pair, ...]:
+    """Student layer i of S with ⌊(i + 1)·T / S⌋ − 1 of T: evenly spaced, the last with the last."""
+    counts = dict(teacher)
+    pairs: list[Pair] = []
+    for stack, kept in student:
+        for place in range(kept):
+            index = max(0, (place + 1) * counts[stack] // kept - 1)
+            pairs.append((f"{stack}.{place}", f"{stack}.{index}") if stack else (place, index))
+    return tuple(pairs)
