@@ -40,7 +40,8 @@ def procrustes_loss(student_NS: Tensor, teacher_NT: Tensor) -> Tensor:
     b_NT = unit_norm(centre_rows(teacher_NT.to(torch.float64)), dim=(0, 1))
     # ‖M‖_* is the largest ⟨P, M⟩ over ‖P‖ ≤ 1: at the P that reaches it, P as a constant gives
     # both the value and the gradient.
-    polar_ST = _polar_factor(a_NS.detach(), b_NT.detach())
+    # (A NaN would make the decomposition fail: it reaches the loss by the products below.)
+    polar_ST = _polar_factor(a_NS.detach().nan_to_num(), b_NT.detach().nan_to_num())
     nuclear = ((a_NS @ polar_ST) * b_NT).sum()
     distance = a_NS.square().sum() + b_NT.square().sum() - 2 * nuclear
     return distance.clamp(min=0).to(dtype)  # only rounding can take it below 0

@@ -123,6 +123,32 @@ def test_parts_add_up_to_the_whole() -> None:
     np.testing.assert_allclose(parts.sum_DD, whole.sum_DD, rtol=1e-13, atol=1e-13)
 
 
+def test_rows_in_one_order_give_the_same_bytes_however_they_came() -> None:
+    gradient_ND = gradients(300)[:, 0].numpy()
+    expected = GradientMoment.of_rows(gradient_ND)
+    assert expected.count == 300
+    np.testing.assert_allclose(
+        expected.mean(), np.mean([np.outer(g, g) for g in gradient_ND], axis=0), rtol=1e-12
+    )
+    spread_ND = np.zeros((600, 7))[::2, 1:]  # neither aligned nor contiguous
+    spread_ND[:] = gradient_ND
+    for rows_ND in (
+        np.concatenate(np.split(gradient_ND, [1, 7, 250])),
+        np.asfortranarray(gradient_ND),
+        spread_ND,
+        torch.from_numpy(gradient_ND),
+    ):
+        assert GradientMoment.of_rows(rows_ND).sum_DD.tobytes() == expected.sum_DD.tobytes()
+    whole = GradientMoment.of(importance(gradients(300)))
+    assert whole.sum_DD.tobytes() == expected.sum_DD.tobytes()
+
+
+def test_no_rows_add_nothing() -> None:
+    moment = GradientMoment.of_rows(np.zeros((0, 6)))
+    assert (moment.count, moment.sum_DD.shape) == (0, (6, 6))
+    assert not moment.sum_DD.any()
+
+
 def test_linear_head_has_as_many_directions_as_independent_logits() -> None:
     weight_CD = torch.randn(3, 8, generator=torch.Generator().manual_seed(0))
     hidden_BTD = torch.randn(50, 1, 8, generator=torch.Generator().manual_seed(1))
@@ -141,6 +167,8 @@ def test_linear_head_has_as_many_directions_as_independent_logits() -> None:
 def test_errors() -> None:
     with pytest.raises(ValueError, match="score with kind 'gradient'"):
         GradientMoment.of(importance(gradients(2, outputs=0)))
+    with pytest.raises(ValueError, match=r"\(examples, units\), not \(3,\)"):
+        GradientMoment.of_rows(np.zeros(3))
     with pytest.raises(ValueError, match="no example was counted"):
         GradientMoment.empty(3).mean()
     with pytest.raises(ValueError, match="over 3 and 4 units"):

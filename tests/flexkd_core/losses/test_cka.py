@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -13,6 +16,8 @@ from flexkd_core.losses.cka import Form
 FORMS: list[Form] = ["sqrt", "kornblith"]
 # Rows against units on either side of the cheaper orientation of the products.
 SHAPES = [(4, 9, 12), (40, 5, 7)]
+GOLDEN = json.loads((Path(__file__).parents[1] / "golden" / "repsim_cka.json").read_text())
+"""Made by golden/make_repsim_cka.py."""
 
 
 def features(rows: int, units: int, seed: int) -> torch.Tensor:
@@ -66,6 +71,15 @@ def test_agrees_with_the_hsic_reference(
     expected = reference(s_NS.numpy(), t_NT.numpy(), form)
     assert linear_cka(s_NS, t_NT, form=form).item() == pytest.approx(expected, rel=1e-9)
     assert cka_loss(s_NS, t_NT, form=form).item() == pytest.approx(1 - expected, rel=1e-9)
+
+
+@pytest.mark.parametrize("case", GOLDEN["cases"], ids=["few rows", "many rows"])
+def test_agrees_with_the_repsim_package(case: dict) -> None:
+    s_NS, t_NT = (torch.tensor(case[k], dtype=torch.float64) for k in ("student", "teacher"))
+    kornblith = linear_cka(s_NS, t_NT, form="kornblith").item()
+    assert kornblith == pytest.approx(case["cka"], rel=1e-12)
+    # The other form is its root, but for the ε of 1e-8 beside norms of about 10.
+    assert linear_cka(s_NS, t_NT, form="sqrt").item() ** 2 == pytest.approx(case["cka"], rel=1e-8)
 
 
 def test_epsilon_sits_beside_each_self_norm() -> None:
