@@ -38,7 +38,8 @@ class Head:
 def classification_metrics(
     logits_NC: NDArray[np.float64], labels_N: NDArray[np.float64]
 ) -> Metrics:
-    """Accuracy, F1 (of class 1 for two classes, macro for more) and Matthews' correlation.
+    """Accuracy, F1 (of class 1 for two classes, macro for more), Matthews' correlation, and the
+    mean of the first two (GLUE's measure of MRPC).
 
     Matthews' correlation is 0 where a side has one class only.
     """
@@ -47,20 +48,28 @@ def classification_metrics(
     average = "binary" if logits_NC.shape[1] == 2 else "macro"
     constant = np.ptp(predicted_N) == 0 or np.ptp(expected_N) == 0
     matthews = 0.0 if constant else float(matthews_corrcoef(expected_N, predicted_N))
+    accuracy = float((predicted_N == expected_N).mean())
+    f1 = float(f1_score(expected_N, predicted_N, average=average, zero_division=0.0))
     return {
-        "accuracy": float((predicted_N == expected_N).mean()),
-        "f1": float(f1_score(expected_N, predicted_N, average=average, zero_division=0.0)),
+        "accuracy": accuracy,
+        "f1": f1,
         "matthews": matthews,
+        "accuracy_f1": (accuracy + f1) / 2,
     }
 
 
 def regression_metrics(logits_NC: NDArray[np.float64], labels_N: NDArray[np.float64]) -> Metrics:
-    """Pearson's and Spearman's correlation, 0 where a side is constant, and squared error."""
+    """Pearson's and Spearman's correlation, 0 where a side is constant, the mean of the two
+    (GLUE's measure of STS-B), and squared error.
+    """
     predicted_N = logits_NC[:, 0]
     constant = np.ptp(predicted_N) == 0 or np.ptp(labels_N) == 0
+    pearson = 0.0 if constant else float(stats.pearsonr(predicted_N, labels_N)[0])
+    spearman = 0.0 if constant else float(stats.spearmanr(predicted_N, labels_N)[0])
     return {
-        "pearson": 0.0 if constant else float(stats.pearsonr(predicted_N, labels_N)[0]),
-        "spearman": 0.0 if constant else float(stats.spearmanr(predicted_N, labels_N)[0]),
+        "pearson": pearson,
+        "spearman": spearman,
+        "pearson_spearman": (pearson + spearman) / 2,
         "mse": float(np.mean((predicted_N - labels_N) ** 2)),
     }
 

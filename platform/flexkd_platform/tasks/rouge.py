@@ -1,0 +1,57 @@
+"""ROUGE F-measures of written texts against their references."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from rouge_score import rouge_scorer  # type: ignore[import-untyped]
+
+NAMES = ("rouge1", "rouge2", "rougeL")
+
+
+def rouge(
+    predictions: Sequence[str], references: Sequence[Sequence[str]]
+) -> dict[str, list[float]]:
+    """ROUGE-1, ROUGE-2 and ROUGE-L F-measures of each prediction, in [0, 1].
+
+    F = 2PR / (P + R), of the n-grams or of the longest common subsequence, over lower-cased words
+    of letters a–z and digits, those of more than three letters cut to their Porter stem. Where a
+    prediction has several references, each metric takes its best one on its own. `rougeL` reads a
+    text as one sequence whatever its newlines; the sentence-wise `rougeLsum` is another metric and
+    not computed. A text without such words scores 0. Lin 2004, as package rouge-score computes it.
+
+    Raises:
+        ValueError: not one list of references for each prediction, or a list is empty.
+    """
+    require_references(predictions, references)
+    scorer = rouge_scorer.RougeScorer(list(NAMES), use_stemmer=True)
+    found: dict[str, list[float]] = {name: [] for name in NAMES}
+    for prediction, several in zip(predictions, references, strict=True):
+        scores = [scorer.score(reference, prediction) for reference in several]
+        for name, values in found.items():
+            values.append(max(float(score[name].fmeasure) for score in scores))
+    return found
+
+
+def mean_rouge(scores: Mapping[str, Sequence[float]]) -> dict[str, float]:
+    """Mean over the examples of what `rouge` found, × 100, as papers print it.
+
+    Raises:
+        ValueError: there is no example.
+    """
+    if not all(scores.values()):
+        raise ValueError("there is no prediction to take the mean of")
+    return {name: 100 * float(np.mean(values)) for name, values in scores.items()}
+
+
+def require_references(predictions: Sequence[str], references: Sequence[Sequence[str]]) -> None:
+    """Raise ValueError unless each prediction has at least one reference."""
+    if len(predictions) != len(references):
+        raise ValueError(
+            f"{len(predictions)} predictions and {len(references)} lists of references; "
+            "give one list for each prediction"
+        )
+    empty = [place for place, several in enumerate(references) if not several]
+    if empty:
+        raise ValueError(f"no reference for prediction {empty[0]}; give at least one")
