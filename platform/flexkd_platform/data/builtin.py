@@ -8,35 +8,76 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from ..spec import BuiltinData, Task, sha256_of
+from ..spec import BuiltinData, BuiltinDocstrings, Task, sha256_of
 from .files import file_digest
-from .reading import READING_VERSION, Examples, Reading
-from .splits import drawn
+from .reading import READING_VERSION, Examples, Purpose, Reading
+from .responses import responses_array
+from .splits import SPLITS, drawn
 
-FILES = {"movie-reviews": Path(__file__).with_name("builtin") / "movie_reviews.parquet"}
+_FOLDER = Path(__file__).with_name("builtin")
+
+FILES = {
+    "movie-reviews": _FOLDER / "movie_reviews.parquet",
+    "docstrings": _FOLDER / "docstrings.parquet",
+}
 
 SHARES = {"test": 0.1, "validation": 0.1}
 """Of all examples. Fixed, so that `subset_seed` never moves an example to another split."""
 
+DOCSTRING_INSTRUCTION = (
+    "Summarize the following documentation of a Python function or class in one sentence."
+)
+"""What instruction tasks ask of each docstring."""
 
-def read_builtin(task: Task, path: str) -> Reading:
+
+def read_builtin(task: Task, path: str, purpose: Purpose) -> Reading:
+    """A data set of the package, in the form that the task learns from."""
+    data = task.data
+    if isinstance(data, BuiltinData):
+        splits = _movie_reviews(task)
+    else:
+        assert isinstance(data, BuiltinDocstrings), "READERS goes by the source"
+        splits = _docstrings(task)
+    wanted = SPLITS if purpose == "training" else ("test",)
+    examples = {
+        split: Examples(table, f"{data.name} ({split})")
+        for split, table in splits.items()
+        if split in wanted
+    }
+    identity = {
+        "name": data.name,
+        "content": file_digest(FILES[data.name]),
+        "version": READING_VERSION,
+    }
+    return Reading(f"{path}.name", examples, sha256_of(identity))
+
+
+def _movie_reviews(task: Task) -> dict[str, pa.Table]:
     """Rated texts: the rating itself for regression, its sign for classification (1: positive).
 
     A mean rating of exactly 0 (37 of the movie reviews) counts as not positive, so that both
     tasks have the same examples.
     """
-    data = task.data
-    assert isinstance(data, BuiltinData), "READERS goes by the source"
-    file = FILES[data.name]
-    rated = pq.read_table(file, columns=["text", "rating"])
+    rated = pq.read_table(FILES["movie-reviews"], columns=["text", "rating"])
     label = rated["rating"]
     if task.kind == "classification":
         label = pc.greater(label, 0).cast(pa.int64())
     table = pa.table({"text": rated["text"], "label": label})
     part_N = drawn(table["text"].to_pylist(), SHARES, seed=0)
-    splits = {
-        name: Examples(table.filter(pa.array(part_N == name)), f"{data.name} ({name})")
-        for name in ("train", "validation", "test")
-    }
-    identity = {"name": data.name, "content": file_digest(file), "version": READING_VERSION}
-    return Reading(f"{path}.name", splits, sha256_of(identity))
+    return {name: table.filter(pa.array(part_N == name)) for name in SPLITS}
+
+
+def _docstrings(task: Task) -> dict[str, pa.Table]:
+    """Documents with their first lines, which instruction tasks ask for in words.
+
+    The file says each row's split, so that no module is in two of them.
+    """
+    stored = pq.read_table(FILES["docstrings"], columns=["document", "summary", "split"])
+    summary = responses_array(stored["summary"].to_pylist(), nested=False)
+    if task.kind == "instruction":
+        instruction = pa.array([DOCSTRING_INSTRUCTION] * len(stored))
+        columns = {"instruction": instruction, "input": stored["document"], "output": summary}
+    else:
+        columns = {"document": stored["document"], "summary": summary}
+    table = pa.table(columns)
+    return {name: table.filter(pc.equal(stored["split"], name)) for name in SPLITS}

@@ -1,48 +1,95 @@
-"""The two columns that are wanted of a source, and the problems that name them."""
+"""The columns that are wanted of a source, and the problems that name them."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
 
-from ..spec import Problem
+from ..spec import DocumentColumns, InstructionColumns, Problem, TextColumns
 
 NAMES_SHOWN = 12
 """Longer lists of names are cut in messages."""
 
+Holds = Literal["text", "label", "responses"]
+"""What a column holds; `responses` are a string, a list of strings, or a list of instances."""
+
+HOLDS: dict[str, Holds] = {
+    "text": "text",
+    "text_pair": "text",
+    "label": "label",
+    "instruction": "text",
+    "input": "text",
+    "output": "responses",
+    "document": "text",
+    "summary": "responses",
+}
+"""By the role of a column, which is the key of the data section that names it."""
+
+EXAMPLES = {"text": "some text", "label": 0, "responses": "some text"}
+"""What the values of a column are like, for messages."""
+
 
 @dataclass(frozen=True)
 class Columns:
-    """The columns that hold text and label.
+    """The columns that hold what a task learns from.
 
+    names: role of a column (see `HOLDS`): its name.
     origin: file or split they are looked for in, as messages name it.
     path: of the data section in the spec, as `task.data`.
+    optional: roles whose column may be absent.
     """
 
-    text: str
-    label: str
+    names: Mapping[str, str]
     origin: str
     path: str
+    optional: frozenset[str] = field(default_factory=frozenset)
 
     def absent(self, there: list[str]) -> list[Problem]:
         """What is wrong with the names that are `there`."""
         problems = []
-        for role, name in {"text": self.text, "label": self.label}.items():
+        roles: dict[str, str] = {}
+        for role, name in self.names.items():
             count = there.count(name)
-            if count == 0:
+            if count == 0 and role not in self.optional:
                 remedy = f"name one of its columns: {listed(there)}"
                 message = f"{self.origin} has no column {name!r}"
                 problems.append(Problem(f"{self.path}.{role}", message, remedy))
             elif count > 1:
                 message = f"{self.origin} has {count} columns {name!r}"
                 problems.append(Problem(f"{self.path}.{role}", message, "rename all but one"))
-        if self.text == self.label:
-            message = f"{self.label!r} is named as the text column too"
-            problems.append(Problem(f"{self.path}.label", message, "name two different columns"))
+            if name in roles:
+                message = f"{name!r} is named as the {roles[name]} column too"
+                problem = Problem(f"{self.path}.{role}", message, "name two different columns")
+                problems.append(problem)
+            roles.setdefault(name, role)
         return problems
+
+    def present(self, there: list[str]) -> dict[str, str]:
+        """Role and name of those columns that are `there`."""
+        return {role: name for role, name in self.names.items() if name in there}
 
     def broken(self, what: str, remedy: str) -> Problem:
         """The file cannot be read: `what` continues a sentence that starts with its name."""
         return Problem(f"{self.path}.path", f"{self.origin}{what}", remedy)
+
+
+def column_names(
+    data: TextColumns | InstructionColumns | DocumentColumns,
+) -> tuple[dict[str, str], frozenset[str]]:
+    """The columns that a data section names, by role; and the roles whose column may be absent.
+
+    Only the column `input` may be absent, under that name: one that a spec names otherwise was
+    meant to be there.
+    """
+    if isinstance(data, TextColumns):
+        names = {"text": data.text, "text_pair": data.text_pair, "label": data.label}
+    elif isinstance(data, InstructionColumns):
+        names = {"instruction": data.instruction, "input": data.input, "output": data.output}
+    else:
+        names = {"document": data.document, "summary": data.summary}
+    optional = frozenset({"input"} if names.get("input") == "input" else ())
+    return {role: name for role, name in names.items() if name is not None}, optional
 
 
 def listed(names: list[str]) -> str:

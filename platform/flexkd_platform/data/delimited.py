@@ -1,8 +1,12 @@
-"""CSV and TSV: a header line, then one example a row. Both columns come as strings."""
+"""CSV and TSV: a header line, then one example a row. All columns come as strings.
+
+A file without a header has its columns named by their numbers, from 1.
+"""
 
 from __future__ import annotations
 
 import csv
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +14,9 @@ import pyarrow as pa
 import pyarrow.csv as pacsv
 
 from ..spec import SpecError
-from .columns import Columns, shortened
+from .columns import HOLDS, Columns, shortened
+from .responses import responses_array
+from .roles import by_role
 from .utf8 import not_utf8
 
 
@@ -35,9 +41,23 @@ def read_tsv(file: Path, columns: Columns) -> pa.Table:
 
 
 def _read(file: Path, columns: Columns, delimiter: str, quote: str | None, remedy: str) -> pa.Table:
-    problems = columns.absent(_header(file, columns, delimiter, quote))
+    first = _first_row(file, columns, delimiter, quote)
+    if delimiter == "," and len(first) == 1 and "\t" in first[0]:
+        what = " has tabs between its fields, not commas"
+        raise SpecError([columns.broken(what, f"name it {file.stem}.tsv")])
+    places = _places(columns, first)
+    if places:
+        return _read_without_header(file, columns, places, delimiter, quote)
+    problems = columns.absent(first)
     if problems:
         raise SpecError(problems)
+    return by_role(_read_with_header(file, columns, first, delimiter, quote, remedy), columns)
+
+
+def _read_with_header(
+    file: Path, columns: Columns, header: list[str], delimiter: str, quote: str | None, remedy: str
+) -> pa.Table:
+    names = list(columns.present(header).values())
     ragged: list[Any] = []
 
     def skip(row: Any) -> str:
@@ -56,8 +76,8 @@ def _read(file: Path, columns: Columns, delimiter: str, quote: str | None, remed
                 invalid_row_handler=skip,
             ),
             convert_options=pacsv.ConvertOptions(
-                include_columns=[columns.text, columns.label],
-                column_types={columns.text: pa.string(), columns.label: pa.string()},
+                include_columns=names,
+                column_types=dict.fromkeys(names, pa.string()),
                 strings_can_be_null=False,
             ),
         )
@@ -73,21 +93,68 @@ def _read(file: Path, columns: Columns, delimiter: str, quote: str | None, remed
             f"{row.expected_columns}: {shortened(row.text)}"
         )
         raise SpecError([columns.broken(what, remedy)])
-    return table.rename_columns(["text", "label"])
+    return table
 
 
-def _header(file: Path, columns: Columns, delimiter: str, quote: str | None) -> list[str]:
+def _places(columns: Columns, first: list[str]) -> dict[str, int]:
+    """Role and number of every column, where all of them are named by numbers.
+
+    Empty if the names are meant for a header: if the first row holds all of them.
+    """
+    wanted = {
+        role: name
+        for role, name in columns.names.items()
+        if role not in columns.optional or name in first
+    }
+    if all(name in first for name in wanted.values()):
+        return {}
+    numbered = all(name.isdecimal() and int(name) > 0 for name in wanted.values())
+    return {role: int(name) for role, name in wanted.items()} if numbered else {}
+
+
+def _read_without_header(
+    file: Path, columns: Columns, places: dict[str, int], delimiter: str, quote: str | None
+) -> pa.Table:
+    """Rows may have more fields than are wanted, as those of the STS benchmark do."""
+    problems = columns.absent([columns.names[role] for role in places])
+    if problems:
+        raise SpecError(problems)
+    values: dict[str, list[str]] = {role: [] for role in places}
+    needed = max(places.values())
+    for number, row in enumerate(_rows(file, columns, delimiter, quote), start=1):
+        if len(row) < needed:
+            what = f", row {number}: {len(row)} fields, and column {needed} is wanted: "
+            remedy = "name columns that every row has; they are counted from 1"
+            raise SpecError([columns.broken(what + shortened(delimiter.join(row)), remedy)])
+        for role, place in places.items():
+            values[role].append(row[place - 1])
+    return pa.table(
+        {
+            role: responses_array(found, nested=False)
+            if HOLDS[role] == "responses"
+            else pa.array(found, pa.string())
+            for role, found in values.items()
+        }
+    )
+
+
+def _first_row(file: Path, columns: Columns, delimiter: str, quote: str | None) -> list[str]:
+    for row in _rows(file, columns, delimiter, quote):
+        return row
+    raise SpecError([columns.broken(" is empty", "its first line must name the columns")])
+
+
+def _rows(file: Path, columns: Columns, delimiter: str, quote: str | None) -> Iterator[list[str]]:
+    """The rows of a file, blank lines passed over."""
     try:
         with file.open(encoding="utf-8-sig", newline="") as stream:
-            for names in csv.reader(
+            rows = csv.reader(
                 stream, delimiter=delimiter, quoting=csv.QUOTE_MINIMAL if quote else csv.QUOTE_NONE
-            ):
-                if names:
-                    return names
+            )
+            yield from (row for row in rows if row)
     except UnicodeDecodeError:
         broken = not_utf8(file, columns)
         assert broken is not None, "Python has just found a byte that is no UTF-8"
         raise SpecError([broken]) from None
     except csv.Error as error:
         raise SpecError([columns.broken(f": {error}", "check its first line")]) from None
-    raise SpecError([columns.broken(" is empty", "its first line must name the columns")])

@@ -5,10 +5,10 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
-from ..spec import FilesData, Problem, SpecError, Task, sha256_of
-from .columns import Columns, listed
+from ..spec import FilesSource, Problem, SpecError, Task, sha256_of
+from .columns import Columns, column_names, listed
 from .formats import FORMATS
-from .reading import READING_VERSION, Examples, Reading
+from .reading import READING_VERSION, Examples, Purpose, Reading
 from .splits import SPLITS
 
 OTHER_NAMES = {"dev": "validation", "val": "validation", "valid": "validation"}
@@ -17,17 +17,18 @@ OTHER_NAMES = {"dev": "validation", "val": "validation", "valid": "validation"}
 _BLOCK = 1 << 20
 
 
-def read_files(task: Task, path: str) -> Reading:
-    """The text and label columns of one file, or of a folder's train, validation and test."""
+def read_files(task: Task, path: str, purpose: Purpose) -> Reading:
+    """The wanted columns of one file, or of a folder's train, validation and test."""
     data = task.data
-    assert isinstance(data, FilesData), "READERS goes by the source"
+    assert isinstance(data, FilesSource), "READERS goes by the source"
+    names, optional = column_names(data)
     place = f"{path}.path"
-    files, problems = _files_of_splits(data.path, place)
+    files, problems = _files_of_splits(data.path, place, purpose)
     splits, contents = {}, {}
     for split, file in files.items():
         one_file = file == Path(data.path).expanduser()
         origin = data.path if one_file else str(Path(data.path, file.name))
-        columns = Columns(data.text, data.label, origin, path)
+        columns = Columns(names, origin, path, optional)
         suffix = file.suffix.lower()
         try:
             splits[split] = Examples(FORMATS[suffix](file, columns), columns.origin)
@@ -53,12 +54,14 @@ def file_digest(file: Path) -> str:
     return digest.hexdigest()
 
 
-def _files_of_splits(given: str, place: str) -> tuple[dict[str, Path], list[Problem]]:
+def _files_of_splits(
+    given: str, place: str, purpose: Purpose
+) -> tuple[dict[str, Path], list[Problem]]:
     """Split name: its file, in the order of `SPLITS`."""
     path = Path(given).expanduser()
     formats = ", ".join(FORMATS)
     if path.is_dir():
-        return _files_of_folder(path, given, place)
+        return _files_of_folder(path, given, place, purpose)
     if not path.exists():
         remedy = f"give a file ({formats}) or a folder; this is looked for in {Path.cwd()}"
         if path.is_absolute():
@@ -68,10 +71,12 @@ def _files_of_splits(given: str, place: str) -> tuple[dict[str, Path], list[Prob
         return {}, [
             Problem(place, f"{given} is of no known format", f"the name must end in {formats}")
         ]
-    return {"train": path}, []
+    return {"train" if purpose == "training" else "test": path}, []
 
 
-def _files_of_folder(folder: Path, given: str, place: str) -> tuple[dict[str, Path], list[Problem]]:
+def _files_of_folder(
+    folder: Path, given: str, place: str, purpose: Purpose
+) -> tuple[dict[str, Path], list[Problem]]:
     known = sorted(f for f in folder.iterdir() if f.suffix.lower() in FORMATS and f.is_file())
     files: dict[str, Path] = {}
     problems = []
@@ -82,14 +87,32 @@ def _files_of_folder(folder: Path, given: str, place: str) -> tuple[dict[str, Pa
             problems.append(Problem(place, f"{given} holds {names}", f"leave one {split} file"))
         elif found:
             files[split] = found[0]
+    if purpose == "evaluation":
+        return _evaluated(files, folder, given, place, problems)
     for file in known:
         split = OTHER_NAMES.get(file.stem, "")
         if split and split not in files:
             message = f"{given} holds {file.name}, which is no name of a split"
             problems.append(Problem(place, message, f"name it {split}{file.suffix}"))
     if not any(file.stem == "train" for file in known):
-        there = listed(sorted(entry.name for entry in folder.iterdir())) or "nothing at all"
-        message = f"{given} holds no train file, but {there}"
+        message = f"{given} holds no train file, but {_there(folder)}"
         allowed = " or ".join(f"train{suffix}" for suffix in FORMATS)
         problems.append(Problem(place, message, f"it must hold {allowed}"))
     return files, problems
+
+
+def _evaluated(
+    files: dict[str, Path], folder: Path, given: str, place: str, problems: list[Problem]
+) -> tuple[dict[str, Path], list[Problem]]:
+    """Of a folder's splits the one to measure on, as `test`."""
+    chosen = files.get("test", files.get("train"))
+    if chosen is None:
+        message = f"{given} holds neither a test nor a train file, but {_there(folder)}"
+        allowed = " or ".join(f"test{suffix}" for suffix in FORMATS)
+        problem = Problem(place, message, f"it must hold {allowed}; or name a file of it")
+        return {}, [*problems, problem]
+    return {"test": chosen}, problems
+
+
+def _there(folder: Path) -> str:
+    return listed(sorted(entry.name for entry in folder.iterdir())) or "nothing at all"

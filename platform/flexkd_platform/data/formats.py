@@ -11,30 +11,33 @@ import pyarrow.parquet as pq
 from ..spec import SpecError
 from .columns import Columns, shortened
 from .delimited import read_csv, read_tsv
-from .jsonl import read_jsonl
+from .jsonl import read_json, read_jsonl
+from .roles import by_role
 
 
 def read_parquet(file: Path, columns: Columns) -> pa.Table:
-    """Two columns of any type; `labels` says which types are no text or no label.
+    """Columns of any type; what makes examples of them says which are no text or no label.
 
     Raises:
         SpecError: the columns are not there, or the file is broken.
     """
     try:
         with pq.ParquetFile(file) as parquet:
-            problems = columns.absent(parquet.schema_arrow.names)
+            there = parquet.schema_arrow.names
+            problems = columns.absent(there)
             if problems:
                 raise SpecError(problems)
-            table = parquet.read(columns=[columns.text, columns.label])
+            table = parquet.read(columns=list(columns.present(there).values()))
     except pa.ArrowInvalid as error:
         what = f" is no readable Parquet file: {shortened(str(error))}"
         raise SpecError([columns.broken(what, "write it anew")]) from None
-    return pa.table({"text": table[columns.text], "label": table[columns.label]})
+    return by_role(table, columns)
 
 
 FORMATS: dict[str, Callable[[Path, Columns], pa.Table]] = {
     ".parquet": read_parquet,
     ".jsonl": read_jsonl,
+    ".json": read_json,
     ".csv": read_csv,
     ".tsv": read_tsv,
 }

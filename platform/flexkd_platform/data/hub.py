@@ -12,13 +12,17 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from ..spec import HubData, Problem, SpecError, Task, sha256_of
-from .columns import Columns, listed, shortened
-from .reading import READING_VERSION, Examples, Reading
+from ..spec import HubSource, Problem, SpecError, SplitNames, Task, sha256_of
+from .columns import Columns, column_names, listed, shortened
+from .reading import READING_VERSION, Examples, Purpose, Reading
+from .roles import by_role
 from .splits import SPLITS
 
 TIMEOUT = 10.0
 """Seconds until the hub counts as not reachable."""
+
+USUAL_NAMES = {"validation": ("validation", "valid", "val", "dev"), "test": ("test",)}
+"""Names that the hub's data sets give a split, the first one that is there."""
 
 _INSTEAD = (
     "use files on this machine (source: files) or the data set that is always there "
@@ -26,42 +30,93 @@ _INSTEAD = (
 )
 
 
-def read_hub(task: Task, path: str) -> Reading:
-    """The text and label columns of a data set's train, validation and test splits.
+def read_hub(task: Task, path: str, purpose: Purpose) -> Reading:
+    """The wanted columns of a data set's train, validation and test splits.
 
-    A validation or test split whose labels are all -1 (GLUE's way of keeping them back) counts as
-    missing.
+    A validation or test split that the spec does not name, and whose labels are all -1 (GLUE's
+    way of keeping them back), counts as missing when training. An evaluation set must not be
+    taken from train instead, so there it is a problem.
     """
     data = task.data
-    assert isinstance(data, HubData), "READERS goes by the source"
+    assert isinstance(data, HubSource), "READERS goes by the source"
+    columns, optional = column_names(data)
     place = f"{path}.name"
     try:
         dataset, commit = _dataset(data, path)
     except SpecError as error:
         return Reading(place, problems=error.problems)
-    problems = []
-    if "train" not in dataset:
-        message = f"{_title(data)} has no split 'train', but {listed(list(dataset))}"
-        problems.append(Problem(place, message, _INSTEAD))
+    names, problems = _names(data, list(dataset), path, purpose)
     splits = {}
-    for name in SPLITS:
-        if name not in dataset:
-            continue
+    for split, name in names.items():
         origin = f"{_title(data)} ({name})"
-        absent = Columns(data.text, data.label, origin, path).absent(dataset[name].column_names)
+        wanted = Columns(columns, origin, path, optional)
+        there = dataset[name].column_names
+        absent = wanted.absent(there)
         problems += absent
         if absent:
             continue
-        table = dataset[name].select_columns([data.text, data.label]).with_format("arrow")[:]
-        table = pa.table({"text": table[data.text], "label": table[data.label]})
-        if name == "train" or not _unlabelled(table["label"]):
-            splits[name] = Examples(table, origin)
-    identity = {"name": data.name, "config": data.config, "commit": commit}
+        selected = list(wanted.present(there).values())
+        try:
+            table = by_role(dataset[name].select_columns(selected).with_format("arrow")[:], wanted)
+        except SpecError as error:
+            problems += error.problems
+            continue
+        if split != "train" and "label" in table.column_names and _unlabelled(table["label"]):
+            if purpose == "training" and getattr(data.splits, split) is None:
+                continue
+            message = f"the labels of {origin} are kept back: all of them are -1"
+            remedy = f"name a split that has labels, as splits: {{{split}: validation}}"
+            problems.append(Problem(f"{path}.splits.{split}", message, remedy))
+            continue
+        splits[split] = Examples(table, origin)
+    identity = {"name": data.name, "config": data.config, "commit": commit, "splits": names}
     fingerprint = "" if problems else sha256_of({**identity, "version": READING_VERSION})
     return Reading(place, splits, fingerprint, tuple(problems))
 
 
-def _title(data: HubData) -> str:
+def _names(
+    data: HubSource, there: list[str], path: str, purpose: Purpose
+) -> tuple[dict[str, str], list[Problem]]:
+    """Split: what the hub calls it, for those that are there; and what is wrong with the names."""
+    problems = []
+    names = _usual_names(data.splits, there)
+    for split in SPLITS:
+        name = getattr(data.splits, split)
+        if name is None or name in there or (purpose == "evaluation" and split != "test"):
+            continue
+        where = f"{path}.splits.{split}" if name != split else f"{path}.name"
+        message = f"{_title(data)} has no split {name!r}, but {listed(there)}"
+        remedy = f"name one of them under splits.{split}, or {_INSTEAD}"
+        problems.append(Problem(where, message, remedy))
+    if purpose == "evaluation":
+        if problems:
+            return {}, problems
+        chosen = names.get("test", names.get("train"))
+        if chosen is None:
+            message = f"{_title(data)} has neither a test nor a train split, but {listed(there)}"
+            remedy = "name one of them under splits.test"
+            problems.append(Problem(f"{path}.splits.test", message, remedy))
+        return {"test": chosen} if chosen else {}, problems
+    for split, name in names.items():
+        same = [other for other in names if names[other] == name]
+        if same[0] != split:
+            message = f"{name!r} is named as the {same[0]} split too"
+            problems.append(Problem(f"{path}.splits.{split}", message, "name two different splits"))
+    return names, problems
+
+
+def _usual_names(named: SplitNames, there: list[str]) -> dict[str, str]:
+    """Split: its name on the hub; a usual name is not taken from a split that the spec gave it."""
+    given = {split: name for split in SPLITS if (name := getattr(named, split)) is not None}
+    names = {split: name for split, name in given.items() if name in there}
+    for split, usual in USUAL_NAMES.items():
+        free = [name for name in usual if name in there and name not in given.values()]
+        if split not in given and free:
+            names[split] = free[0]
+    return {split: names[split] for split in SPLITS if split in names}
+
+
+def _title(data: HubSource) -> str:
     return f"{data.name}/{data.config}" if data.config else data.name
 
 
@@ -72,7 +127,7 @@ def _unlabelled(label: pa.ChunkedArray) -> bool:
     return bool(np.all(label.to_numpy() == -1))
 
 
-def _dataset(data: HubData, path: str) -> tuple[Any, str]:
+def _dataset(data: HubSource, path: str) -> tuple[Any, str]:
     """The data set, by split, and its commit.
 
     Raises:
@@ -109,7 +164,7 @@ def _dataset(data: HubData, path: str) -> tuple[Any, str]:
         raise SpecError([Problem(f"{path}.name", message, remedy)]) from None
 
 
-def _check_commit(read: str, commit: str | None, data: HubData, path: str) -> None:
+def _check_commit(read: str, commit: str | None, data: HubSource, path: str) -> None:
     """Refuse another commit than the hub named (`commit`) or, offline, than the spec names."""
     if commit is not None and read != commit:
         message = f"the hub stopped answering while {_title(data)} was read"
@@ -120,7 +175,7 @@ def _check_commit(read: str, commit: str | None, data: HubData, path: str) -> No
         raise SpecError([Problem(f"{path}.revision", message, remedy)])
 
 
-def _commit(data: HubData, path: str) -> str:
+def _commit(data: HubSource, path: str) -> str:
     """The commit that a data set's revision means now, asked for once, without retries.
 
     Raises:

@@ -1,13 +1,13 @@
-"""JSON Lines: one object a line.
+"""JSON Lines, one object a line; and JSON, one array of such objects.
 
 Read line by line, since pyarrow's reader names the block an error is in, and not the line. Only
-the two columns are kept.
+the wanted columns are kept.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -15,11 +15,14 @@ from typing import Any
 import pyarrow as pa
 
 from ..spec import Problem, SpecError
-from .columns import Columns, shortened
+from .columns import EXAMPLES, HOLDS, Columns
+from .responses import RESPONSES, instances_of, shown
 from .utf8 import not_utf8
 
 _CHUNK = 1 << 16
-"""Texts that are Python objects at a time."""
+"""Rows that are Python objects at a time."""
+
+_ARROW = {"text": pa.string(), "responses": RESPONSES}
 
 
 @dataclass
@@ -30,13 +33,15 @@ class _Complaints:
     first: dict[str, Problem] = field(default_factory=dict)
     count: dict[str, int] = field(default_factory=dict)
 
-    def add(self, key: str, line: int, what: str) -> None:
+    def add(self, key: str, place: str, what: str) -> None:
         path = f"{self.columns.path}.{key}"
         self.count[path] = self.count.get(path, 0) + 1
         if path not in self.first:
-            example = f'{{"{self.columns.text}": "some text", "{self.columns.label}": 0}}'
-            message = f"{self.columns.origin}, line {line}: {what}"
-            self.first[path] = Problem(path, message, f"each line must be as {example}")
+            names = self.columns.names
+            example = json.dumps({name: EXAMPLES[HOLDS[role]] for role, name in names.items()})
+            unit = place.split()[0]
+            message = f"{self.columns.origin}, {place}: {what}"
+            self.first[path] = Problem(path, message, f"each {unit} must be as {example}")
 
     def problems(self) -> list[Problem]:
         return [
@@ -54,34 +59,85 @@ def read_jsonl(file: Path, columns: Columns) -> pa.Table:
         SpecError: the columns are not there, or lines are broken.
     """
     complaints = _Complaints(columns)
+    return _table(_lines(file, columns, complaints), columns, complaints)
+
+
+def read_json(file: Path, columns: Columns) -> pa.Table:
+    """One array of objects; or JSON Lines, which other projects name so too.
+
+    Raises:
+        SpecError: the columns are not there, or entries are broken.
+    """
+    try:
+        content = file.read_bytes().decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise SpecError([_not_utf8(file, columns)]) from None
+    if not content.lstrip().startswith("["):
+        return read_jsonl(file, columns)
+    complaints = _Complaints(columns)
+    try:
+        entries = json.loads(content)
+    except json.JSONDecodeError as error:
+        what = f", line {error.lineno}: no JSON: {error.msg}, column {error.colno}"
+        raise SpecError([columns.broken(what, "write one array of objects")]) from None
+    return _table(_objects(entries, complaints), columns, complaints)
+
+
+def _table(
+    rows: Iterable[tuple[str, dict[str, Any]]], columns: Columns, complaints: _Complaints
+) -> pa.Table:
     there: dict[str, None] = {}
-    texts: list[str | None] = []
-    chunks: list[pa.Array] = []
-    labels: list[Any] = []
-    for line, row in _rows(file, columns, complaints):
+    values: dict[str, list[Any]] = {role: [] for role in columns.names}
+    chunks: dict[str, list[pa.Array]] = {
+        role: [] for role in columns.names if HOLDS[role] != "label"
+    }
+
+    def pack() -> None:
+        for role, packed in chunks.items():
+            packed.append(pa.array(values[role], _ARROW[HOLDS[role]]))
+            values[role].clear()
+
+    for number, (place, row) in enumerate(rows, start=1):
         there.update(dict.fromkeys(row))
-        text, label = row.get(columns.text), row.get(columns.label)
-        if text is not None and not isinstance(text, str):
-            complaints.add("text", line, f"{_shown(text)} is no text")
-            text = None
-        if isinstance(label, list | dict):
-            complaints.add("label", line, f"{_shown(label)} is neither number nor word")
-            label = None
-        texts.append(text)
-        labels.append(label)
-        if len(texts) == _CHUNK:
-            chunks.append(pa.array(texts, pa.string()))
-            texts.clear()
+        for role, name in columns.names.items():
+            try:
+                values[role].append(_value(row.get(name), role))
+            except ValueError as error:
+                complaints.add(role, place, str(error))
+                values[role].append(None)
+        if number % _CHUNK == 0:
+            pack()
     problems = complaints.problems() + (columns.absent(list(there)) if there else [])
     if problems:
         raise SpecError(problems)
-    chunks.append(pa.array(texts, pa.string()))
-    return pa.table({"text": pa.chunked_array(chunks), "label": _label_array(labels)})
+    pack()
+    return pa.table(
+        {
+            role: pa.chunked_array(chunks[role]) if role in chunks else _label_array(values[role])
+            for role, name in columns.names.items()
+            if name in there or role not in columns.optional
+        }
+    )
 
 
-def _rows(
+def _value(value: Any, role: str) -> Any:
+    """A value as its column holds it.
+
+    Raises:
+        ValueError: it is none.
+    """
+    if HOLDS[role] == "responses":
+        return instances_of(value, nested=role == "output")
+    if HOLDS[role] == "text" and value is not None and not isinstance(value, str):
+        raise ValueError(f"{shown(value)} is no text")
+    if HOLDS[role] == "label" and isinstance(value, list | dict):
+        raise ValueError(f"{shown(value)} is neither number nor word")
+    return value
+
+
+def _lines(
     file: Path, columns: Columns, complaints: _Complaints
-) -> Iterator[tuple[int, dict[str, Any]]]:
+) -> Iterator[tuple[str, dict[str, Any]]]:
     with file.open("rb") as stream:
         for line, content in enumerate(stream, start=1):
             if not content.strip():
@@ -89,16 +145,30 @@ def _rows(
             try:
                 row = json.loads(content.decode("utf-8-sig" if line == 1 else "utf-8"))
             except UnicodeDecodeError:
-                broken = not_utf8(file, columns)
-                assert broken is not None, "Python has just found a byte that is no UTF-8"
+                broken = _not_utf8(file, columns)
                 raise SpecError([*complaints.problems(), broken]) from None
             except json.JSONDecodeError as error:
-                complaints.add("path", line, f"no JSON: {error.msg}, column {error.colno}")
+                what = f"no JSON: {error.msg}, column {error.colno}"
+                complaints.add("path", f"line {line}", what)
                 continue
             if isinstance(row, dict):
-                yield line, row
+                yield f"line {line}", row
             else:
-                complaints.add("path", line, f"{_shown(row)} is no JSON object")
+                complaints.add("path", f"line {line}", f"{shown(row)} is no JSON object")
+
+
+def _objects(entries: list[Any], complaints: _Complaints) -> Iterator[tuple[str, dict[str, Any]]]:
+    for number, entry in enumerate(entries, start=1):
+        if isinstance(entry, dict):
+            yield f"entry {number}", entry
+        else:
+            complaints.add("path", f"entry {number}", f"{shown(entry)} is no JSON object")
+
+
+def _not_utf8(file: Path, columns: Columns) -> Problem:
+    broken = not_utf8(file, columns)
+    assert broken is not None, "Python has just found a byte that is no UTF-8"
+    return broken
 
 
 def _label_array(labels: list[Any]) -> pa.Array:
@@ -109,7 +179,3 @@ def _label_array(labels: list[Any]) -> pa.Array:
     if len(kinds) > 1:
         labels = [x if x is None or isinstance(x, str) else json.dumps(x) for x in labels]
     return pa.array(labels)
-
-
-def _shown(value: Any) -> str:
-    return shortened(json.dumps(value, ensure_ascii=False))

@@ -27,11 +27,12 @@ class Labels:
     """The labels of each split (int64 classes or float64 numbers) and the number of classes.
 
     Where there are problems, `columns` may lack splits and `classes` is None, as it is for
-    regression.
+    regression. `words` are the classes' names, None where the source numbers them.
     """
 
     columns: dict[str, pa.Array] = field(default_factory=dict)
     classes: int | None = None
+    words: list[str] | None = None
     problems: list[Problem] = field(default_factory=list)
 
 
@@ -87,15 +88,27 @@ class _Column:
         return np.where(np.isfinite(value_N), value_N, np.nan)
 
 
-def class_labels(splits: Mapping[str, Examples], task: Task, path: str) -> Labels:
+def class_labels(
+    splits: Mapping[str, Examples], task: Task, path: str, known: Labels | None = None
+) -> Labels:
     """Whole numbers from 0, true and false, or words.
 
-    Words become their place among the train split's words in sorted order.
+    Words become their place among the train split's words in sorted order; in a set that is only
+    measured on, among those of the training data.
     """
     assert isinstance(task, ClassificationTask), "LABELS goes by the task"
     result = Labels()
     columns = _columns(splits, f"{path}.label", result)
-    words = columns["train"].words() if "train" in columns else None
+    if known is not None:
+        result.classes, result.words = known.classes, known.words
+        for name, column in columns.items():
+            result.columns[name] = (
+                _whole_numbers(column, known.classes)
+                if known.words is None
+                else _place_among(known.words, column)
+            )
+        return result
+    words = result.words = columns["train"].words() if "train" in columns else None
     for name, column in columns.items():
         if words is not None:
             result.columns[name] = _place_among(words, column)
@@ -110,7 +123,9 @@ def class_labels(splits: Mapping[str, Examples], task: Task, path: str) -> Label
     return result
 
 
-def number_labels(splits: Mapping[str, Examples], task: Task, path: str) -> Labels:
+def number_labels(
+    splits: Mapping[str, Examples], task: Task, path: str, known: Labels | None = None
+) -> Labels:
     """Finite numbers."""
     result = Labels()
     for name, column in _columns(splits, f"{path}.label", result).items():
@@ -122,11 +137,12 @@ def number_labels(splits: Mapping[str, Examples], task: Task, path: str) -> Labe
     return result
 
 
-LABELS: dict[str, Callable[[Mapping[str, Examples], Task, str], Labels]] = {
+LABELS: dict[str, Callable[[Mapping[str, Examples], Task, str, Labels | None], Labels]] = {
     "classification": class_labels,
     "regression": number_labels,
 }
-"""By the kind of the task; the last argument is the path of `task.data` in the spec."""
+"""By the kind of the task. The third argument is the path of `task.data` in the spec, the last one
+the training data's labels if the splits are of another set, which is only measured on."""
 
 
 def _columns(splits: Mapping[str, Examples], path: str, result: Labels) -> dict[str, _Column]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 import pyarrow as pa
@@ -13,12 +14,17 @@ from ..spec import Problem, Task
 READING_VERSION = 1
 """Enters every fingerprint; raise it when the same source comes to mean other examples."""
 
+Purpose = Literal["training", "evaluation"]
+"""Training takes all splits. Evaluation takes one, which it calls `test`: the source's own test
+split, or all of its train split, or of its only file, if it has none."""
+
 
 @dataclass(frozen=True)
 class Examples:
     """One split as its source holds it.
 
-    table: columns `text` and `label`, of whatever types the source has.
+    table: a column for each role that the task's data section names (`columns.HOLDS`): texts and
+        labels of whatever types the source has, responses as `responses.RESPONSES`.
     origin: names the split in messages, as `reviews/test.csv`.
     """
 
@@ -49,5 +55,5 @@ class Reading:
     problems: tuple[Problem, ...] = ()
 
 
-Reader = Callable[[Task, str], Reading]
+Reader = Callable[[Task, str, Purpose], Reading]
 """Reads a task's source; the second argument is the path of `task.data` in the spec."""

@@ -1,14 +1,15 @@
 """Train, validation and test: drawing the ones that are missing, and subsets of them.
 
-Everything is drawn by a hash of the text, never by its row: equal texts share a split, and the
-order of a file, the number of readers and the version of a random generator change nothing.
+Everything is drawn by a hash of what a model is given to read, never by its row: equal inputs
+share a split, and the order of a file, the number of readers and the version of a random generator
+change nothing.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import pyarrow as pa
@@ -22,13 +23,21 @@ _HASH_RANGE = 2.0**64
 class Splits:
     """The examples of a task, in the order of their source.
 
-    Each table has the columns `text` (string) and `label` (int64 classes from 0, or float64
-    numbers), both without nulls.
+    The tables' columns, all without nulls, are by task:
+
+    - classification and regression: `text` (string), `text_pair` (string; only where the source
+      names one) and `label` (int64 classes from 0, or float64 numbers);
+    - instruction and summarization: `prompt` (string: all that a model reads), `response`
+      (string: the first right one) and `references` (list of string: all right ones).
+
+    skipped: rows of each split of the source that have nothing to learn and are left out; those
+        of a split that others are drawn from are counted there.
     """
 
     train: pa.Table
     validation: pa.Table
     test: pa.Table
+    skipped: Mapping[str, int] = field(default_factory=dict)
 
 
 def drawn(texts: Iterable[str | None], shares: Mapping[str, float], seed: int) -> np.ndarray:
@@ -47,12 +56,12 @@ def drawn(texts: Iterable[str | None], shares: Mapping[str, float], seed: int) -
     return names[np.searchsorted(edges, place_N, side="right")]
 
 
-def subset(table: pa.Table, rows: int, split: str, seed: int) -> pa.Table:
-    """`rows` of the table's examples, in their order.
+def subset(table: pa.Table, rows: int, split: str, seed: int, key: str = "text") -> pa.Table:
+    """`rows` of the table's examples, in their order; `key` is the column that draws them.
 
     A larger subset with the same seed holds every smaller one.
     """
-    hash_N = _hashes(table["text"].to_pylist(), f"subset of {split} {seed}")
+    hash_N = _hashes(table[key].to_pylist(), f"subset of {split} {seed}")
     # Stable: examples with equal texts are taken from the first on.
     chosen = np.argsort(hash_N, kind="stable")[:rows]
     return table.take(pa.array(np.sort(chosen)))

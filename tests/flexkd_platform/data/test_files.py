@@ -104,7 +104,7 @@ def test_the_fingerprint_is_of_the_content_alone(write_rows: WriteRows, task_on:
 
 
 # SHA-256 over the digests of the two CSV files of the test above, READING_VERSION 1.
-FINGERPRINT = "9577e71268ae7358311ff0ecd67f6957c43f1fe03f9a4c782a31daa1e17eded3"
+FINGERPRINT = "6bedf0df0932512bce707a90efbaa653f27d3fec9414158aa2dc4f40c561b8c9"
 
 
 def test_quotes(tmp_path: Path, task_on: TaskOn) -> None:
@@ -142,7 +142,7 @@ def test_unknown_format(tmp_path: Path, problems: Problems) -> None:
     (tmp_path / "reviews.txt").write_text("text")
     problem = only(problems(tmp_path / "reviews.txt"))
     assert "reviews.txt is of no known format" in problem.message
-    assert problem.remedy == "the name must end in .parquet, .jsonl, .csv, .tsv"
+    assert problem.remedy == "the name must end in .parquet, .jsonl, .json, .csv, .tsv"
 
 
 def test_folder_without_train(write_rows: WriteRows, problems: Problems) -> None:

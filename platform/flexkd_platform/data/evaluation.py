@@ -1,0 +1,71 @@
+"""More sets to measure on, each checked as the task's own data are."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+
+from ..spec import Problem, SplitSizes, Task, TextTask, sha256_of
+from .examination import examine
+from .labels import Labels
+from .made import KEY
+from .sizes import sized
+
+
+@dataclass(frozen=True)
+class SetFacts:
+    """What a plan needs to know of a set that is only measured on.
+
+    fingerprint: hex SHA-256 of all that decides its examples: the content, what the task makes
+        of it, the classes' names, and the subset that is taken.
+    rows: its examples, as they will be used.
+    skipped: rows that have nothing to compare with and are left out.
+    """
+
+    fingerprint: str
+    rows: int
+    skipped: int
+
+
+def read_evaluation(
+    task: Task, name: str, path: str, known: Labels | None
+) -> tuple[pa.Table | None, SetFacts | None, list[Problem]]:
+    """A set's examples and facts, None if there are problems; and those.
+
+    Args:
+        task: the task, which names the set.
+        name: of the set.
+        path: of its section in the spec, as `task.evaluation.vicuna`.
+        known: the labels of the task's own data; None for tasks without labels, and where they
+            are not known, so that labels are not looked at.
+    """
+    data = task.evaluation[name]
+    on_it = task.model_copy(update={"data": data, "evaluation": {}})
+    problems = _unused_sizes(data, path)
+    reading, made, found = examine(on_it, path, "evaluation", known)
+    if isinstance(task, TextTask) and known is None and made.labels is not None:
+        # What its labels mean is decided by data that cannot be read.
+        found = [problem for problem in found if problem not in made.labels.problems]
+    problems += found
+    if not made.tables or not len(made.tables["test"]):
+        return None, None, problems
+    table, found = sized(made.tables["test"], "test", data, path)
+    problems += found
+    if problems:
+        return None, None, problems
+    identity: dict[str, Any] = {"content": reading.fingerprint, "rules": made.rules}
+    if data.test is not None:
+        identity["subset"] = [data.test, data.subset_seed]
+    facts = SetFacts(sha256_of(identity), len(table), made.skipped["test"])
+    return table.drop_columns([KEY]), facts, []
+
+
+def _unused_sizes(data: SplitSizes, path: str) -> list[Problem]:
+    remedy = "leave it out; `test` says how many examples are taken"
+    return [
+        Problem(f"{path}.{split}", "a set that is only measured on is not split", remedy)
+        for split in ("train", "validation")
+        if getattr(data, split) is not None
+    ]

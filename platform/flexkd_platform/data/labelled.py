@@ -1,0 +1,79 @@
+"""Texts, or pairs of texts, with their labels."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from ..spec import Problem, Task, TextColumns
+from .columns import column_names
+from .labels import LABELS, Labels
+from .made import KEY, Made
+from .reading import Examples
+from .roles import is_text
+
+TEXTS = {"text": "text", "text_pair": "second text"}
+"""Role of a column: what it holds, as messages say it."""
+
+
+def make_labelled(
+    splits: Mapping[str, Examples], task: Task, path: str, known: Labels | None
+) -> Made:
+    """`text`, `text_pair` where the source has pairs, and `label`.
+
+    Every row must have all of them: a label without its text is a mistake, not an example less.
+    """
+    made = Made(skipped=dict.fromkeys(splits, 0))
+    if isinstance(task.data, TextColumns):
+        made.rules = {"columns": column_names(task.data)[0]}
+    labels = made.labels = LABELS[task.kind](splits, task, path, known)
+    if known is not None:
+        made.rules |= {"task": task.kind, "words": labels.words}
+    whole = True
+    for examples in splits.values():
+        problems, readable = _text_problems(examples, path)
+        made.problems += problems
+        whole &= readable
+    made.problems += labels.problems
+    if whole:
+        made.tables = {name: _table(examples, labels, name) for name, examples in splits.items()}
+    return made
+
+
+def _text_problems(examples: Examples, path: str) -> tuple[list[Problem], bool]:
+    """What is wrong with the texts, and whether they are texts at all."""
+    problems, readable = [], True
+    for role, said in TEXTS.items():
+        if role not in examples.table.column_names:
+            continue
+        text = examples.table[role]
+        if not is_text(text.type):
+            message = f"the {said}s of {examples.origin} are of type {text.type}"
+            problems.append(Problem(f"{path}.{role}", message, f"name the column of the {said}"))
+            readable = False
+            continue
+        trimmed = pc.utf8_trim_whitespace(text.cast(pa.string()))
+        empty_N = pc.equal(trimmed, "").fill_null(True).to_numpy()
+        if empty_N.any():
+            message = f"{examples.rows(empty_N)} has no {said}"
+            remedy = f"give the row a {said} or take it out"
+            problems.append(Problem(f"{path}.{role}", message, remedy))
+    return problems, readable
+
+
+def _table(examples: Examples, labels: Labels, name: str) -> pa.Table:
+    columns = {
+        role: examples.table[role].cast(pa.string())
+        for role in TEXTS
+        if role in examples.table.column_names
+    }
+    key = columns["text"]
+    if "text_pair" in columns:
+        # No text holds a zero byte, so no two pairs have one key.
+        key = pc.binary_join_element_wise(
+            key, columns["text_pair"], "\0", null_handling="replace", null_replacement=""
+        )
+    label = labels.columns.get(name, examples.table["label"])
+    return pa.table({**columns, "label": label, KEY: key})

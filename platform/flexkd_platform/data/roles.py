@@ -1,0 +1,49 @@
+"""An Arrow table of any source, with its columns by role."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+
+from ..spec import Problem, SpecError
+from .columns import HOLDS, Columns
+from .responses import responses_array
+
+
+def by_role(table: pa.Table, columns: Columns) -> pa.Table:
+    """The wanted columns of `table`, named by their role, responses brought to one form.
+
+    Texts and labels keep their types; what makes examples of them says which are none.
+
+    Raises:
+        SpecError: the responses are of a type that holds none.
+    """
+    roles = columns.present(table.column_names)
+    return pa.table(
+        {
+            role: _responses(table[name], role, columns)
+            if HOLDS[role] == "responses"
+            else table[name]
+            for role, name in roles.items()
+        }
+    )
+
+
+def is_text(kind: pa.DataType) -> bool:
+    """Whether a column of this type can hold texts."""
+    value = kind.value_type if pa.types.is_dictionary(kind) else kind
+    # A column of nulls alone has a type of its own; its rows are reported, not the column.
+    tests = (pa.types.is_string, pa.types.is_large_string, pa.types.is_null)
+    return any(test(value) for test in tests)
+
+
+def _responses(values: pa.ChunkedArray, role: str, columns: Columns) -> pa.ChunkedArray:
+    try:
+        # By chunks, so that few rows are Python objects at a time.
+        chunks = [
+            responses_array(chunk.to_pylist(), nested=role == "output") for chunk in values.chunks
+        ]
+    except ValueError:
+        message = f"the responses of {columns.origin} are of type {values.type}"
+        remedy = "name a column of texts, or of lists of texts"
+        raise SpecError([Problem(f"{columns.path}.{role}", message, remedy)]) from None
+    return pa.chunked_array(chunks or [responses_array([], nested=False)])

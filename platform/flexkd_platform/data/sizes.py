@@ -1,0 +1,62 @@
+"""All three splits in the sizes that a spec asks for."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+
+from ..spec import MadeSplits, Problem, SplitSizes
+from .made import KEY
+from .splits import SPLITS, drawn, subset
+
+
+def cut(
+    tables: dict[str, pa.Table], data: SplitSizes, path: str, place: str
+) -> tuple[dict[str, pa.Table], list[Problem]]:
+    """The splits that are missing drawn from train, subsets drawn; and what is wrong with sizes.
+
+    Args:
+        tables: those that the source has, `train` among them, with the column `KEY`.
+        data: the section that asks.
+        path: of that section in the spec.
+        place: path in the spec that says where the examples come from.
+    """
+    if any(len(table) == 0 for table in tables.values()):
+        return tables, []
+    missing = [split for split in SPLITS if split not in tables]
+    problems = []
+    if missing:
+        assert isinstance(data, MadeSplits), "data sets of the package have all splits"
+        both = {"validation": data.validation_share, "test": data.test_share}
+        shares = {split: both[split] for split in missing}
+        if sum(shares.values()) >= 1:
+            message = f"{' and '.join(missing)} take {sum(shares.values()):g} of the train split"
+            return tables, [Problem(f"{path}.test_share", message, "leave some for training")]
+        whole = tables["train"]
+        part_N = drawn(whole[KEY].to_pylist(), shares, data.subset_seed)
+        tables = tables | {
+            split: whole.filter(pa.array(part_N == split)) for split in (*missing, "train")
+        }
+    for split in SPLITS:
+        if len(tables[split]) == 0:
+            message = f"no example is left for the {split} split, which is drawn from train"
+            remedy = f"give more examples, a {split} file, or other shares"
+            problems.append(Problem(place, message, remedy))
+            continue
+        tables[split], found = sized(tables[split], split, data, path, from_train=bool(missing))
+        problems += found
+    return tables, problems
+
+
+def sized(
+    table: pa.Table, split: str, data: SplitSizes, path: str, *, from_train: bool = False
+) -> tuple[pa.Table, list[Problem]]:
+    """One split in the size that is asked for; `from_train`: missing splits were drawn from it."""
+    rows, wanted = len(table), getattr(data, split)
+    if wanted is None:
+        return table, []
+    if wanted > rows:
+        drawn_from = " once the missing splits are drawn from it" if from_train else ""
+        message = f"{wanted:,} examples are asked for, but {split} has {rows:,}{drawn_from}"
+        remedy = f"ask for {rows:,} at most, or leave it out to use them all"
+        return table, [Problem(f"{path}.{split}", message, remedy)]
+    return subset(table, wanted, split, data.subset_seed, KEY), []
