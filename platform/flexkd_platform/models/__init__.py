@@ -1,19 +1,24 @@
 """Teachers and students: found, checked, loaded, made smaller, saved.
 
 `locate` finds a model and `check_model` says everything that is wrong with it before anything
-starts; `load_with_head` and `build_student` make the models; `hidden_layers`, `LayerTap` and
-`head_rows` are how scoring and distillation reach inside them.
+starts; `load_with_head`, `load_language_model` and `build_student` make the models, and
+`make_base` one from a config alone; `stacks`, `LayerTap`, `head_rows` and `OutputRows` are how
+scoring and distillation reach inside them.
 """
 
+from .base import make_base
 from .check import check_model
+from .check_config import check_config
 from .check_student import check_layer, check_student
 from .errors import ModelError
-from .facts import ModelFacts
-from .families import FAMILIES, Family, family_of
+from .facts import UNLIMITED, ModelFacts, tokenizer_digest
+from .families import FAMILIES, Family, Stack, family_of
 from .head import head_rows
-from .layers import hidden_layers, layer_index
+from .language_model import load_language_model
+from .layers import LayerRef, hidden_layer, hidden_layers, layer_index, resolve_layers, stacks
 from .loading import load_tokenizer, load_with_head
 from .locate import locate
+from .output_rows import OutputHead, OutputRows, output_head
 from .saving import load_saved, save_model
 from .slicing import SLICES
 from .student import build_student
@@ -22,21 +27,34 @@ from .tap import LayerTap
 __all__ = [
     "FAMILIES",
     "SLICES",
+    "UNLIMITED",
     "Family",
+    "LayerRef",
     "LayerTap",
     "ModelError",
     "ModelFacts",
+    "OutputHead",
+    "OutputRows",
+    "Stack",
     "build_student",
+    "check_config",
     "check_layer",
     "check_model",
     "check_student",
     "family_of",
     "head_rows",
+    "hidden_layer",
     "hidden_layers",
     "layer_index",
+    "load_language_model",
     "load_saved",
     "load_tokenizer",
     "load_with_head",
     "locate",
+    "make_base",
+    "output_head",
+    "resolve_layers",
     "save_model",
+    "stacks",
+    "tokenizer_digest",
 ]

@@ -9,10 +9,18 @@ from transformers import PreTrainedModel
 
 from flexkd_platform.spec import Problem
 
-from .checkpoint import CONFIG, Shapes, has_weights, read_shapes, require_tokenizer_files
+from .checkpoint import CONFIG, has_weights, read_shapes, require_tokenizer_files
 from .errors import ModelError
-from .facts import ModelFacts, facts_of, folder_fingerprint, meta_backbone, read_config
-from .families import Family, family_of_config
+from .facts import (
+    ModelFacts,
+    facts_of,
+    folder_fingerprint,
+    meta_backbone,
+    read_config,
+    tokenizer_digest,
+)
+from .families import Stack, family_of_config, layer_count
+from .gguf_file import Shapes
 from .hub import folder_of, pinned, remote_shapes
 from .loading import load_tokenizer
 from .locate import locate
@@ -40,6 +48,7 @@ def check_model(
     config: Any = None
     backbone: PreTrainedModel | None = None
     shapes: Shapes | None = None
+    digest = ""
     try:
         config = read_config(folder)
         backbone = meta_backbone(config)
@@ -57,7 +66,9 @@ def check_model(
     try:
         require_tokenizer_files(folder)
         if backbone is not None:  # the config says which tokenizer it is
-            _check_words(len(load_tokenizer(folder)), config, folder)
+            tokenizer = load_tokenizer(folder)
+            _check_words(len(tokenizer), config, folder)
+            digest = tokenizer_digest(tokenizer)
     except ModelError as error:
         problems.append(error.problem(path))
     if problems:
@@ -66,13 +77,23 @@ def check_model(
     assert backbone is not None, "no config is a problem"
     assert shapes is not None, "no weights is a problem"
     fingerprint = folder_fingerprint(folder) if isinstance(source, Path) else pinned(source, folder)
-    return facts_of(config, fingerprint=fingerprint, shapes=shapes, backbone=backbone), []
+    facts = facts_of(
+        config,
+        fingerprint=fingerprint,
+        tokenizer_digest=digest,
+        shapes=shapes,
+        backbone=backbone,
+    )
+    return facts, []
 
 
 def _check_weights(shapes: Shapes, backbone: PreTrainedModel, folder: Path) -> None:
     """ModelError unless a checkpoint holds the whole backbone, and no layers beyond it."""
     family = family_of_config(backbone.config)
     given = {_modern(name, backbone.base_model_prefix): shape for name, shape in shapes.items()}
+    for copy, original in backbone.all_tied_weights_keys.items():
+        if copy in given:  # an encoder–decoder's one embedding may be saved under any of its names
+            given.setdefault(original, given[copy])
     expected = {name: tuple(weight.shape) for name, weight in backbone.named_parameters()}
     missing = [n for n in expected if n not in given and not n.startswith(family.optional)]
     wrong = [n for n in expected if n in given and given[n] != expected[n]]
@@ -91,13 +112,14 @@ def _check_weights(shapes: Shapes, backbone: PreTrainedModel, folder: Path) -> N
             f"{len(expected)}, as {name}, which is {given[name]} and should be {expected[name]}",
             remedy,
         )
-    beyond = _layers_in(given, family) - _layers_in(expected, family)
-    if beyond:
-        raise ModelError(
-            f"the weights in {folder} have layer {max(beyond)}, which the {what} has not: it has "
-            f"{backbone.config.num_hidden_layers} layers, counted from 0",
-            remedy,
-        )
+    for stack in family.stacks.values():
+        beyond = _layers_in(given, stack) - _layers_in(expected, stack)
+        if beyond:
+            raise ModelError(
+                f"the weights in {folder} have layer {max(beyond)}, which the {what} has not: it "
+                f"has {layer_count(backbone.config, stack)} layers, counted from 0",
+                remedy,
+            )
 
 
 def _check_words(words: int, config: Any, folder: Path) -> None:
@@ -117,9 +139,9 @@ def _modern(name: str, prefix: str) -> str:
     )
 
 
-def _layers_in(names: Shapes, family: Family) -> set[int]:
+def _layers_in(names: Shapes, stack: Stack) -> set[int]:
     """The numbers of the layers that weights belong to."""
-    start = f"{family.layers}."
+    start = f"{stack.path}."
     numbers = {
         name.removeprefix(start).partition(".")[0] for name in names if name.startswith(start)
     }

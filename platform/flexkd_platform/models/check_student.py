@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import assert_never
+from dataclasses import replace
+from typing import Any
 
 from flexkd_platform.spec import (
+    CutInit,
     PretrainedInit,
     Problem,
     RandomInit,
-    SlicedInit,
     StudentInit,
     sha256_of,
 )
@@ -16,15 +17,15 @@ from flexkd_platform.spec import (
 from .check import check_model
 from .errors import ModelError
 from .facts import ModelFacts, config_of, facts_of, meta_backbone
-from .layers import Layer, layer_index
-from .slicing import SLICES
+from .families import family_of_config, width_step
+from .layers import Layer, resolve_layers
 from .student import kept_layers, smaller_config
 
 
 def check_layer(layer: Layer, facts: ModelFacts, *, path: str = "score.layer") -> list[Problem]:
     """The problem with a layer that a model does not have."""
     try:
-        layer_index(layer, facts)
+        resolve_layers(layer, facts)
     except ModelError as error:
         return [Problem(path, error.message, error.remedy)]
     return []
@@ -46,20 +47,17 @@ def check_student(
         The student's facts, or None if there are problems; and all problems. The fingerprint of
         a sliced or random student is a SHA-256 over its teacher's and `init`.
     """
-    match init:
-        case PretrainedInit():
-            facts, problems = check_model(init.model, init.revision, path=f"{path}.model")
-            width, key = (facts.hidden_size if facts else 0), f"{path}.model"
-        case SlicedInit() | RandomInit():
-            facts = None
-            problems = _check_heads(init, teacher, path)
-            width, key = init.hidden_size, f"{path}.hidden_size"
-        case _:
-            assert_never(init)
-    if isinstance(init, SlicedInit):
-        problems += _check_slices(init, teacher, path)
-    if width > teacher.hidden_size and (must_fit or isinstance(init, SlicedInit)):
-        why = "a slice" if isinstance(init, SlicedInit) else "Flex-KD's student"
+    if isinstance(init, PretrainedInit):
+        facts, problems = check_model(init.model, init.revision, path=f"{path}.model")
+        width, key = (facts.hidden_size if facts else 0), f"{path}.model"
+    else:
+        facts = None
+        problems = _check_width(init, teacher, path)
+        width, key = init.hidden_size, f"{path}.hidden_size"
+    if isinstance(init, CutInit):
+        problems += _check_layers(init, teacher, path)
+    if width > teacher.hidden_size and (must_fit or isinstance(init, CutInit)):
+        why = "a slice" if isinstance(init, CutInit) else "Flex-KD's student"
         problems.append(
             Problem(
                 key,
@@ -72,61 +70,89 @@ def check_student(
     return facts if isinstance(init, PretrainedInit) else _derived(init, teacher), []
 
 
-def _check_heads(init: SlicedInit | RandomInit, teacher: ModelFacts, path: str) -> list[Problem]:
-    if init.hidden_size % teacher.head_size == 0:
-        return []
-    below = init.hidden_size // teacher.head_size * teacher.head_size
-    near = " or ".join(str(width) for width in (below, below + teacher.head_size) if width)
-    return [
-        Problem(
-            f"{path}.hidden_size",
-            f"a width of {init.hidden_size} is no whole number of the teacher's attention heads, "
-            f"which are {teacher.head_size} wide",
-            f"give a multiple of {teacher.head_size}, as {near}",
-        )
-    ]
-
-
-def _check_slices(init: SlicedInit, teacher: ModelFacts, path: str) -> list[Problem]:
-    if teacher.model_type not in SLICES:
+def _check_width(init: CutInit | RandomInit, teacher: ModelFacts, path: str) -> list[Problem]:
+    config = config_of(teacher)
+    step = width_step(config)
+    if init.hidden_size % step:
+        below = init.hidden_size // step * step
+        near = " or ".join(str(width) for width in (below, below + step) if width)
         return [
             Problem(
-                f"{path}.kind",
-                f"the teacher is a {teacher.model_type} model, which cannot be sliced",
-                f"sliced works for {', '.join(SLICES)}; use random or pretrained",
+                f"{path}.hidden_size",
+                f"a width of {init.hidden_size} is no whole number of the teacher's attention "
+                f"heads, which are {step} wide",
+                f"give a multiple of {step}, as {near}",
             )
         ]
+    if not isinstance(init, CutInit) or init.hidden_size > teacher.hidden_size:
+        return []
+    return _check_cut_width(init, config, path)
+
+
+def _check_cut_width(init: CutInit, config: Any, path: str) -> list[Problem]:
+    """Widths that make a model, but not of this one's parts."""
+    family, small = family_of_config(config), smaller_config(config, init)
+    if family.key_value_heads is not None:
+        given, held = (getattr(each, family.key_value_heads) for each in (small, config))
+        if given > held:
+            group = width_step(config) * (config.num_attention_heads // held)
+            return [
+                Problem(
+                    f"{path}.hidden_size",
+                    f"a width of {init.hidden_size} needs {given} key-value heads, and the "
+                    f"teacher has {held}",
+                    f"give a multiple of {group}, which keeps the groups of its heads whole",
+                )
+            ]
+    if family.embedding_size is not None:
+        embedding = getattr(config, family.embedding_size)
+        if embedding == init.hidden_size < config.hidden_size:
+            return [
+                Problem(
+                    f"{path}.hidden_size",
+                    f"the teacher projects a word embedding that is {embedding} wide, and a "
+                    "student of this width would do without the projection",
+                    "give another width, or use random",
+                )
+            ]
+    return []
+
+
+def _check_layers(init: CutInit, teacher: ModelFacts, path: str) -> list[Problem]:
+    fewest = min(count for _, count in teacher.stacks)
     if isinstance(init.layers, int):
-        if 0 < init.layers <= teacher.layers:
+        if 0 < init.layers <= fewest:
             return []
         return [
             Problem(
                 f"{path}.layers",
-                f"the student has {init.layers} layers, its teacher {teacher.layers}",
-                f"give 1 to {teacher.layers}, or a list of the teacher's layers",
+                f"the student has {init.layers} layers, its teacher {fewest}",
+                f"give 1 to {fewest}, or a list of the teacher's layers",
             )
         ]
     try:
-        kept = kept_layers(init, teacher.layers)
+        kept_by_stack = kept_layers(init, config_of(teacher))
     except ModelError as error:
         return [Problem(f"{path}.layers", error.message, error.remedy)]
-    if not kept or kept != sorted(set(kept)):
+    if not all(kept and kept == sorted(set(kept)) for kept in kept_by_stack.values()):
         return [
             Problem(
                 f"{path}.layers",
                 f"{list(init.layers)} does not name layers in ascending order, each once",
-                f"name at least one of 0 to {teacher.layers - 1}, lowest first",
+                f"name at least one of 0 to {fewest - 1}, lowest first",
             )
         ]
     return []
 
 
-def _derived(init: SlicedInit | RandomInit, teacher: ModelFacts) -> ModelFacts:
+def _derived(init: CutInit | RandomInit, teacher: ModelFacts) -> ModelFacts:
     config = smaller_config(config_of(teacher), init)
     config.architectures = None  # the teacher's head is not the student's
-    return facts_of(
+    facts = facts_of(
         config,
         fingerprint=sha256_of({"teacher": teacher.fingerprint, "init": init.to_json()}),
+        tokenizer_digest=teacher.tokenizer_digest,
         shapes={},
         backbone=meta_backbone(config),
     )
+    return replace(facts, language_model=teacher.language_model)

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 from .errors import ModelError
+from .gguf_file import Shapes, find_gguf, gguf_shapes
 
 CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
@@ -27,16 +28,31 @@ TOKENIZER_FILES: tuple[str, ...] = (
     *(name for names in VOCABULARIES for name in names),
 )
 
-Shapes = dict[str, tuple[int, ...]]
-
 
 def has_weights(folder: Path) -> bool:
-    """Whether the folder holds a safetensors checkpoint, whole or in shards."""
+    """Whether the folder holds a safetensors checkpoint, whole or in shards, or a GGUF file."""
+    return _has_safetensors(folder) or any(folder.glob("*.gguf"))
+
+
+def _has_safetensors(folder: Path) -> bool:
     return (folder / WEIGHTS).is_file() or (folder / INDEX).is_file()
 
 
+def gguf_of(folder: Path) -> Path | None:
+    """The GGUF file that is the model of this folder; None where safetensors are, or nothing."""
+    return None if _has_safetensors(folder) else find_gguf(folder)
+
+
+def gguf_argument(folder: Path) -> dict[str, str]:
+    """What transformers' `from_pretrained` has to be told beside the folder."""
+    file = gguf_of(folder)
+    return {} if file is None else {"gguf_file": file.name}
+
+
 def require_tokenizer_files(folder: Path) -> None:
-    """Raises ModelError unless the folder holds the files of a tokenizer, its JSON unbroken."""
+    """Raises ModelError unless the folder holds a tokenizer: its files unbroken, or a GGUF file."""
+    if gguf_of(folder) is not None:
+        return
     if not any(all((folder / name).is_file() for name in names) for names in VOCABULARIES):
         raise ModelError(
             f"{folder} holds no tokenizer",
@@ -67,6 +83,8 @@ def weight_files(folder: Path) -> list[Path]:
         except (ValueError, KeyError, AttributeError, TypeError) as error:
             raise ModelError(f"{folder / INDEX} is broken: {error!r}", "copy it again") from None
         return [folder / name for name in sorted(names)]
+    if (gguf := find_gguf(folder)) is not None:
+        return [gguf]
     pickled = sorted(file.name for file in folder.glob("*.bin"))
     if pickled:
         raise ModelError(
@@ -83,6 +101,8 @@ def read_shapes(folder: Path) -> Shapes:
     Raises:
         ModelError: there is no checkpoint, or a file of it is missing, cut off or corrupt.
     """
+    if (gguf := gguf_of(folder)) is not None:
+        return gguf_shapes(gguf)
     shapes: Shapes = {}
     for file in weight_files(folder):
         shapes |= _file_shapes(file)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -9,96 +11,181 @@ from .errors import ModelError
 
 
 @dataclass(frozen=True)
+class Stack:
+    """One stack of hidden layers.
+
+    path: of the list of layers inside the backbone.
+    inner: config key of the FFN's inner width; null there means 4 × the hidden size.
+    layers: config key of their number.
+    heads: config key of the number of attention heads of each.
+    """
+
+    path: str
+    inner: str
+    layers: str = "num_hidden_layers"
+    heads: str = "num_attention_heads"
+
+
+@dataclass(frozen=True)
 class Family:
     """One architecture, by the `model_type` of its config.
 
-    layers: path of the list of hidden layers inside the backbone.
+    stacks: of layers, by name; a model of one stack has it under "", an encoder–decoder has
+        "encoder" and "decoder", in this order.
     head_reads: position whose hidden state the classification head reads: the first one ([CLS]),
-        or the last one that is no padding.
+        the last one that is no padding, or the last end-of-text token.
     head: parameter of the classification head whose rows are the outputs.
-    inner: config key of the FFN's inner width; null there means 4 × the hidden size.
-    dropouts: config keys of every dropout probability that acts on this classifier.
+    dropouts: config keys of every dropout probability that acts on this architecture.
+    language_model: what transformers loads it as to model language; None: it cannot.
+    logit_bias: buffer of the language model that is added to its logits.
     optional: prefixes of backbone weights that a checkpoint may lack; they are then drawn anew.
     head_size: config key of the width of one attention head; None: hidden size / heads.
     key_value_heads: config key of the number of key-value heads; None: one per head.
-    same_width: config keys that follow the hidden size.
+    embedding_size: config key of the word embedding's width; None: the hidden size.
+    positions: config key of the longest input in tokens; None: relative positions, no limit.
     """
 
-    layers: str
-    head_reads: Literal["first", "last"]
+    stacks: Mapping[str, Stack]
+    head_reads: Literal["first", "last", "eos"]
     head: str
-    inner: str
     dropouts: tuple[str, ...]
+    language_model: Literal["causal", "seq2seq"] | None = None
+    logit_bias: str | None = None
     optional: tuple[str, ...] = ()
     head_size: str | None = None
     key_value_heads: str | None = None
-    same_width: tuple[str, ...] = ()
+    embedding_size: str | None = None
+    positions: str | None = "max_position_embeddings"
+
+    @property
+    def encoder_decoder(self) -> bool:
+        """Whether there are two stacks, the second of which reads the first."""
+        return len(self.stacks) > 1
 
 
 FAMILIES: dict[str, Family] = {
     "bert": Family(
-        layers="encoder.layer",
+        stacks={"": Stack("encoder.layer", inner="intermediate_size")},
         head_reads="first",
         head="classifier.weight",
-        inner="intermediate_size",
         dropouts=("hidden_dropout_prob", "attention_probs_dropout_prob", "classifier_dropout"),
         # Masked-language-model checkpoints come without one.
         optional=("pooler.",),
     ),
     "distilbert": Family(
-        layers="transformer.layer",
+        stacks={"": Stack("transformer.layer", inner="hidden_dim")},
         head_reads="first",
         head="classifier.weight",
-        inner="hidden_dim",
         dropouts=("dropout", "attention_dropout", "seq_classif_dropout"),
     ),
     "gpt2": Family(
-        layers="h",
+        stacks={"": Stack("h", inner="n_inner")},
         head_reads="last",
         head="score.weight",
-        inner="n_inner",
         dropouts=("resid_pdrop", "embd_pdrop", "attn_pdrop"),
+        language_model="causal",
     ),
     "opt": Family(
-        layers="decoder.layers",
+        stacks={"": Stack("decoder.layers", inner="ffn_dim")},
         head_reads="last",
         head="score.weight",
-        inner="ffn_dim",
         dropouts=("dropout", "attention_dropout", "layerdrop"),
-        same_width=("word_embed_proj_dim",),
+        language_model="causal",
+        embedding_size="word_embed_proj_dim",
     ),
     "llama": Family(
-        layers="layers",
+        stacks={"": Stack("layers", inner="intermediate_size")},
         head_reads="last",
         head="score.weight",
-        inner="intermediate_size",
         dropouts=("attention_dropout",),
+        language_model="causal",
         head_size="head_dim",
         key_value_heads="num_key_value_heads",
+    ),
+    "bart": Family(
+        stacks={
+            side: Stack(
+                f"{side}.layers",
+                inner=f"{side}_ffn_dim",
+                layers=f"{side}_layers",
+                heads=f"{side}_attention_heads",
+            )
+            for side in ("encoder", "decoder")
+        },
+        head_reads="eos",
+        head="classification_head.out_proj.weight",
+        dropouts=(
+            "dropout",
+            "attention_dropout",
+            "activation_dropout",
+            "classifier_dropout",
+            "encoder_layerdrop",
+            "decoder_layerdrop",
+        ),
+        language_model="seq2seq",
+        logit_bias="final_logits_bias",
+    ),
+    "t5": Family(
+        stacks={
+            "encoder": Stack("encoder.block", inner="d_ff", layers="num_layers", heads="num_heads"),
+            "decoder": Stack(
+                "decoder.block", inner="d_ff", layers="num_decoder_layers", heads="num_heads"
+            ),
+        },
+        head_reads="eos",
+        head="classification_head.out_proj.weight",
+        dropouts=("dropout_rate", "classifier_dropout"),
+        language_model="seq2seq",
+        head_size="d_kv",
+        positions=None,
     ),
 }
 """Every known architecture; a new one is one entry."""
 
 
-def family_of(model_type: str, *, encoder_decoder: bool = False) -> Family:
-    """The entry of `FAMILIES` for a config's `model_type`.
-
-    Raises:
-        ModelError: the architecture is unknown, or has an encoder and a decoder.
-    """
-    known = ", ".join(FAMILIES)
-    if encoder_decoder:
-        raise ModelError(
-            f"{model_type} models have an encoder and a decoder, which have layers of their own",
-            f"name a model with one stack of layers: {known}",
-        )
+def family_of(model_type: str) -> Family:
+    """The entry of `FAMILIES` for a config's `model_type`; ModelError if it is unknown."""
     if model_type not in FAMILIES:
         raise ModelError(
-            f"the architecture {model_type!r} is not known", f"known architectures are {known}"
+            f"the architecture {model_type!r} is not known",
+            f"known architectures are {', '.join(FAMILIES)}",
         )
     return FAMILIES[model_type]
 
 
 def family_of_config(config: Any) -> Family:
     """The entry of `FAMILIES` for a transformers config. Raises as `family_of` does."""
-    return family_of(config.model_type, encoder_decoder=config.is_encoder_decoder)
+    return family_of(config.model_type)
+
+
+def layer_count(config: Any, stack: Stack) -> int:
+    """How many layers a stack has."""
+    return int(getattr(config, stack.layers))
+
+
+def head_size(config: Any, stack: Stack) -> int:
+    """Width of one attention head of a stack."""
+    key = family_of_config(config).head_size
+    if key is not None:
+        return int(getattr(config, key))
+    return int(config.hidden_size // getattr(config, stack.heads))
+
+
+def inner_size(config: Any, stack: Stack) -> int:
+    """Inner width of the feed-forward part of a stack's layers."""
+    inner = getattr(config, stack.inner)
+    return int(4 * config.hidden_size if inner is None else inner)
+
+
+def width_step(config: Any) -> int:
+    """What the width of a smaller model has to be a multiple of, so that heads stay whole.
+
+    The heads of a model are as many for its width as in the larger one. Where their widths add up
+    to another number than the hidden size, as in some T5 models, any width will do.
+    """
+    sizes = [
+        size if size * getattr(config, stack.heads) == config.hidden_size else 1
+        for stack in family_of_config(config).stacks.values()
+        for size in [head_size(config, stack)]
+    ]
+    return math.lcm(*sizes)

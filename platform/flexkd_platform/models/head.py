@@ -26,6 +26,9 @@ def head_rows(model: nn.Module, input_ids: Tensor, attention_mask: Tensor) -> Te
     config's padding token, which is what transformers does: it holds for left and right padding,
     and a text that itself ends with that token is read one token earlier.
 
+    Heads of encoder–decoders read the decoder at the last end-of-text token, whose input is the
+    same text.
+
     Args:
         model: a classifier; a data-parallel wrapper is looked through.
         input_ids, attention_mask: (B, T), as the model gets them.
@@ -34,7 +37,8 @@ def head_rows(model: nn.Module, input_ids: Tensor, attention_mask: Tensor) -> Te
         Bool (B, T) with exactly one True in each row.
 
     Raises:
-        ValueError: the shapes differ, or the head would read padding of a BERT-like model.
+        ValueError: the shapes differ; the head would read padding of a BERT-like model; a text of
+            an encoder–decoder has no end-of-text token.
     """
     if input_ids.shape != attention_mask.shape or input_ids.ndim != 2:
         raise ValueError(
@@ -43,13 +47,22 @@ def head_rows(model: nn.Module, input_ids: Tensor, attention_mask: Tensor) -> Te
         )
     config = unwrapped(model).config
     places_T = torch.arange(input_ids.shape[1], device=input_ids.device)
-    if family_of_config(config).head_reads == "first":
+    head_reads = family_of_config(config).head_reads
+    if head_reads == "first":
         if not bool(attention_mask[:, 0].all()):
             raise ValueError(
                 f"a {config.model_type} head reads position 0, which is padding here; "
                 "pad on the right"
             )
         read_B = torch.zeros_like(input_ids[:, 0])
+    elif head_reads == "eos":
+        ends_BT = input_ids == config.eos_token_id
+        if not bool(ends_BT.any(dim=1).all()):
+            raise ValueError(
+                f"a {config.model_type} head reads the end-of-text token, which a text lacks; "
+                "let the tokenizer add its special tokens"
+            )
+        read_B = (places_T * ends_BT).argmax(dim=-1)
     else:
         read_B = (places_T * (input_ids != config.pad_token_id)).argmax(dim=-1)
     return places_T == read_B[:, None]

@@ -22,8 +22,9 @@ from huggingface_hub.errors import (  # type: ignore[attr-defined]
     SafetensorsParsingError,
 )
 
-from .checkpoint import CONFIG, INDEX, TOKENIZER_FILES, WEIGHTS, Shapes
+from .checkpoint import CONFIG, INDEX, TOKENIZER_FILES, WEIGHTS
 from .errors import ModelError, first_line
+from .gguf_file import Shapes
 from .quiet import quiet
 
 Source = Path | str

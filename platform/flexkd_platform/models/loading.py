@@ -15,7 +15,7 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
-from .checkpoint import read_shapes, require_tokenizer_files
+from .checkpoint import gguf_argument, read_shapes, require_tokenizer_files
 from .errors import ModelError, first_line
 from .facts import head_outputs, read_config
 from .families import family_of_config
@@ -35,7 +35,7 @@ def load_tokenizer(source: Source) -> PreTrainedTokenizerBase:
     require_tokenizer_files(folder)
     try:
         with quiet():
-            tokenizer = AutoTokenizer.from_pretrained(folder)
+            tokenizer = AutoTokenizer.from_pretrained(folder, **gguf_argument(folder))
     except Exception as error:  # the tokenizers library raises plain Exception
         raise ModelError(
             f"the tokenizer in {folder} cannot be read: {first_line(error)}",
@@ -90,6 +90,7 @@ def load_with_head(
                 dtype=torch.float32,
                 ignore_mismatched_sizes=True,
                 output_loading_info=True,
+                **gguf_argument(folder),
             )
     head = head_modules(model) if held != outputs else []
     in_head = {f"{module}.{part}" for module in head for part in ("weight", "bias")}
@@ -112,14 +113,18 @@ def prepare_config(
         raise ValueError(f"regression has 1 output, not {outputs}")
     if not regression and outputs < 2:
         raise ValueError(f"classification needs at least 2 outputs, not {outputs}")
-    family = family_of_config(config)
     config.num_labels = outputs
     config.problem_type = "regression" if regression else "single_label_classification"
-    if family.head_reads == "last":
-        # The head looks for the last token that is no padding; the tokenizer is what pads.
+    if family_of_config(config).head_reads != "first":
+        # The head looks for the end of what is no padding; the tokenizer is what pads.
         config.pad_token_id = load_tokenizer(folder).pad_token_id
+    set_dropout(config, dropout)
+
+
+def set_dropout(config: Any, dropout: float | None) -> None:
+    """Set every dropout of a config's architecture; None leaves them."""
     if dropout is not None:
-        for key in family.dropouts:
+        for key in family_of_config(config).dropouts:
             setattr(config, key, dropout)
 
 

@@ -69,15 +69,15 @@ def _package_folder(name: str) -> Path:
         )
     roots = [Path(root) for root in spec.submodule_search_locations or ()]
     folders = [
-        config.parent
+        folder
         for root in roots
-        for config in sorted(root.rglob(CONFIG))
-        if has_weights(config.parent)
+        for folder in sorted({file.parent for file in [*root.rglob(CONFIG), *root.rglob("*.gguf")]})
+        if has_weights(folder)
     ]
     if not folders:
         raise ModelError(
             f"the Python package {name!r} carries no model: no folder in it holds {CONFIG} "
-            "and safetensors weights",
+            "and safetensors weights, or a GGUF file",
             "install it again, or name another package",
         )
     if len(folders) > 1:

@@ -13,6 +13,8 @@ from transformers import (
 
 from .checkpoint import read_shapes
 from .errors import ModelError
+from .facts import read_config
+from .language_model import language_model_class
 from .loading import load_tokenizer
 from .quiet import quiet
 
@@ -28,16 +30,28 @@ def save_model(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folde
         tokenizer.save_pretrained(folder)
 
 
+_LANGUAGE_MODELS = ("ForCausalLM", "LMHeadModel", "ForConditionalGeneration")
+"""How transformers' classes of language models are called."""
+
+
 def load_saved(folder: Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """A classifier and its tokenizer as `save_model` wrote them; fp32, on the CPU, in eval mode.
+    """A model and its tokenizer as `save_model` wrote them; fp32, on the CPU, in eval mode.
+
+    It is the language model that was saved, and otherwise a classifier.
 
     Raises:
-        ModelError: the folder holds no complete classifier, or no tokenizer.
+        ModelError: the folder holds no complete model with a head, or no tokenizer.
     """
     tokenizer = load_tokenizer(folder)
     read_shapes(folder)
     with quiet(), torch.random.fork_rng(devices=[]):
-        model, report = AutoModelForSequenceClassification.from_pretrained(
+        config = read_config(folder)
+        saved = (config.architectures or [""])[0]
+        language_model = saved.endswith(_LANGUAGE_MODELS)
+        auto = (
+            language_model_class(config) if language_model else AutoModelForSequenceClassification
+        )
+        model, report = auto.from_pretrained(
             folder, dtype=torch.float32, ignore_mismatched_sizes=True, output_loading_info=True
         )
     wrong = sorted(
@@ -45,8 +59,9 @@ def load_saved(folder: Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
         | {name for name, *_ in report["mismatched_keys"]}
     )
     if wrong:
+        what = "language model" if language_model else "classifier"
         raise ModelError(
-            f"{folder} holds no complete classifier: {len(wrong)} weights are missing or too "
+            f"{folder} holds no complete {what}: {len(wrong)} weights are missing or too "
             f"many, as {wrong[0]}",
             "name a folder that save_model wrote",
         )

@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
-import math
+from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 from transformers import AutoModelForSequenceClassification, PreTrainedModel
 
-from flexkd_platform.spec import PretrainedInit, RandomInit, SlicedInit, StudentInit
+from flexkd_platform.spec import CutInit, PretrainedInit, RandomInit, SlicedInit, StudentInit
 
-from .facts import head_size, inner_size, read_config
-from .families import family_of_config
+from .facts import LM_HEAD, read_config
+from .families import family_of_config, inner_size, layer_count
 from .head import draw_linear, head_modules
 from .hub import Source, folder_of
+from .language_model import language_model_class, load_language_model, prepare_language_config
 from .layers import layer_index
 from .loading import kept_random_state, load_with_head, prepare_config
 from .locate import locate
 from .quiet import quiet
-from .slicing import axis_indices, even_layers, origins, sliced_weights
+from .slicing import axis_indices, even_layers, evenly, origins, sliced_weights
+
+Units = Mapping[str, Sequence[int]]
+"""Per stack, the teacher's hidden units that become the student's units 0, 1, … in this order."""
 
 
 def build_student(
@@ -31,80 +36,160 @@ def build_student(
     regression: bool,
     seed: int,
     dropout: float | None,
+    language_model: bool = False,
+    units: Units | None = None,
 ) -> PreTrainedModel:
-    """The student before its training, with a head drawn from `seed`.
+    """The student before its training.
 
-    A pretrained student keeps its checkpoint's head if that has as many outputs; see
-    `load_with_head`, also for the arguments and what is returned.
+    A classifier's head is drawn from `seed`; a pretrained student keeps its checkpoint's if that
+    has as many outputs. A language model's head is the teacher's, cut like the rest.
 
     Args:
         init: checked by `check_student`.
-        teacher_source: the pretrained teacher, not the fine-tuned one.
+        teacher_source: the pretrained teacher, or the folder of the fine-tuned one.
+        outputs, regression: of the head, as in `load_with_head`; a language model needs neither.
+        seed: of everything that is drawn.
+        dropout: set for every dropout of the architecture; None keeps the teacher's.
+        language_model: whether it generates text rather than classify.
+        units: which hidden units a cut student keeps, for `aligned` and in place of `units` of
+            `sliced`. An encoder–decoder keeps the decoder's choice in both stacks, which share
+            the word embedding and meet in the decoder's attention.
+
+    Returns:
+        The model on the CPU, in fp32 and in eval mode.
 
     Raises:
-        ModelError: a checkpoint cannot be read, or the teacher cannot be sliced.
+        ModelError: a checkpoint cannot be read, or is no language model where one is asked for.
+        ValueError: the units are missing, repeat, or are not as many as the student is wide.
     """
     if isinstance(init, PretrainedInit):
+        source = locate(init.model, init.revision)
+        if language_model:
+            return load_language_model(source, dropout=dropout)
         return load_with_head(
-            locate(init.model, init.revision),
-            outputs=outputs,
-            regression=regression,
-            seed=seed,
-            dropout=dropout,
+            source, outputs=outputs, regression=regression, seed=seed, dropout=dropout
         )
-    folder = folder_of(teacher_source, weights=isinstance(init, SlicedInit))
+    folder = folder_of(teacher_source, weights=isinstance(init, CutInit))
     with quiet():
         config = smaller_config(read_config(folder), init)
-        prepare_config(config, folder, outputs=outputs, regression=regression, dropout=dropout)
+        if language_model:
+            prepare_language_config(config, folder, dropout=dropout)
+        else:
+            prepare_config(config, folder, outputs=outputs, regression=regression, dropout=dropout)
+        auto = (
+            language_model_class(config) if language_model else AutoModelForSequenceClassification
+        )
         with kept_random_state(seed):
-            student = AutoModelForSequenceClassification.from_config(config, dtype=torch.float32)
-    draw_linear(student, head_modules(student), seed=seed)
-    if isinstance(init, SlicedInit):
-        _fill_from_teacher(student, init, folder, seed=seed)
+            student = auto.from_config(config, dtype=torch.float32)
+    if not language_model:
+        draw_linear(student, head_modules(student), seed=seed)
+    if isinstance(init, CutInit):
+        _fill_from_teacher(student, init, folder, units, language_model=language_model, seed=seed)
     return student.eval()
 
 
-def smaller_config(config: Any, init: SlicedInit | RandomInit) -> Any:
-    """The teacher's config at the student's size; head size and FFN ratio are the teacher's."""
+def smaller_config(config: Any, init: CutInit | RandomInit) -> Any:
+    """The teacher's config at the student's size; head size and FFN ratio are the teacher's.
+
+    Every stack has as many layers as `init` says.
+    """
     family = family_of_config(config)
     small = deepcopy(config)
-    small.num_hidden_layers = init.layers if isinstance(init.layers, int) else len(init.layers)
-    small.num_attention_heads = init.hidden_size // head_size(config, family)
-    setattr(
-        small,
-        family.inner,
-        max(1, inner_size(config, family) * init.hidden_size // config.hidden_size),
-    )
-    for key in ("hidden_size", *family.same_width):
-        setattr(small, key, init.hidden_size)
-    if family.key_value_heads is not None:
-        # Groups of query heads share one: their number has to divide the heads.
-        shared = math.gcd(small.num_attention_heads, getattr(config, family.key_value_heads))
-        setattr(small, family.key_value_heads, shared)
+    for stack in family.stacks.values():
+        heads, inner = getattr(config, stack.heads), inner_size(config, stack)
+        setattr(small, stack.layers, _depth(init))
+        setattr(small, stack.heads, max(1, heads * init.hidden_size // config.hidden_size))
+        setattr(small, stack.inner, max(1, inner * init.hidden_size // config.hidden_size))
+        if family.key_value_heads is not None:
+            largest = heads // getattr(config, family.key_value_heads)
+            shared = _key_value_heads(getattr(small, stack.heads), largest)
+            setattr(small, family.key_value_heads, shared)
+    small.hidden_size = init.hidden_size
+    if family.embedding_size is not None:
+        width = getattr(config, family.embedding_size)
+        if width == config.hidden_size:  # otherwise a projection stands between, and it stays
+            setattr(small, family.embedding_size, init.hidden_size)
     return small
 
 
-def kept_layers(init: SlicedInit, count: int) -> list[int]:
-    """The teacher's layers that a sliced student keeps, of `count`. Raises as `layer_index`."""
-    if isinstance(init.layers, int):
-        return even_layers(init.layers, count)
-    return [layer_index(layer, count) for layer in init.layers]
+def kept_layers(init: CutInit, config: Any) -> dict[str, list[int]]:
+    """The teacher's layers that a cut student keeps, by stack. Raises as `layer_index`."""
+    kept: dict[str, list[int]] = {}
+    for name, stack in family_of_config(config).stacks.items():
+        count = layer_count(config, stack)
+        kept[name] = (
+            even_layers(init.layers, count)
+            if isinstance(init.layers, int)
+            else [layer_index(layer, count) for layer in init.layers]
+        )
+    return kept
+
+
+def _depth(init: CutInit | RandomInit) -> int:
+    return init.layers if isinstance(init.layers, int) else len(init.layers)
+
+
+def _key_value_heads(heads: int, largest: int) -> int:
+    """The fewest key-value heads that `heads` divide into, `largest` of them or fewer on each."""
+    return next(n for n in range(1, heads + 1) if heads % n == 0 and heads // n <= largest)
+
+
+def _kept_units(init: CutInit, units: Units | None, stack: str, count: int) -> list[int]:
+    """The teacher's hidden units, of `count`, that become those of the student, in its order."""
+    width = init.hidden_size
+    if units is None:
+        if not isinstance(init, SlicedInit):
+            raise ValueError("an aligned student needs units: select the teacher's first")
+        return evenly(width, count) if init.units == "even" else list(range(width))
+    if stack not in units:
+        raise ValueError(f"units are of the stacks {sorted(units)}: give those of {stack!r}")
+    kept = [int(unit) for unit in units[stack]]
+    if len(kept) != width or len(set(kept)) != width or not set(kept) <= set(range(count)):
+        raise ValueError(
+            f"a student of width {width} needs {width} different units of 0 to {count - 1}, "
+            f"and {len(kept)} are given, {len(set(kept))} of them different"
+        )
+    return kept
 
 
 def _fill_from_teacher(
-    student: PreTrainedModel, init: SlicedInit, folder: Path, *, seed: int
+    student: PreTrainedModel,
+    init: CutInit,
+    folder: Path,
+    units: Units | None,
+    *,
+    language_model: bool,
+    seed: int,
 ) -> None:
-    """Copy the chosen part of the teacher's backbone into the student's."""
-    # The teacher's head is not used; two outputs satisfy the loader, a pooler comes from `seed`.
-    teacher = load_with_head(folder, outputs=2, regression=False, seed=seed)
-    family = family_of_config(teacher.config)
-    backbone = student.base_model
-    sources = origins(
-        teacher.config.model_type,
-        family.layers,
-        list(backbone.state_dict()),
-        kept_layers(init, teacher.config.num_hidden_layers),
+    """Copy the chosen part of the teacher into the student: backbone and language-model head."""
+    if language_model:
+        teacher = load_language_model(folder)
+        _untie_as(teacher, student)
+        target, source = student, teacher
+    else:
+        # The teacher's head is not used; two outputs satisfy the loader, a pooler is drawn.
+        teacher = load_with_head(folder, outputs=2, regression=False, seed=seed)
+        target, source = student.base_model, teacher.base_model
+    config, prefix = teacher.config, f"{teacher.base_model_prefix}."
+    names = {name.removeprefix(prefix): name for name in target.state_dict()}
+    last = list(family_of_config(config).stacks)[-1]
+    kept = _kept_units(init, units, last, config.hidden_size)
+    weights = sliced_weights(
+        {name.removeprefix(prefix): weight for name, weight in source.state_dict().items()},
+        origins(config.model_type, names, kept_layers(init, config)),
+        axis_indices(config, student.config, kept),
     )
-    indices = axis_indices(teacher.config, student.config, units=init.units)
     # Strict: a weight that no rule covers, or in another shape, is an error.
-    backbone.load_state_dict(sliced_weights(teacher.base_model.state_dict(), sources, indices))
+    target.load_state_dict({names[name]: weight for name, weight in weights.items()})
+
+
+def _untie_as(teacher: PreTrainedModel, student: PreTrainedModel) -> None:
+    """Give the student a head of its own where the teacher's is not its embedding.
+
+    Configs do not always say: T5's always claim that they are tied.
+    """
+    if teacher.get_output_embeddings().weight is teacher.get_input_embeddings().weight:
+        return
+    head = student.get_output_embeddings()
+    head.weight = nn.Parameter(head.weight.detach().clone())
+    student.all_tied_weights_keys.pop(LM_HEAD, None)

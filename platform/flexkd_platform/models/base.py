@@ -1,0 +1,63 @@
+"""A model made from a config alone: random weights, and a tokenizer trained on the texts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoModel
+
+from .base_tokenizer import train_tokenizer
+from .check_config import config_from
+from .facts import UNLIMITED
+from .families import family_of_config
+from .language_model import language_model_class
+from .loading import kept_random_state
+from .quiet import quiet
+from .saving import save_model
+
+DECODER_START = {"bart": "eos", "t5": "pad"}
+"""The token that an encoder–decoder's decoder starts from."""
+
+
+def make_base(
+    values: Mapping[str, Any],
+    vocab_size: int,
+    texts: Iterable[str],
+    seed: int,
+    folder: Path,
+    *,
+    language_model: bool,
+) -> None:
+    """Write a new model and its tokenizer to a folder that the loading functions read.
+
+    The same arguments give the same bytes, and global random state stays as it is.
+
+    Args:
+        values, vocab_size: checked by `check_config`. Where the texts give fewer words, the rest
+            of the embedding's rows are padding.
+        texts: to train the tokenizer on.
+        seed: of the weights.
+        folder: made if need be.
+        language_model: whether it gets a language-model head.
+
+    Raises:
+        ModelError: the config is of no model that is known, or of one that generates no text.
+    """
+    config = config_from(values, vocab_size)
+    positions = family_of_config(config).positions
+    longest = UNLIMITED if positions is None else getattr(config, positions)
+    tokenizer = train_tokenizer(texts, vocab_size, config.model_type, longest)
+    for role in ("pad", "bos", "eos"):
+        setattr(config, f"{role}_token_id", getattr(tokenizer, f"{role}_token_id"))
+    if config.model_type in DECODER_START:
+        start = DECODER_START[config.model_type]
+        config.decoder_start_token_id = getattr(tokenizer, f"{start}_token_id")
+    if config.model_type == "bart":
+        config.forced_eos_token_id = config.eos_token_id
+    auto = language_model_class(config) if language_model else AutoModel
+    with quiet(), kept_random_state(seed):
+        model = auto.from_config(config, dtype=torch.float32)
+    save_model(model, tokenizer, folder)

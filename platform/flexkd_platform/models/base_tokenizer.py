@@ -1,0 +1,88 @@
+"""A byte-level BPE tokenizer trained on texts: every text can be written in it, none is unknown."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from tokenizers import Tokenizer, decoders, pre_tokenizers, processors
+from tokenizers.models import BPE
+from tokenizers.trainers import BpeTrainer
+from transformers import PreTrainedTokenizerFast
+
+
+@dataclass(frozen=True)
+class Template:
+    """What an architecture expects around a text.
+
+    single, pair: of one text and of two; a number after a colon is the segment.
+    inputs: what the model takes beside the numbers of the tokens.
+    """
+
+    single: str
+    pair: str
+    inputs: tuple[str, ...] = ("attention_mask",)
+
+
+_BERT = {
+    "pad_token": "[PAD]",
+    "unk_token": "[UNK]",
+    "cls_token": "[CLS]",
+    "sep_token": "[SEP]",
+    "mask_token": "[MASK]",
+}
+_PLAIN = {"pad_token": "<pad>", "bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>"}
+
+TEMPLATES: dict[str, Template] = {
+    "bert": Template(
+        "[CLS] $A [SEP]", "[CLS] $A [SEP] $B:1 [SEP]:1", ("token_type_ids", "attention_mask")
+    ),
+    "distilbert": Template("[CLS] $A [SEP]", "[CLS] $A [SEP] $B [SEP]"),
+    "bart": Template("<s> $A </s>", "<s> $A </s> </s> $B </s>"),
+    "t5": Template("$A </s>", "$A </s> $B </s>"),
+}
+"""By `model_type`; a text of the others stands as it is."""
+
+
+def special_tokens(model_type: str) -> dict[str, str]:
+    """The special tokens of an architecture by their role; padding is token 0."""
+    return _BERT if model_type in ("bert", "distilbert") else _PLAIN
+
+
+def train_tokenizer(
+    texts: Iterable[str], vocab_size: int, model_type: str, max_length: int
+) -> PreTrainedTokenizerFast:
+    """Train a tokenizer; the same texts in the same order give the same one.
+
+    Args:
+        texts: to count pairs of bytes in.
+        vocab_size: the largest number of tokens; few texts give fewer.
+        model_type: whose special tokens and template it gets.
+        max_length: in tokens, where texts are cut if that is asked for.
+    """
+    special = special_tokens(model_type)
+    inner = Tokenizer(BPE(unk_token=special["unk_token"]))
+    inner.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    inner.decoder = decoders.ByteLevel()
+    trainer = BpeTrainer(
+        vocab_size=vocab_size,
+        special_tokens=list(special.values()),
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    inner.train_from_iterator(texts, trainer)
+    template = TEMPLATES.get(model_type)
+    if template is not None:
+        named = {token: inner.token_to_id(token) for token in special.values()}
+        used = [(token, number) for token, number in named.items() if token in template.pair]
+        inner.post_processor = processors.TemplateProcessing(
+            single=template.single, pair=template.pair, special_tokens=used
+        )
+    inputs = ("attention_mask",) if template is None else template.inputs
+    return PreTrainedTokenizerFast(
+        tokenizer_object=inner,
+        model_max_length=max_length,
+        model_input_names=["input_ids", *inputs],
+        clean_up_tokenization_spaces=False,
+        **special,
+    )

@@ -1,0 +1,79 @@
+"""Whether a model can be made from a config alone, and what it will be."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from transformers import AutoConfig
+
+from flexkd_platform.spec import Problem, sha256_of
+
+from .base_tokenizer import special_tokens
+from .errors import ModelError
+from .facts import ModelFacts, bad_config, facts_of, meta_backbone
+from .families import family_of
+from .quiet import quiet
+
+_BYTES = 256
+
+
+def check_config(
+    values: Mapping[str, Any], vocab_size: int, *, path: str
+) -> tuple[ModelFacts | None, list[Problem]]:
+    """Check a config that `make_base` is to make a model from.
+
+    Args:
+        values: as in a config.json: `model_type` and the sizes.
+        vocab_size: rows of the word embedding; counts above a `vocab_size` among the values.
+        path: of the config in the spec.
+
+    Returns:
+        The facts, or None if there are problems; and all problems. The fingerprint is a SHA-256
+        over values and vocabulary size; the tokenizer's digest, as that is yet to be trained, is
+        the same.
+    """
+    problems: list[Problem] = []
+    try:
+        config = config_from(values, vocab_size)
+        backbone = meta_backbone(config)
+    except ModelError as error:
+        return None, [Problem(path, error.message, error.remedy)]
+    least = _BYTES + len(special_tokens(config.model_type))
+    if vocab_size < least:
+        remedy = f"give at least {least}: {_BYTES} bytes and the special tokens"
+        problems.append(Problem(path, f"a vocabulary of {vocab_size} words is too small", remedy))
+    if problems:
+        return None, problems
+    fingerprint = sha256_of({"config": dict(values), "vocab_size": vocab_size})
+    facts = facts_of(
+        config, fingerprint=fingerprint, tokenizer_digest=fingerprint, shapes={}, backbone=backbone
+    )
+    return facts, []
+
+
+def config_from(values: Mapping[str, Any], vocab_size: int) -> Any:
+    """The config of these values and this vocabulary.
+
+    Raises:
+        ModelError: the architecture is missing or unknown, or has no such keys or values.
+    """
+    if "model_type" not in values:
+        raise ModelError(
+            "the config names no model_type", "name the architecture, as model_type: gpt2"
+        )
+    model_type = str(values["model_type"])
+    family_of(model_type)
+    # Transformers keeps keys that mean nothing without a word.
+    plain = AutoConfig.for_model(model_type)
+    unknown = sorted(set(values) - {*plain.to_dict(), *plain.attribute_map, "model_type"})
+    if unknown:
+        raise ModelError(
+            f"the config of a {model_type} model has no {', '.join(unknown)}",
+            "use the names of its config.json",
+        )
+    try:
+        with quiet():
+            return AutoConfig.for_model(**{**values, "vocab_size": vocab_size})
+    except Exception as error:  # its checks raise errors without a common base
+        raise bad_config(f"the config of this {model_type} model", error) from error

@@ -1,0 +1,78 @@
+"""Checkpoints in one GGUF file, which holds config, tokenizer and (quantised) weights.
+
+Transformers dequantises them as it loads; the package `gguf` reads the header.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from .errors import ModelError, first_line
+
+Shapes = dict[str, tuple[int, ...]]
+
+_LLAMA: dict[str, str] = {
+    "token_embd": "model.embed_tokens",
+    "output_norm": "model.norm",
+    "output": "lm_head",
+    "attn_norm": "input_layernorm",
+    "attn_q": "self_attn.q_proj",
+    "attn_k": "self_attn.k_proj",
+    "attn_v": "self_attn.v_proj",
+    "attn_output": "self_attn.o_proj",
+    "ffn_norm": "post_attention_layernorm",
+    "ffn_gate": "mlp.gate_proj",
+    "ffn_up": "mlp.up_proj",
+    "ffn_down": "mlp.down_proj",
+}
+"""What GGUF calls the modules of a Llama, and what transformers does."""
+
+
+def find_gguf(folder: Path) -> Path | None:
+    """The one GGUF file of a folder; None without one. Raises ModelError if there are several."""
+    files = sorted(folder.glob("*.gguf"))
+    if len(files) > 1:
+        raise ModelError(
+            f"{folder} holds {len(files)} GGUF files, as {files[0].name} and {files[1].name}",
+            "name a folder that holds one",
+        )
+    return files[0] if files else None
+
+
+def gguf_shapes(file: Path) -> Shapes:
+    """Name (as in transformers) and shape of every weight, from the header.
+
+    Raises:
+        ModelError: the package gguf is missing, the file is broken, or holds no Llama.
+    """
+    try:
+        from gguf import GGUFReader  # optional: only these files need it
+    except ImportError:
+        raise ModelError(
+            f"{file} is read by the Python package gguf, which is not installed",
+            "pip install gguf accelerate, on every machine of the cluster",
+        ) from None
+    try:
+        reader = GGUFReader(file)
+        kind = str(reader.fields["general.architecture"].contents())
+        tensors = {tensor.name: tensor.shape for tensor in reader.tensors}
+    except (ValueError, KeyError, IndexError, OSError) as error:
+        raise ModelError(
+            f"{file} is no GGUF file, or cut off: {first_line(error)}", "copy or download it again"
+        ) from None
+    if kind != "llama":
+        raise ModelError(
+            f"{file} holds a {kind} model", "GGUF files are read for llama models only"
+        )
+    return {  # GGUF lists dimensions from the innermost
+        _name(name): tuple(int(size) for size in reversed(shape)) for name, shape in tensors.items()
+    }
+
+
+def _name(name: str) -> str:
+    """`blk.3.attn_q.weight` as `model.layers.3.self_attn.q_proj.weight`."""
+    module, _, part = name.rpartition(".")
+    if not module.startswith("blk."):
+        return f"{_LLAMA.get(module, module)}.{part}"
+    _, layer, module = module.split(".", 2)
+    return f"model.layers.{layer}.{_LLAMA.get(module, module)}.{part}"

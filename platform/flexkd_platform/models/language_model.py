@@ -1,0 +1,82 @@
+"""Language models from where they are: complete, in fp32, ready to evaluate."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM, PreTrainedModel
+
+from .checkpoint import gguf_argument, read_shapes
+from .errors import ModelError
+from .facts import read_config
+from .families import FAMILIES, family_of_config
+from .hub import Source, folder_of
+from .loading import kept_random_state, load_tokenizer, set_dropout
+from .quiet import quiet
+
+_CLASSES = {"causal": AutoModelForCausalLM, "seq2seq": AutoModelForSeq2SeqLM}
+
+
+def language_model_class(config: Any) -> Any:
+    """Transformers' class for a language model of this architecture.
+
+    Raises:
+        ModelError: it has none.
+    """
+    kind = family_of_config(config).language_model
+    if kind is None:
+        known = ", ".join(name for name, family in FAMILIES.items() if family.language_model)
+        raise ModelError(
+            f"a {config.model_type} model generates no text", f"language models are {known}"
+        )
+    return _CLASSES[kind]
+
+
+def load_language_model(source: Source, *, dropout: float | None = None) -> PreTrainedModel:
+    """A model with its language-model head, from its checkpoint; a GGUF file is dequantised.
+
+    Global random state stays as it is.
+
+    Args:
+        source: what `locate` returned.
+        dropout: set for every dropout of the architecture; None keeps the checkpoint's.
+
+    Returns:
+        A causal or an encoder–decoder language model on the CPU, in fp32 and in eval mode, whose
+        padding token is the tokenizer's.
+
+    Raises:
+        ModelError: the architecture generates no text; the checkpoint cannot be read, or lacks
+            weights, the head's included unless it is tied to the embedding.
+    """
+    folder = folder_of(source, weights=True)
+    with quiet():
+        config = read_config(folder)
+        prepare_language_config(config, folder, dropout=dropout)
+        read_shapes(folder)
+        with kept_random_state(0):  # draws for missing weights, an error below
+            model, report = language_model_class(config).from_pretrained(
+                folder,
+                config=config,
+                dtype=torch.float32,
+                ignore_mismatched_sizes=True,
+                output_loading_info=True,
+                **gguf_argument(folder),
+            )
+    lost = sorted(report["missing_keys"] | {name for name, *_ in report["mismatched_keys"]})
+    if lost:
+        raise ModelError(
+            f"the checkpoint lacks {len(lost)} weights of a {config.model_type} language model, "
+            f"or has them in another shape, as {lost[0]}",
+            "name the folder that the language model was saved to, its head included",
+        )
+    model.generation_config.pad_token_id = config.pad_token_id
+    return model.eval()
+
+
+def prepare_language_config(config: Any, folder: Path, *, dropout: float | None) -> None:
+    """Set a config's padding token, which is the tokenizer's, and dropout."""
+    config.pad_token_id = load_tokenizer(folder).pad_token_id
+    set_dropout(config, dropout)

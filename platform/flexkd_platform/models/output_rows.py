@@ -1,0 +1,145 @@
+"""A language model's logits, at chosen positions alone.
+
+Shapes: B examples, T positions of the decoder, N chosen positions over all examples, D inputs of
+the language-model head, V words.
+
+Logits are V wide, some hundred times a hidden state; those that no loss reads are not computed.
+"""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import Any
+
+from torch import Tensor, nn
+from torch.nn.functional import linear
+from transformers import PreTrainedModel
+
+from .errors import ModelError
+from .families import family_of_config
+from .layers import unwrapped
+
+
+class OutputRows:
+    """Makes a language model compute logits at the positions of `rows_BT` only.
+
+    Hooked on the head itself, so it works the same in a data-parallel wrapper, whether the model
+    was wrapped before or after:
+
+        with OutputRows(model) as output:
+            output.rows_BT = labels_BT != -100
+            logits_NV = model(**batch).logits
+            hidden_ND = output.take()
+
+    Attributes:
+        rows_BT: bool mask over the decoder's positions, for every forward until it is set anew.
+            None leaves the model as it is: all logits, nothing kept.
+        logits: whether logits are computed at these rows; otherwise at none, and the model's are
+            (0, V), for a loss that works on the head's input in chunks.
+    """
+
+    def __init__(self, model: nn.Module, *, logits: bool = True) -> None:
+        self.rows_BT: Tensor | None = None
+        self.logits = logits
+        self._hidden_ND: Tensor | None = None
+        head = language_model_head(unwrapped(model))
+        self._handle = head.register_forward_pre_hook(self._choose)
+
+    def _choose(self, head: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...] | None:
+        if self.rows_BT is None:
+            return None
+        hidden_BTD: Tensor = inputs[0]
+        if self.rows_BT.shape != hidden_BTD.shape[:2]:
+            raise ValueError(
+                f"rows_BT is {tuple(self.rows_BT.shape)} and the decoder's output "
+                f"{tuple(hidden_BTD.shape[:2])}: set the rows of this batch"
+            )
+        self._hidden_ND = hidden_BTD[self.rows_BT]
+        return (self._hidden_ND if self.logits else self._hidden_ND[:0],)
+
+    def take(self) -> Tensor:
+        """The head's input (N, D) at the rows of the latest forward, with its graph, in order.
+
+        Handed out once, so that no graph outlives its step.
+
+        Raises:
+            RuntimeError: no forward with rows has run since the last call.
+        """
+        if self._hidden_ND is None:
+            raise RuntimeError(
+                "no forward with rows has run since the last take(); set rows_BT and run the model"
+            )
+        hidden_ND, self._hidden_ND = self._hidden_ND, None
+        return hidden_ND
+
+    def remove(self) -> None:
+        """Take the hook off the head; a second call does nothing."""
+        self._handle.remove()
+        self._hidden_ND = None
+
+    def __enter__(self) -> OutputRows:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.remove()
+
+
+class OutputHead(nn.Module):
+    """A language model's head by itself: (N, D) head inputs to (N, V) logits, as in the model.
+
+    It shares the model's parameters, which may be its word embedding.
+    """
+
+    def __init__(self, model: PreTrainedModel) -> None:
+        super().__init__()
+        self._head = language_model_head(model)
+        # In a tuple, so that the model does not become a part of its head.
+        self._model = (model,)
+        self._logit_bias = family_of_config(model.config).logit_bias
+
+    @property
+    def weight(self) -> Tensor:
+        """The weights (V, D)."""
+        weight: Tensor = self._head.weight
+        return weight
+
+    @property
+    def bias_V(self) -> Tensor | None:
+        """What is added to the logits of every row (V,); None without."""
+        if self._logit_bias is None:
+            own: Tensor | None = self._head.bias
+            return own
+        bias_1V: Tensor = self._model[0].get_buffer(self._logit_bias)
+        return bias_1V[0]
+
+    def forward(self, hidden_ND: Tensor) -> Tensor:
+        """Logits (N, V)."""
+        # Not the module itself, which an OutputRows may be hooked on; and added after the product,
+        # as the models do.
+        logits_NV = linear(hidden_ND, self.weight)
+        return logits_NV if self.bias_V is None else logits_NV + self.bias_V
+
+
+def output_head(model: nn.Module) -> OutputHead:
+    """The head of a language model; a data-parallel wrapper is looked through.
+
+    Raises:
+        ModelError: the model has no language-model head.
+    """
+    return OutputHead(unwrapped(model))
+
+
+def language_model_head(model: PreTrainedModel) -> nn.Linear:
+    """The linear map to the words; ModelError without one."""
+    head = model.get_output_embeddings()
+    if not isinstance(head, nn.Linear):
+        raise ModelError(
+            f"a {type(model).__name__} has no language-model head",
+            "load it with load_language_model",
+        )
+    return head
