@@ -320,10 +320,11 @@ def draw_responses(
         ValueError: a mix without a teacher or outside [0, 1], not one seed for each prompt, a
             prompt that is empty or too long, logits that are not finite.
     """
-    if not 0 <= teacher_mix <= 1 or (teacher_mix and teacher is None):
+    if not 0 <= teacher_mix <= 1:
+        raise ValueError(f"a teacher_mix of {teacher_mix:g} is no share; give one in [0, 1]")
+    if teacher_mix and teacher is None:
         raise ValueError(
-            f"a teacher_mix of {teacher_mix:g} {'needs a teacher' if teacher is None else ''}"
-            " must lie in [0, 1]; use 0 to draw from the student alone"
+            f"a teacher_mix of {teacher_mix:g} needs a teacher; use 0 to draw from the student"
         )
     if len(seeds) != len(prompts):
         raise ValueError(f"{len(seeds)} seeds for {len(prompts)} prompts; give one for each")
