@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from rich.table import Table
 
-from ..spec import FilesData, JobSpec, PretrainedInit, Problem, SpecError, spec_with
+from ..spec import FilesSource, JobSpec, PretrainedInit, Problem, SpecError, spec_with
 from ..store import open_store
 from ..tracking import absolute_uri
 from ..tracking.provenance import current_user
@@ -67,10 +67,15 @@ def with_absolute_paths(spec: JobSpec) -> JobSpec:
     A job runs in a folder of its own. The cluster must see these paths: they do not travel.
     """
     changes: dict[str, str] = {}
-    if isinstance(spec.task.data, FilesData):
-        changes["task.data.path"] = spec.task.data.path
-    if Path(spec.teacher.model).expanduser().is_dir():
-        changes["teacher.model"] = spec.teacher.model
+    sources = {"task.data": spec.task.data} | {
+        f"task.evaluation.{name}": source for name, source in spec.task.evaluation.items()
+    }
+    for path, source in sources.items():
+        if isinstance(source, FilesSource):
+            changes[f"{path}.path"] = source.path
+    model = spec.teacher.model
+    if isinstance(model, str) and Path(model).expanduser().is_dir():
+        changes["teacher.model"] = model
     if isinstance(spec.student.init, PretrainedInit):
         model = spec.student.init.model
         if Path(model).expanduser().is_dir():

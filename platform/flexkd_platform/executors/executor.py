@@ -12,7 +12,7 @@ import torch
 
 from ..plan import Step, Trial
 from ..spec import Problem, Resources
-from ..steps import ChunkDone, Progress, ScoringPass
+from ..steps import ChunkDone, ChunkedPass, Progress
 from ..store import Store
 
 
@@ -79,8 +79,8 @@ class Executor(ABC):
         """
 
     @abstractmethod
-    def score(self, request: ScoringPass, on_chunk: Callable[[ChunkDone], None]) -> None:
-        """Run the missing chunks of a scoring pass and publish what it yields.
+    def run_pass(self, request: ChunkedPass, on_chunk: Callable[[ChunkDone], None]) -> None:
+        """Run the missing chunks of a pass over the training examples and publish what it yields.
 
         Raises:
             StepError: a chunk could not be done; the finished ones are kept.

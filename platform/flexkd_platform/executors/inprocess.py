@@ -8,11 +8,9 @@ from collections.abc import Callable, Sequence
 from ..plan import Step, Trial
 from ..steps import (
     ChunkDone,
-    ChunkScorer,
+    ChunkedPass,
     Progress,
-    ScoringPass,
     SoloWorker,
-    publish_pass,
     run_step,
     run_trial,
 )
@@ -40,18 +38,18 @@ class InProcessExecutor(Executor):
         except Exception as error:
             raise failure_of(error) from error
 
-    def score(self, request: ScoringPass, on_chunk: Callable[[ChunkDone], None]) -> None:
+    def run_pass(self, request: ChunkedPass, on_chunk: Callable[[ChunkDone], None]) -> None:
         """Run the chunks in order."""
         try:
             missing = request.missing(self.store)
-            scorer = ChunkScorer(request, self.store) if missing else None
+            work = request.open(self.store) if missing else None
             for chunk in missing:
-                assert scorer is not None
-                done = scorer(chunk)
+                assert work is not None
+                done = work(chunk)
                 if done.error:
                     raise StepError(done.error)
                 on_chunk(done)
-            publish_pass(request, self.store)
+            request.publish(self.store)
         except StepError:
             raise
         except Exception as error:

@@ -9,16 +9,19 @@ import ray
 
 from ..plan import Step, Trial
 from ..spec import Resources
-from ..steps import ChunkDone, Progress, ScoringPass, publish_pass, run_step
+from ..steps import ChunkDone, ChunkedPass, Progress, run_step
 from ..store import Store, open_store
 from .executor import Capacity, Executor, StepError, TrialListener
 from .inprocess import failure_of
+from .ray_chunks import run_chunks_on_ray
 from .ray_cluster import cluster_capacity, join_cluster
-from .ray_scoring import score_on_ray
 from .ray_trials import run_trials_on_ray
 
+HEAVY = frozenset({"teacher", "warm_up", "evaluate"})
+"""Kinds of shared steps that run as a task; the others take less time than a worker's start."""
+
 LOST_WORKER_RETRIES = 2
-"""How often a teacher's training is started again whose process was lost."""
+"""How often a task is started again whose process was lost."""
 
 
 class RayExecutor(Executor):
@@ -38,12 +41,9 @@ class RayExecutor(Executor):
         return cluster_capacity()
 
     def run(self, step: Step, on_progress: Callable[[Progress], None]) -> None:
-        """Run a teacher's training as one task, whose progress streams back.
-
-        The other steps take less time than a worker's start: they run here.
-        """
+        """Run a step that trains or measures a model as one task, whose progress streams back."""
         try:
-            if step.kind == "teacher":
+            if step.kind in HEAVY:
                 self._run_task(step, on_progress)
             else:
                 for progress in run_step(step, self.store, threads=1):
@@ -67,7 +67,7 @@ class RayExecutor(Executor):
                 raise event
             on_progress(event)
 
-    def score(self, request: ScoringPass, on_chunk: Callable[[ChunkDone], None]) -> None:
+    def run_pass(self, request: ChunkedPass, on_chunk: Callable[[ChunkDone], None]) -> None:
         """Run the missing chunks on an actor pool, then reduce them here in chunk order."""
         # Actors without a CPU would wait, and start when the others have done their work.
         workers = min(self.resources.score_workers, int(self.capacity().cpus))
@@ -75,8 +75,8 @@ class RayExecutor(Executor):
         try:
             missing = request.missing(self.store)
             if missing:
-                score_on_ray(request, self.store.uri, missing, workers, gpus, on_chunk)
-            publish_pass(request, self.store)
+                run_chunks_on_ray(request, self.store.uri, missing, workers, gpus, on_chunk)
+            request.publish(self.store)
         except StepError:
             raise
         except Exception as error:

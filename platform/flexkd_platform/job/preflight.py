@@ -8,11 +8,20 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from ..data import DataFacts, check_data
-from ..models import ModelFacts, check_layer, check_model, check_student, layer_index, locate
-from ..plan import Facts
+from ..models import (
+    ModelFacts,
+    check_config,
+    check_layer,
+    check_model,
+    check_student,
+    locate,
+)
+from ..plan import Facts, layer_refs
 from ..spec import (
+    BlankModel,
     ClassificationTask,
     FlexKd,
+    GenerationTask,
     JobSpec,
     PretrainedInit,
     Problem,
@@ -21,20 +30,9 @@ from ..spec import (
     canonical_json,
     spec_with,
 )
+from .fitting import OUTPUTS_OF, method_problems, model_problems, pair_problems
 
 T = TypeVar("T")
-
-OUTPUTS_OF = {
-    "classification": (
-        "predicted_logit",
-        "label_logit",
-        "label_logprob",
-        "logit_jacobian",
-        "loss",
-    ),
-    "regression": ("value", "loss"),
-}
-"""Which scored outputs make sense for which task."""
 
 
 class Preflight:
@@ -74,10 +72,17 @@ class Preflight:
             outputs=_outputs(spec, data, teacher),
             teacher_fingerprint=teacher.fingerprint,
             teacher_hidden=teacher.hidden_size,
-            teacher_layer=layer_index(spec.score.layer, teacher),
+            teacher_stacks=teacher.stacks,
+            scored=layer_refs(spec.score.layer, teacher.stacks),
             student_fingerprint=student.fingerprint,
             student_hidden=student.hidden_size,
-            teacher_source=_source(spec.teacher.model, spec.teacher.revision, teacher),
+            student_stacks=student.stacks,
+            sets={name: found.fingerprint for name, found in data.evaluation.items()},
+            teacher_source=(
+                ""
+                if isinstance(spec.teacher.model, BlankModel)
+                else _source(spec.teacher.model, spec.teacher.revision, teacher)
+            ),
             student_source=(
                 _source(spec.student.init.model, spec.student.init.revision, student)
                 if isinstance(spec.student.init, PretrainedInit)
@@ -90,12 +95,27 @@ class Preflight:
         teacher, found = self._teacher(spec)
         student, student_problems = self._student(spec, teacher)
         problems = [*problems, *found, *student_problems, *_score_problems(spec, data)]
+        outputs = None
         if teacher is not None:
             problems += check_layer(spec.score.layer, teacher)
             problems += _head_problems(spec, data, teacher)
-            problems += _length_problems(spec, spec.teacher.model, teacher)
-        if isinstance(spec.student.init, PretrainedInit) and student is not None:
-            problems += _length_problems(spec, spec.student.init.model, student)
+            problems += model_problems(spec, _name(spec.teacher.model), teacher, "teacher.model")
+            if data is not None:
+                outputs = _outputs(spec, data, teacher)
+        if teacher is not None and student is not None:
+            if isinstance(spec.student.init, PretrainedInit):
+                path = "student.init.model"
+                problems += model_problems(spec, spec.student.init.model, student, path)
+            problems += pair_problems(spec, teacher, student)
+        problems += method_problems(spec, outputs, teacher, student)
+        if "bertscore" in spec.metrics:
+            model = spec.evaluate.bertscore_model
+            _, found = self._once(
+                "bertscore",
+                model,
+                lambda: check_model(model, None, path="evaluate.bertscore_model"),
+            )
+            problems += found
         return problems
 
     def _data(self, spec: JobSpec) -> tuple[DataFacts | None, list[Problem]]:
@@ -103,6 +123,12 @@ class Preflight:
 
     def _teacher(self, spec: JobSpec) -> tuple[ModelFacts | None, list[Problem]]:
         model, revision = spec.teacher.model, spec.teacher.revision
+        if isinstance(model, BlankModel):
+            return self._once(
+                "blank teacher",
+                model,
+                lambda: check_config(model.config, model.vocab_size, path="teacher.model.config"),
+            )
         return self._once(
             "teacher",
             [model, revision],
@@ -138,7 +164,13 @@ def _source(model: str, revision: str | None, facts: ModelFacts) -> str:
     return str(place) if isinstance(place, Path) else facts.fingerprint
 
 
+def _name(model: str | BlankModel) -> str:
+    return "the model of this config" if isinstance(model, BlankModel) else model
+
+
 def _outputs(spec: JobSpec, data: DataFacts, teacher: ModelFacts) -> int:
+    if isinstance(spec.task, GenerationTask):
+        return teacher.vocab_size
     if not isinstance(spec.task, ClassificationTask):
         return 1
     if spec.teacher.finetune is None and teacher.outputs is not None:
@@ -175,13 +207,13 @@ def _score_problems(spec: JobSpec, data: DataFacts | None) -> list[Problem]:
 
 def _head_problems(spec: JobSpec, data: DataFacts | None, teacher: ModelFacts) -> list[Problem]:
     """A teacher that is used as it is must have the head the task needs."""
-    if spec.teacher.finetune is not None:
+    if spec.teacher.finetune is not None or isinstance(spec.task, GenerationTask):
         return []
     if teacher.outputs is None:
         return [
             Problem(
                 "teacher.finetune",
-                f"null, but {spec.teacher.model} has no classification head of its own",
+                f"null, but {_name(spec.teacher.model)} has no classification head of its own",
                 "leave finetune out to train one, or name a fine-tuned model",
             )
         ]
@@ -196,17 +228,5 @@ def _head_problems(spec: JobSpec, data: DataFacts | None, teacher: ModelFacts) -
             "teacher.model",
             f"its head has {teacher.outputs} outputs, but the data need {needed}",
             "name a model that was fine-tuned on this task, or set teacher.finetune",
-        )
-    ]
-
-
-def _length_problems(spec: JobSpec, model: str, facts: ModelFacts) -> list[Problem]:
-    if spec.task.max_length <= facts.max_positions:
-        return []
-    return [
-        Problem(
-            "task.max_length",
-            f"{spec.task.max_length} tokens, but {model} has {facts.max_positions} positions",
-            f"at most {facts.max_positions}",
         )
     ]

@@ -45,7 +45,8 @@ class Outcome:
     def metric_names(self) -> tuple[str, ...]:
         """The metrics that are compared, as `test/accuracy`; the first one ranks."""
         spec = self.plan.spec
-        return tuple(f"{spec.evaluate.split}/{metric}" for metric in spec.metrics)
+        sets = (spec.evaluate.split, *spec.task.evaluation)
+        return tuple(f"{name}/{metric}" for name in sets for metric in spec.metrics)
 
     def groups(self) -> list[Group]:
         """The trials by method and settings, best first."""
@@ -89,7 +90,11 @@ def _teacher_json(plan: Plan, store: Store) -> dict[str, Any]:
     if not store.has(teacher):
         return {}
     summary: Mapping[str, Any] = store.manifest(teacher).summary
-    return {"parameters": summary["parameters"], "metrics": summary["metrics"]}
+    metrics = dict(summary["metrics"])
+    for evaluation in plan.teacher_evaluations:
+        if evaluation.needs["student"].hash == teacher.hash and store.has(evaluation):
+            metrics |= store.manifest(evaluation).summary["metrics"]
+    return {"parameters": summary["parameters"], "metrics": metrics}
 
 
 def _selection_json(steps: Sequence[Step], store: Store) -> list[dict[str, Any]]:
@@ -105,7 +110,10 @@ def _selection_json(steps: Sequence[Step], store: Store) -> list[dict[str, Any]]
                 "d_teacher": summary["d_teacher"],
                 "d_student": summary["d_student"],
                 "units": read_units(step, store),
+                "target": summary["target"],
                 "kept_share": summary["kept_share"],
+                "kept_moment": summary.get("kept_moment"),
+                "geometry": store.manifest(score).summary.get("geometry"),
                 "score_digest": store.manifest(score).summary["digest"],
                 "score_kind": score.identity["kind"],
                 "score_hash": score.hash,

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from ..executors import Executor, StepError
 from ..plan import Plan, Step, StepKind, Trial
-from ..steps import ChunkDone, Progress, passes
+from ..steps import ChunkDone, ChunkedPass, GenerationPass, Progress, passes
 from ..store import Store
 from ..tracking import Tracker, TrialRecord
 from .folder import JobFolder
@@ -17,12 +17,22 @@ from .view import View
 
 LABELS = {
     "dataset": "data set",
+    "base": "untrained teacher",
     "teacher": "teacher",
     "score": "scoring",
     "cache": "teacher cache",
     "select": "selection",
+    "generate": "teacher's responses",
+    "warm_up": "student's warm-up",
+    "evaluate": "teacher's texts",
 }
 """What the shared steps are called on the terminal."""
+
+SINGLE: tuple[StepKind, ...] = ("base", "teacher", "evaluate")
+"""Kinds of shared steps that run before the passes over the training examples, in this order."""
+
+AFTER_SCORING: tuple[StepKind, ...] = ("select", "warm_up")
+"""Kinds of shared steps that run after them."""
 
 
 def run_job(
@@ -106,11 +116,18 @@ class _Run:
         for dataset in self._shared("dataset"):
             self._single(dataset)
         self.recorder.start([step for step in self._shared("dataset") if self.store.has(step)])
-        for teacher in self._shared("teacher"):
-            self._single(teacher)
-        self._scoring(self._shared("score", "cache"))
-        for selection in self._shared("select"):
-            self._single(selection)
+        for kind in SINGLE:
+            for step in self._shared(kind):
+                self._single(step)
+        missing = [step for step in self._shared("score", "cache") if self._ready(step)]
+        for request in passes(missing):
+            self._pass(request)
+        for step in self._shared("generate"):
+            if self._ready(step):
+                self._pass(GenerationPass(step))
+        for kind in AFTER_SCORING:
+            for step in self._shared(kind):
+                self._single(step)
 
     def _shared(self, *kinds: StepKind) -> list[Step]:
         return [step for step in self.plan.shared if step.kind in kinds]
@@ -132,29 +149,28 @@ class _Run:
         else:
             self._step_ended(step, "ran", time.perf_counter() - began)
 
-    def _scoring(self, steps: Sequence[Step]) -> None:
-        missing = [step for step in steps if self._ready(step)]
-        for request in passes(missing):
-            first = request.steps[0]
-            chunks = request.missing(self.store)
-            label = " and ".join(LABELS[step.kind] for step in request.steps)
-            self.view.step_started(first, label, len(chunks))
-            began = time.perf_counter()
-            count = 0
+    def _pass(self, request: ChunkedPass) -> None:
+        """All chunks of one pass over the training examples, and the steps it publishes."""
+        first = request.steps[0]
+        chunks = request.missing(self.store)
+        label = " and ".join(dict.fromkeys(LABELS[step.kind] for step in request.steps))
+        self.view.step_started(first, label, len(chunks))
+        began = time.perf_counter()
+        count = 0
 
-            def tell(done: ChunkDone, first: Step = first, total: int = len(chunks)) -> None:
-                nonlocal count
-                count += 1
-                self.view.step_progressed(first, count, total, done.examples)
+        def tell(done: ChunkDone, first: Step = first, total: int = len(chunks)) -> None:
+            nonlocal count
+            count += 1
+            self.view.step_progressed(first, count, total, done.examples)
 
-            failure = None
-            try:
-                self.executor.score(request, tell)
-            except StepError as caught:
-                failure = caught
-            seconds = time.perf_counter() - began
-            for step in request.steps:
-                self._step_ended(step, "failed" if failure else "ran", seconds, failure)
+        failure = None
+        try:
+            self.executor.run_pass(request, tell)
+        except StepError as caught:
+            failure = caught
+        seconds = time.perf_counter() - began
+        for step in request.steps:
+            self._step_ended(step, "failed" if failure else "ran", seconds, failure)
 
     def _ready(self, step: Step) -> bool:
         """Whether the step has to run: it is missing, and nothing it needs has failed."""
@@ -190,12 +206,17 @@ class _Run:
         if step.kind == "dataset":
             return ", ".join(f"{name} {entry['rows']:,}" for name, entry in summary.items())
         if step.kind == "teacher":
-            metric = f"{self.plan.spec.evaluate.split}/{self.plan.spec.metrics[0]}"
-            return (
-                f"{summary['parameters']:,} parameters, {metric} {summary['metrics'][metric]:.4f}"
-            )
+            found = summary["metrics"]
+            wanted = f"{self.plan.spec.evaluate.split}/{self.plan.spec.metrics[0]}"
+            metric = wanted if wanted in found else f"{self.plan.spec.evaluate.split}/nll"
+            return f"{summary['parameters']:,} parameters, {metric} {found[metric]:.4f}"
+        if step.kind in {"evaluate", "warm_up"}:
+            return ", ".join(f"{name} {value:.4f}" for name, value in summary["metrics"].items())
         if step.kind == "score":
-            return f"{summary['examples']:,} examples, G {summary['digest'][:12]}"
+            geometry = summary.get("geometry", {})
+            dimension = geometry.get("effective_dimension")
+            shown = "" if dimension is None else f", effective dimension {dimension}"
+            return f"{summary['examples']:,} examples, G {summary['digest'][:12]}{shown}"
         if step.kind == "select":
             share = summary["kept_share"]
             return f"{summary['d_student']} of {summary['d_teacher']} units, {share:.0%} of ΣG"

@@ -10,6 +10,7 @@ from .base import make_base
 from .check import check_model
 from .check_config import check_config
 from .check_student import check_layer, check_student
+from .encoder import load_encoder
 from .errors import ModelError
 from .facts import UNLIMITED, ModelFacts, tokenizer_digest
 from .families import FAMILIES, Family, Stack, family_of
@@ -46,6 +47,7 @@ __all__ = [
     "hidden_layer",
     "hidden_layers",
     "layer_index",
+    "load_encoder",
     "load_language_model",
     "load_saved",
     "load_tokenizer",

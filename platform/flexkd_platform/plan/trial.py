@@ -52,12 +52,15 @@ def uses_teacher(method: Method) -> bool:
 def method_params(method: Method) -> dict[str, Json]:
     """The main weight, and every setting that is not the default."""
     main = "beta" if isinstance(method, LogitMethod) else "alpha"
-    values = method.to_json()
+    values = {k: v for k, v in method.to_json().items() if v is not None}
     defaults = type(method).model_validate({"kind": method.kind}).to_json()
+    if isinstance(layers := values.get("layers"), dict):
+        values["layers"] = " ".join(f"{ours}→{theirs}" for ours, theirs in layers.items())
+    flat = flatten(defaults)
     return {
         name: value
-        for name, value in values.items()
-        if name != "kind" and (name == main or value != defaults[name])
+        for name, value in flatten(values).items()
+        if name != "kind" and (name == main or name not in flat or value != flat[name])
     }
 
 

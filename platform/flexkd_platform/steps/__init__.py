@@ -3,11 +3,13 @@
 They know nothing of Ray or MLflow: an executor calls them, here or on another machine.
 """
 
+from .chunks import ChunkDone, ChunkedPass
 from .dataset import make_dataset, read_rows, split_rows
 from .distill import make_student, read_log, read_log_file
 from .evaluate import make_evaluation
+from .generate import GenerationPass, read_responses
 from .run import run_step, run_trial
-from .scoring import ChunkDone, ChunkScorer, ScoringPass, passes, publish_pass
+from .scoring import ScoringPass, passes
 from .select import make_selection, read_importance, read_units
 from .teacher import load_teacher, make_teacher
 from .training import Progress, Recipe
@@ -15,7 +17,8 @@ from .worker import SoloWorker, Worker, torch_threads
 
 __all__ = [
     "ChunkDone",
-    "ChunkScorer",
+    "ChunkedPass",
+    "GenerationPass",
     "Progress",
     "Recipe",
     "ScoringPass",
@@ -28,10 +31,10 @@ __all__ = [
     "make_student",
     "make_teacher",
     "passes",
-    "publish_pass",
     "read_importance",
     "read_log",
     "read_log_file",
+    "read_responses",
     "read_rows",
     "read_units",
     "run_step",

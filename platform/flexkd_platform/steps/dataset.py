@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-import torch
 from pydantic import TypeAdapter
-from torch import Tensor
 
-from ..data import load_splits
+from ..data import load_evaluation, load_splits
 from ..plan import Step
 from ..spec import Task
 from ..store import Store
@@ -23,23 +20,19 @@ ROW_GROUP = 1024
 SPLITS = ("train", "validation", "test")
 
 
-@dataclass(frozen=True)
-class Rows:
-    """Some rows of a split: texts, and labels (int64 classes or fp32 numbers)."""
-
-    texts: list[str]
-    labels: Tensor
-
-
 def make_dataset(step: Step, store: Store) -> None:
-    """Read the source and publish `train`, `validation` and `test` as Parquet files."""
+    """Read the source and publish its splits as Parquet; of an evaluation set `test` alone."""
     task: Task = TypeAdapter(Task).validate_python(step.run["task"], strict=False)
-    splits = load_splits(task)
+    name = step.run["set"]
     with store.publish(step) as draft:
-        for name in SPLITS:
-            table: pa.Table = getattr(splits, name)
-            pq.write_table(table, draft.folder / f"{name}.parquet", row_group_size=ROW_GROUP)
-            draft.summary[name] = _profile(table, task.kind)
+        if name is not None:
+            tables = {"test": load_evaluation(task, name)}
+        else:
+            splits = load_splits(task)
+            tables = {split: getattr(splits, split) for split in SPLITS}
+        for split, table in tables.items():
+            pq.write_table(table, draft.folder / f"{split}.parquet", row_group_size=ROW_GROUP)
+            draft.summary[split] = _profile(table, task.kind)
 
 
 def _profile(table: pa.Table, kind: str) -> dict[str, object]:
@@ -47,8 +40,14 @@ def _profile(table: pa.Table, kind: str) -> dict[str, object]:
         counts = pc.value_counts(table["label"]).to_pylist()
         classes = {str(entry["values"]): entry["counts"] for entry in counts}
         return {"rows": table.num_rows, "classes": dict(sorted(classes.items()))}
-    bounds = pc.min_max(table["label"]).as_py()
-    return {"rows": table.num_rows, "label_min": bounds["min"], "label_max": bounds["max"]}
+    if kind == "regression":
+        bounds = pc.min_max(table["label"]).as_py()
+        return {"rows": table.num_rows, "label_min": bounds["min"], "label_max": bounds["max"]}
+    words = [
+        pc.mean(pc.list_value_length(pc.utf8_split_whitespace(table[name]))).as_py()
+        for name in ("prompt", "response")
+    ]
+    return {"rows": table.num_rows, "prompt_words": words[0], "response_words": words[1]}
 
 
 def split_rows(folder: Path, split: str) -> int:
@@ -56,13 +55,11 @@ def split_rows(folder: Path, split: str) -> int:
     return int(pq.read_metadata(folder / f"{split}.parquet").num_rows)
 
 
-def read_rows(folder: Path, split: str, start: int = 0, stop: int | None = None) -> Rows:
+def read_rows(folder: Path, split: str, start: int = 0, stop: int | None = None) -> pa.Table:
     """Rows `start` to `stop` of a split; only the row groups that hold them are read."""
     with pq.ParquetFile(folder / f"{split}.parquet") as file:
         stop = file.metadata.num_rows if stop is None else min(stop, file.metadata.num_rows)
         size = file.metadata.row_group(0).num_rows  # as written, which need not be today's
         groups = range(start // size, -(-stop // size))
-        table = file.read_row_groups(list(groups)).slice(start - groups.start * size, stop - start)
-    labels = table["label"].to_numpy()
-    dtype = torch.long if pa.types.is_integer(table.schema.field("label").type) else torch.float32
-    return Rows(table["text"].to_pylist(), torch.tensor(labels).to(dtype))
+        table = file.read_row_groups(list(groups))
+        return table.slice(start - groups.start * size, stop - start)

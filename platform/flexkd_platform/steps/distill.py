@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,22 +15,36 @@ import pyarrow.parquet as pq
 import torch
 from pydantic import TypeAdapter
 from safetensors.torch import save_file
-from torch import nn
+from torch import Tensor, nn
 
 from flexkd_core import Projector
 
-from ..models import build_student, hidden_layers, load_tokenizer, locate, save_model
-from ..plan import Step
-from ..spec import FlexKd, Method, PretrainedInit, ProjectorDistillation, StudentInit
+from ..models import build_student, load_saved, load_tokenizer, locate, save_model
+from ..plan import LayerRef, Step, stack_of, uses_features, uses_outputs
+from ..spec import (
+    FlexKd,
+    Method,
+    PretrainedInit,
+    ProjectorDistillation,
+    StudentInit,
+    TeacherMethod,
+)
 from ..store import Store
-from ..tasks import TASKS, encode_texts
+from ..tasks import Examples, decoder_start
 from ..tracking import StepMetrics
 from .dataset import read_rows
-from .objective import DistillationObjective, loss_weights, paired_units, parse_method
-from .select import read_units
-from .targets import CachedTargets, LiveTargets, TappedModel, Targets
-from .teacher import PREDICT_BATCH, load_teacher
-from .training import Progress, Recipe, check_outputs, predict, train
+from .examples import GENERATION, encode
+from .features import FeatureTerm, paired_units
+from .generate import read_responses
+from .measure import better, measure
+from .objective import DistillationObjective, parse_method, uses_head
+from .reselect import Reselection
+from .rollout import Rollout
+from .select import read_directions, read_units
+from .tapped import TappedModel
+from .targets import CachedTargets, LiveTargets, Targets
+from .teacher import language_head, load_teacher, model_source
+from .training import Progress, Recipe, train
 from .worker import Worker, torch_threads
 
 
@@ -40,106 +55,241 @@ def make_student(step: Step, store: Store, worker: Worker, threads: int) -> Iter
     worker runs this; the first one publishes.
     """
     started = time.perf_counter()
-    identity = step.identity
-    method, head = parse_method(identity["method"]), TASKS[identity["task"]]
-    dataset = store.folder(step.needs["dataset"])
     with torch_threads(threads), torch.random.fork_rng():
-        torch.manual_seed(identity["seed"])
-        model, tokenizer = _initial_student(step, head.regression)
-        rows = {name: read_rows(dataset, name) for name in ("train", "validation")}
-        data = {
-            name: encode_texts(tokenizer, split.texts, identity["max_length"])
-            for name, split in rows.items()
-        }
-        targets = _targets(step, store, rows["train"].texts, worker)
-        module = TappedModel(model, hidden_layers(model)[-1])
-        module.projector = _projector(method, model, targets, identity["seed"])
-        units = _units(method, step, store)
-        objective = DistillationObjective(method, head, rows["train"].labels, targets, units)
-        settings = identity["distill"]
-        recipe = Recipe(
-            seed=identity["seed"],
-            **{k: v for k, v in settings.items() if k in Recipe.__dataclass_fields__},
-        )
-        log: list[StepMetrics] = []
-        per_epoch = -(-len(data["train"]) // recipe.batch_size)
-        labels = rows["validation"].labels.double().numpy()
-        for progress in train(module, data["train"], objective, recipe, worker):
-            assert progress.metrics is not None
-            entry = progress.metrics
-            if progress.done % per_epoch == 0 or progress.done == progress.total:
-                logits_NC = predict(module, data["validation"], PREDICT_BATCH, worker.device)
-                check_outputs(logits_NC, "validation")
-                found = head.metrics(logits_NC.double().numpy(), labels)
-                values = {f"validation/{name}": value for name, value in found.items()}
-                entry = StepMetrics(entry.step, {**entry.values, **values})
-            log.append(entry)
-            yield replace(progress, metrics=entry)
+        torch.manual_seed(step.identity["seed"])
+        training = _Training(step, store, worker)
+        yield from training.run()
         if worker.rank == 0:
             with store.publish(step, started) as draft:
-                save_model(model, tokenizer, draft.folder / "model")
-                if module.projector is not None:
-                    state = module.projector.state_dict()
-                    save_file(state, draft.folder / "projector.safetensors")
-                write_log(log, draft.folder / "log.parquet")
-                draft.summary |= {
-                    "parameters": sum(p.numel() for p in model.parameters()),
-                    "steps": len(log),
-                    "metrics": {"train/loss": log[-1].values["train/loss"]}
-                    | {k: v for k, v in log[-1].values.items() if k.startswith("validation/")},
-                }
+                draft.summary |= training.save(draft.folder)
         worker.barrier()
 
 
-def _initial_student(step: Step, regression: bool) -> tuple[nn.Module, Any]:
+class _Training:
+    """Everything one student's training is made of."""
+
+    def __init__(self, step: Step, store: Store, worker: Worker) -> None:
+        self.step, self.store, self.worker = step, store, worker
+        identity = self.identity = step.identity
+        self.method: Method = parse_method(identity["method"])
+        self.model, self.tokenizer = _initial_student(step, store)
+        dataset = store.folder(step.needs["dataset"])
+        self.table = read_rows(dataset, "train")
+        responses = None
+        if "generated" in step.needs:
+            responses = read_responses(step.needs["generated"], store)
+        start_id = decoder_start(self.model)
+        self.data = encode(
+            self.table,
+            self.tokenizer,
+            identity,
+            responses=responses,
+            decoder_start_id=start_id,
+        )
+        self.validation = encode(
+            read_rows(dataset, "validation"),
+            self.tokenizer,
+            identity,
+            decoder_start_id=start_id,
+        )
+        self.log: list[StepMetrics] = []
+        self._best: dict[str, float] | None = None
+        self._best_weights: dict[str, Tensor] | None = None
+        self._teach()
+
+    def _teach(self) -> None:
+        """The teacher's side: what it says, what of it is matched, and through what."""
+        identity, method = self.identity, self.method
+        pairs: Sequence[tuple[LayerRef, LayerRef]] = [
+            (ours, theirs) for ours, theirs in identity.get("layers", ())
+        ]
+        self.terms = [FeatureTerm(ours, theirs, **self._matched(theirs)) for ours, theirs in pairs]
+        teacher, read = None, None
+        if "teacher" in self.step.needs:
+            teacher, tokenizer = load_teacher(self.step.needs["teacher"], self.store)
+            teacher = teacher.to(self.worker.device).eval()
+            if identity["task"] not in GENERATION:
+                read = encode(self.table, tokenizer, self.step.needs["teacher"].identity)
+        targets = self._targets(teacher, read, [theirs for _, theirs in pairs])
+        projectors = self._projectors(targets, pairs)
+        self.module = TappedModel(
+            self.model,
+            [ours for ours, _ in pairs],
+            outputs=uses_head(method),
+            projectors=projectors,
+        )
+        self.objective = DistillationObjective(
+            method,
+            identity["task"],
+            targets,
+            self.terms,
+            language_head(self.model, identity) if uses_head(method) else None,
+        )
+        self.before_step = None
+        if "reselect" in identity:
+            assert isinstance(method, FlexKd)
+            self.before_step = Reselection(
+                method,
+                teacher,
+                self.terms,
+                identity["reselect"],
+                width_of(self.model),
+                examples=read,
+                worker=self.worker,
+            )
+        self.draw = None
+        if isinstance(method, TeacherMethod) and method.on_policy is not None:
+            self.draw = Rollout(
+                method.on_policy,
+                self.model,
+                teacher,
+                self.data,  # type: ignore[arg-type]  # checked: only tasks that write text draw
+                eos_id=self.tokenizer.eos_token_id,
+                seed=identity["seed"],
+                device=self.worker.device,
+            )
+
+    def _matched(self, layer: LayerRef) -> dict[str, Any]:
+        """The selected units or directions of a teacher layer, for Flex-KD."""
+        step = self.step.needs.get(f"select {layer}")
+        if step is None:
+            return {}
+        assert isinstance(self.method, FlexKd)
+        if self.method.target == "directions":
+            directions_TS = torch.from_numpy(read_directions(step, self.store)).float()
+            return {"directions_TS": directions_TS}
+        return {"units": paired_units(self.method, read_units(step, self.store))}
+
+    def _targets(
+        self, teacher: Any, read: Examples | None, layers: Sequence[LayerRef]
+    ) -> Targets | None:
+        caches = {
+            role.removeprefix("cache "): needed
+            for role, needed in self.step.needs.items()
+            if role.startswith("cache ")
+        }
+        head = None
+        if teacher is not None and uses_outputs(self.method):
+            head = language_head(teacher, self.identity)
+        if caches:
+            folders = {
+                cache.identity["holds"]: self.store.folder(cache) for cache in caches.values()
+            }
+            return CachedTargets(folders, self.data, self.worker.device, head)
+        if teacher is None:
+            return None
+        return LiveTargets(
+            teacher,
+            list(dict.fromkeys(layers)),
+            outputs=uses_outputs(self.method),
+            head=head,
+            examples=read,
+            device=self.worker.device,
+        )
+
+    def _projectors(
+        self, targets: Targets | None, pairs: Sequence[tuple[LayerRef, LayerRef]]
+    ) -> list[nn.Module]:
+        if not isinstance(self.method, ProjectorDistillation) or not uses_features(self.method):
+            return []
+        assert targets is not None, "a projector has a teacher to project to"
+        generator = torch.Generator().manual_seed(self.identity["seed"])
+        said = targets([0], self.data.batch([0]))
+        own = width_of(self.model)
+        return [Projector(own, said.features[t].shape[1], generator) for _, t in pairs]
+
+    def run(self) -> Iterator[Progress]:
+        """All steps, with the validation split's metrics at the end of each epoch."""
+        settings = self.identity["distill"]
+        recipe = Recipe(
+            seed=self.identity["seed"],
+            **{k: v for k, v in settings.items() if k in Recipe.__dataclass_fields__},
+        )
+        per_epoch = -(-len(self.data) // recipe.batch_size)
+        for progress in train(
+            self.module,
+            self.data,
+            self.objective,
+            recipe,
+            self.worker,
+            draw=self.draw,
+            before_step=self.before_step,
+        ):
+            assert progress.metrics is not None
+            entry = progress.metrics
+            if progress.done % per_epoch == 0 or progress.done == progress.total:
+                task = self.identity["task"]
+                found = measure(self.model, self.validation, task, "validation", self.worker.device)
+                values = {f"validation/{name}": value for name, value in found.items()}
+                entry = StepMetrics(entry.step, {**entry.values, **values})
+                if settings["keep"] == "best" and better(task, found, self._best):
+                    self._best = found
+                    self._best_weights = copy.deepcopy(self.model.state_dict())
+            self.log.append(entry)
+            yield replace(progress, metrics=entry)
+        if self._best_weights is not None:
+            self.model.load_state_dict(self._best_weights)
+
+    def save(self, folder: Path) -> dict[str, Any]:
+        """Write the student, its projectors and its log; returns what the manifest says of them."""
+        self.module.close()
+        save_model(self.model, self.tokenizer, folder / "model")
+        if self.module.projectors:
+            save_file(self.module.projectors.state_dict(), folder / "projector.safetensors")
+        write_log(self.log, folder / "log.parquet")
+        last = self.log[-1].values
+        validation = {k: v for k, v in last.items() if k.startswith("validation/")}
+        if self._best is not None:
+            validation = {f"validation/{name}": value for name, value in self._best.items()}
+        return {
+            "parameters": sum(p.numel() for p in self.model.parameters()),
+            "steps": len(self.log),
+            "metrics": {"train/loss": last["train/loss"]} | validation,
+        }
+
+
+def _initial_student(step: Step, store: Store) -> tuple[Any, Any]:
+    """The student before this training, and its tokenizer."""
+    if "start" in step.needs:
+        return load_saved(store.folder(step.needs["start"]) / "model")
     init: StudentInit = TypeAdapter(StudentInit).validate_python(
         json.loads(json.dumps(step.run["student"]["init"])), strict=False
     )
-    source = locate(step.run["model"], step.run["revision"])
+    if isinstance(init, PretrainedInit):
+        source = tokenizer_source = locate(init.model, init.revision)
+    else:
+        # It has the teacher's vocabulary, and perhaps the fine-tuned teacher's weights.
+        source = tokenizer_source = model_source(step, store)
+        if "source" in step.needs:
+            finetuned = store.folder(step.needs["source"]) / "model"
+            source = finetuned if finetuned.is_dir() else source
+    task = step.identity["task"]
     model = build_student(
         init,
         source,
         outputs=step.identity["outputs"],
-        regression=regression,
+        regression=task == "regression",
         seed=step.identity["seed"],
         dropout=step.identity["distill"]["dropout"],
+        language_model=task in GENERATION,
+        units=_aligned_units(step, store),
     )
-    # A sliced or random student has the teacher's vocabulary, a pretrained one its own.
-    if isinstance(init, PretrainedInit):
-        source = locate(init.model, init.revision)
-    return model, load_tokenizer(source)
+    return model, load_tokenizer(tokenizer_source)
 
 
-def _targets(step: Step, store: Store, texts: list[str], worker: Worker) -> Targets | None:
-    if "cache" in step.needs:
-        return CachedTargets(store.folder(step.needs["cache"]), worker.device)
-    if "teacher" in step.needs:
-        teacher, tokenizer = load_teacher(step.needs["teacher"], store)
-        data = encode_texts(tokenizer, texts, step.identity["max_length"])
-        return LiveTargets(teacher, step.identity["distill"]["teacher_layer"], data, worker)
-    return None
+def _aligned_units(step: Step, store: Store) -> dict[str, list[int]] | None:
+    """By stack, the teacher's units that an aligned student is cut at; None for another start."""
+    found = {
+        stack_of(needed.needs["score"].identity["layer"]): read_units(needed, store)
+        for role, needed in step.needs.items()
+        if role.startswith("aligned")
+    }
+    return found or None
 
 
-def _projector(
-    method: Method, model: nn.Module, targets: Targets | None, seed: int
-) -> Projector | None:
-    if not isinstance(method, ProjectorDistillation) or not loss_weights(method)["feature"]:
-        return None
-    assert targets is not None, "a projector has a teacher to project to"
-    width = targets([0])[0].shape[1]
-    return Projector(student_width(model), width, torch.Generator().manual_seed(seed))
-
-
-def student_width(model: nn.Module) -> int:
-    """d_S, the hidden units of the student's layers."""
-    config: Any = model.config
-    return int(config.hidden_size)
-
-
-def _units(method: Method, step: Step, store: Store) -> torch.Tensor | None:
-    if not isinstance(method, FlexKd) or "select" not in step.needs:
-        return None
-    return paired_units(method, read_units(step.needs["select"], store))
+def width_of(model: Any) -> int:
+    """d_S or d_T, the hidden units of a model's layers."""
+    return int(model.config.hidden_size)
 
 
 def write_log(log: list[StepMetrics], path: Path) -> None:

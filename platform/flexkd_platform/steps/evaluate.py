@@ -1,42 +1,148 @@
-"""The evaluation step: a student's outputs on a split, and what they are worth."""
+"""The evaluation step: what a model puts out on a split and on other sets, and what it is worth."""
 
 from __future__ import annotations
 
 import json
 import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
+from pydantic import TypeAdapter
 
-from ..models import hidden_layers, load_saved
+from ..models import load_encoder, load_saved, load_tokenizer, locate
 from ..plan import Step
+from ..spec import Decoding, Sampling
 from ..store import Store
-from ..tasks import TASKS, encode_texts
+from ..tasks import bertscore, decode, decoder_start, generate, mean_rouge, rouge
 from .dataset import read_rows
-from .targets import TappedModel
-from .teacher import PREDICT_BATCH
-from .training import check_outputs, predict
+from .examples import GENERATION, encode, encode_inputs
+from .measure import check_outputs, label_metrics, measure, predict
+from .teacher import load_teacher
 from .worker import torch_threads
+
+NO_REPEAT_NGRAM = {"clean": 0, "minillm": 6}
+"""n-grams that a generation may not repeat, by protocol."""
 
 
 def make_evaluation(step: Step, store: Store, threads: int) -> None:
-    """Publish `predictions.parquet` (label and outputs by example) and the metrics."""
+    """Publish the predictions of each set and the metrics, as `test/accuracy` or `dolly/rougeL`.
+
+    `predictions.parquet` holds label and outputs by example, or of text the prediction of every
+    seed with its references; that of another set is `predictions-NAME.parquet`.
+    """
     started = time.perf_counter()
-    student, split = step.needs["student"], step.identity["split"]
-    head = TASKS[step.identity["task"]]
-    rows = read_rows(store.folder(step.needs["dataset"]), split)
+    identity, student = step.identity, step.needs["student"]
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    sets: dict[str, tuple[Path, str]] = {
+        identity["split"]: (store.folder(step.needs["dataset"]), identity["split"])
+    }
+    for role, needed in step.needs.items():
+        if role.startswith("set "):
+            sets[role.removeprefix("set ")] = (store.folder(needed), "test")
     with torch_threads(threads):
-        model, tokenizer = load_saved(store.folder(student) / "model")
-        module = TappedModel(model, hidden_layers(model)[-1]).to(device).eval()
-        data = encode_texts(tokenizer, rows.texts, student.identity["max_length"])
-        logits_NC = predict(module, data, PREDICT_BATCH, device)
-    check_outputs(logits_NC, split)
-    found = head.metrics(logits_NC.double().numpy(), rows.labels.double().numpy())
-    metrics = {f"{split}/{name}": found[name] for name in step.identity["metrics"]}
+        if student.kind == "teacher":
+            model, tokenizer = load_teacher(student, store)
+        else:
+            model, tokenizer = load_saved(store.folder(student) / "model")
+        subject = _Subject(model.to(device).eval(), tokenizer, student.identity, identity, device)
+        measured = {
+            name: subject.on(read_rows(folder, split), name)
+            for name, (folder, split) in sets.items()
+        }
+    metrics = {
+        f"{name}/{metric}": found[metric]
+        for name, (found, _) in measured.items()
+        for metric in identity["metrics"]
+    }
     with store.publish(step, started) as draft:
-        table = pa.table({"label": rows.labels.tolist(), "outputs": logits_NC.tolist()})
-        pq.write_table(table, draft.folder / "predictions.parquet")
+        for name, (_, predictions) in measured.items():
+            suffix = "" if name == identity["split"] else f"-{name}"
+            pq.write_table(predictions, draft.folder / f"predictions{suffix}.parquet")
         (draft.folder / "metrics.json").write_text(json.dumps(metrics, indent=1) + "\n")
         draft.summary["metrics"] = metrics
+
+
+@dataclass(frozen=True, eq=False)
+class _Subject:
+    """The model that is measured, how it reads, and how it is measured."""
+
+    model: Any
+    tokenizer: Any
+    reading: Mapping[str, Any]
+    identity: Mapping[str, Any]
+    device: torch.device
+
+    def on(self, table: pa.Table, name: str) -> tuple[dict[str, float], pa.Table]:
+        """Metrics and predictions on one set."""
+        examples = encode(
+            table, self.tokenizer, self.reading, decoder_start_id=decoder_start(self.model)
+        )
+        task = self.reading["task"]
+        if task not in GENERATION:
+            logits_NC = predict(self.model, examples, self.device)
+            check_outputs(logits_NC, name)
+            labels_N = examples.batch(range(len(examples))).labels_N
+            found = label_metrics(task, logits_NC, labels_N)
+            outputs = {"label": labels_N.tolist(), "outputs": logits_NC.tolist()}
+            return found, pa.table(outputs)
+        metrics: dict[str, float] = {}
+        if "nll" in self.identity["metrics"]:
+            metrics |= measure(self.model, examples, task, name, self.device)
+        written = self._written(table)
+        references = table["references"].to_pylist()
+        by_seed = [self._text_metrics(texts, references) for texts in written.values()]
+        metrics |= {
+            metric: sum(one[metric] for one in by_seed) / len(by_seed) for metric in by_seed[0]
+        }
+        columns = {
+            "seed": [seed for seed in written for _ in range(len(table))],
+            "example": list(range(len(table))) * len(written),
+            "prediction": [text for texts in written.values() for text in texts],
+            "references": references * len(written),
+        }
+        return metrics, pa.table(columns)
+
+    def _written(self, table: pa.Table) -> dict[int, list[str]]:
+        """What the model writes to every prompt, by seed; one seed, 0, where nothing is drawn."""
+        decoding: Decoding = TypeAdapter(Decoding).validate_python(
+            json.loads(json.dumps(self.identity["decoding"])), strict=False
+        )
+        protocol = self.identity["protocol"]
+        prompts = encode_inputs(table, self.tokenizer, self.reading, protocol)
+        seeds = decoding.seeds if isinstance(decoding, Sampling) else (0,)
+        return {
+            seed: decode(
+                self.tokenizer,
+                generate(
+                    self.model,
+                    prompts,
+                    decoding=decoding,
+                    max_new_tokens=self.identity["max_new_tokens"],
+                    seed=seed,
+                    pad_id=self.tokenizer.pad_token_id,
+                    eos_id=self.tokenizer.eos_token_id,
+                    no_repeat_ngram=NO_REPEAT_NGRAM[protocol],
+                    device=self.device,
+                ),
+            )
+            for seed in seeds
+        }
+
+    def _text_metrics(self, texts: list[str], references: list[list[str]]) -> dict[str, float]:
+        metrics = dict(mean_rouge(rouge(texts, references)))
+        if "bertscore" in self.identity["metrics"]:
+            source = locate(self.identity["bertscore_model"], None)
+            scores = bertscore(
+                texts,
+                references,
+                model=load_encoder(source).to(self.device),
+                tokenizer=load_tokenizer(source),
+                device=self.device,
+            )
+            metrics["bertscore"] = sum(scores) / max(len(scores), 1)
+        return metrics

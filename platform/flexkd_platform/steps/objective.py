@@ -1,33 +1,38 @@
 """Each method's loss: L = α·L_feature + β·L_logit + λ·L_supervised (Eqs. 7 and 8).
 
-Shapes: N rows of the global batch, S student units, T teacher units, C outputs.
+Shapes: N rows compared, of the global batch or of this worker's part, C outputs.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import Any, Literal
 
 import torch
 from pydantic import TypeAdapter
 from torch import Tensor
 
-from flexkd_core import cka_loss, correlation_loss, cosine_loss, mse_loss
-
-from ..spec import (
-    CkaDistillation,
-    FeatureMethod,
-    FineTuning,
-    FlexKd,
-    LogitDistillation,
-    Method,
-    ProjectorDistillation,
+from flexkd_core import (
+    LOGIT_LOSSES,
+    RowTerm,
+    chunked_rows_loss,
+    same_vocabulary,
+    squared_error,
+    top_k_logits,
 )
-from ..tasks import Head
-from .targets import Targets
 
-FeatureLoss = Callable[[Tensor, Tensor], Tensor]
+from ..plan import stack_of, uses_features, uses_outputs
+from ..spec import FeatureMethod, FineTuning, LogitLoss, LogitMethod, Method, SeqKd
+from ..tasks import TASKS, Batch
+from .features import FeatureTerm, feature_loss
+from .tapped import HEAD_INPUT, LOGITS
+from .targets import Targets, TeacherRows
+from .worker import Worker
+
+CHUNK = 256
+"""Rows whose logits are made at a time."""
 
 
 def parse_method(identity: Mapping[str, Any]) -> Method:
@@ -36,77 +41,156 @@ def parse_method(identity: Mapping[str, Any]) -> Method:
     return method
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
+class Part:
+    """A worker's part of a global batch, and what the student made of it.
+
+    rows: this worker's examples; batch: the same as tensors.
+    own: False for a worker that has no part of a last, small batch: it runs on somebody else's
+        example, of which nothing counts, because all workers take part in the backward pass.
+    out: what the tapped student put out at the rows that count.
+    counts: by stack, how many feature rows each worker has; under "targets" the rows of outputs.
+    """
+
+    rows: Sequence[int]
+    batch: Batch
+    own: bool
+    out: Mapping[str, Tensor]
+    counts: Mapping[str, Sequence[int]]
+
+
+@dataclass(frozen=True, eq=False)
 class DistillationObjective:
     """The terms of one method on a global batch.
 
-    units: the selected teacher units in the student's order; all of the teacher's when None.
     targets: the teacher; None for a method that has none.
+    features: the pairs of layers; empty for a method without feature loss.
+    head: the student's output head, of a language model.
     """
 
     method: Method
-    head: Head
-    labels: Tensor
-    targets: Targets | None
-    units: Tensor | None
+    task: str
+    targets: Targets | None = None
+    features: Sequence[FeatureTerm] = ()
+    head: Any = None
 
-    def __call__(
-        self, rows: Sequence[int], features_ND: Tensor, logits_NC: Tensor
-    ) -> dict[str, Tensor]:
+    def __call__(self, part: Part, worker: Worker) -> dict[str, Tensor]:
         """`loss` and the unweighted terms it is made of; a term without weight is left out."""
-        labels_N = self.labels[torch.tensor(rows)].to(logits_NC.device)
         weights = loss_weights(self.method)
+        teacher = None
+        if self.targets is not None:
+            teacher = self.targets(part.rows, part.batch)
+            teacher = teacher if part.own else teacher.none()
         terms: dict[str, Tensor] = {}
+        total: list[Tensor] = []
+        if weights["supervised"] or weights["logit"]:
+            found = self._output_terms(part, teacher, weights, worker)
+            total.append(found.pop("loss"))
+            terms |= found
+        if self.features:
+            terms["feature"] = self._feature_term(part, teacher, worker)
+            total.append(weights["feature"] * terms["feature"])
+        return {"loss": torch.stack(total).sum(), **terms}
+
+    def _output_terms(
+        self, part: Part, teacher: TeacherRows | None, weights: Mapping[str, float], worker: Worker
+    ) -> dict[str, Tensor]:
+        """Sums over this worker's rows, divided by all workers' rows and added up."""
+        rows = max(1, sum(part.counts["targets"]))
+        wanted: dict[str, RowTerm] = {}
         if weights["supervised"]:
-            terms["supervised"] = self.head.supervised(logits_NC, labels_N)
-        if self.targets is not None and (weights["logit"] or weights["feature"]):
-            hidden_NT, teacher_NC = self.targets(rows)
-            if weights["logit"]:
-                temperature = temperature_of(self.method)
-                terms["logit"] = self.head.logit(logits_NC, teacher_NC, temperature)
-            if weights["feature"]:
-                matched_NT = hidden_NT if self.units is None else hidden_NT[:, self.units]
-                terms["feature"] = feature_loss(self.method)(features_ND, matched_NT)
-        loss = torch.stack([weights[name] * term for name, term in terms.items()]).sum()
-        return {"loss": loss, **terms}
+            loss = TASKS[self.task].supervised
+            wanted["supervised"] = RowTerm(weights["supervised"], loss, "labels")
+        if weights["logit"]:
+            loss = logit_loss(self.method, self.task)
+            wanted["logit"] = RowTerm(weights["logit"], loss, "teacher")
+        labels_N = part.batch.labels_N if part.own else part.batch.labels_N[:0]
+        if self.head is None:
+            outputs_NC = part.out[LOGITS]
+            targets = {"labels": labels_N.to(outputs_NC.device)}
+            if teacher is not None and teacher.outputs is not None:
+                targets["teacher"] = teacher.outputs
+            sums = {
+                name: term.loss(outputs_NC, targets[term.target], reduction="none").sum() / rows
+                for name, term in wanted.items()
+            }
+            local = torch.stack([wanted[name].weight * value for name, value in sums.items()]).sum()
+        else:
+            hidden_ND = part.out[HEAD_INPUT]
+            chunked = chunked_rows_loss(
+                hidden_ND,
+                self.head.weight,
+                wanted,
+                student_bias_V=self.head.bias_V,
+                teacher_NV=None if teacher is None else teacher.logits,
+                labels_N=labels_N.to(hidden_ND.device),
+                chunk=CHUNK,
+                denominator=rows,
+            )
+            local, sums = chunked.total, chunked.terms
+        everyone = [1] * worker.size
+        found = {
+            name: worker.gather(value.detach()[None], everyone).sum()
+            for name, value in sums.items()
+        }
+        return {"loss": worker.gather(local[None], everyone).sum(), **found}
+
+    def _feature_term(self, part: Part, teacher: TeacherRows | None, worker: Worker) -> Tensor:
+        """The loss on the rows of all workers: its statistics are the global batch's."""
+        assert isinstance(self.method, FeatureMethod)
+        assert teacher is not None, "features are compared with a teacher's"
+        loss = feature_loss(self.method)
+        values = []
+        for term in self.features:
+            counts = part.counts[stack_of(term.student)]
+            student_NS = worker.gather(part.out[str(term.student)], counts)
+            matched_NS = worker.gather(term.matched(teacher.features[term.teacher]), counts)
+            values.append(loss(student_NS, matched_NS))
+        return torch.stack(values).sum()
 
 
 def loss_weights(method: Method) -> dict[str, float]:
     """λ, β and α by the term they weigh."""
-    if isinstance(method, FineTuning):
+    if isinstance(method, FineTuning | SeqKd):
         return {"supervised": 1.0, "logit": 0.0, "feature": 0.0}
     alpha = method.alpha if isinstance(method, FeatureMethod) else 0.0
     return {"supervised": method.lambda_, "logit": method.beta, "feature": alpha}
 
 
-def feature_loss(method: Method) -> FeatureLoss:
-    """The feature term of a method, with its settings bound.
-
-    Raises:
-        ValueError: the method has none.
-    """
-    if isinstance(method, ProjectorDistillation):
-        return mse_loss if method.loss == "mse" else correlation_loss
-    if isinstance(method, CkaDistillation):
-        form = method.form
-        return lambda student_NS, teacher_NT: cka_loss(student_NS, teacher_NT, form=form)
-    if isinstance(method, FlexKd):
-        if method.loss == "correlation":
-            reduction = method.reduction
-            return lambda student_NS, teacher_NS: correlation_loss(
-                student_NS, teacher_NS, reduction=reduction
-            )
-        return mse_loss if method.loss == "mse" else cosine_loss
-    raise ValueError(f"{method.kind} has no feature loss")
+def uses_head(method: Method) -> bool:
+    """Whether a term of the loss reads the student's outputs."""
+    weights = loss_weights(method)
+    return bool(weights["supervised"] or weights["logit"])
 
 
-def temperature_of(method: Method) -> float:
-    """τ of the logit loss; 1 for a method without one."""
-    if isinstance(method, LogitDistillation | FeatureMethod):
-        return method.temperature
-    return 1.0
+class _BetweenOutputs:
+    """A logit loss with its settings bound, on what both vocabularies have."""
+
+    def __init__(self, term: LogitLoss) -> None:
+        self._loss = partial(LOGIT_LOSSES[term.kind], **term.settings)
+        self._top_k = term.top_k
+
+    def __call__(
+        self, student_NC: Tensor, teacher_NC: Tensor, /, *, reduction: Literal["none"]
+    ) -> Tensor:
+        """Values by row."""
+        student_NC, teacher_NC = same_vocabulary(student_NC, teacher_NC)
+        if self._top_k is not None:
+            student_NC, teacher_NC = top_k_logits(teacher_NC, student_NC, self._top_k)
+        rows_N: Tensor = self._loss(student_NC, teacher_NC, reduction=reduction)
+        return rows_N
 
 
-def paired_units(method: FlexKd, ranked: Sequence[int]) -> Tensor:
-    """The selected units in the order in which they meet the student's."""
-    return torch.tensor(sorted(ranked) if method.pairing == "index" else list(ranked))
+def logit_loss(method: Method, task: str) -> Any:
+    """The logit term of a method, by row; between two numbers it is their squared difference."""
+    assert uses_outputs(method)
+    if task == "regression":
+        return squared_error
+    assert isinstance(method, LogitMethod | FeatureMethod)
+    term = method.logit_loss if isinstance(method, LogitMethod) else method.logit
+    return _BetweenOutputs(term)
+
+
+def layers_read(method: Method, pairs: Sequence[Sequence[Any]]) -> list[Any]:
+    """The student's layers that the loss reads."""
+    return [ours for ours, _ in pairs] if uses_features(method) else []

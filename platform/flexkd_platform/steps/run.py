@@ -6,13 +6,14 @@ from collections.abc import Iterator
 
 from ..plan import Step
 from ..store import Store
+from .base import make_base_model
 from .dataset import make_dataset
 from .distill import make_student
 from .evaluate import make_evaluation
 from .select import make_selection
 from .teacher import make_teacher
 from .training import Progress
-from .worker import Worker
+from .worker import SoloWorker, Worker
 
 
 def run_step(step: Step, store: Store, threads: int) -> Iterator[Progress]:
@@ -27,8 +28,14 @@ def run_step(step: Step, store: Store, threads: int) -> Iterator[Progress]:
         make_dataset(step, store)
     elif step.kind == "teacher":
         yield from make_teacher(step, store, threads)
+    elif step.kind == "base":
+        make_base_model(step, store)
     elif step.kind == "select":
         make_selection(step, store)
+    elif step.kind == "warm_up":
+        yield from make_student(step, store, SoloWorker(), threads)
+    elif step.kind == "evaluate":
+        make_evaluation(step, store, threads)
     else:
         raise ValueError(f"a {step.kind} step is not run alone")
 

@@ -1,263 +1,295 @@
 """The scoring pass: chunks of training examples through the teacher, once.
 
-A chunk gives one fp64 partial sum of importance, and its rows of the teacher cache. Chunks are
-fixed by the spec, not by the workers; each is one file in the store, so a pass that is cut off
-goes on where it was; the reduction adds partial sums in the order of the chunks, because fp64
-addition is not associative.
+A chunk gives one fp64 partial sum of importance for each scored layer, and its rows of the teacher
+caches. The reduction adds partial sums in the order of the chunks, because fp64 addition is not
+associative.
+
+Shapes: E examples of a chunk, N rows compared, K gradients an example, D hidden units.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import torch
+from numpy.typing import NDArray
 from safetensors.numpy import load as load_arrays
 from safetensors.numpy import save as save_arrays
 from safetensors.numpy import save_file as save_arrays_file
 from safetensors.torch import save as save_tensors
+from torch import Tensor
 
-from flexkd_core import Importance, ImportanceSum, unit_importance
+from flexkd_core import (
+    GradientMoment,
+    ImportanceSum,
+    effective_dimension,
+    participation_ratio,
+    spectrum,
+)
 
-from ..models import head_rows, hidden_layers
-from ..plan import Step
+from ..plan import OUTPUTS, LayerRef, Step, stack_of
 from ..store import Store
-from ..tasks import encode_texts
-from .dataset import Rows, read_rows, split_rows
+from ..tasks import Examples, decoder_start
+from .chunks import CHUNK_THREADS, ChunkDone, ChunkedPass
+from .dataset import read_rows
+from .examples import GENERATION, encode
+from .importance import score_batch
+from .tapped import HEAD_INPUT, LOGITS, TappedModel, run
 from .teacher import load_teacher
 from .worker import torch_threads
 
-SCORING_THREADS = 1
-"""Torch threads of a scoring worker, the same everywhere: they decide G's last bits."""
+FORWARD_EXAMPLES = {"classification": 16, "regression": 16, "instruction": 8, "summarization": 8}
+"""Examples of one forward: a chunk's, sorted by length, so that little of it is padding."""
 
 
 @dataclass(frozen=True)
-class ScoringPass:
-    """One pass of the teacher: what it is to yield, either or both.
+class ScoringPass(ChunkedPass):
+    """What one pass is to yield.
 
-    score: publishes G; only its first `samples` training rows count.
-    cache: publishes hidden states and outputs of all training rows.
+    scores: each publishes G of a layer; only its first `samples` training rows count.
+    caches: each publishes a layer's hidden states, or the outputs, of all training rows.
     """
 
-    score: Step | None
-    cache: Step | None
+    scores: tuple[Step, ...]
+    caches: tuple[Step, ...]
 
     @property
     def steps(self) -> tuple[Step, ...]:
-        """The steps that the pass publishes."""
-        return tuple(step for step in (self.score, self.cache) if step is not None)
+        """Scores, then caches."""
+        return (*self.scores, *self.caches)
 
-    @property
-    def teacher(self) -> Step:
-        """The teacher that is run."""
-        return self.steps[0].needs["teacher"]
+    def chunks_of(self, step: Step, total: int) -> range:
+        """All for a cache, those of its samples for a score."""
+        if step.kind == "cache":
+            return range(total)
+        return range(min(total, -(-int(step.identity["samples"]) // self.chunk)))
 
-    @property
-    def dataset(self) -> Step:
-        """The data set whose training split is read."""
-        return self.steps[0].needs["dataset"]
+    def open(self, store: Store, worker: int = 0) -> ChunkScorer:
+        """A scorer of chunks."""
+        return ChunkScorer(self, store, worker)
 
-    @property
-    def chunk(self) -> int:
-        """Examples of a chunk."""
-        return int(self.steps[0].identity["chunk"])
-
-    @property
-    def layer(self) -> int:
-        """The teacher's layer, from 0."""
-        return int(self.steps[0].identity["layer"])
-
-    def rows(self, store: Store) -> int:
-        """How many training rows the pass reads: all of each chunk it touches.
-
-        The longest row of a chunk decides its padding, and so the last bits of every score in
-        it: the rows beyond `samples` are run with the others, whether or not a cache keeps them.
-        """
-        rows = split_rows(store.folder(self.dataset), "train")
-        if self.cache is None and self.score is not None:
-            chunks = -(-int(self.score.identity["samples"]) // self.chunk)
-            return min(rows, chunks * self.chunk)
-        return rows
-
-    def missing(self, store: Store) -> list[int]:
-        """The chunks that some step still lacks, in order; one that is published lacks none."""
-        total = -(-self.rows(store) // self.chunk)
-        scored = -(-int(self.score.identity["samples"]) // self.chunk) if self.score else 0
-        missing: set[int] = set()
-        for step in self.steps:
-            if store.has(step):
-                continue
-            wanted = range(total if step is self.cache else min(total, scored))
-            done = store.parts(step)
-            missing |= {chunk for chunk in wanted if part_name(chunk) not in done}
-        return sorted(missing)
-
-
-@dataclass(frozen=True)
-class ChunkDone:
-    """A chunk whose parts are in the store. `error` says why it is not, naming the example."""
-
-    chunk: int
-    examples: int
-    worker: int
-    error: str = ""
-
-
-def part_name(chunk: int) -> str:
-    """File name of a chunk's part; names sort as the chunks do."""
-    return f"chunk-{chunk:08d}.safetensors"
+    def reduce(self, step: Step, store: Store) -> None:
+        """Add up a score, or make a cache of its parts."""
+        if step.kind == "score":
+            _publish_score(step, store)
+        else:
+            _publish_cache(step, store)
 
 
 def passes(missing: Sequence[Step]) -> list[ScoringPass]:
     """The fewest passes that yield these score and cache steps.
 
-    A score and a cache share a pass when they read the same layer of the same teacher in the same
-    chunks.
+    Those that read the same teacher in the same chunks share one.
     """
-    caches = [step for step in missing if step.kind == "cache"]
-    found = []
-    for score in (step for step in missing if step.kind == "score"):
-        match = next((cache for cache in caches if _same_pass(score, cache)), None)
-        if match is not None:
-            caches.remove(match)
-        found.append(ScoringPass(score, match))
-    return found + [ScoringPass(None, cache) for cache in caches]
-
-
-def _same_pass(score: Step, cache: Step) -> bool:
-    same_inputs = {r: s.hash for r, s in score.needs.items()} == {
-        r: s.hash for r, s in cache.needs.items()
-    }
-    return same_inputs and all(score.identity[k] == cache.identity[k] for k in ("layer", "chunk"))
-
-
-_PLAIN: dict[str, Any] = {"kind": "activation"}
+    groups: dict[tuple[Any, ...], list[Step]] = {}
+    for step in missing:
+        inputs = tuple(sorted((role, needed.hash) for role, needed in step.needs.items()))
+        groups.setdefault((inputs, step.identity["chunk"]), []).append(step)
+    return [
+        ScoringPass(
+            tuple(step for step in group if step.kind == "score"),
+            tuple(step for step in group if step.kind == "cache"),
+        )
+        for group in groups.values()
+    ]
 
 
 class ChunkScorer:
-    """Scores chunks; loads the teacher once. One of these lives in every scoring worker."""
+    """Scores chunks; loads the teacher once."""
 
     def __init__(self, request: ScoringPass, store: Store, worker: int = 0) -> None:
         self._request, self._store, self._worker = request, store, worker
         model, self._tokenizer = load_teacher(request.teacher, store)
-        self._model = model.to("cuda" if torch.cuda.is_available() else "cpu").eval()
+        self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self._model: Any = model.to(self._device).eval()
+        layers = [c.identity["holds"] for c in request.caches if c.identity["holds"] != OUTPUTS]
+        self._layers: list[LayerRef] = list(dict.fromkeys(layers))
+        self._tapped = TappedModel(model, self._layers)
         self._dataset = store.folder(request.dataset)
 
     def __call__(self, chunk: int) -> ChunkDone:
         """Run one chunk and put its parts into the store."""
-        size = self._request.chunk
-        total = self._request.rows(self._store)
-        start, stop = chunk * size, min(total, (chunk + 1) * size)
-        rows = read_rows(self._dataset, "train", start, stop)
-        with torch_threads(SCORING_THREADS):
-            importance, rows_BT = self._run(rows)
-        error = _first_problem(importance, rows, start)
-        if error:
+        start, stop = self._request.bounds(chunk, self._store)
+        table = read_rows(self._dataset, "train", start, stop)
+        reading = self._request.teacher.identity
+        examples = encode(
+            table, self._tokenizer, reading, decoder_start_id=decoder_start(self._model)
+        )
+        with torch_threads(CHUNK_THREADS):
+            result = _Chunk(self, examples, reading["task"]).run(start)
+        if error := result.problem(table, start):
             return ChunkDone(chunk, 0, self._worker, error)
-        if self._request.score is not None:
-            self._write_partial(self._request.score, chunk, importance, start)
-        if self._request.cache is not None:
-            hidden_ND = importance.hidden_BTD[rows_BT].float().cpu()
-            tensors = {"hidden": hidden_ND, "logits": importance.logits_BC.float().cpu()}
-            content = save_tensors({name: t.contiguous() for name, t in tensors.items()})
-            self._store.write_part(self._request.cache, part_name(chunk), content)
+        for score, arrays in result.partials():
+            self._store.write_part(score, self._request.part(chunk), save_arrays(arrays))
+        for cache in self._request.caches:
+            rows = result.rows(cache.identity["holds"])
+            content = save_tensors({"rows": rows.contiguous()})
+            self._store.write_part(cache, self._request.part(chunk), content)
         return ChunkDone(chunk, stop - start, self._worker)
 
-    def _run(self, rows: Rows) -> tuple[Importance, torch.Tensor]:
-        length = self._request.teacher.identity["max_length"]
-        ids_BT, mask_BT = encode_texts(self._tokenizer, rows.texts, length).batch(
-            range(len(rows.texts))
-        )
-        device = next(self._model.parameters()).device
-        ids_BT, mask_BT = ids_BT.to(device), mask_BT.to(device)
-        rows_BT = head_rows(self._model, ids_BT, mask_BT)
-        # A pass for the cache alone needs no gradient: activations come with one plain forward.
-        identity = dict(self._request.score.identity if self._request.score else _PLAIN)
-        importance = unit_importance(
-            lambda: self._model(input_ids=ids_BT, attention_mask=mask_BT).logits,
-            hidden_layers(self._model)[self._request.layer],
-            rows_BT,
-            kind=identity["kind"],
-            output=identity.get("output", "predicted_logit"),
-            labels_B=rows.labels.to(device),
-            steps=identity.get("steps", 1),
-            seed=identity.get("seed", 0),
-        )
-        return importance, rows_BT
+    def forward(self, examples: Examples, rows: Sequence[int], scores: Sequence[Step]) -> Any:
+        """Importance by score, and what the teacher put out, of some of a chunk's examples."""
+        batch = examples.batch(rows)
+        found: dict[str, Tensor] = {}
+        importances = []
+        for score in scores:
+            importance, first = score_batch(
+                self._tapped, batch, score.identity["layer"], score.identity, self._device
+            )
+            importances.append(importance)
+            found = found or first
+        if not found:
+            with torch.no_grad():
+                found = run(self._tapped, batch, self._device)
+        return importances, found
 
-    def _write_partial(self, score: Step, chunk: int, importance: Importance, start: int) -> None:
-        counted = int(score.identity["samples"]) - start
-        if counted <= 0:
-            return
-        first_B = torch.arange(importance.valid_B.shape[0]) < counted
-        importance = replace(
-            importance, valid_B=importance.valid_B & first_B.to(importance.valid_B.device)
-        )
-        partial = ImportanceSum.of(importance)
-        arrays = {"total": partial.total_D, "count": np.array([partial.count], dtype=np.int64)}
-        self._store.write_part(score, part_name(chunk), save_arrays(arrays))
+    @property
+    def request(self) -> ScoringPass:
+        """The pass that chunks belong to."""
+        return self._request
+
+    @property
+    def layers(self) -> list[LayerRef]:
+        """The layers whose hidden states are cached."""
+        return self._layers
 
 
-def _first_problem(importance: Importance, rows: Rows, start: int) -> str:
-    """What is not finite, and for which example; "" when all is well."""
-    checked = {
-        "outputs": importance.logits_BC,
-        "hidden states": importance.hidden_BTD.flatten(1),
-        "importance": importance.score_BD,
+class _Chunk:
+    """One chunk on its way through the teacher, a few examples at a time."""
+
+    def __init__(self, scorer: ChunkScorer, examples: Examples, task: str) -> None:
+        self._scorer, self._examples, self._task = scorer, examples, task
+        self._scores: dict[str, list[tuple[NDArray[np.float64], bool, NDArray[np.float64]]]] = {}
+        self._rows: dict[LayerRef, list[Tensor]] = {}
+        self._wanted: list[Step] = []
+        self._start = 0
+
+    def run(self, start: int) -> _Chunk:
+        """All examples of the chunk whose first is training row `start`."""
+        self._start = start
+        self._wanted = [
+            score for score in self._scorer.request.scores if int(score.identity["samples"]) > start
+        ]
+        count = len(self._examples)
+        size = FORWARD_EXAMPLES[self._task]
+        order = sorted(range(count), key=self._examples.length)
+        by_example: dict[int, Any] = {}
+        for first in range(0, count, size):
+            rows = order[first : first + size]
+            importances, found = self._scorer.forward(self._examples, rows, self._wanted)
+            for place, row in enumerate(rows):
+                by_example[row] = (
+                    [
+                        (
+                            importance.score_BD[place].cpu().numpy().astype(np.float64),
+                            bool(importance.valid_B[place]),
+                            importance.gradient_BKD[place].cpu().numpy().astype(np.float64),
+                        )
+                        for importance in importances
+                    ],
+                    self._split(found, rows, place),
+                )
+        for row in range(count):
+            scored, kept = by_example[row]
+            for score, entry in zip(self._wanted, scored, strict=True):
+                self._scores.setdefault(score.hash, []).append(entry)
+            for holds, part in kept.items():
+                self._rows.setdefault(holds, []).append(part)
+        return self
+
+    def _split(
+        self, found: Mapping[str, Tensor], rows: Sequence[int], place: int
+    ) -> dict[LayerRef, Tensor]:
+        """One example's rows of everything that is kept."""
+        kept: dict[LayerRef, Tensor] = {}
+        name = HEAD_INPUT if self._task in GENERATION else LOGITS
+        counts = [self._examples.target_rows(row) for row in rows]
+        first = sum(counts[:place])
+        kept[OUTPUTS] = found[name][first : first + counts[place]].float().cpu()
+        for layer in self._scorer.layers:
+            counts = [self._examples.feature_rows(row, stack_of(layer)) for row in rows]
+            first = sum(counts[:place])
+            kept[layer] = found[str(layer)][first : first + counts[place]].float().cpu()
+        return kept
+
+    def problem(self, table: pa.Table, start: int) -> str:
+        """Why the chunk cannot be used, naming the first example; "" if it can."""
+        for place in range(len(self._examples)):
+            what = ""
+            if not all(bool(torch.isfinite(rows[place]).all()) for rows in self._rows.values()):
+                what = "outputs or hidden states"
+            elif not all(np.isfinite(entries[place][0]).all() for entries in self._scores.values()):
+                what = "gradients"
+            if what:
+                name = "text" if "text" in table.column_names else "prompt"
+                text = table[name][place].as_py()
+                shown = text if len(text) <= 60 else f"{text[:57]}…"
+                where = f"training example {start + place} ({shown!r})"
+                return f"the teacher's {what} are NaN or infinite on {where}"
+        return ""
+
+    def partials(self) -> list[tuple[Step, dict[str, NDArray[Any]]]]:
+        """Each score's part: the sum over its counted examples, and their gradients."""
+        found = []
+        for score in self._wanted:
+            counted = int(score.identity["samples"]) - self._start
+            entries = [e for e in self._scores[score.hash][:counted] if e[1]]
+            width = len(self._scores[score.hash][0][0])
+            total_D = np.stack([g_D for g_D, _, _ in entries] or [np.zeros(width)]).sum(axis=0)
+            arrays: dict[str, NDArray[Any]] = {"total": total_D, "count": np.array([len(entries)])}
+            if score.identity["geometry"] and entries:
+                arrays["gradients"] = np.stack([g_KD for _, _, g_KD in entries])
+            found.append((score, arrays))
+        return found
+
+    def rows(self, holds: LayerRef) -> Tensor:
+        """The chunk's rows of a cache, example by example."""
+        return torch.cat(self._rows[holds])
+
+
+def _publish_score(step: Step, store: Store) -> None:
+    """Add partial sums in the order of the chunks, one by one: memory does not grow with them."""
+    total: ImportanceSum | None = None
+    moment: GradientMoment | None = None
+    for name in sorted(store.parts(step)):
+        arrays = load_arrays(store.read_part(step, name))
+        partial = ImportanceSum(arrays["total"], int(arrays["count"][0]))
+        total = partial if total is None else total + partial
+        if "gradients" in arrays:
+            examples, outputs, units = arrays["gradients"].shape
+            gradients_ND = arrays["gradients"].reshape(-1, units)
+            added = GradientMoment(gradients_ND.T @ gradients_ND / outputs, examples)
+            moment = added if moment is None else moment + added
+    assert total is not None, "a pass has at least one chunk"
+    with store.publish(step) as draft:
+        save_arrays_file({"G": total.mean()}, draft.folder / "importance.safetensors")
+        draft.summary |= {"digest": total.digest(), "examples": total.count}
+        if moment is not None:
+            moment_DD = moment.mean()
+            save_arrays_file({"M": moment_DD}, draft.folder / "moment.safetensors")
+            geometry = _geometry(moment_DD)
+            (draft.folder / "geometry.json").write_text(json.dumps(geometry) + "\n")
+            draft.summary["geometry"] = {k: v for k, v in geometry.items() if k != "spectrum"}
+
+
+def _geometry(moment_DD: NDArray[np.float64]) -> dict[str, Any]:
+    values_D = spectrum(moment_DD)
+    if not values_D.any():
+        return {"spectrum": values_D.tolist()}
+    return {
+        "participation_ratio": participation_ratio(moment_DD),
+        "effective_dimension": effective_dimension(moment_DD),
+        "spectrum": values_D.tolist(),
     }
-    for what, values in checked.items():
-        bad_B = ~torch.isfinite(values).all(dim=1)
-        if bad_B.any():
-            place = int(bad_B.int().argmax())
-            text = rows.texts[place]
-            shown = text if len(text) <= 60 else f"{text[:57]}…"
-            where = f"training example {start + place} ({shown!r})"
-            return f"the teacher's {what} are NaN or infinite on {where}"
-    return ""
 
 
-def publish_pass(request: ScoringPass, store: Store) -> None:
-    """Publish what a finished pass yields; another job that shares it may be faster.
-
-    Raises:
-        RuntimeError: chunks are missing, and nobody else has published the steps.
-    """
-    try:
-        _publish_pass(request, store)
-    except (RuntimeError, AssertionError, OSError):
-        # Whoever publishes drops the parts, which may be while we are reading them.
-        if not all(store.has(step) for step in request.steps):
-            raise
-    for step in request.steps:
-        store.drop_parts(step)
-
-
-def _publish_pass(request: ScoringPass, store: Store) -> None:
-    """Reduce the parts of a finished pass and publish what it yields.
-
-    The memory this takes does not grow with the examples: partial sums are read one by one, and
-    the cache's chunks become its files as they are.
-
-    Raises:
-        RuntimeError: chunks are missing; a sum without them would be kept for good.
-    """
-    if missing := request.missing(store):
-        raise RuntimeError(f"chunks {missing} of the scoring pass are not done")
-    if request.score is not None and not store.has(request.score):
-        total: ImportanceSum | None = None
-        names = sorted(store.parts(request.score))
-        for name in names:
-            arrays = load_arrays(store.read_part(request.score, name))
-            partial = ImportanceSum(arrays["total"], int(arrays["count"][0]))
-            total = partial if total is None else total + partial
-        assert total is not None, "a pass has at least one chunk"
-        with store.publish(request.score) as draft:
-            save_arrays_file({"G": total.mean()}, draft.folder / "importance.safetensors")
-            draft.summary |= {"digest": total.digest(), "examples": total.count}
-        store.drop_parts(request.score)
-    if request.cache is not None and not store.has(request.cache):
-        with store.publish(request.cache) as draft:
-            draft.parts = sorted(store.parts(request.cache))
-            draft.summary["chunks"] = len(draft.parts)
+def _publish_cache(step: Step, store: Store) -> None:
+    """The cache's chunks become its files as they are."""
+    with store.publish(step) as draft:
+        draft.parts = sorted(store.parts(step))
+        draft.summary["chunks"] = len(draft.parts)

@@ -1,11 +1,13 @@
 """What the teacher says about training examples: read from its cache, or asked live.
 
-Shapes: N rows, D hidden units of the teacher, C outputs.
+Shapes: N rows compared, D hidden units of the teacher, C outputs.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
 from typing import Protocol
 
@@ -13,77 +15,127 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from ..models import LayerTap, head_rows, hidden_layers
-from ..tasks import Encoded
-from .worker import Worker
+from ..plan import OUTPUTS, LayerRef, stack_of
+from ..tasks import Batch, Examples
+from .tapped import HEAD_INPUT, LOGITS, TappedModel, run
+
+HeadOfRows = Callable[[Tensor], Tensor]
+
+
+@dataclass(frozen=True, eq=False)
+class TeacherRows:
+    """The teacher on the rows of a batch, fp32, without a graph.
+
+    features: by layer, (N, D).
+    outputs: logits (N, C), or the head's input (N, D) where `head` makes logits of it; None where
+        nobody asked.
+    """
+
+    features: Mapping[LayerRef, Tensor]
+    outputs: Tensor | None
+    head: HeadOfRows | None
+
+    def none(self) -> TeacherRows:
+        """The same without any row."""
+        features = {layer: part_ND[:0] for layer, part_ND in self.features.items()}
+        return TeacherRows(features, None if self.outputs is None else self.outputs[:0], self.head)
+
+    def logits(self, start: int, stop: int) -> Tensor:
+        """Logits of rows `start` to `stop`."""
+        assert self.outputs is not None, "this teacher was not asked for its outputs"
+        part_ND = self.outputs[start:stop]
+        return part_ND if self.head is None else self.head(part_ND)
 
 
 class Targets(Protocol):
-    """The teacher's features and outputs of some training rows."""
+    """The teacher on some training examples."""
 
-    def __call__(self, rows: Sequence[int]) -> tuple[Tensor, Tensor]:
-        """`(hidden_ND, logits_NC)`, fp32, without a graph."""
+    def __call__(self, rows: Sequence[int], batch: Batch) -> TeacherRows:
+        """What it says about the examples `rows`, which are the student's `batch`."""
         ...
 
 
 class CachedTargets:
-    """The teacher cache, read once into memory: (examples × (D + C)) fp32 numbers."""
+    """The teacher cache, read once into memory.
 
-    def __init__(self, folder: Path, device: torch.device) -> None:
-        files = sorted(folder.glob("chunk-*.safetensors"))
-        if not files:
-            raise FileNotFoundError(f"the teacher cache in {folder} holds no chunk")
-        chunks = [load_file(file) for file in files]
-        self._hidden = torch.cat([chunk["hidden"] for chunk in chunks]).to(device)
-        self._logits = torch.cat([chunk["logits"] for chunk in chunks]).to(device)
-
-    def __call__(self, rows: Sequence[int]) -> tuple[Tensor, Tensor]:
-        """The kept rows."""
-        index = torch.tensor(rows, device=self._hidden.device)
-        return self._hidden[index], self._logits[index]
-
-
-class LiveTargets:
-    """The teacher run on every batch, each worker on its own rows."""
-
-    def __init__(self, teacher: nn.Module, layer: int, data: Encoded, worker: Worker) -> None:
-        self._teacher = TappedModel(teacher, hidden_layers(teacher)[layer]).to(worker.device).eval()
-        self._data = data
-        self._worker = worker
-
-    @torch.no_grad()
-    def __call__(self, rows: Sequence[int]) -> tuple[Tensor, Tensor]:
-        """One forward of the teacher."""
-        mine, counts = self._worker.share(rows)
-        ids_BT, mask_BT = self._data.batch(mine or rows[:1])
-        device = self._worker.device
-        hidden_BD, logits_BC = self._teacher(ids_BT.to(device), mask_BT.to(device))
-        kept = len(mine)
-        return (
-            self._worker.gather(hidden_BD[:kept].float(), counts),
-            self._worker.gather(logits_BC[:kept].float(), counts),
-        )
-
-
-class TappedModel(nn.Module):
-    """A model with a head that also returns a layer's output at the row the head reads.
-
-    projector: applied to those features, and trained with the model; None leaves them as they are.
+    folders: by what they hold, a layer or the outputs.
+    head: of a language model, which makes logits of what the cache holds.
     """
 
     def __init__(
-        self, model: nn.Module, layer: nn.Module, projector: nn.Module | None = None
+        self,
+        folders: Mapping[LayerRef, Path],
+        examples: Examples,
+        device: torch.device,
+        head: HeadOfRows | None,
     ) -> None:
-        super().__init__()
-        self.model = model
-        self.projector = projector
-        self._tap = LayerTap(layer)
+        self._rows = {holds: _load(folder).to(device) for holds, folder in folders.items()}
+        self._head, self._device = head, device
+        self._starts: dict[LayerRef, list[int]] = {}
+        for holds in folders:
+            counts = [_count(examples, row, holds) for row in range(len(examples))]
+            self._starts[holds] = [0, *accumulate(counts)]
+            total, kept = self._starts[holds][-1], len(self._rows[holds])
+            if total != kept:
+                raise ValueError(f"the teacher cache has {kept} rows of {holds}, not {total}")
 
-    def forward(self, input_ids_BT: Tensor, attention_mask_BT: Tensor) -> tuple[Tensor, Tensor]:
-        """`(features_BD, logits_BC)`."""
-        output = self.model(input_ids=input_ids_BT, attention_mask=attention_mask_BT)
-        rows_BT = head_rows(self.model, input_ids_BT, attention_mask_BT)
-        features_BD = self._tap.take()[rows_BT]
-        if self.projector is not None:
-            features_BD = self.projector(features_BD)
-        return features_BD, output.logits
+    def __call__(self, rows: Sequence[int], batch: Batch) -> TeacherRows:
+        """The kept rows."""
+        found = {}
+        for holds, kept_ND in self._rows.items():
+            starts = self._starts[holds]
+            places = [p for row in rows for p in range(starts[row], starts[row + 1])]
+            found[holds] = kept_ND[torch.tensor(places, dtype=torch.long, device=self._device)]
+        return TeacherRows(
+            {layer: part for layer, part in found.items() if layer != OUTPUTS},
+            found.get(OUTPUTS),
+            self._head,
+        )
+
+
+def _load(folder: Path) -> Tensor:
+    files = sorted(folder.glob("chunk-*.safetensors"))
+    if not files:
+        raise FileNotFoundError(f"the teacher cache in {folder} holds no chunk")
+    return torch.cat([load_file(file)["rows"] for file in files])
+
+
+def _count(examples: Examples, row: int, holds: LayerRef) -> int:
+    if holds == OUTPUTS:
+        return examples.target_rows(row)
+    return examples.feature_rows(row, stack_of(holds))
+
+
+class LiveTargets:
+    """The teacher run on every batch.
+
+    examples: as the teacher's own tokenizer reads them; None where it reads the student's batch,
+        as it must where tokens are compared.
+    """
+
+    def __init__(
+        self,
+        teacher: nn.Module,
+        layers: Sequence[LayerRef],
+        *,
+        outputs: bool,
+        head: HeadOfRows | None,
+        examples: Examples | None,
+        device: torch.device,
+    ) -> None:
+        self._module = TappedModel(teacher, layers, outputs=outputs).to(device).eval()
+        self._layers, self._head, self._examples = layers, head, examples
+        self._device = device
+
+    @torch.no_grad()
+    def __call__(self, rows: Sequence[int], batch: Batch) -> TeacherRows:
+        """One forward of the teacher."""
+        if self._examples is not None:
+            batch = self._examples.batch(rows)
+        found = run(self._module, batch, self._device)
+        outputs = found.get(LOGITS if self._head is None else HEAD_INPUT)
+        return TeacherRows(
+            {layer: found[str(layer)].float() for layer in self._layers},
+            None if outputs is None else outputs.float(),
+            self._head,
+        )

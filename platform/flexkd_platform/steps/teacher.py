@@ -5,63 +5,59 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator
-from pathlib import Path
+from typing import Any
 
 import torch
-from torch import nn
 
 from ..models import (
-    hidden_layers,
+    load_language_model,
     load_saved,
     load_tokenizer,
     load_with_head,
     locate,
+    output_head,
     save_model,
 )
 from ..plan import Step
 from ..store import Store
-from ..tasks import TASKS, Encoded, encode_texts
+from ..tasks import decoder_start
 from .dataset import read_rows
+from .examples import GENERATION, encode
+from .measure import measure
 from .objective import DistillationObjective, parse_method
-from .targets import TappedModel
-from .training import Progress, Recipe, check_outputs, predict, train
+from .tapped import TappedModel
+from .training import Progress, Recipe, train
 from .worker import SoloWorker, torch_threads
-
-PREDICT_BATCH = 64
-"""Examples of a forward without gradients."""
 
 
 def make_teacher(step: Step, store: Store, threads: int) -> Iterator[Progress]:
     """Fine-tune the teacher, or take it as it is, and publish its folder and metrics.
 
     The folder `model/` is what `save_pretrained` writes; a teacher used as it is stays where it
-    lies and is not copied.
+    lies and is not copied. Of a teacher that writes text `nll` is measured here, and its texts in
+    an evaluation of their own.
     """
     started = time.perf_counter()
-    head = TASKS[step.identity["task"]]
+    identity = step.identity
     dataset = store.folder(step.needs["dataset"])
-    finetune = step.identity["finetune"]
-    source = locate(step.run["model"], step.run["revision"])
-    worker = SoloWorker(_device())
+    finetune = identity["finetune"]
+    worker = SoloWorker("cuda" if torch.cuda.is_available() else "cpu")
     with torch_threads(threads):
         seed = finetune["seed"] if finetune else 0
-        model = load_with_head(
-            source, outputs=step.identity["outputs"], regression=head.regression, seed=seed
-        )
-        tokenizer = load_tokenizer(source)
-        length = step.identity["max_length"]
-        module = TappedModel(model, hidden_layers(model)[-1])
+        model, tokenizer = _pretrained(step, store, seed)
+        start_id = decoder_start(model)
         if finetune:
             rows = read_rows(dataset, "train")
-            data = encode_texts(tokenizer, rows.texts, length)
-            method = parse_method({"kind": "ft"})
-            objective = DistillationObjective(method, head, rows.labels, None, None)
-            recipe = Recipe(**finetune)
+            data = encode(rows, tokenizer, identity, decoder_start_id=start_id)
+            objective = DistillationObjective(
+                parse_method({"kind": "ft"}), identity["task"], head=language_head(model, identity)
+            )
             # Dropout of the pretrained model is on: it draws from the global generator.
             with torch.random.fork_rng():
                 torch.manual_seed(seed)
-                yield from train(module, data, objective, recipe, worker)
-        module.to(worker.device).eval()
+                recipe = Recipe(**finetune)
+                yield from train(TappedModel(model), data, objective, recipe, worker)
+        model.to(worker.device).eval()
         with store.publish(step, started) as draft:
             if finetune:
                 save_model(model, tokenizer, draft.folder / "model")
@@ -69,36 +65,40 @@ def make_teacher(step: Step, store: Store, threads: int) -> Iterator[Progress]:
             metrics: dict[str, float] = {}
             for split in ("validation", "test"):
                 rows = read_rows(dataset, split)
-                data = encode_texts(tokenizer, rows.texts, length)
-                logits_NC = predict(module, data, PREDICT_BATCH, worker.device)
-                check_outputs(logits_NC, split)
-                found = head.metrics(logits_NC.double().numpy(), rows.labels.double().numpy())
+                data = encode(rows, tokenizer, identity, decoder_start_id=start_id)
+                found = measure(model, data, identity["task"], split, worker.device)
                 metrics |= {f"{split}/{name}": value for name, value in found.items()}
             draft.summary["metrics"] = metrics
             (draft.folder / "metrics.json").write_text(json.dumps(metrics, indent=1) + "\n")
 
 
-def load_teacher(step: Step, store: Store) -> tuple[nn.Module, object]:
+def load_teacher(step: Step, store: Store) -> tuple[Any, Any]:
     """The teacher and its tokenizer, in eval mode, of a published step."""
     folder = store.folder(step)
     if (folder / "model").is_dir():
-        model, tokenizer = load_saved(folder / "model")
-        return model, tokenizer
-    source = locate(step.run["model"], step.run["revision"])
-    head = TASKS[step.identity["task"]]
+        return load_saved(folder / "model")
+    return _pretrained(step, store, seed=0)
+
+
+def _pretrained(step: Step, store: Store, seed: int) -> tuple[Any, Any]:
+    """The model before its fine-tuning, with a head for the task."""
+    source = model_source(step, store)
+    if step.identity["task"] in GENERATION:
+        return load_language_model(source), load_tokenizer(source)
+    regression = step.identity["task"] == "regression"
     model = load_with_head(
-        source, outputs=step.identity["outputs"], regression=head.regression, seed=0
+        source, outputs=step.identity["outputs"], regression=regression, seed=seed
     )
     return model, load_tokenizer(source)
 
 
-def encode_split(
-    tokenizer: object, folder: Path, split: str, max_length: int, stop: int | None = None
-) -> Encoded:
-    """A split of a data set as token ids."""
-    rows = read_rows(folder, split, 0, stop)
-    return encode_texts(tokenizer, rows.texts, max_length)
+def model_source(step: Step, store: Store) -> Any:
+    """Where the model lies that a teacher, or a student cut from it, begins with."""
+    if "base" in step.needs:
+        return store.folder(step.needs["base"]) / "model"
+    return locate(step.run["model"], step.run["revision"])
 
 
-def _device() -> str:
-    return "cuda" if torch.cuda.is_available() else "cpu"
+def language_head(model: Any, reading: Any) -> Any:
+    """The output head of a language model; None for a classifier or regressor."""
+    return output_head(model) if reading["task"] in GENERATION else None

@@ -1,12 +1,12 @@
 """The training loop that teachers and students share.
 
-Shapes: N rows of the global batch, D hidden units of the features, C outputs of the head.
+Shapes: N rows whose outputs are compared, C outputs.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Protocol
@@ -14,8 +14,10 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-from ..tasks import Encoded
+from ..tasks import Batch, Examples
 from ..tracking import StepMetrics
+from .objective import Part
+from .tapped import LOGITS, run
 from .worker import Worker
 
 POOL_BATCHES = 16
@@ -55,10 +57,16 @@ class Recipe:
 class Objective(Protocol):
     """The loss of a global batch, with its terms."""
 
-    def __call__(
-        self, rows: Sequence[int], features_ND: Tensor, logits_NC: Tensor
-    ) -> dict[str, Tensor]:
+    def __call__(self, part: Part, worker: Worker) -> dict[str, Tensor]:
         """Terms by name, all scalars; `loss` is the one that is minimised."""
+        ...
+
+
+class Drawing(Protocol):
+    """Makes the batches of some steps in place of the data's own: responses drawn on the way."""
+
+    def __call__(self, step: int, rows: Sequence[int]) -> Batch | None:
+        """This worker's batch; None for a step on the data's own responses."""
         ...
 
 
@@ -92,13 +100,23 @@ def batches(lengths: Sequence[int], recipe: Recipe) -> Iterator[list[int]]:
 
 
 def train(
-    module: nn.Module, data: Encoded, objective: Objective, recipe: Recipe, worker: Worker
+    module: nn.Module,
+    data: Examples,
+    objective: Objective,
+    recipe: Recipe,
+    worker: Worker,
+    *,
+    draw: Drawing | None = None,
+    before_step: Callable[[int, Part], None] | None = None,
 ) -> Iterator[Progress]:
-    """Train `module`, which maps (input_ids_BT, attention_mask_BT) to (features_BD, logits_BC).
+    """Train `module`, a tapped model, on `data`.
 
-    Every worker sees the same batches and takes its part of each; features and outputs are
-    gathered, so that the objective always sees the global batch and its loss is the same for any
-    number of workers.
+    Every worker sees the same batches and takes its part of each; the objective adds up over the
+    workers, so that its loss is the same for any number of them.
+
+    Args:
+        draw: makes this worker's batch where the data's is not wanted.
+        before_step: called with each step's number and part before its loss is taken.
 
     Yields:
         One Progress a step, with the terms of the loss and the learning rate.
@@ -117,15 +135,17 @@ def train(
         fused=True,
     )
     total = recipe.total_steps(len(data))
-    lengths = [len(ids) for ids in data.ids]
+    lengths = [data.length(row) for row in range(len(data))]
     for step, rows in zip(range(total), batches(lengths, recipe), strict=False):
         for group in optimizer.param_groups:
             group["lr"] = recipe.rate(step, total)
-        features_ND, logits_NC = _forward(wrapped, data, rows, worker)
-        terms = objective(rows, features_ND, logits_NC)
+        part = _forward(wrapped, data, rows, worker, step, draw)
+        if before_step is not None:
+            before_step(step, part)
+        terms = objective(part, worker)
         loss = terms["loss"]
         if not torch.isfinite(loss):
-            raise FloatingPointError(_not_finite(loss, logits_NC, rows, step + 1, total))
+            raise FloatingPointError(_not_finite(loss, part, rows, step + 1, total))
         optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         norm = nn.utils.clip_grad_norm_(parameters, recipe.max_grad_norm)
@@ -136,57 +156,65 @@ def train(
     wrapped.eval()
 
 
-def _not_finite(loss: Tensor, logits_NC: Tensor, rows: Sequence[int], step: int, total: int) -> str:
+def _not_finite(loss: Tensor, part: Part, rows: Sequence[int], step: int, total: int) -> str:
     """Why a loss is not finite: the first step and single examples tell of the model or data."""
-    bad = [row for row, fine in zip(rows, _finite_rows(logits_NC), strict=True) if not fine]
     text = f"the loss is {loss.item()} at step {step} of {total}"
-    if bad and len(bad) < len(rows):
-        return f"{text}: the outputs are not finite on training example {min(bad)}"
+    logits_NC = part.out.get(LOGITS)
+    if logits_NC is not None and len(logits_NC) == len(part.rows):
+        fine = finite_rows(logits_NC)
+        bad = [row for row, good in zip(part.rows, fine, strict=True) if not good]
+        if bad and len(bad) < len(rows):
+            return f"{text}: the outputs are not finite on training example {min(bad)}"
     return f"{text}; try a smaller learning_rate or feature weight"
 
 
-def _finite_rows(logits_NC: Tensor) -> list[bool]:
-    finite: list[bool] = torch.isfinite(logits_NC.detach()).all(dim=1).tolist()
+def finite_rows(outputs_NC: Tensor) -> list[bool]:
+    """Which rows are finite throughout."""
+    finite: list[bool] = torch.isfinite(outputs_NC.detach()).all(dim=1).tolist()
     return finite
 
 
-def check_outputs(logits_NC: Tensor, split: str) -> None:
-    """Refuse outputs that no metric can be taken of.
-
-    Raises:
-        FloatingPointError: an output is NaN or infinite; names the first example.
-    """
-    finite = _finite_rows(logits_NC)
-    if not all(finite):
-        place = finite.index(False)
-        raise FloatingPointError(f"the outputs are NaN or infinite on {split} example {place}")
-
-
 def _forward(
-    wrapped: nn.Module, data: Encoded, rows: Sequence[int], worker: Worker
-) -> tuple[Tensor, Tensor]:
-    mine, counts = worker.share(rows)
+    wrapped: nn.Module,
+    data: Examples,
+    rows: Sequence[int],
+    worker: Worker,
+    step: int,
+    draw: Drawing | None,
+) -> Part:
+    mine, _ = worker.share(rows)
     # A last batch may be smaller than the number of workers. One without a row runs on somebody
     # else's and passes nothing on: all of them must take part in the backward pass.
-    ids_BT, mask_BT = data.batch(mine or rows[:1])
-    features_BD, logits_BC = wrapped(ids_BT.to(worker.device), mask_BT.to(worker.device))
-    kept = len(mine)
-    return worker.gather(features_BD[:kept], counts), worker.gather(logits_BC[:kept], counts)
+    own, mine = bool(mine), mine or rows[:1]
+    drawn = None if draw is None else draw(step, mine)
+    batch = data.batch(mine) if drawn is None else drawn
+    out = run(wrapped, batch, worker.device)
+    if not own:
+        out = {name: values[:0] for name, values in out.items()}
+    if drawn is None:
+        counts = _counts(data, rows, worker, batch)
+    else:
+        counts = _told_counts(batch, own, worker)
+    return Part(mine, batch, own, out, counts)
 
 
-@torch.no_grad()
-def predict(module: nn.Module, data: Encoded, batch_size: int, device: torch.device) -> Tensor:
-    """Outputs (N, C), fp32 on the CPU, of every row of a split, in its order."""
-    was_training = module.training
-    module.eval()
-    outputs = []
-    # By length: a batch is padded to its longest row, and prediction does not depend on order.
-    order = sorted(range(len(data)), key=lambda row: len(data.ids[row]))
-    for start in range(0, len(order), batch_size):
-        ids_BT, mask_BT = data.batch(order[start : start + batch_size])
-        outputs.append(module(ids_BT.to(device), mask_BT.to(device))[1].float().cpu())
-    module.train(was_training)
-    predicted_NC = torch.cat(outputs)
-    in_order_NC = torch.empty_like(predicted_NC)
-    in_order_NC[torch.tensor(order)] = predicted_NC
-    return in_order_NC
+def _counts(
+    data: Examples, rows: Sequence[int], worker: Worker, batch: Batch
+) -> dict[str, list[int]]:
+    """How many rows of each kind every worker has: all of them know all examples."""
+    parts = [worker.share(rows, rank)[0] for rank in range(worker.size)]
+    stacks = list(batch.feature_masks) or [""]
+    counts = {
+        stack: [sum(data.feature_rows(row, stack) for row in part) for part in parts]
+        for stack in stacks
+    }
+    return counts | {"targets": [sum(map(data.target_rows, part)) for part in parts]}
+
+
+def _told_counts(batch: Batch, own: bool, worker: Worker) -> dict[str, list[int]]:
+    """The same where each worker knows its own batch alone."""
+    masks = {stack: int(mask.sum()) for stack, mask in batch.feature_masks.items()}
+    mine = [*masks.values(), len(batch.labels_N)]
+    row = torch.tensor([mine if own else [0] * len(mine)], dtype=torch.float64)
+    told = worker.gather(row.to(worker.device), [1] * worker.size).long().T.tolist()
+    return dict(zip([*masks, "targets"], told, strict=True))

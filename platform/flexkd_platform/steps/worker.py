@@ -40,12 +40,16 @@ class Worker(ABC):
     def barrier(self) -> None:
         """Wait for all workers."""
 
-    def share(self, rows: Sequence[T]) -> tuple[Sequence[T], list[int]]:
-        """This worker's part of a global batch, in order, and how many rows each worker has."""
+    def share(self, rows: Sequence[T], rank: int | None = None) -> tuple[Sequence[T], list[int]]:
+        """A worker's part of a global batch, in order, and how many rows each worker has.
+
+        rank: whose part; this worker's when None.
+        """
+        rank = self.rank if rank is None else rank
         total = len(rows)
-        bounds = [total * rank // self.size for rank in range(self.size + 1)]
+        bounds = [total * r // self.size for r in range(self.size + 1)]
         counts = [stop - start for start, stop in pairwise(bounds)]
-        return rows[bounds[self.rank] : bounds[self.rank + 1]], counts
+        return rows[bounds[rank] : bounds[rank + 1]], counts
 
 
 class SoloWorker(Worker):

@@ -1,13 +1,32 @@
-"""Tasks: how texts become batches, and what outputs are worth."""
+"""Tasks: how texts become batches, what is written, and what outputs and texts are worth."""
 
+from .batch import Batch, Examples
+from .bertscore import bertscore
+from .generation import decode, decoder_start, generate
 from .heads import TASKS, Head, classification_metrics, regression_metrics
-from .text import Encoded, encode_texts
+from .prompts import GenerationExamples, encode_documents, encode_prompts, encode_responses
+from .rouge import mean_rouge, rouge
+from .sampling import draw_responses
+from .text import LabelExamples, encode_texts
 
 __all__ = [
     "TASKS",
-    "Encoded",
+    "Batch",
+    "Examples",
+    "GenerationExamples",
     "Head",
+    "LabelExamples",
+    "bertscore",
     "classification_metrics",
+    "decode",
+    "decoder_start",
+    "draw_responses",
+    "encode_documents",
+    "encode_prompts",
+    "encode_responses",
     "encode_texts",
+    "generate",
+    "mean_rouge",
     "regression_metrics",
+    "rouge",
 ]

@@ -1,38 +1,46 @@
-"""What a task means for outputs: its supervised loss, its logit loss, its metrics.
+"""What a task means for outputs: its supervised loss and its metrics.
 
-Shapes: N examples, C outputs of the head.
+Shapes: N rows of outputs, C outputs of the head.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 from sklearn.metrics import f1_score, matthews_corrcoef
-from torch import Tensor, nn
+from torch import Tensor
 
-from flexkd_core import forward_kl, squared_error
+from flexkd_core import squared_error, token_cross_entropy
 
 Metrics = dict[str, float]
 
 
+class RowLoss(Protocol):
+    """A loss with one value for each row of outputs."""
+
+    def __call__(
+        self, outputs_NC: Tensor, labels_N: Tensor, /, *, reduction: Literal["none"]
+    ) -> Tensor:
+        """Values (N,), on the outputs' graph."""
+        ...
+
+
 @dataclass(frozen=True)
 class Head:
-    """One task's losses and metrics.
+    """One task's supervised loss and metrics.
 
-    supervised: (logits_NC, labels_N) → fp32 scalar, mean over examples.
-    logit: (student_NC, teacher_NC, temperature) → fp32 scalar, mean over examples.
-    metrics: (logits_NC, labels_N) → every metric of the task, by name, in its own unit.
-    regression: whether labels are numbers rather than classes.
+    supervised: by row: of an example, or of a token of text.
+    metrics: (logits_NC, labels_N) → every metric of the task, by name, in its own unit; None for
+        a task whose students write text, which is not told from outputs.
     """
 
-    supervised: Callable[[Tensor, Tensor], Tensor]
-    logit: Callable[[Tensor, Tensor, float], Tensor]
-    metrics: Callable[[NDArray[np.float64], NDArray[np.float64]], Metrics]
-    regression: bool
+    supervised: RowLoss
+    metrics: Callable[[NDArray[np.float64], NDArray[np.float64]], Metrics] | None
 
 
 def classification_metrics(
@@ -74,25 +82,17 @@ def regression_metrics(logits_NC: NDArray[np.float64], labels_N: NDArray[np.floa
     }
 
 
-def _cross_entropy(logits_NC: Tensor, labels_N: Tensor) -> Tensor:
-    return nn.functional.cross_entropy(logits_NC.float(), labels_N.long())
-
-
-def _value_error(logits_N1: Tensor, labels_N: Tensor) -> Tensor:
-    return squared_error(logits_N1, labels_N[:, None].to(logits_N1.dtype))
-
-
-def _softened_kl(student_NC: Tensor, teacher_NC: Tensor, temperature: float) -> Tensor:
-    return forward_kl(student_NC, teacher_NC, temperature=temperature)
-
-
-def _output_error(student_N1: Tensor, teacher_N1: Tensor, temperature: float) -> Tensor:
-    # A number has no distribution to soften, so the temperature does not act here.
-    return squared_error(student_N1, teacher_N1)
+def _value_error(
+    outputs_N1: Tensor, labels_N: Tensor, /, *, reduction: Literal["none"]
+) -> Tensor:
+    labels_N1 = labels_N[:, None].to(outputs_N1.dtype)
+    return squared_error(outputs_N1, labels_N1, reduction=reduction)
 
 
 TASKS: Mapping[str, Head] = {
-    "classification": Head(_cross_entropy, _softened_kl, classification_metrics, regression=False),
-    "regression": Head(_value_error, _output_error, regression_metrics, regression=True),
+    "classification": Head(token_cross_entropy, classification_metrics),
+    "regression": Head(_value_error, regression_metrics),
+    "instruction": Head(token_cross_entropy, None),
+    "summarization": Head(token_cross_entropy, None),
 }
 """Every task by the name a spec gives it."""

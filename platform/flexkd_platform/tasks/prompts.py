@@ -5,7 +5,7 @@ Shapes: B examples, T tokens of the batch's longest, N target tokens of the batc
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
+from .batch import Batch
 from .sampling import Prompts, padded
 
 Ids = tuple[tuple[int, ...], ...]
@@ -108,24 +109,6 @@ def _common(some: Sequence[int], others: Sequence[int]) -> int:
 
 
 @dataclass(frozen=True)
-class GenerationBatch:
-    """Some examples as tensors; token ids are int64, masks of targets and features bool.
-
-    inputs: the model's keyword arguments.
-    targets_BT: positions of the logits that predict a response's token. A causal model's position
-        t predicts token t + 1; a decoder reads its targets shifted right, so t predicts target t.
-    labels_N: the predicted tokens, in the order of `logits_BTV[targets_BT]`.
-    feature_masks: the positions whose hidden states count, by stack of layers: "" of a causal
-        model, "encoder" and "decoder" of an encoder–decoder.
-    """
-
-    inputs: Mapping[str, Tensor]
-    targets_BT: Tensor
-    labels_N: Tensor
-    feature_masks: Mapping[str, Tensor]
-
-
-@dataclass(frozen=True)
 class GenerationExamples:
     """Prompts and the responses that a model learns to give, as token ids.
 
@@ -164,12 +147,21 @@ class GenerationExamples:
         """Tokens of prompt and response: what pooling by length goes by."""
         return len(self.prompts[row]) + len(self.responses[row])
 
-    def rows(self, row: int) -> int:
+    def target_rows(self, row: int) -> int:
         """Target tokens of an example."""
         return len(self.responses[row])
 
-    def batch(self, rows: Sequence[int]) -> GenerationBatch:
-        """Some examples, padded on the right, so that positions need no correction."""
+    def feature_rows(self, row: int, stack: str) -> int:
+        """Document tokens for the encoder, target tokens for a decoder."""
+        return len(self.prompts[row] if stack == "encoder" else self.responses[row])
+
+    def batch(self, rows: Sequence[int]) -> Batch:
+        """Some examples, padded on the right, so that positions need no correction.
+
+        `targets_BT` are the positions of the logits that predict a response's token: a causal
+        model's position t predicts token t + 1; a decoder reads its targets shifted right, so t
+        predicts target t.
+        """
         prompts = [self.prompts[row] for row in rows]
         responses = [self.responses[row] for row in rows]
         labels_N = torch.tensor([token for response in responses for token in response])
@@ -181,7 +173,7 @@ class GenerationExamples:
         first_B1 = torch.tensor([[len(prompt) - 1] for prompt in prompts])
         end_B1 = torch.tensor([[len(row) - 1] for row in whole])
         targets_BT = (places_T >= first_B1) & (places_T < end_B1)
-        return GenerationBatch(
+        return Batch(
             inputs={"input_ids": input_ids_BT, "attention_mask": attention_mask_BT},
             targets_BT=targets_BT,
             labels_N=labels_N,
@@ -190,12 +182,12 @@ class GenerationExamples:
 
     def _seq2seq(
         self, prompts: Prompts, responses: Prompts, start_id: int, labels_N: Tensor
-    ) -> GenerationBatch:
+    ) -> Batch:
         input_ids_BT, attention_mask_BT = padded(prompts, self.pad_id, side="right")
         shifted = [(start_id, *response[:-1]) for response in responses]
         decoder_input_ids_BT, there_BT = padded(shifted, self.pad_id, side="right")
         targets_BT = there_BT.bool()
-        return GenerationBatch(
+        return Batch(
             inputs={
                 "input_ids": input_ids_BT,
                 "attention_mask": attention_mask_BT,

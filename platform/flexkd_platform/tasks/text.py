@@ -1,4 +1,4 @@
-"""Texts as token ids, and batches of them as padded tensors.
+"""Labelled texts, or pairs of texts, as token ids and padded batches.
 
 Shapes: B examples, T tokens of the batch's longest.
 """
@@ -7,40 +7,95 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
+from .batch import Batch
 
-@dataclass(frozen=True)
-class Encoded:
-    """The token ids of a split's texts, unpadded, special tokens included.
 
+@dataclass(frozen=True, eq=False)
+class LabelExamples:
+    """The token ids of a split's texts, unpadded, special tokens included, with their labels.
+
+    types: token type ids where a pair has them; empty otherwise.
+    labels: (examples,) int64 classes or fp32 numbers.
     pad_id: the token that fills a batch's shorter rows; masked, so its value does not matter.
     """
 
     ids: tuple[tuple[int, ...], ...]
+    types: tuple[tuple[int, ...], ...]
+    labels: Tensor
     pad_id: int
+    padding: Literal["right", "left"] = "right"
 
     def __len__(self) -> int:
         return len(self.ids)
 
-    def batch(self, rows: Sequence[int]) -> tuple[Tensor, Tensor]:
-        """`input_ids_BT` and `attention_mask_BT` (int64) of some rows, padded on the right."""
-        chosen = [self.ids[row] for row in rows]
-        longest = max(map(len, chosen))
-        input_ids_BT = torch.full((len(chosen), longest), self.pad_id, dtype=torch.long)
-        attention_mask_BT = torch.zeros_like(input_ids_BT)
-        for place, ids in enumerate(chosen):
-            input_ids_BT[place, : len(ids)] = torch.tensor(ids)
-            attention_mask_BT[place, : len(ids)] = 1
-        return input_ids_BT, attention_mask_BT
+    def length(self, row: int) -> int:
+        """Tokens of the text."""
+        return len(self.ids[row])
+
+    def target_rows(self, row: int) -> int:
+        """One: what the head puts out."""
+        return 1
+
+    def feature_rows(self, row: int, stack: str) -> int:
+        """One: what the head reads."""
+        return 1
+
+    def batch(self, rows: Sequence[int]) -> Batch:
+        """`input_ids` and `attention_mask` (int64), and `token_type_ids` of pairs."""
+        inputs = {
+            "input_ids": self._padded([self.ids[row] for row in rows], self.pad_id),
+            "attention_mask": self._padded([(1,) * len(self.ids[row]) for row in rows], 0),
+        }
+        if self.types:
+            inputs["token_type_ids"] = self._padded([self.types[row] for row in rows], 0)
+        return Batch(inputs, self.labels[torch.tensor(rows)], None, {})
+
+    def _padded(self, values: Sequence[Sequence[int]], fill: int) -> Tensor:
+        longest = max(map(len, values))
+        padded_BT = torch.full((len(values), longest), fill, dtype=torch.long)
+        for place, row in enumerate(values):
+            start = longest - len(row) if self.padding == "left" else 0
+            padded_BT[place, start : start + len(row)] = torch.tensor(row)
+        return padded_BT
 
 
 def encode_texts(
-    tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], max_length: int
-) -> Encoded:
-    """Tokenise texts, cut to `max_length` tokens, special tokens included."""
-    ids = tokenizer(list(texts), truncation=True, max_length=max_length)["input_ids"]
-    return Encoded(tuple(map(tuple, ids)), tokenizer.pad_token_id or 0)
+    tokenizer: PreTrainedTokenizerBase,
+    texts: Sequence[str],
+    labels: Tensor,
+    max_length: int,
+    *,
+    pairs: Sequence[str] | None = None,
+    padding: Literal["right", "left"] = "right",
+) -> LabelExamples:
+    """Tokenise texts, cut to `max_length` tokens, special tokens included.
+
+    Of a pair the longer text is cut first. A decoder's tokenizer puts nothing between the two
+    texts of a pair; an end-of-text token is put there.
+    """
+    if pairs is not None and not _separates_pairs(tokenizer):
+        texts = [f"{a}{tokenizer.eos_token or ' '}{b}" for a, b in zip(texts, pairs, strict=True)]
+        pairs = None
+    given = (list(texts),) if pairs is None else (list(texts), list(pairs))
+    encoded = tokenizer(*given, truncation=True, max_length=max_length)
+    types = encoded.get("token_type_ids") if pairs is not None else None
+    return LabelExamples(
+        tuple(map(tuple, encoded["input_ids"])),
+        tuple(map(tuple, types or ())),
+        labels,
+        tokenizer.pad_token_id or 0,
+        padding,
+    )
+
+
+def _separates_pairs(tokenizer: PreTrainedTokenizerBase) -> bool:
+    """Whether a pair differs from its two texts written one after the other."""
+    one, two = (tokenizer(t, add_special_tokens=False)["input_ids"] for t in ("a", "b"))
+    pair = tokenizer("a", "b")["input_ids"]
+    return len(pair) > len(tokenizer("a")["input_ids"]) + len(two) or pair[: len(one)] != one

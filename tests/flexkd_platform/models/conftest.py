@@ -8,11 +8,13 @@ from typing import Any
 
 import pytest
 import torch
-from tokenizers import Tokenizer, pre_tokenizers
+from tokenizers import Tokenizer, pre_tokenizers, processors
 from tokenizers.models import WordLevel
 from transformers import (
     AutoConfig,
     AutoModel,
+    AutoModelForCausalLM,
+    AutoModelForSeq2SeqLM,
     AutoModelForSequenceClassification,
     BertTokenizer,
     PreTrainedTokenizerFast,
@@ -56,6 +58,32 @@ SIZES: dict[str, dict[str, Any]] = {
         "intermediate_size": 32,
         "max_position_embeddings": 20,
     },
+    "bart": {
+        "d_model": 16,
+        "encoder_layers": 3,
+        "decoder_layers": 2,
+        "encoder_attention_heads": 4,
+        "decoder_attention_heads": 2,
+        "encoder_ffn_dim": 32,
+        "decoder_ffn_dim": 48,
+        "max_position_embeddings": 20,
+    },
+    "t5": {
+        "d_model": 16,
+        "num_layers": 3,
+        "num_decoder_layers": 2,
+        "num_heads": 4,
+        "d_kv": 6,
+        "d_ff": 32,
+    },
+}
+
+LANGUAGE_MODELS = {
+    "gpt2": AutoModelForCausalLM,
+    "opt": AutoModelForCausalLM,
+    "llama": AutoModelForCausalLM,
+    "bart": AutoModelForSeq2SeqLM,
+    "t5": AutoModelForSeq2SeqLM,
 }
 
 Maker = Callable[..., Path]
@@ -79,17 +107,58 @@ def _decoder_tokenizer() -> Any:
     )
 
 
+def _seq2seq_tokenizer() -> Any:
+    """One with a padding token, that ends a text as BART's and T5's do."""
+    words = {word: place for place, word in enumerate(["<pad>", "<end>", "<unk>", *WORDS])}
+    inner = Tokenizer(WordLevel(words, unk_token="<unk>"))
+    inner.pre_tokenizer = pre_tokenizers.Whitespace()
+    inner.post_processor = processors.TemplateProcessing(
+        single="$A <end>", special_tokens=[("<end>", 1)]
+    )
+    return PreTrainedTokenizerFast(
+        tokenizer_object=inner, pad_token="<pad>", eos_token="<end>", unk_token="<unk>"
+    )
+
+
+def _special(kind: str) -> dict[str, int | None]:
+    if "bert" in kind:
+        return {}
+    if kind in ("bart", "t5"):
+        start = {"bart": 1, "t5": 0}[kind]
+        return {
+            "pad_token_id": 0,
+            "bos_token_id": 1,
+            "eos_token_id": 1,
+            "decoder_start_token_id": start,
+        }
+    return {"pad_token_id": None, "eos_token_id": 0}
+
+
 @pytest.fixture
 def make(tmp_path: Path) -> Maker:
-    """Save a tiny model; `head` gives it a classification head of that many outputs."""
+    """Save a tiny model.
+
+    `head` gives it a classification head of that many outputs, `language_model` one to the words,
+    `untied` one that is not the word embedding whatever the config says.
+    """
 
     def save(
-        kind: str = "bert", *, name: str = "", head: int | None = None, seed: int = 0, **values: Any
+        kind: str = "bert",
+        *,
+        name: str = "",
+        head: int | None = None,
+        language_model: bool = False,
+        untied: bool = False,
+        seed: int = 0,
+        **values: Any,
     ) -> Path:
-        folder = tmp_path / (name or f"{kind}-{head}-{seed}")
+        folder = tmp_path / (name or f"{kind}-{head}-{language_model}-{seed}")
         folder.mkdir()
-        tokenizer = _wordpiece(folder) if "bert" in kind else _decoder_tokenizer()
-        special = {} if "bert" in kind else {"pad_token_id": None, "eos_token_id": 0}
+        if "bert" in kind:
+            tokenizer = _wordpiece(folder)
+        else:
+            tokenizer = _seq2seq_tokenizer() if kind in ("bart", "t5") else _decoder_tokenizer()
+        special = _special(kind)
         sizes = SIZES[kind] | special | {"vocab_size": len(tokenizer)} | values
         config = AutoConfig.for_model(kind, **sizes)
         if head is not None:
@@ -97,7 +166,14 @@ def make(tmp_path: Path) -> Maker:
         torch.manual_seed(seed)
         with quiet():
             auto = AutoModel if head is None else AutoModelForSequenceClassification
+            if language_model:
+                auto = LANGUAGE_MODELS[kind]
             model = auto.from_config(config)
+            if untied:
+                model.lm_head.weight = torch.nn.Parameter(model.lm_head.weight.detach().clone())
+                model.all_tied_weights_keys.pop("lm_head.weight", None)
+            if language_model and kind == "bart":
+                model.final_logits_bias.normal_()
             for parameter in model.parameters():  # biases and norms, too, tell mistakes apart
                 torch.nn.init.normal_(parameter, std=0.3)
             model.save_pretrained(folder)
@@ -127,5 +203,19 @@ def tokens() -> Callable[..., dict[str, torch.Tensor]]:
         generator = torch.Generator().manual_seed(seed)
         ids_BT = torch.randint(5, 12, (rows, length), generator=generator)
         return {"input_ids": ids_BT, "attention_mask": torch.ones_like(ids_BT)}
+
+    return draw
+
+
+@pytest.fixture
+def batch_of(tokens: Callable[..., dict[str, torch.Tensor]]) -> Callable[..., Any]:
+    """Input of any architecture: an encoder–decoder's source ends, and its target is given."""
+
+    def draw(kind: str) -> dict[str, torch.Tensor]:
+        batch = tokens()
+        if kind in ("bart", "t5"):
+            batch["input_ids"][:, -1] = 1
+            batch["decoder_input_ids"] = tokens(length=5, seed=1)["input_ids"]
+        return batch
 
     return draw

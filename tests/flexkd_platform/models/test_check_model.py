@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import AutoModel
 
-from flexkd_platform.models import ModelFacts, check_layer, check_model, layer_index
+from flexkd_platform.models import UNLIMITED, ModelFacts, check_layer, check_model, layer_index
 from flexkd_platform.models.errors import ModelError
 from flexkd_platform.models.quiet import quiet
 
@@ -182,11 +182,65 @@ def test_unknown_architecture(make: Callable[..., Path]) -> None:
     assert "known architectures are bert, distilbert, gpt2, opt, llama" in problem
 
 
-@pytest.mark.parametrize("model_type", ["bart", "t5"])
-def test_encoder_decoder(make: Callable[..., Path], model_type: str) -> None:
-    folder = make("bert")
-    edit(folder, model_type=model_type, is_encoder_decoder=True)
-    assert "an encoder and a decoder" in only_problem(folder)
+@pytest.mark.parametrize("kind", ["bart", "t5"])
+def test_an_encoder_decoders_facts(make: Callable[..., Path], facts_at: Facts, kind: str) -> None:
+    facts = facts_at(make(kind))
+    assert facts.stacks == (("encoder", 3), ("decoder", 2))
+    assert (facts.encoder_decoder, facts.layers, facts.hidden_size) == (True, 2, 16)
+    # The decoder's, where the stacks differ.
+    expected = {"bart": (2, 8, 48, 20), "t5": (4, 6, 32, UNLIMITED)}[kind]
+    found = (facts.heads, facts.head_size, facts.intermediate_size, facts.max_positions)
+    assert found == expected
+
+
+@pytest.mark.parametrize("stack", ["encoder", "decoder"])
+def test_layers_beyond_one_of_two_stacks(make: Callable[..., Path], stack: str) -> None:
+    folder = make("bart")
+    count = {"encoder": 3, "decoder": 2}[stack]
+    edit(folder, **{f"{stack}_layers": count - 1})
+    assert f"have layer {count - 1}, which the bart model" in only_problem(folder)
+
+
+def test_a_shared_embedding_may_be_saved_under_any_name(
+    make: Callable[..., Path], facts_at: Facts
+) -> None:
+    folder = make("t5")
+    file = folder / "model.safetensors"
+    weights = load_file(file)
+    weights["encoder.embed_tokens.weight"] = weights.pop("shared.weight")
+    save_file(weights, file, {"format": "pt"})
+    assert facts_at(folder).vocab_size == 13
+    del weights["encoder.embed_tokens.weight"]
+    save_file(weights, file, {"format": "pt"})
+    assert "are missing, as shared.weight" in only_problem(folder)
+
+
+@pytest.mark.parametrize(
+    ("kind", "values", "expected"),
+    [
+        ("bert", {}, False),
+        ("gpt2", {}, True),  # tied to the embedding
+        ("llama", {"tie_word_embeddings": False}, False),
+        ("llama", {"tie_word_embeddings": True}, True),
+        ("llama", {"tie_word_embeddings": False, "language_model": True}, True),
+        ("bart", {}, True),
+    ],
+)
+def test_a_language_model_has_a_head_or_ties_it(
+    make: Callable[..., Path], facts_at: Facts, kind: str, values: dict[str, Any], expected: bool
+) -> None:
+    assert facts_at(make(kind, **values)).language_model is expected
+
+
+def test_a_tokenizers_digest_knows_no_padding_rows(
+    make: Callable[..., Path], facts_at: Facts
+) -> None:
+    plain, padded = facts_at(make("gpt2")), facts_at(make("gpt2", name="padded", vocab_size=64))
+    assert (plain.vocab_size, padded.vocab_size) == (12, 64)
+    assert plain.tokenizer_digest == padded.tokenizer_digest
+    assert plain.fingerprint != padded.fingerprint
+    assert facts_at(make("opt")).tokenizer_digest == plain.tokenizer_digest
+    assert facts_at(make("bart")).tokenizer_digest != plain.tokenizer_digest
 
 
 @pytest.mark.parametrize(

@@ -12,12 +12,13 @@ import torch
 from torch import Tensor, nn
 from torch.distributed import destroy_process_group, init_process_group
 from torch.nn.parallel import DistributedDataParallel
-from transformers import BartConfig, BartModel, MptConfig, MptModel, PreTrainedModel
+from transformers import MptConfig, MptModel, PreTrainedModel
 
 from flexkd_platform.models import (
     LayerTap,
     ModelError,
     head_rows,
+    hidden_layer,
     hidden_layers,
     load_with_head,
 )
@@ -51,9 +52,6 @@ def test_unknown_architectures_say_which_are_known() -> None:
     mpt = MptModel(MptConfig(d_model=8, n_heads=2, n_layers=1, vocab_size=10, max_seq_len=8))
     with pytest.raises(ModelError, match="'mpt' is not known; known architectures are bert, dist"):
         hidden_layers(mpt)
-    bart = BartModel(BartConfig(vocab_size=10, d_model=16, encoder_layers=1, decoder_layers=1))
-    with pytest.raises(ModelError, match="bart models have an encoder and a decoder"):
-        hidden_layers(bart)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -186,6 +184,31 @@ def test_a_text_of_padding_alone_still_has_one_row(make: Make) -> None:
     rows_BT = head_rows(model, nothing_BT, nothing_BT)
     assert rows_BT.sum() == 1
     assert_head_reads(model, {"input_ids": nothing_BT}, rows_BT)
+
+
+@pytest.mark.parametrize("kind", ["bart", "t5"])
+def test_encoder_decoders_read_the_last_end(make: Make, kind: str) -> None:
+    model = classifier(make(kind))
+    # 1 ends a text; the first is a pair, and has two ends. All need as many.
+    ids_BT = torch.tensor([[5, 1, 7, 8, 9, 1], [5, 1, 7, 1, 0, 0], [1, 1, 0, 0, 0, 0]])
+    batch = {"input_ids": ids_BT, "attention_mask": (ids_BT != 0).long()}
+    rows_BT = head_rows(model, **batch)
+    assert rows_BT.int().argmax(1).tolist() == [5, 3, 1]
+    assert rows_BT.sum(1).tolist() == [1, 1, 1]
+    before = model(**batch).logits
+    noise = torch.randn(3, 6, 16, generator=torch.Generator().manual_seed(0))
+    for changed_BT, differs in ((rows_BT, True), (~rows_BT, False)):
+        handle = hidden_layer(model, "decoder.1").register_forward_hook(
+            lambda layer, inputs, output, changed_BT=changed_BT: (
+                (output[0] + noise * changed_BT[..., None], *output[1:])
+                if isinstance(output, tuple)
+                else output + noise * changed_BT[..., None]
+            )
+        )
+        assert bool((model(**batch).logits != before).any()) == differs
+        handle.remove()
+    with pytest.raises(ValueError, match="reads the end-of-text token, which a text lacks"):
+        head_rows(model, ids_BT[:, 2:5], batch["attention_mask"][:, 2:5])
 
 
 def test_head_rows_refuses_what_cannot_be_meant(make: Make) -> None:

@@ -1,4 +1,4 @@
-"""The scoring pass on Ray Data: chunks are rows, and an actor pool maps them."""
+"""A pass over the training examples on Ray Data: chunks are rows, and an actor pool maps them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 import ray.data
 
-from ..steps import ChunkDone, ChunkScorer, ScoringPass
+from ..steps import ChunkDone, ChunkedPass
 from ..store import open_store
 from .executor import StepError
 from .inprocess import failure_of
@@ -18,12 +18,12 @@ MOST_BLOCKS = 512
 """Ray Data reports a block when all of it is done: one chunk a block while there are few."""
 
 
-class _ScoringActor:
+class _ChunkActor:
     """Holds the teacher and maps batches of chunk numbers."""
 
-    def __init__(self, request: ScoringPass, uri: str) -> None:
+    def __init__(self, request: ChunkedPass, uri: str) -> None:
         self._request, self._uri = request, uri
-        self._scorer: ChunkScorer | None = None
+        self._work: Callable[[int], ChunkDone] | None = None
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, list[Any]]:
         rows = [self._run(int(chunk)) for chunk in batch["chunk"]]
@@ -32,17 +32,17 @@ class _ScoringActor:
     def _run(self, chunk: int) -> dict[str, Any]:
         try:
             # Not in the constructor: what goes wrong there is tried again and loses its message.
-            if self._scorer is None:
-                self._scorer = ChunkScorer(self._request, open_store(self._uri), worker=os.getpid())
-            return {**asdict(self._scorer(chunk)), "detail": ""}
+            if self._work is None:
+                self._work = self._request.open(open_store(self._uri), os.getpid())
+            return {**asdict(self._work(chunk)), "detail": ""}
         except Exception as error:  # told to the driver as the chunk's result
             failure = failure_of(error)
             done = ChunkDone(chunk, 0, os.getpid(), str(failure))
             return {**asdict(done), "detail": failure.detail}
 
 
-def score_on_ray(
-    request: ScoringPass,
+def run_chunks_on_ray(
+    request: ChunkedPass,
     uri: str,
     missing: list[int],
     workers: int,
@@ -65,7 +65,7 @@ def score_on_ray(
         [{"chunk": chunk} for chunk in missing],
         override_num_blocks=min(len(missing), MOST_BLOCKS),
     ).map_batches(
-        _ScoringActor,
+        _ChunkActor,
         fn_constructor_args=(request, uri),
         batch_size=1,
         compute=ray.data.ActorPoolStrategy(min_size=1, max_size=workers, initial_size=workers),

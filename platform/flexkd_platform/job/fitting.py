@@ -1,0 +1,221 @@
+"""What does not go together: methods and tasks, tasks and models, models and each other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from ..models import FAMILIES, ModelFacts
+from ..plan import layer_pairs, layer_refs, uses_features, uses_outputs
+from ..spec import (
+    MAX_NEW_TOKENS,
+    BlankModel,
+    CutInit,
+    FeatureMethod,
+    FlexKd,
+    GenerationTask,
+    JobSpec,
+    LogitMethod,
+    Method,
+    PretrainedInit,
+    Problem,
+    SeqKd,
+    TeacherMethod,
+    TextTask,
+)
+
+OUTPUTS_OF = {
+    "classification": (
+        "predicted_logit",
+        "label_logit",
+        "label_logprob",
+        "logit_jacobian",
+        "loss",
+    ),
+    "regression": ("value", "loss"),
+    "instruction": ("label_logprob", "loss"),
+    "summarization": ("label_logprob", "loss"),
+}
+"""Which scored outputs make sense for which task."""
+
+
+def method_problems(
+    spec: JobSpec, outputs: int | None, teacher: ModelFacts | None, student: ModelFacts | None
+) -> list[Problem]:
+    """What is wrong with the methods, given the task and, where they are known, the models.
+
+    outputs: classes or words that both models tell apart.
+    """
+    problems: list[Problem] = []
+    for place, method in enumerate(spec.sweep.methods):
+        path = f"sweep.methods[{place}]"
+        problems += _task_problems(spec, method, path)
+        if outputs is not None:
+            problems += _top_k_problems(spec, method, outputs, path)
+        if teacher is not None and student is not None:
+            problems += _layer_problems(spec, method, teacher, student, path)
+    return problems
+
+
+def _task_problems(spec: JobSpec, method: Method, path: str) -> Iterator[Problem]:
+    task = spec.task.kind
+    writes = isinstance(spec.task, GenerationTask)
+    if isinstance(method, SeqKd) and not writes:
+        yield Problem(
+            f"{path}.kind",
+            f"seqkd trains on texts that the teacher wrote, and {task} has none",
+            "use kd, or a task that writes: instruction, summarization",
+        )
+    if isinstance(method, TeacherMethod) and method.on_policy is not None:
+        if not writes:
+            yield Problem(
+                f"{path}.on_policy",
+                f"responses are drawn where students write, and {task} has none",
+                "leave it out, or use a task that writes: instruction, summarization",
+            )
+        if isinstance(method, LogitMethod | FeatureMethod) and method.lambda_:
+            yield Problem(
+                f"{path}.lambda",
+                f"{method.lambda_} with on_policy, but drawn responses have no right answer",
+                "set lambda: 0",
+            )
+    if task == "regression" and isinstance(method, LogitMethod | FeatureMethod):
+        named = method.logit_loss if isinstance(method, LogitMethod) else method.logit
+        if uses_outputs(method) and named.kind not in {"forward_kl", "logit_mse"}:
+            yield Problem(
+                f"{path}.kind" if isinstance(method, LogitMethod) else f"{path}.logit.kind",
+                f"{named.kind} compares probabilities, and regression puts out a number",
+                "use kd or logit_mse, which is the squared difference there",
+            )
+    if isinstance(method, FlexKd) and method.target == "directions" and method.alpha:
+        score = spec.score
+        if score.kind != "gradient" or not score.geometry or score.aggregation != "global":
+            yield Problem(
+                f"{path}.target",
+                "directions are those of the gradients' second moment, which is not taken",
+                "set score.kind: gradient, score.geometry: true, score.aggregation: global",
+            )
+
+
+def _top_k_problems(spec: JobSpec, method: Method, outputs: int, path: str) -> Iterator[Problem]:
+    if not uses_outputs(method) or spec.task.kind == "regression":
+        return
+    assert isinstance(method, LogitMethod | FeatureMethod)
+    here = "top_k" if isinstance(method, LogitMethod) else "logit.top_k"
+    top_k = method.top_k if isinstance(method, LogitMethod) else method.logit.top_k
+    if top_k is not None and top_k > outputs:
+        yield Problem(
+            f"{path}.{here}",
+            f"{top_k:,} of the teacher's outputs are asked for, but there are {outputs:,}",
+            f"at most {outputs:,}",
+        )
+
+
+def _layer_problems(
+    spec: JobSpec, method: Method, teacher: ModelFacts, student: ModelFacts, path: str
+) -> Iterator[Problem]:
+    if not isinstance(method, FeatureMethod) or not uses_features(method):
+        return
+    try:
+        scored = layer_refs(spec.score.layer, teacher.stacks)
+    except ValueError:
+        return  # it is said of score.layer
+    try:
+        layer_pairs(method, student.stacks, teacher.stacks, scored)
+    except ValueError as error:
+        what, _, remedy = str(error).partition("; ")
+        yield Problem(f"{path}.layers", what, remedy or "name layers that both models have")
+
+
+def model_problems(spec: JobSpec, model: str, facts: ModelFacts, path: str) -> Iterator[Problem]:
+    """Why a model cannot do the task.
+
+    model: what messages call it.
+    path: of the model in the spec.
+    """
+    family, task = FAMILIES[facts.model_type], spec.task
+    if isinstance(task, TextTask):
+        if facts.encoder_decoder:
+            yield Problem(
+                path,
+                f"{model} is a {facts.model_type} model, an encoder–decoder, which has no part in "
+                f"{task.kind}",
+                "name a model of one stack, as bert or gpt2",
+            )
+        if task.padding == "left" and family.head_reads == "first":
+            yield Problem(
+                "task.padding",
+                f"left, but the head of a {facts.model_type} model reads the first position",
+                "set padding: right",
+            )
+        longest, wanted, key = facts.max_positions, task.max_length, "task.max_length"
+        if wanted > longest:
+            yield Problem(
+                key, f"{wanted} tokens, but {model} has {longest} positions", f"at most {longest}"
+            )
+        return
+    kind = "seq2seq" if task.kind == "summarization" else "causal"
+    if family.language_model != kind:
+        wanted_kind = "an encoder–decoder" if kind == "seq2seq" else "a causal language model"
+        known = [name for name, each in FAMILIES.items() if each.language_model == kind]
+        yield Problem(
+            path,
+            f"{model} is a {facts.model_type} model, and {task.kind} is for {wanted_kind}",
+            f"name one of these architectures: {', '.join(known)}",
+        )
+        return
+    if not facts.language_model:
+        yield Problem(
+            path,
+            f"{model} has no language-model head of its own",
+            "name the checkpoint of a language model, not of a backbone or classifier",
+        )
+    yield from _length_problems(spec, task, model, facts)
+
+
+def _length_problems(
+    spec: JobSpec, task: GenerationTask, model: str, facts: ModelFacts
+) -> Iterator[Problem]:
+    new = max(task.max_response, spec.evaluate.max_new_tokens or MAX_NEW_TOKENS[task.kind])
+    longest = facts.max_positions
+    if task.kind == "instruction" and task.max_prompt + new > longest:
+        yield Problem(
+            "task.max_prompt",
+            f"{task.max_prompt} tokens and {new} of a response, but {model} has {longest} "
+            "positions",
+            f"together at most {longest}",
+        )
+    if task.kind == "summarization" and max(task.max_prompt, new) > longest:
+        key = "task.max_prompt" if task.max_prompt > longest else "task.max_response"
+        yield Problem(
+            key,
+            f"{max(task.max_prompt, new)} tokens, but {model} has {longest} positions",
+            f"at most {longest}",
+        )
+
+
+def pair_problems(spec: JobSpec, teacher: ModelFacts, student: ModelFacts) -> Iterator[Problem]:
+    """What is wrong between a teacher and its student."""
+    init = spec.student.init
+    if isinstance(spec.teacher.model, BlankModel):
+        if spec.teacher.finetune is None:
+            yield Problem(
+                "teacher.finetune",
+                "null, but a model made from a config knows nothing yet",
+                "leave finetune out, or give its settings",
+            )
+        if isinstance(init, CutInit) and init.weights == "pretrained":
+            yield Problem(
+                "student.init.weights",
+                "pretrained, but the teacher is made from a config and has random weights",
+                "set weights: finetuned, or student.init.kind: random",
+            )
+    if not isinstance(init, PretrainedInit) or not isinstance(spec.task, GenerationTask):
+        return
+    listening = [m.kind for m in spec.sweep.methods if uses_features(m) or uses_outputs(m)]
+    if listening and student.tokenizer_digest != teacher.tokenizer_digest:
+        yield Problem(
+            "student.init.model",
+            f"{init.model} has another tokenizer than its teacher, and {listening[0]} compares "
+            "them token by token",
+            "use models of one tokenizer, or seqkd, which compares texts",
+        )

@@ -1,0 +1,21 @@
+"""A model's backbone alone, as what compares words by their hidden states needs it."""
+
+from __future__ import annotations
+
+import torch
+from transformers import AutoModel, PreTrainedModel
+
+from .hub import Source, folder_of
+from .quiet import quiet
+
+
+def load_encoder(source: Source) -> PreTrainedModel:
+    """The backbone of a checkpoint, fp32, on the CPU, in eval mode.
+
+    Raises:
+        ModelError: the checkpoint cannot be read.
+    """
+    folder = folder_of(source, weights=True)
+    with quiet():
+        model: PreTrainedModel = AutoModel.from_pretrained(folder, dtype=torch.float32)
+    return model.eval()

@@ -1,0 +1,83 @@
+"""A split's table as encoded examples, as the task and a model's tokenizer want them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import pyarrow as pa
+import torch
+
+from ..data import RESPONSE_MARKERS
+from ..tasks import (
+    Examples,
+    GenerationExamples,
+    encode_documents,
+    encode_prompts,
+    encode_responses,
+    encode_texts,
+)
+
+GENERATION = ("instruction", "summarization")
+"""Tasks whose students write text."""
+
+
+def encode(
+    table: pa.Table,
+    tokenizer: Any,
+    reading: Mapping[str, Any],
+    *,
+    responses: Sequence[str] | None = None,
+    decoder_start_id: int | None = None,
+) -> Examples:
+    """Rows of a split as examples.
+
+    Args:
+        table: as the data set step wrote it.
+        reading: identity of a teacher or student: task, and how much of a text is kept.
+        responses: in place of the table's own.
+        decoder_start_id: of an encoder–decoder's config.
+    """
+    if reading["task"] not in GENERATION:
+        labels = table["label"].to_numpy()
+        whole = pa.types.is_integer(table.schema.field("label").type)
+        return encode_texts(
+            tokenizer,
+            table["text"].to_pylist(),
+            torch.tensor(labels).to(torch.long if whole else torch.float32),
+            reading["max_length"],
+            pairs=table["text_pair"].to_pylist() if "text_pair" in table.column_names else None,
+            padding=reading["padding"],
+        )
+    written = table["response"].to_pylist() if responses is None else list(responses)
+    return GenerationExamples(
+        prompts=tuple(map(tuple, encode_inputs(table, tokenizer, reading))),
+        responses=tuple(
+            map(
+                tuple,
+                encode_responses(
+                    tokenizer,
+                    written,
+                    limit=reading["max_response"],
+                    eos_id=tokenizer.eos_token_id,
+                ),
+            )
+        ),
+        pad_id=tokenizer.pad_token_id,
+        encoder_decoder=reading["task"] == "summarization",
+        decoder_start_id=decoder_start_id,
+    )
+
+
+def encode_inputs(
+    table: pa.Table,
+    tokenizer: Any,
+    reading: Mapping[str, Any],
+    protocol: Literal["clean", "minillm"] = "clean",
+) -> list[list[int]]:
+    """The token ids of a table's prompts or documents."""
+    prompts, limit = table["prompt"].to_pylist(), reading["max_prompt"]
+    if reading["task"] == "summarization":
+        return encode_documents(tokenizer, prompts, limit=limit)
+    marker = RESPONSE_MARKERS[reading["template"]]
+    return encode_prompts(tokenizer, prompts, limit=limit, marker=marker, protocol=protocol)

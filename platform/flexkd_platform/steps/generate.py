@@ -1,0 +1,92 @@
+"""The generation step: the teacher's own responses to the training prompts, for SeqKD."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from pydantic import TypeAdapter
+
+from ..plan import Step
+from ..spec import Decoding, Sampling
+from ..store import Store
+from ..tasks import decode, generate
+from .chunks import CHUNK_THREADS, ChunkDone, ChunkedPass
+from .dataset import read_rows
+from .examples import encode_inputs
+from .teacher import load_teacher
+from .worker import torch_threads
+
+
+@dataclass(frozen=True)
+class GenerationPass(ChunkedPass):
+    """The teacher writes a response to every training prompt."""
+
+    step: Step
+    suffix = "json"
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        """The one step."""
+        return (self.step,)
+
+    def chunks_of(self, step: Step, total: int) -> range:
+        """All."""
+        return range(total)
+
+    def open(self, store: Store, worker: int = 0) -> ChunkWriter:
+        """A writer of chunks."""
+        return ChunkWriter(self, store, worker)
+
+    def reduce(self, step: Step, store: Store) -> None:
+        """The chunks become files as they are."""
+        with store.publish(step) as draft:
+            draft.parts = sorted(store.parts(step))
+            draft.summary["chunks"] = len(draft.parts)
+
+
+class ChunkWriter:
+    """Writes responses to the prompts of chunks; loads the teacher once."""
+
+    def __init__(self, request: GenerationPass, store: Store, worker: int = 0) -> None:
+        self._request, self._store, self._worker = request, store, worker
+        model, self._tokenizer = load_teacher(request.teacher, store)
+        self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self._model: Any = model.to(self._device).eval()
+        self._dataset = store.folder(request.dataset)
+
+    def __call__(self, chunk: int) -> ChunkDone:
+        """Write one chunk and put it into the store."""
+        identity = self._request.step.identity
+        start, stop = self._request.bounds(chunk, self._store)
+        table = read_rows(self._dataset, "train", start, stop)
+        prompts = encode_inputs(table, self._tokenizer, self._request.teacher.identity)
+        decoding: Decoding = TypeAdapter(Decoding).validate_python(
+            json.loads(json.dumps(identity["decoding"])), strict=False
+        )
+        # A draw of its own for each chunk: the same whichever worker writes it.
+        seed = decoding.seeds[0] + chunk if isinstance(decoding, Sampling) else 0
+        with torch_threads(CHUNK_THREADS):
+            written = generate(
+                self._model,
+                prompts,
+                decoding=decoding,
+                max_new_tokens=identity["max_new_tokens"],
+                seed=seed,
+                pad_id=self._tokenizer.pad_token_id,
+                eos_id=self._tokenizer.eos_token_id,
+                device=self._device,
+            )
+        responses = decode(self._tokenizer, written)
+        self._store.write_part(
+            self._request.step, self._request.part(chunk), json.dumps(responses).encode()
+        )
+        return ChunkDone(chunk, stop - start, self._worker)
+
+
+def read_responses(step: Step, store: Store) -> list[str]:
+    """The responses of a published generation, by training example."""
+    files = sorted(store.folder(step).glob("chunk-*"))
+    return [response for file in files for response in json.loads(file.read_bytes())]

@@ -1,0 +1,98 @@
+"""A model with a head that also says what its layers put out, at the rows that are compared.
+
+Shapes: B examples, T positions, N rows compared, D hidden units, C outputs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..models import LayerTap, OutputRows, head_rows, hidden_layer
+from ..plan import LayerRef, stack_of
+from ..tasks import Batch
+
+LOGITS = "logits"
+HEAD_INPUT = "head input"
+
+
+class TappedModel(nn.Module):
+    """A classifier, a regressor or a language model whose forward gives what losses compare.
+
+    layers: whose outputs are wanted.
+    outputs: whether the head's are; without them the head takes no part in the training.
+    projectors: one for each layer, applied to its features and trained with the model.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        layers: Sequence[LayerRef] = (),
+        *,
+        outputs: bool = True,
+        projectors: Sequence[nn.Module] = (),
+    ) -> None:
+        super().__init__()
+        self.model = model
+        self.projectors = nn.ModuleList(projectors)
+        self._layers, self._outputs = tuple(layers), outputs
+        self._taps = [LayerTap(hidden_layer(model, layer)) for layer in layers]
+
+    def forward(
+        self,
+        inputs: Mapping[str, Tensor],
+        targets_BT: Tensor | None,
+        masks: Mapping[str, Tensor],
+    ) -> dict[str, Tensor]:
+        """By name: each layer's features (N, D), and the outputs.
+
+        A classifier's or regressor's outputs are its `logits` (N, C). A language model's are the
+        `head input` (N, D), from which a loss makes logits a few rows at a time, and empty logits:
+        through them a data-parallel wrapper sees that the head is used.
+        """
+        if targets_BT is None:
+            logits_BC = self.model(**_positioned(self.model, inputs)).logits
+            rows_BT = head_rows(self.model, inputs["input_ids"], inputs["attention_mask"])
+            found = {LOGITS: logits_BC} if self._outputs else {}
+            masks = {"": rows_BT}
+        else:
+            with OutputRows(self.model, logits=False) as head:
+                head.rows_BT = targets_BT
+                empty_0V = self.model(**inputs, use_cache=False).logits
+                hidden_ND = head.take()
+            found = {HEAD_INPUT: hidden_ND, LOGITS: empty_0V} if self._outputs else {}
+        for place, (layer, tap) in enumerate(zip(self._layers, self._taps, strict=True)):
+            features_ND = tap.take()[masks[stack_of(layer)]]
+            if self.projectors:
+                features_ND = self.projectors[place](features_ND)
+            found[str(layer)] = features_ND
+        return found
+
+    def close(self) -> None:
+        """Take the taps off the model."""
+        for tap in self._taps:
+            tap.remove()
+
+
+def run(module: nn.Module, batch: Batch, device: torch.device) -> dict[str, Tensor]:
+    """One forward of a tapped model, wrapped or not."""
+    found: dict[str, Tensor] = module(
+        {name: value.to(device) for name, value in batch.inputs.items()},
+        None if batch.targets_BT is None else batch.targets_BT.to(device),
+        {stack: mask.to(device) for stack, mask in batch.feature_masks.items()},
+    )
+    return found
+
+
+def _positioned(model: nn.Module, inputs: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+    """With left padding, positions count from the first token and not from the padding."""
+    mask_BT = inputs["attention_mask"]
+    if bool(mask_BT[:, 0].all()):
+        return inputs
+    config: Any = getattr(model, "config")  # noqa: B009  # nn.Module types attributes as tensors
+    if config.model_type == "opt":
+        return inputs  # it counts positions by the mask itself
+    return {**inputs, "position_ids": (mask_BT.cumsum(dim=1) - 1).clamp(min=0)}
