@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ..spec import FeatureMethod, FlexKd, LogitMethod, Method, SeqKd, TeacherMethod
+from ..spec import FeatureMethod, FlexKd, LogitMethod, Method, OnPolicy, SeqKd, TeacherMethod
 from .step import Step
 
 Json = Any
@@ -56,11 +56,15 @@ def method_params(method: Method) -> dict[str, Json]:
     defaults = type(method).model_validate({"kind": method.kind}).to_json()
     if isinstance(layers := values.get("layers"), dict):
         values["layers"] = " ".join(f"{ours}→{theirs}" for ours, theirs in layers.items())
-    flat = flatten(defaults)
+    always = {main}
+    if isinstance(method, TeacherMethod) and method.on_policy is not None:
+        defaults["on_policy"] = OnPolicy().to_json()
+        always.add("on_policy.share")
+    usual = flatten(defaults)
     return {
-        name: value
+        "logit" if name == "logit.kind" else name: value
         for name, value in flatten(values).items()
-        if name != "kind" and (name == main or name not in flat or value != flat[name])
+        if name != "kind" and (name in always or name not in usual or value != usual[name])
     }
 
 
