@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from ..spec import Problem, SpecError
 from .columns import EXAMPLES, HOLDS, Columns
-from .responses import RESPONSES, instances_of, shown
+from .responses import RESPONSES, instances_of, shown, whole
 from .utf8 import not_utf8
 
 _CHUNK = 1 << 16
@@ -80,7 +80,8 @@ def read_json(file: Path, columns: Columns) -> pa.Table:
     except json.JSONDecodeError as error:
         what = f", line {error.lineno}: no JSON: {error.msg}, column {error.colno}"
         raise SpecError([columns.broken(what, "write one array of objects")]) from None
-    return _table(_objects(entries, complaints), columns, complaints)
+    places = ((f"entry {number}", entry) for number, entry in enumerate(entries, start=1))
+    return _table(_objects(places, complaints), columns, complaints)
 
 
 def _table(
@@ -130,6 +131,8 @@ def _value(value: Any, role: str) -> Any:
         return instances_of(value, nested=role == "output")
     if HOLDS[role] == "text" and value is not None and not isinstance(value, str):
         raise ValueError(f"{shown(value)} is no text")
+    if isinstance(value, str):
+        whole(value)
     if HOLDS[role] == "label" and isinstance(value, list | dict):
         raise ValueError(f"{shown(value)} is neither number nor word")
     return value
@@ -151,18 +154,17 @@ def _lines(
                 what = f"no JSON: {error.msg}, column {error.colno}"
                 complaints.add("path", f"line {line}", what)
                 continue
-            if isinstance(row, dict):
-                yield f"line {line}", row
-            else:
-                complaints.add("path", f"line {line}", f"{shown(row)} is no JSON object")
+            yield from _objects([(f"line {line}", row)], complaints)
 
 
-def _objects(entries: list[Any], complaints: _Complaints) -> Iterator[tuple[str, dict[str, Any]]]:
-    for number, entry in enumerate(entries, start=1):
+def _objects(
+    entries: Iterable[tuple[str, Any]], complaints: _Complaints
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    for place, entry in entries:
         if isinstance(entry, dict):
-            yield f"entry {number}", entry
+            yield place, entry
         else:
-            complaints.add("path", f"entry {number}", f"{shown(entry)} is no JSON object")
+            complaints.add("path", place, f"{shown(entry)} is no JSON object")
 
 
 def _not_utf8(file: Path, columns: Columns) -> Problem:

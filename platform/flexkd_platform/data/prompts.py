@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
@@ -49,7 +50,8 @@ class _Rows:
     def add(self, prompt: str, references: list[str], key: str) -> None:
         self.prompts.append(prompt)
         self.references.append(references)
-        self.keys.append(key)
+        # The digest, since documents are long.
+        self.keys.append(hashlib.blake2b(key.encode(), digest_size=16).hexdigest())
         if len(self.prompts) == _CHUNK:
             self.pack()
 

@@ -48,6 +48,8 @@ def _instance(item: Any) -> Instance:
     given = item.get("input")
     if given is not None and not isinstance(given, str):
         raise ValueError(f"{shown(given)} is no text")
+    if given is not None:
+        whole(given)
     return {"input": given, "output": _texts(item["output"])}
 
 
@@ -55,13 +57,26 @@ def _texts(value: Any) -> list[str]:
     if value is None:
         return []
     if isinstance(value, str):
-        return [value]
+        return [whole(value)]
     if not isinstance(value, list):
         raise ValueError(f"{shown(value)} is neither text nor a list of texts")
     for item in value:
         if item is not None and not isinstance(item, str):
             raise ValueError(f"{shown(item)} is no text")
-    return [item for item in value if item is not None]
+    return [whole(item) for item in value if item is not None]
+
+
+def whole(text: str) -> str:
+    """`text`, if all of it is Unicode.
+
+    Raises:
+        ValueError: it holds half of a surrogate pair, as texts of JSON can.
+    """
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise ValueError(f"{text[error.start]!a} is half of a character") from None
+    return text
 
 
 def shown(value: Any) -> str:

@@ -14,7 +14,8 @@ Rows = Annotated[int, Field(gt=0)]
 class SplitSizes(Section):
     """How many examples of each split are used; all of them when left out.
 
-    A subset is drawn with `subset_seed`, the same one on every machine.
+    A subset is drawn with `subset_seed`, the same one on every machine. A set that is only
+    measured on has a `test` size alone.
     """
 
     train: Rows | None = Field(None, description="training examples")
@@ -44,7 +45,9 @@ class FilesSource(MadeSplits):
     """Parquet, JSONL, JSON, CSV or TSV files on this machine.
 
     `path` is one file, or a folder that holds `train.*` and, if they exist, `validation.*` and
-    `test.*`. Splits that are missing are drawn from train.
+    `test.*`. Splits that are missing are drawn from train. JSON is one array of objects. In TSV
+    files quotes are literal. A CSV or TSV file without a header line has its columns named by
+    their numbers, from 1, in quotes: `text: "6"`.
     """
 
     source: Literal["files"]
@@ -52,14 +55,18 @@ class FilesSource(MadeSplits):
 
 
 class SplitNames(Section):
-    """What a hub data set calls its splits, where the usual names are not meant."""
+    """What a hub data set calls its splits, where the usual names are not meant.
+
+    The usual names are `validation` (or `valid`, `val`, `dev`) and `test`. A split of the usual
+    name whose labels are kept back, as those of GLUE's `test` are, is not used.
+    """
 
     train: str = Field("train", description="name of the training split")
     validation: str | None = Field(
         None, description="name of the validation split; the usual names when left out"
     )
     test: str | None = Field(
-        None, description="name of the test split, which needs labels; as GLUE's validation"
+        None, description="name of the test split, which needs labels: GLUE has them in validation"
     )
 
 
@@ -84,19 +91,29 @@ class TextColumns(Section):
 
 
 class InstructionColumns(Section):
-    """An instruction, perhaps with an input, and one response or a list of right ones."""
+    """An instruction, perhaps with an input, and one response or a list of right ones.
+
+    Rows without an instruction or a response are left out and counted.
+    """
 
     instruction: str = Field("instruction", description="column that holds the instruction")
     input: str | None = Field(
-        "input", description="column that holds the input; null or absent: there is none"
+        "input",
+        description="column that holds the input, empty where there is none; null if no column "
+        "does; the column `input` may be absent",
     )
     output: str = Field(
-        "output", description="column that holds the response, or a list of right responses"
+        "output",
+        description="column that holds the response, a list of right responses, or a list of "
+        "instances as Self-Instruct has them, each with an `output` and perhaps an `input`",
     )
 
 
 class DocumentColumns(Section):
-    """A document and its summary."""
+    """A document and its summary, or a list of right summaries.
+
+    Rows without a document or a summary are left out and counted.
+    """
 
     document: str = Field("document", description="column that holds the document")
     summary: str = Field("summary", description="column that holds the summary")
@@ -122,7 +139,8 @@ class BuiltinDocstrings(BuiltinSource):
     """Docstrings that travel with the package: the first line is the summary of the rest."""
 
     name: Literal["docstrings"] = Field(
-        "docstrings", description="docstrings of permissively licensed Python packages"
+        "docstrings",
+        description="6,000 docstrings of Python and six scientific packages (PSF-2.0, BSD-3)",
     )
 
 
