@@ -5,7 +5,12 @@ Transformers dequantises them as it loads; the package `gguf` reads the header.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext, redirect_stderr
+from copy import deepcopy
+from io import StringIO
 from pathlib import Path
+from typing import Any, TypeVar
 
 from .errors import ModelError, first_line
 
@@ -28,6 +33,32 @@ _LLAMA: dict[str, str] = {
 """What GGUF calls the modules of a Llama, and what transformers does."""
 
 
+T = TypeVar("T")
+
+_read: dict[tuple[str, Path, int, int], Any] = {}
+
+
+def read_once(what: str, file: Path, read: Callable[[], T]) -> T:
+    """What `read` makes of a GGUF file, a copy for each caller.
+
+    Read once per process for as long as the file stays what it is: transformers takes seconds for
+    the vocabulary in a header, and goes through it for the config and for the tokenizer anew.
+    """
+    stat = file.stat()
+    key = (what, file.resolve(), stat.st_size, stat.st_mtime_ns)
+    if key not in _read:
+        _read[key] = read()
+    copy: T = deepcopy(_read[key])
+    return copy
+
+
+@contextmanager
+def no_bar(file: Path | None) -> Iterator[None]:
+    """No progress bar while a GGUF file is dequantised, which transformers draws in any case."""
+    with nullcontext() if file is None else redirect_stderr(StringIO()):
+        yield
+
+
 def find_gguf(folder: Path) -> Path | None:
     """The one GGUF file of a folder; None without one. Raises ModelError if there are several."""
     files = sorted(folder.glob("*.gguf"))
@@ -45,6 +76,10 @@ def gguf_shapes(file: Path) -> Shapes:
     Raises:
         ModelError: the package gguf is missing, the file is broken, or holds no Llama.
     """
+    return read_once("shapes", file, lambda: _shapes(file))
+
+
+def _shapes(file: Path) -> Shapes:
     try:
         from gguf import GGUFReader  # optional: only these files need it
     except ImportError:

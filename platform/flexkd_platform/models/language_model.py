@@ -8,10 +8,11 @@ from typing import Any
 import torch
 from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM, PreTrainedModel
 
-from .checkpoint import gguf_argument, read_shapes
+from .checkpoint import gguf_argument, gguf_of, read_shapes
 from .errors import ModelError
 from .facts import read_config
 from .families import FAMILIES, family_of_config
+from .gguf_file import no_bar
 from .hub import Source, folder_of
 from .loading import kept_random_state, load_tokenizer, set_dropout
 from .quiet import quiet
@@ -56,7 +57,8 @@ def load_language_model(source: Source, *, dropout: float | None = None) -> PreT
         config = read_config(folder)
         prepare_language_config(config, folder, dropout=dropout)
         read_shapes(folder)
-        with kept_random_state(0):  # draws for missing weights, an error below
+        # What is drawn is missing, an error below.
+        with kept_random_state(0), no_bar(gguf_of(folder)):
             model, report = language_model_class(config).from_pretrained(
                 folder,
                 config=config,

@@ -15,10 +15,11 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
-from .checkpoint import gguf_argument, read_shapes, require_tokenizer_files
+from .checkpoint import gguf_argument, gguf_of, read_shapes, require_tokenizer_files
 from .errors import ModelError, first_line
 from .facts import head_outputs, read_config
 from .families import family_of_config
+from .gguf_file import no_bar, read_once
 from .head import draw_linear, head_modules
 from .hub import Source, folder_of
 from .quiet import quiet
@@ -33,9 +34,13 @@ def load_tokenizer(source: Source) -> PreTrainedTokenizerBase:
     folder = folder_of(source, weights=False)
     # Checked here: where files are missing, transformers makes up a tokenizer of five words.
     require_tokenizer_files(folder)
+    gguf = gguf_of(folder)
     try:
-        with quiet():
-            tokenizer = AutoTokenizer.from_pretrained(folder, **gguf_argument(folder))
+        tokenizer = (
+            _parsed(folder)
+            if gguf is None
+            else read_once("tokenizer", gguf, lambda: _parsed(folder))
+        )
     except Exception as error:  # the tokenizers library raises plain Exception
         raise ModelError(
             f"the tokenizer in {folder} cannot be read: {first_line(error)}",
@@ -54,6 +59,11 @@ def load_tokenizer(source: Source) -> PreTrainedTokenizerBase:
             )
         tokenizer.pad_token = tokenizer.eos_token
     return tokenizer
+
+
+def _parsed(folder: Path) -> PreTrainedTokenizerBase:
+    with quiet():
+        return AutoTokenizer.from_pretrained(folder, **gguf_argument(folder))
 
 
 def load_with_head(
@@ -83,7 +93,7 @@ def load_with_head(
         config = read_config(folder)
         held = head_outputs(config, family_of_config(config), read_shapes(folder))
         prepare_config(config, folder, outputs=outputs, regression=regression, dropout=dropout)
-        with kept_random_state(seed):
+        with kept_random_state(seed), no_bar(gguf_of(folder)):
             model, report = AutoModelForSequenceClassification.from_pretrained(
                 folder,
                 config=config,
