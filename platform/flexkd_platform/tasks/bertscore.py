@@ -26,13 +26,14 @@ def bertscore(
     batch_size: int = 64,
     device: torch.device,
 ) -> list[float]:
-    """BERTScore F1 of each prediction against its best reference, in [−1, 1].
+    """BERTScore F1 of each prediction against its best reference, in [0, 1].
 
     Every token takes the largest cosine of its hidden state to one of the other text's; precision
     is the mean over the prediction's tokens, recall over the reference's, F1 = 2PR / (P + R).
-    Special tokens neither count nor match. No idf weights, no rescaling by a baseline. A text
-    without tokens scores 0, and so does a pair with P + R ≤ 0. A text longer than the model reads
-    is cut. Zhang et al. 2020, arXiv:1904.09675, Eq. 1.
+    Special tokens neither count nor match; the authors' package lets tokens match [CLS] and [SEP],
+    so its numbers are slightly larger. No idf weights, no rescaling by a baseline. A text without
+    tokens scores 0, and so does a pair whose precision or recall is not positive. A text longer
+    than the model reads is cut. Zhang et al. 2020, arXiv:1904.09675, Eq. 1.
 
     Args:
         model: an encoder; its dtype decides the hidden states', cosines are fp32.
@@ -98,5 +99,6 @@ def _scores(prediction_PD: Tensor, reference_RD: Tensor) -> tuple[float, float, 
     cosine_PR = prediction_PD @ reference_RD.T
     precision = float(cosine_PR.amax(dim=1).mean())
     recall = float(cosine_PR.amax(dim=0).mean())
-    total = precision + recall
-    return precision, recall, 2 * precision * recall / total if total > 0 else 0.0
+    if min(precision, recall) <= 0:
+        return precision, recall, 0.0
+    return precision, recall, 2 * precision * recall / (precision + recall)
