@@ -84,7 +84,8 @@ def chunked_rows_loss(
     Returns:
         The total and its terms, fp32 (or fp64) scalars, in the losses' unit; 0 with a gradient of
         0 without rows. Logits and gradients are upcast inside the chunk and summed in fp32 or
-        wider. Not differentiable twice; under `torch.no_grad` no gradient is computed.
+        wider. Not differentiable twice; under `torch.no_grad` no gradient is computed. A gradient
+        scaler's factor comes after the rounding to the inputs' dtype: use bf16 rather than fp16.
 
     Raises:
         ValueError: shapes do not fit, no term, a term without its target, chunk < 1, a denominator

@@ -283,6 +283,17 @@ def test_narrow_inputs_are_upcast_in_the_chunk_and_get_gradients_of_their_dtype(
         torch.testing.assert_close(grad.double(), wide_grad, **tolerance)
 
 
+def test_losses_see_logits_in_fp32() -> None:
+    seen = set()
+
+    def spy(student_CV: Tensor, labels_C: Tensor, *, reduction: Any) -> Tensor:
+        seen.add(student_CV.dtype)
+        return student_CV.square().sum(dim=1)
+
+    Case(5, dtype=torch.bfloat16).chunked(2, {"x": RowTerm(1.0, spy, "labels")})
+    assert seen == {torch.float32}
+
+
 def test_autocast_applies_as_to_a_linear_layer() -> None:
     case = Case(11, dtype=torch.float32)
     with torch.autocast("cpu", dtype=torch.bfloat16):

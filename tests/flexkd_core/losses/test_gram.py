@@ -31,6 +31,14 @@ def test_invariant_to_rotation_and_scale_but_not_to_shift(rows: int, units: int)
     assert gram_loss(x_NS + 2, x_NS) > 0.1
 
 
+def test_rounding_below_zero_is_no_nan() -> None:
+    # Twenty rotations: about half of the squares come out a few last bits below 0.
+    x_NS = features(40, 5, 0)
+    for seed in range(20):
+        rotation_SS = torch.from_numpy(ortho_group.rvs(5, random_state=seed))
+        assert 0 <= gram_loss(x_NS @ rotation_SS, x_NS).item() < 3e-8
+
+
 def test_features_without_anything_in_common_are_at_the_largest_distance() -> None:
     s_NS, t_NS = torch.tensor([[1.0], [0.0]]), torch.tensor([[0.0], [3.0]])
     assert gram_loss(s_NS, t_NS).item() == pytest.approx(2**0.5)
