@@ -34,6 +34,9 @@ def write_rows(tmp_path: Path) -> WriteRows:
         elif file.suffix == ".jsonl":
             lines = [json.dumps({"other": 1, "text": text, "label": y}) for text, y in rows]
             file.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        elif file.suffix == ".json":
+            entries = [{"other": 1, "text": text, "label": y} for text, y in rows]
+            file.write_text(json.dumps(entries, indent=1), encoding="utf-8")
         elif file.suffix == ".csv":
             with file.open("w", encoding="utf-8", newline="") as stream:
                 csv.writer(stream).writerows([("text", "label"), *rows])
