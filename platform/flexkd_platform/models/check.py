@@ -72,7 +72,7 @@ def check_model(
     except ModelError as error:
         problems.append(error.problem(path))
     if problems:
-        return None, problems
+        return None, list(dict.fromkeys(problems))  # a GGUF file is all three at once
 
     assert backbone is not None, "no config is a problem"
     assert shapes is not None, "no weights is a problem"

@@ -23,7 +23,7 @@ from .families import (
     inner_size,
     layer_count,
 )
-from .gguf_file import Shapes, read_once
+from .gguf_file import Shapes, gguf_shapes, read_once
 from .quiet import quiet
 
 UNLIMITED = 2**31 - 1
@@ -118,6 +118,7 @@ def tokenizer_digest(tokenizer: PreTrainedTokenizerBase) -> str:
 def read_config(folder: Path) -> Any:
     """The config as transformers reads it; ModelError if it cannot, or is of no known family."""
     if (gguf := gguf_of(folder)) is not None:
+        gguf_shapes(gguf)  # says better what is wrong with it than transformers does
         config = read_once("config", gguf, lambda: _parsed(folder, str(gguf)))
         family_of_config(config)
         return config

@@ -1,6 +1,6 @@
 """Checkpoints in one GGUF file, which holds config, tokenizer and (quantised) weights.
 
-Transformers dequantises them as it loads; the package `gguf` reads the header.
+Transformers dequantises them as it loads, with the packages `gguf` and `accelerate`.
 """
 
 from __future__ import annotations
@@ -8,11 +8,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext, redirect_stderr
 from copy import deepcopy
+from importlib.util import find_spec
 from io import StringIO
 from pathlib import Path
 from typing import Any, TypeVar
 
 from .errors import ModelError, first_line
+from .gguf_header import read_header
 
 Shapes = dict[str, tuple[int, ...]]
 
@@ -74,34 +76,25 @@ def gguf_shapes(file: Path) -> Shapes:
     """Name (as in transformers) and shape of every weight, from the header.
 
     Raises:
-        ModelError: the package gguf is missing, the file is broken, or holds no Llama.
+        ModelError: a package that loading needs is missing, the file is broken, or holds no Llama.
     """
-    return read_once("shapes", file, lambda: _shapes(file))
-
-
-def _shapes(file: Path) -> Shapes:
-    try:
-        from gguf import GGUFReader  # optional: only these files need it
-    except ImportError:
+    missing = [package for package in ("gguf", "accelerate") if find_spec(package) is None]
+    if missing:
         raise ModelError(
-            f"{file} is read by the Python package gguf, which is not installed",
-            "pip install gguf accelerate, on every machine of the cluster",
-        ) from None
+            f"{file} is read with Python packages that are not installed: {', '.join(missing)}",
+            f"pip install {' '.join(missing)}, on every machine of the cluster",
+        )
     try:
-        reader = GGUFReader(file)
-        kind = str(reader.fields["general.architecture"].contents())
-        tensors = {tensor.name: tensor.shape for tensor in reader.tensors}
-    except (ValueError, KeyError, IndexError, OSError) as error:
+        kind, tensors = read_header(file)
+    except ValueError as error:
         raise ModelError(
-            f"{file} is no GGUF file, or cut off: {first_line(error)}", "copy or download it again"
+            f"{file} is no whole GGUF file: {first_line(error)}", "copy or download it again"
         ) from None
     if kind != "llama":
         raise ModelError(
             f"{file} holds a {kind} model", "GGUF files are read for llama models only"
         )
-    return {  # GGUF lists dimensions from the innermost
-        _name(name): tuple(int(size) for size in reversed(shape)) for name, shape in tensors.items()
-    }
+    return {_name(name): shape for name, shape in tensors.items()}
 
 
 def _name(name: str) -> str:

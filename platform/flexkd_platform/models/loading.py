@@ -13,6 +13,7 @@ from transformers import (
     AutoTokenizer,
     PreTrainedModel,
     PreTrainedTokenizerBase,
+    PreTrainedTokenizerFast,
 )
 
 from .checkpoint import gguf_argument, gguf_of, read_shapes, require_tokenizer_files
@@ -62,8 +63,10 @@ def load_tokenizer(source: Source) -> PreTrainedTokenizerBase:
 
 
 def _parsed(folder: Path) -> PreTrainedTokenizerBase:
+    # The automatic class would parse a GGUF file's header once more, and come to this one.
+    auto = PreTrainedTokenizerFast if gguf_of(folder) else AutoTokenizer
     with quiet():
-        return AutoTokenizer.from_pretrained(folder, **gguf_argument(folder))
+        return auto.from_pretrained(folder, **gguf_argument(folder))
 
 
 def load_with_head(

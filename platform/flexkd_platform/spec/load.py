@@ -164,8 +164,26 @@ def _validate_expanded(data: dict[str, Any]) -> tuple[JobSpec | None, list[Probl
     except ValidationError as error:
         # Pydantic counts the items that are right: one wrong seed would also be "not 0 items".
         found = [d for d in error.errors() if d["type"] != "too_short" or not d["input"]]
-        problems = [_problem(detail, data) for detail in found]
+        problems = [_problem(detail, data) for detail in _within_unions(found, data)]
         return None, _unique(problems)
+
+
+def _within_unions(details: Sequence[ErrorDetails], data: Any) -> list[ErrorDetails]:
+    """Without the variants of a union that a mapping is none of: of a wrong key in `{config: …}`,
+    pydantic says too that the mapping is no text.
+    """
+    places = [_real_path(d["loc"], data, absent=d["type"] == "missing") for d in details]
+
+    def has_problem_inside(place: tuple[PathPart, ...]) -> bool:
+        return any(o[: len(place)] == place and len(o) > len(place) for o in places)
+
+    return [
+        detail
+        for detail, place in zip(details, places, strict=True)
+        if not isinstance(detail["input"], dict)
+        or not detail["type"].endswith(("_type", "literal_error"))
+        or not has_problem_inside(place)
+    ]
 
 
 def _axis_problems(spec: JobSpec) -> list[Problem]:
@@ -238,7 +256,9 @@ def _problem(detail: ErrorDetails, data: dict[str, Any]) -> Problem:
     message = message[0].lower() + message[1:]
     shown = json.dumps(given, default=str, ensure_ascii=False)
     shown = shown if len(shown) <= 80 else shown[:77] + "…"
-    meaning = schema_at(parts, data).get("description", "")
+    # A key that its mapping does not take is explained by the mapping.
+    explained = parts[:-1] if detail["loc"][-1:] == ("[key]",) else parts
+    meaning = schema_at(explained, data).get("description", "")
     return Problem(join_path(parts), f"{message}, but {shown} was given", meaning)
 
 

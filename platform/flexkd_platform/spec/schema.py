@@ -58,7 +58,7 @@ def schema_at(path: Sequence[str | int], data: Any) -> dict[str, Any]:
         if isinstance(part, int):
             node = node.get("items", {})
         else:
-            node = node.get("properties", {}).get(part, {})
+            node = _member(node, part)
         described = node.get("description")
         node = _resolve(node, schema)
         if described:
@@ -69,6 +69,16 @@ def schema_at(path: Sequence[str | int], data: Any) -> dict[str, Any]:
 @cache
 def _plain_schema() -> dict[str, Any]:
     return JobSpec.model_json_schema(by_alias=True)
+
+
+def _member(node: dict[str, Any], key: str) -> dict[str, Any]:
+    """What an object's schema says of one key, named in it or any that is allowed."""
+    known = node.get("properties", {})
+    if key in known:
+        found: dict[str, Any] = known[key]
+        return found
+    others = [*node.get("patternProperties", {}).values(), node.get("additionalProperties")]
+    return next((each for each in others if isinstance(each, dict)), {})
 
 
 def _child(value: Any, part: str | int) -> Any:
@@ -92,6 +102,8 @@ def _variant(node: dict[str, Any], data: Any, schema: dict[str, Any]) -> dict[st
         return _resolve({"$ref": reference}, schema) if reference else node
     for member in node.get("anyOf", ()):
         resolved = _resolve(member, schema)
-        if "properties" in resolved and isinstance(data, dict):
-            return resolved
+        if isinstance(data, dict) and {"properties", "patternProperties"} & resolved.keys():
+            return {k: node[k] for k in ("description",) if k in node} | resolved
+        if isinstance(data, dict) and "discriminator" in resolved:
+            return _variant(resolved, data, schema)
     return node

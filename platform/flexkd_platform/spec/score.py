@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from typing import Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field
 
+from .layer import Layer
 from .section import Section
 
 ScoredOutput = Literal[
@@ -25,7 +25,7 @@ class Score(Section):
         description="F, the output whose gradient counts; predicted_logit for classification "
         "and value for regression when left out",
     )
-    layer: int | str = Field(
+    layer: Layer = Field(
         "last",
         description="teacher layer that is scored and matched: last, a number (negative from the "
         "end), or of an encoder–decoder one stack's alone, as decoder.-1",
@@ -49,10 +49,3 @@ class Score(Section):
         gt=0,
         description="examples per partial sum; part of the identity, since fp64 sums depend on it",
     )
-
-    @field_validator("layer")
-    @classmethod
-    def _layer_name(cls, layer: int | str) -> int | str:
-        if isinstance(layer, str) and not re.fullmatch(r"last|(encoder|decoder)\.-?\d+", layer):
-            raise ValueError(f"{layer!r} names no layer; give last, a number, or decoder.-1")
-        return layer

@@ -167,8 +167,13 @@ class _BetweenOutputs:
     """A logit loss with its settings bound, on what both vocabularies have."""
 
     def __init__(self, term: LogitLoss) -> None:
-        self._loss = partial(LOGIT_LOSSES[term.kind], **term.settings)
-        self._top_k = term.top_k
+        settings = term.settings
+        self._top_k, self._divisor, self._scale = term.top_k, 1.0, 1.0
+        if term.top_k is not None:
+            # The rest of the classes is one bucket: it has to be tempered class by class, before.
+            self._divisor = settings.pop("temperature")
+            self._scale = self._divisor if term.kind == "tvd" else self._divisor**2
+        self._loss = partial(LOGIT_LOSSES[term.kind], **settings)
 
     def __call__(
         self, student_NC: Tensor, teacher_NC: Tensor, /, *, reduction: Literal["none"]
@@ -176,9 +181,11 @@ class _BetweenOutputs:
         """Values by row."""
         student_NC, teacher_NC = same_vocabulary(student_NC, teacher_NC)
         if self._top_k is not None:
-            student_NC, teacher_NC = top_k_logits(teacher_NC, student_NC, self._top_k)
+            student_NC, teacher_NC = top_k_logits(
+                teacher_NC / self._divisor, student_NC / self._divisor, self._top_k
+            )
         rows_N: Tensor = self._loss(student_NC, teacher_NC, reduction=reduction)
-        return rows_N
+        return rows_N * self._scale
 
 
 def logit_loss(method: Method, task: str) -> Any:

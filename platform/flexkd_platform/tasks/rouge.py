@@ -35,14 +35,14 @@ def rouge(
 
 
 def mean_rouge(scores: Mapping[str, Sequence[float]]) -> dict[str, float]:
-    """Mean over the examples of what `rouge` found, × 100, as papers print it.
+    """Mean over the examples of what `rouge` found, in [0, 1]; papers print it × 100.
 
     Raises:
         ValueError: there is no example.
     """
     if not all(scores.values()):
         raise ValueError("there is no prediction to take the mean of")
-    return {name: 100 * float(np.mean(values)) for name, values in scores.items()}
+    return {name: float(np.mean(values)) for name, values in scores.items()}
 
 
 def require_references(predictions: Sequence[str], references: Sequence[Sequence[str]]) -> None:

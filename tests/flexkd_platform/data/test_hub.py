@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import os
 import subprocess
@@ -15,31 +16,68 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlparse
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 COMMIT = "a" * 40
 TRAIN = "sentence,label\n" + "".join(f"text {n},{n % 2}\n" for n in range(60))
+
+
+def pairs(name: str, rows: int) -> bytes:
+    lines = [f"{name} {n},hypothesis {n},{n % 3}\n" for n in range(rows)]
+    return ("premise,hypothesis,label\n" + "".join(lines)).encode()
+
+
+def asked(rows: int) -> bytes:
+    stream = io.BytesIO()
+    table = [{"instruction": f"Do {n}.", "output": [f"{n}", "or so"]} for n in range(rows)]
+    pq.write_table(pa.Table.from_pylist(table), stream)
+    return stream.getvalue()
+
+
 FILES = {
     "README.md": (
-        "---\nconfigs:\n"
-        "- config_name: sst2\n  data_files:\n"
-        "  - {split: train, path: sst2/train.csv}\n  - {split: test, path: sst2/test.csv}\n"
-        "- config_name: held\n  data_files:\n  - {split: test, path: sst2/test.csv}\n---\n"
+        b"---\nconfigs:\n"
+        b"- config_name: sst2\n  data_files:\n"
+        b"  - {split: train, path: sst2/train.csv}\n  - {split: test, path: sst2/test.csv}\n"
+        b"- config_name: held\n  data_files:\n  - {split: test, path: sst2/test.csv}\n"
+        b"- config_name: mnli\n  data_files:\n"
+        b"  - {split: train, path: mnli/train.csv}\n"
+        b"  - {split: validation_matched, path: mnli/matched.csv}\n"
+        b"  - {split: validation_mismatched, path: mnli/mismatched.csv}\n"
+        b"  - {split: test, path: mnli/test.csv}\n"
+        b"- config_name: ask\n  data_files:\n"
+        b"  - {split: train, path: ask/train.parquet}\n"
+        b"  - {split: dev, path: ask/train.parquet}\n---\n"
     ),
-    "sst2/train.csv": TRAIN,
-    "sst2/test.csv": "sentence,label\nu,-1\nv,-1\n",  # labels kept back, as in GLUE
+    "sst2/train.csv": TRAIN.encode(),
+    "sst2/test.csv": b"sentence,label\nu,-1\nv,-1\n",  # labels kept back, as in GLUE
+    "mnli/train.csv": pairs("train", 60),
+    "mnli/matched.csv": pairs("matched", 7),
+    "mnli/mismatched.csv": pairs("mismatched", 9),
+    "mnli/test.csv": b"premise,hypothesis,label\nu,v,-1\nw,x,-1\n",
+    "ask/train.parquet": asked(50),
 }
+
+SCRIPT = b"open('ran', 'w').write('this must not run')\n"
 
 # `datasets` reads its settings from the environment on import: hence a process of its own.
 PROGRAM = """
 import json, sys
 from flexkd_platform.data import check_data
-from flexkd_platform.spec import ClassificationTask, HubData
+from pydantic import TypeAdapter
+from flexkd_platform.spec import Task
 for settings in json.loads(sys.argv[1]):
-    data = HubData(source="hub", **{"text": "sentence", **settings})
-    facts, problems = check_data(ClassificationTask(data=data))
+    task = settings.pop("task", {"kind": "classification"})
+    columns = {"text": "sentence"} if task["kind"] == "classification" else {}
+    data = {"source": "hub", **columns, **settings}
+    task = TypeAdapter(Task).validate_python({"data": data, **task})
+    facts, problems = check_data(task)
     told = [[problem.path, problem.message, problem.remedy] for problem in problems]
     known = facts and [facts.fingerprint, facts.sizes, facts.classes]
+    if task.evaluation and facts:
+        known.append({name: found.rows for name, found in facts.evaluation.items()})
     print("ANSWER" + json.dumps([known, told]))
 """
 
@@ -58,10 +96,16 @@ class Hub(BaseHTTPRequestHandler):
             self.answer({"id": "team/toy", "sha": COMMIT, "tags": [], "siblings": siblings})
         elif path.startswith(f"{api}/revision/"):
             self.refuse("RevisionNotFound")
-        elif path == f"{api}/tree/{COMMIT}/sst2":
-            self.answer([self.entry(name) for name in FILES if name.startswith("sst2/")])
+        elif path.startswith(f"{api}/tree/{COMMIT}/"):
+            folder = path.rpartition("/")[2] + "/"
+            self.answer([self.entry(name) for name in FILES if name.startswith(folder)])
+        elif path == "/api/datasets/team/script":
+            siblings = [{"rfilename": "script.py"}]
+            self.answer({"id": "team/script", "sha": COMMIT, "tags": [], "siblings": siblings})
+        elif path == f"/datasets/team/script/resolve/{COMMIT}/script.py":
+            self.send(200, SCRIPT, "script.py")
         elif path.removeprefix(files) in FILES:
-            self.send(200, FILES[path.removeprefix(files)].encode(), path.removeprefix(files))
+            self.send(200, FILES[path.removeprefix(files)], path.removeprefix(files))
         else:
             self.refuse("EntryNotFound" if path.startswith(files) else "RepoNotFound")
 
@@ -152,7 +196,7 @@ def test_a_commit_is_read_and_then_found_in_the_cache(endpoint: str, cache: Path
     assert [problem[1] for problem in no_column[1]] == absent
     assert no_column[1][0][2] == "name one of its columns: sentence, label"
     assert no_config[1][0][0] == "task.data.config"
-    assert "'sst' not found. Available: ['sst2', 'held']" in no_config[1][0][1]
+    assert "'sst' not found. Available: ['sst2', 'held', 'mnli', 'ask']" in no_config[1][0][1]
     assert no_revision[1][0][:2] == ["task.data.revision", "team/toy has no revision 'v9'"]
     assert unknown[1][0][0] == "task.data.name"
     assert "the hub knows no data set 'team/nothing'" in unknown[1][0][1]
@@ -173,6 +217,79 @@ def test_a_commit_is_read_and_then_found_in_the_cache(endpoint: str, cache: Path
     assert f"the cache holds commit {COMMIT}" in other_commit[1][0][1]
     assert not_cached[1][0][1].startswith("HF_HUB_OFFLINE is set, and team/nothing is not in")
     assert not_cached[1][0][2].startswith("unset HF_HUB_OFFLINE")
+
+
+MNLI = {"name": "team/toy", "config": "mnli", "text": "premise", "text_pair": "hypothesis"}
+
+
+def mnli(**splits: str) -> dict[str, Any]:
+    return {**MNLI, "splits": splits}
+
+
+def test_the_spec_names_splits(endpoint: str, cache: Path) -> None:
+    matched = mnli(validation="validation_matched", test="validation_mismatched")
+    hub = {"source": "hub"}
+    drawn, named, twice, unknown, kept_back, sets, hidden = check(
+        cache,
+        MNLI,
+        matched,
+        mnli(validation="validation_matched", test="validation_matched"),
+        mnli(test="validation"),
+        mnli(test="test"),
+        {
+            **matched,
+            "task": {
+                "kind": "classification",
+                "evaluation": {"mm": {**hub, **mnli(test="validation_mismatched")}},
+            },
+        },
+        {**matched, "task": {"kind": "classification", "evaluation": {"mnli": {**hub, **MNLI}}}},
+        HF_ENDPOINT=endpoint,
+    )
+    # Without a name, neither of MNLI's validation splits is taken for the usual one.
+    assert sum(drawn[0][1].values()) == 60
+    assert named[0][1:] == [{"train": 60, "validation": 7, "test": 9}, 3]
+    assert named[0][0] != drawn[0][0]
+    path, message, _ = twice[1][0]
+    assert path == "task.data.splits.test"
+    assert message == "'validation_matched' is named as the validation split too"
+    path, message, remedy = unknown[1][0]
+    assert path == "task.data.splits.test"
+    assert message.startswith("team/toy/mnli has no split 'validation', but train, validation_mat")
+    assert remedy.startswith("name one of them under splits.test")
+    path, message, remedy = kept_back[1][0]
+    assert path == "task.data.splits.test"
+    assert message == "the labels of team/toy/mnli (test) are kept back: all of them are -1"
+    assert remedy == "name a split that has labels, as splits: {test: validation}"
+    assert sets[0][3] == {"mm": 9}
+    # A set that is only measured on must not be taken from train because its labels are hidden.
+    assert hidden[1][0][0] == "task.evaluation.mnli.splits.test"
+    assert hidden[1][0][1:] == kept_back[1][0][1:]
+
+
+def test_instructions_and_scripts(endpoint: str, cache: Path) -> None:
+    instruction = {"task": {"kind": "instruction"}}
+    asked_for, wrong, script = check(
+        cache,
+        {"name": "team/toy", "config": "ask", **instruction},
+        {"name": "team/toy", "config": "sst2", "instruction": "sentence", "output": "label"}
+        | instruction,
+        {"name": "team/script"},
+        HF_ENDPOINT=endpoint,
+    )
+    assert asked_for[1] == []
+    sizes = asked_for[0][1]
+    assert sizes["validation"] == 50  # `dev` is a usual name
+    assert sizes["train"] + sizes["test"] == 50
+    assert wrong[1][0][:2] == [
+        "task.data.output",
+        "the responses of team/toy/sst2 (train) are of type int64",
+    ]
+    assert script[0] is None
+    assert script[1][0][0] == "task.data.name"
+    assert "cannot be loaded" in script[1][0][1]
+    assert "script" in script[1][0][1]
+    assert not Path("ran").exists()
 
 
 def test_a_hub_that_cannot_be_reached_is_one_clear_problem(tmp_path: Path) -> None:

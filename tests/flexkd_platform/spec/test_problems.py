@@ -12,11 +12,23 @@ from flexkd_platform.spec import Problem, SpecError, load_spec, spec_with
 Problems = Callable[..., tuple[Problem, ...]]
 Load = Callable[..., object]
 
-METHODS = "'ft', 'kd', 'projector', 'cka', 'flexkd'"
-DISTILL = (
-    "batch_size, dropout, epochs, learning_rate, max_grad_norm, teacher_cache, warmup_share, "
-    "weight_decay"
+METHODS = (
+    "'ft', 'kd', 'seqkd', 'minillm', 'jsd', 'skew_fkl', 'skew_rkl', 'tvd', 'projector', 'cka', "
+    "'flexkd', 'procrustes', 'gram'"
 )
+DISTILL = (
+    "batch_size, dropout, epochs, keep, learning_rate, max_grad_norm, teacher_cache, "
+    "warmup_share, weight_decay"
+)
+LAYERS = (
+    "last: the student's last with score.layer; every: each of the student's with evenly spaced "
+    "ones of the teacher; or a map {student layer: teacher layer}"
+)
+SCORED = (
+    "teacher layer that is scored and matched: last, a number (negative from the end), or of an "
+    "encoder–decoder one stack's alone, as decoder.-1"
+)
+
 
 ONE_PROBLEM = {
     # what: (replaced in the spec, by what, path, line, message, remedy)
@@ -51,7 +63,8 @@ ONE_PROBLEM = {
         "sweep.methods[1].betta",
         5,
         "unknown key 'betta'",
-        "did you mean 'beta'? allowed here: beta, kind, lambda, temperature",
+        "did you mean 'beta'? allowed here: beta, kind, lambda, on_policy, temperature, "
+        "top_k",
     ),
     "a setting another method has": (
         "{kind: ft}",
@@ -179,7 +192,8 @@ ONE_PROBLEM = {
         "sweep.methods[1].kind",
         5,
         "this is missing",
-        "allowed: cka, flexkd, ft, kd, projector",
+        "allowed: cka, flexkd, ft, gram, jsd, kd, minillm, procrustes, projector, seqkd, skew_fkl, "
+        "skew_rkl, tvd",
     ),
     "a method that is a word": (
         "{kind: ft}",
@@ -219,7 +233,7 @@ ONE_PROBLEM = {
         "evaluate.metrics",
         3,
         "pearson is no metric of classification",
-        "allowed are accuracy, f1, matthews",
+        "allowed are accuracy, f1, matthews, accuracy_f1",
     ),
     "a metric twice": (
         "name: quick\n",
@@ -229,21 +243,21 @@ ONE_PROBLEM = {
         "a metric is named twice",
         "name each one once",
     ),
-    "one of two types": (
+    "a layer by no known name": (
         "name: quick\n",
         "name: quick\nscore: {layer: first}\n",
         "score.layer",
         2,
-        "input should be 'last', but \"first\" was given; or input should be a valid integer",
-        "teacher layer that is scored and matched; negative counts from the end",
+        "'first' names no layer",
+        "give last, a number, or decoder.-1",
     ),
     "a mapping where one of two types goes": (
         "name: quick\n",
         "name: quick\nscore: {layer: {}}\n",
         "score.layer",
         2,
-        "input should be 'last', but {} was given; or input should be a valid integer",
-        "teacher layer that is scored and matched; negative counts from the end",
+        "input should be a valid integer, but {} was given; or input should be a valid string",
+        SCORED,
     ),
     "an axis to nowhere": (
         "  seeds:",

@@ -5,13 +5,14 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import jsonschema
 import pytest
 
-from flexkd_platform.spec import JobSpec, json_schema, load_spec
+from flexkd_platform.spec import METHODS, JobSpec, json_schema, load_spec
 from flexkd_platform.spec.document import parse_yaml
+from flexkd_platform.spec.methods import MethodName
 from flexkd_platform.spec.schema import schema_at
 
 JOBS = sorted((Path(__file__).parents[3] / "jobs").rglob("*.yaml"))
@@ -45,6 +46,18 @@ GOOD = [
     "task: {kind: regression, data: {source: hub, name: glue, config: stsb}}",
     "student: {init: {kind: sliced, layers: [1, 3]}}",
     "teacher: {finetune: null}",
+    "teacher: {model: {config: {model_type: gpt2}, vocab_size: 512}}",
+    "score: {layer: decoder.-1}",
+    "score: {layer: -1}",
+    "sweep: {methods: [{kind: cka, layers: {0: 2, -1: last}}]}",
+    "sweep: {methods: [{kind: gram, layers: [last, every, {encoder.0: encoder.-1}]}]}",
+    "sweep: {methods: [{kind: flexkd, beta: 1, logit: {kind: jsd, beta: 0.1, top_k: 5}}]}",
+    "sweep: {methods: [{kind: minillm, on_policy: {share: 0.5}, top_k: [null, 10]}]}",
+    "sweep: {methods: [{kind: seqkd, decoding: beam}]}",
+    "evaluate: {decoding: {kind: beam, beams: 2}}",
+    "task: {kind: instruction, data: {source: files, path: a, input: null}}",
+    "task: {kind: summarization, evaluation: {more-news: {source: hub, name: xsum}}}",
+    "student: {warm_up: {epochs: 1}}",
 ]
 
 BAD = [
@@ -62,6 +75,24 @@ BAD = [
     "task: {kind: classification, data: {name: movie-reviews}}",
     "student: {init: {layers: 2}}",
     "name: Upper",
+    "teacher: {model: {vocab_size: 512}}",
+    "teacher: {model: {config: {model_type: gpt2}, vocab_size: 10}}",
+    "score: {layer: middle.0}",
+    "sweep: {methods: [{kind: cka, layers: first}]}",
+    "sweep: {methods: [{kind: cka, layers: {}}]}",
+    "sweep: {methods: [{kind: cka, layers: {first: 0}}]}",
+    "sweep: {methods: [{kind: cka, layers: {0: first}}]}",
+    "sweep: {methods: [{kind: flexkd, temperature: 4}]}",
+    "sweep: {methods: [{kind: flexkd, logit: {beta: 0.1}}]}",
+    "sweep: {methods: [{kind: kd, temperature: 0}]}",
+    "sweep: {methods: [{kind: kd, top_k: 0}]}",
+    "sweep: {methods: [{kind: skew_rkl, skew: -0.1}]}",
+    "sweep: {methods: [{kind: tvd, on_policy: {share: 0}}]}",
+    "evaluate: {decoding: {beams: 2}}",
+    "evaluate: {decoding: {kind: greedy, beams: 2}}",
+    "task: {kind: instruction, data: {source: files, path: a, text: b}}",
+    "task: {kind: summarization, data: {source: files, path: a, instruction: b}}",
+    "task: {kind: summarization, evaluation: {Upper: {source: builtin}}}",
 ]
 
 
@@ -90,9 +121,10 @@ def test_schema_and_loader_reject_the_same(
 
 def test_every_setting_of_a_method_says_what_it_means() -> None:
     schema = json_schema()
-    for name in ("LogitDistillation", "ProjectorDistillation", "CkaDistillation", "FlexKd"):
-        properties = schema["$defs"][name]["properties"]
-        assert len(properties) > 2
+    assert set(METHODS) == set(get_args(MethodName))
+    for kind, section in METHODS.items():
+        properties = schema["$defs"][section.__name__]["properties"]
+        assert len(properties) > (0 if kind == "ft" else 2)
         for setting, node in properties.items():
             if setting != "kind":
                 assert node["description"]

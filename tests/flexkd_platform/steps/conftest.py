@@ -13,10 +13,10 @@ from flexkd_platform.job import Preflight
 from flexkd_platform.plan import Plan, Step, Trial, build_plan
 from flexkd_platform.spec import load_spec
 from flexkd_platform.steps import (
-    ChunkScorer,
+    ChunkedPass,
+    GenerationPass,
     SoloWorker,
     passes,
-    publish_pass,
     run_step,
     run_trial,
     torch_threads,
@@ -44,15 +44,19 @@ def _one_thread() -> Iterator[None]:
 
 @dataclass(frozen=True)
 class Lab:
-    """A folder with teacher and data, a store, and the steps of a job run in this process."""
+    """A folder with teacher and data, a store, and the steps of a job run in this process.
+
+    text: of the job, with {data} and {teacher} for their folders.
+    """
 
     folder: Path
     store: Store
+    text: str = SPEC
 
     def plan(self, *overrides: str, data: str = "reviews") -> Plan:
         """The plan of the tiny job, changed by `path=value` overrides."""
         file = self.folder / "job.yaml"
-        text = SPEC.format(data=self.folder / data, teacher=self.folder / "teacher")
+        text = self.text.format(data=self.folder / data, teacher=self.folder / "teacher")
         file.write_text(text, encoding="utf-8")
         return build_plan(load_spec(file, overrides), Preflight().facts_of)
 
@@ -65,17 +69,29 @@ class Lab:
 
     def share(self, plan: Plan) -> None:
         """Run the shared steps that are not there yet."""
-        shared = plan.shared
-        for step in (s for s in shared if s.kind in ("dataset", "teacher")):
+        self.alone(plan, "dataset")
+        self.alone(plan, "base", "teacher")
+        scoring = [s for s in plan.shared if s.kind in ("score", "cache")]
+        for request in passes([step for step in scoring if not self.store.has(step)]):
+            self.chunks(request)
+        for step in (s for s in plan.shared if s.kind == "generate"):
+            self.chunks(GenerationPass(step))
+        self.alone(plan, "select")
+        self.alone(plan, "warm_up", "evaluate")
+
+    def alone(self, plan: Plan, *kinds: str) -> None:
+        """Run the shared steps of some kinds, each by itself."""
+        for step in (s for s in plan.shared if s.kind in kinds):
             list(run_step(step, self.store, 1))
-        missing = [s for s in shared if s.kind in ("score", "cache") and not self.store.has(s)]
-        for request in passes(missing):
-            scorer = ChunkScorer(request, self.store)
-            for chunk in request.missing(self.store):
-                assert not scorer(chunk).error
-            publish_pass(request, self.store)
-        for step in (s for s in shared if s.kind == "select"):
-            list(run_step(step, self.store, 1))
+
+    def chunks(self, request: ChunkedPass) -> None:
+        """Run what a pass lacks, and publish it."""
+        missing = request.missing(self.store)
+        work = request.open(self.store) if missing else None
+        for chunk in missing:
+            assert work is not None
+            assert not work(chunk).error
+        request.publish(self.store)
 
     def run(self, trial: Trial) -> Path:
         """Train and evaluate; the student's folder."""
@@ -84,7 +100,14 @@ class Lab:
 
     def step(self, plan: Plan, kind: str) -> Step:
         """The one shared step of a kind."""
-        (found,) = (s for s in plan.shared if s.kind == kind)
+        found, *others = (s for s in plan.shared if s.kind == kind)
+        assert not others, f"{1 + len(others)} {kind} steps"
+        return found
+
+    def cache(self, plan: Plan, holds: str | int) -> Step:
+        """The one cache of a layer, or of the outputs."""
+        caches = (s for s in plan.shared if s.kind == "cache" and s.identity["holds"] == holds)
+        (found,) = caches
         return found
 
 

@@ -14,7 +14,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from flexkd_platform.models import load_tokenizer
 from flexkd_platform.steps import dataset, read_rows, run_step, split_rows
+from flexkd_platform.steps.examples import encode
 
 
 def source(folder: Path, split: str) -> list[dict[str, Any]]:
@@ -33,6 +35,8 @@ def test_examples_come_back_in_the_order_of_their_source(
     step = lab.step(plan, "dataset")
     list(run_step(step, lab.store, 1))
     folder = lab.store.folder(step)
+    tokenizer = load_tokenizer(lab.folder / "teacher")
+    reading = {"task": kind, "max_length": 12, "padding": "right"}
     assert sorted(lab.store.manifest(step).files) == [
         "test.parquet",
         "train.parquet",
@@ -41,9 +45,12 @@ def test_examples_come_back_in_the_order_of_their_source(
     for split in ("train", "validation", "test"):
         expected = source(lab.folder / data, split)
         rows = read_rows(folder, split)
-        assert rows.texts == [row["text"] for row in expected]
-        assert rows.labels.dtype == dtype
-        assert rows.labels.tolist() == pytest.approx([row["label"] for row in expected])
+        assert rows["text"].to_pylist() == [row["text"] for row in expected]
+        labels = [row["label"] for row in expected]
+        assert rows["label"].to_pylist() == pytest.approx(labels)
+        labels_N = encode(rows, tokenizer, reading).batch(range(len(rows))).labels_N
+        assert labels_N.dtype == dtype
+        assert labels_N.tolist() == pytest.approx(labels)
         assert split_rows(folder, split) == len(expected) > 0
 
 
@@ -80,8 +87,8 @@ def test_any_slice_reads_its_rows(groups: Path, start: int, length: int) -> None
     """The file says how long its row groups are, whatever length is written today."""
     rows = read_rows(groups, "train", start, start + length)
     expected = list(range(23))[start : start + length]
-    assert rows.labels.tolist() == expected
-    assert rows.texts == [f"größe {n}" for n in expected]
+    assert rows["label"].to_pylist() == expected
+    assert rows["text"].to_pylist() == [f"größe {n}" for n in expected]
 
 
 def test_a_slice_reads_no_other_row_group(groups: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -107,4 +114,4 @@ def test_row_groups_are_written_small(
     list(run_step(step, lab.store, 1))
     file = pq.read_metadata(lab.store.folder(step) / "train.parquet")
     assert [file.row_group(n).num_rows for n in range(file.num_row_groups)] == [10, 10, 6]
-    assert len(read_rows(lab.store.folder(step), "train", 9, 21).texts) == 12
+    assert len(read_rows(lab.store.folder(step), "train", 9, 21)) == 12

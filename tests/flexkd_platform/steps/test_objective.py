@@ -4,27 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
-from flexkd_platform.spec import METHODS
+from flexkd_platform.spec import METHODS, LogitLoss
+from flexkd_platform.steps import SoloWorker, objective
+from flexkd_platform.steps.features import FeatureTerm, paired_units
 from flexkd_platform.steps.objective import (
     DistillationObjective,
-    feature_loss,
+    Part,
     loss_weights,
-    paired_units,
     parse_method,
-    temperature_of,
+    uses_head,
 )
-from flexkd_platform.tasks import TASKS, Head
+from flexkd_platform.steps.tapped import LOGITS
+from flexkd_platform.steps.targets import TeacherRows
+from flexkd_platform.tasks import TASKS, Batch
 
 EXAMPLES, WIDTH, CLASSES = 9, 7, 3
 ROWS = [4, 0, 8, 3, 5]
 RANKED = [5, 1, 6, 2]
+OURS, THEIRS = 1, 3  # the pair of layers
 
 
 def draw(rows: int, columns: int, seed: int) -> Tensor:
@@ -38,9 +42,10 @@ class Teacher:
         self.hidden, self.logits = draw(EXAMPLES, WIDTH, 0), draw(EXAMPLES, outputs, 1)
         self.asked = 0
 
-    def __call__(self, rows: Sequence[int]) -> tuple[Tensor, Tensor]:
+    def __call__(self, rows: Sequence[int], batch: Batch) -> TeacherRows:
         self.asked += 1
-        return self.hidden[torch.tensor(rows)], self.logits[torch.tensor(rows)]
+        place = torch.tensor(rows)
+        return TeacherRows({THEIRS: self.hidden[place]}, self.logits[place], None)
 
 
 # --- an independent reference ------------------------------------------------------------------
@@ -54,9 +59,44 @@ def cross_entropy(logits: np.ndarray, labels: np.ndarray) -> float:
     return float(-log_softmax(logits)[np.arange(len(labels)), labels].mean())
 
 
-def kl(student: np.ndarray, teacher: np.ndarray, tau: float) -> float:
-    s, t = log_softmax(student / tau), log_softmax(teacher / tau)
-    return float((np.exp(t) * (t - s)).sum(axis=1).mean() * tau**2)
+def kl(p: np.ndarray, q: np.ndarray) -> np.ndarray:
+    """By row, of probabilities."""
+    return np.where(p > 0, p * (np.log(np.where(p > 0, p, 1)) - np.log(q)), 0).sum(axis=1)
+
+
+def bucketed(p: np.ndarray, kept: np.ndarray) -> np.ndarray:
+    """The kept classes, and the rest as one."""
+    few = np.take_along_axis(p, kept, axis=1)
+    return np.concatenate([few, 1 - few.sum(axis=1, keepdims=True)], axis=1)
+
+
+def logit(method: dict[str, Any], student: np.ndarray, teacher: np.ndarray) -> float:
+    """The logit term of a method: of a logit method its own, of a feature method `logit`."""
+    term = {**method, **method.get("logit", {})}
+    if "logit" not in method:
+        own = {"minillm": "reverse_kl", "kd": "forward_kl"}
+        term["kind"] = own.get(method["kind"], method["kind"])
+        if term["kind"] not in (*own.values(), "jsd", "skew_fkl", "skew_rkl", "tvd"):
+            term["kind"] = "forward_kl"
+        term["beta"] = method.get("mixture", 0.5)
+    if term["kind"] == "logit_mse":
+        return float(((student - teacher) ** 2).mean())
+    tau, skew, beta = term.get("temperature", 1.0), term.get("skew", 0.1), term["beta"]
+    s, t = np.exp(log_softmax(student / tau)), np.exp(log_softmax(teacher / tau))
+    if term.get("top_k"):
+        kept = np.argsort(-teacher, axis=1)[:, : term["top_k"]]
+        s, t = bucketed(s, kept), bucketed(t, kept)
+    mixture = beta * t + (1 - beta) * s
+    rows = {
+        "forward_kl": kl(t, s) * tau**2,
+        "reverse_kl": kl(s, t) * tau**2,
+        "jsd": (beta * kl(t, mixture) + (1 - beta) * kl(s, mixture)) * tau**2,
+        "skew_fkl": kl(t, skew * t + (1 - skew) * s) * tau**2,
+        "skew_rkl": kl(s, skew * s + (1 - skew) * t) * tau**2,
+        "tvd": np.abs(s - t).sum(axis=1) / 2 * tau,
+    }
+    names = {"skew_forward_kl": "skew_fkl", "skew_reverse_kl": "skew_rkl"}
+    return float(rows[names.get(term["kind"], term["kind"])].mean())
 
 
 def correlations(s: np.ndarray, t: np.ndarray) -> np.ndarray:
@@ -76,16 +116,31 @@ def cosine(s: np.ndarray, t: np.ndarray) -> float:
     return float(np.mean(1 - (s * t).sum(axis=1) / norms))
 
 
+def procrustes(s: np.ndarray, t: np.ndarray) -> float:
+    a, b = s - s.mean(axis=0), t - t.mean(axis=0)
+    singular = np.linalg.svd(a.T @ b, compute_uv=False)
+    return float(2 - 2 * singular.sum() / (np.linalg.norm(a) * np.linalg.norm(b)))
+
+
+def gram(s: np.ndarray, t: np.ndarray) -> float:
+    a, b = s / np.linalg.norm(s), t / np.linalg.norm(t)
+    return float(np.linalg.norm(a @ a.T - b @ b.T))
+
+
 def feature(method: dict[str, Any], s: np.ndarray, hidden: np.ndarray) -> float:
     kind, loss = method["kind"], method.get("loss")
     if kind == "cka":
         return 1 - cka(s, hidden, method.get("form", "sqrt"))
+    if kind == "procrustes":
+        return procrustes(s, hidden)
+    if kind == "gram":
+        return gram(s, hidden)
     if kind == "projector":
         if loss == "correlation":
             return float(((1 - correlations(s, hidden)) ** 2).sum())
         return float(((s - hidden) ** 2).mean())
     units = sorted(RANKED) if method.get("pairing") == "index" else RANKED
-    t = hidden[:, units]
+    t = hidden @ DIRECTIONS_TS if method.get("target") == "directions" else hidden[:, units]
     if loss == "mse":
         return float(((s - t) ** 2).mean())
     if loss == "cosine":
@@ -94,8 +149,27 @@ def feature(method: dict[str, Any], s: np.ndarray, hidden: np.ndarray) -> float:
     return float(deviation.mean() if method.get("reduction") == "mean" else deviation.sum())
 
 
+DIRECTIONS_TS = np.linalg.qr(draw(WIDTH, len(RANKED), 9).double().numpy())[0]
+
 METHOD_SETTINGS: list[dict[str, Any]] = [
     {"kind": "ft"},
+    {"kind": "seqkd"},
+    {"kind": "minillm"},
+    {"kind": "minillm", "beta": 0.7, "lambda": 0.2, "temperature": 2.0},
+    {"kind": "jsd"},
+    {"kind": "jsd", "mixture": 0.1, "temperature": 3.0},
+    {"kind": "skew_fkl"},
+    {"kind": "skew_fkl", "skew": 0.4, "temperature": 0.5},
+    {"kind": "skew_rkl"},
+    {"kind": "skew_rkl", "skew": 0.0, "lambda": 1.0},
+    {"kind": "tvd"},
+    {"kind": "tvd", "temperature": 2.0},
+    {"kind": "kd", "top_k": 1},
+    {"kind": "kd", "top_k": 2, "temperature": 4.0},
+    {"kind": "minillm", "top_k": 1, "temperature": 0.5},
+    {"kind": "tvd", "top_k": 1, "temperature": 3.0},
+    {"kind": "procrustes"},
+    {"kind": "gram", "alpha": 2.0, "beta": 0.1},
     {"kind": "kd"},
     {"kind": "kd", "beta": 0.3, "lambda": 2.0, "temperature": 4.0},
     {"kind": "kd", "beta": 1.0, "lambda": 0},
@@ -104,7 +178,15 @@ METHOD_SETTINGS: list[dict[str, Any]] = [
     {"kind": "cka"},
     {"kind": "cka", "alpha": 1.5, "form": "kornblith", "lambda": 0},
     {"kind": "flexkd"},
-    {"kind": "flexkd", "alpha": 0.05, "beta": 1.0, "lambda": 0, "temperature": 2.0},
+    {"kind": "flexkd", "alpha": 0.05, "beta": 1.0, "lambda": 0},
+    {"kind": "flexkd", "beta": 1.0, "logit": {"kind": "reverse_kl", "temperature": 2.0}},
+    {"kind": "flexkd", "target": "directions"},
+    {"kind": "cka", "beta": 1.0, "logit": {"kind": "jsd", "beta": 0.3}},
+    {"kind": "cka", "beta": 1.0, "logit": {"kind": "skew_forward_kl", "skew": 0.2}},
+    {"kind": "cka", "beta": 1.0, "logit": {"kind": "skew_reverse_kl", "skew": 0.2}},
+    {"kind": "cka", "beta": 1.0, "logit": {"kind": "tvd"}},
+    {"kind": "cka", "beta": 1.0, "logit": {"kind": "logit_mse"}},
+    {"kind": "cka", "beta": 1.0, "logit": {"kind": "forward_kl", "top_k": 2}},
     {"kind": "flexkd", "alpha": 0.7, "beta": 0.2, "lambda": 0.1, "reduction": "mean"},
     {"kind": "flexkd", "loss": "mse", "pairing": "index"},
     {"kind": "flexkd", "loss": "cosine"},
@@ -112,25 +194,58 @@ METHOD_SETTINGS: list[dict[str, Any]] = [
 ]
 
 
+FEATURES = {"projector", "cka", "flexkd", "procrustes", "gram"}
+
+
 def weights(method: dict[str, Any]) -> dict[str, float]:
-    """λ, β and α, with the defaults: KD 0.5 and 0.5, feature methods 0.5, 0 and 0.5."""
-    if method["kind"] == "ft":
+    """λ, β and α, with the defaults: KD 0.5 and 0.5, other logit methods 0 and 1, features 0.5."""
+    if method["kind"] in ("ft", "seqkd"):
         return {"supervised": 1.0, "logit": 0.0, "feature": 0.0}
-    default_beta, default_alpha = (0.5, 0.0) if method["kind"] == "kd" else (0.0, 0.5)
-    return {
-        "supervised": method.get("lambda", 0.5),
-        "logit": method.get("beta", default_beta),
-        "feature": method.get("alpha", default_alpha),
-    }
+    if method["kind"] in FEATURES:
+        default = {"lambda": 0.5, "beta": 0.0, "alpha": 0.5}
+    else:
+        own = 0.5 if method["kind"] == "kd" else 1.0
+        default = {"lambda": 1.0 - own, "beta": own, "alpha": 0.0}
+    given = default | {name: method[name] for name in default if name in method}
+    return {"supervised": given["lambda"], "logit": given["beta"], "feature": given["alpha"]}
 
 
-def objective(
-    settings: dict[str, Any], teacher: Teacher | None, head: Head = TASKS["classification"]
+def objective_of(
+    settings: dict[str, Any], teacher: Teacher | None, task: str = "classification"
 ) -> DistillationObjective:
     method = parse_method(settings)
-    units = paired_units(method, RANKED) if method.kind == "flexkd" else None
-    labels = torch.arange(EXAMPLES) % CLASSES
-    return DistillationObjective(method, head, labels, teacher, units)
+    terms = []
+    if weights(settings)["feature"]:
+        matched: dict[str, Any] = {}
+        if settings.get("target") == "directions":
+            matched["directions_TS"] = torch.from_numpy(DIRECTIONS_TS)
+        elif method.kind == "flexkd":
+            matched["units"] = paired_units(method, RANKED)
+        terms = [FeatureTerm(OURS, THEIRS, **matched)]
+    return DistillationObjective(method, task, teacher, terms)
+
+
+LABELS = torch.arange(EXAMPLES) % CLASSES
+
+
+def part_of(
+    rows: Sequence[int], features_ND: Tensor, logits_NC: Tensor, labels: Tensor = LABELS
+) -> Part:
+    """What a student put out on some examples, of a classifier."""
+    batch = Batch({}, labels[torch.tensor(rows)], None, {})
+    out = {str(OURS): features_ND, LOGITS: logits_NC}
+    return Part(rows, batch, True, out, {"": [len(rows)], "targets": [len(rows)]})
+
+
+def terms_of(
+    settings: dict[str, Any],
+    teacher: Teacher | None,
+    rows: Sequence[int],
+    features_ND: Tensor,
+    logits_NC: Tensor,
+) -> dict[str, Tensor]:
+    part = part_of(rows, features_ND, logits_NC)
+    return objective_of(settings, teacher)(part, SoloWorker())
 
 
 def student(settings: dict[str, Any], outputs: int = CLASSES) -> tuple[Tensor, Tensor]:
@@ -141,86 +256,95 @@ def student(settings: dict[str, Any], outputs: int = CLASSES) -> tuple[Tensor, T
 
 def test_every_method_is_tried() -> None:
     assert {settings["kind"] for settings in METHOD_SETTINGS} == set(METHODS)
+    losses = {settings["logit"]["kind"] for settings in METHOD_SETTINGS if "logit" in settings}
+    of_union = get_args(get_args(LogitLoss)[0])
+    assert losses == {get_args(one.model_fields["kind"].annotation)[0] for one in of_union}
+
+
+def reference(
+    settings: dict[str, Any], teacher: Teacher, features: np.ndarray, logits: np.ndarray
+) -> dict[str, float]:
+    """Every term that has a weight, and the loss."""
+    hidden, theirs = (x.double().numpy()[ROWS] for x in (teacher.hidden, teacher.logits))
+    terms = {
+        "supervised": lambda: cross_entropy(logits, np.array(ROWS) % CLASSES),
+        "logit": lambda: logit(settings, logits, theirs),
+        "feature": lambda: feature(settings, features, hidden),
+    }
+    weight = weights(settings)
+    found = {name: term() for name, term in terms.items() if weight[name]}
+    return {"loss": sum(weight[name] * value for name, value in found.items()), **found}
 
 
 @pytest.mark.parametrize("settings", METHOD_SETTINGS, ids=str)
 def test_the_loss_is_its_weighted_terms(settings: dict[str, Any]) -> None:
     teacher = Teacher()
     features_ND, logits_NC = student(settings)
-    terms = objective(settings, teacher)(ROWS, features_ND, logits_NC)
-    s, logits = features_ND.detach().double().numpy(), logits_NC.detach().double().numpy()
-    hidden = teacher.hidden.double().numpy()[ROWS]
-    expected = {
-        "supervised": lambda: cross_entropy(logits, np.array(ROWS) % CLASSES),
-        "logit": lambda: kl(
-            logits, teacher.logits.double().numpy()[ROWS], settings.get("temperature", 1.0)
-        ),
-        "feature": lambda: feature(settings, s, hidden),
-    }
+    terms = terms_of(settings, teacher, ROWS, features_ND, logits_NC)
+    plain = (x.detach().double().numpy() for x in (features_ND, logits_NC))
+    expected = reference(settings, teacher, *plain)
+    assert {name: term.item() for name, term in terms.items()} == pytest.approx(expected, rel=1e-5)
+    assert {term.dtype for term in terms.values()} == {torch.float32}
     weight = weights(settings)
-    there = {name: expected[name]() for name in expected if weight[name]}
-    assert set(terms) == {"loss", *there}
-    for name, value in there.items():
-        assert terms[name].item() == pytest.approx(value, rel=1e-5), name
-    total = sum(weight[name] * value for name, value in there.items())
-    assert terms["loss"].item() == pytest.approx(total, rel=1e-5)
-    assert terms["loss"].dtype == torch.float32
     assert loss_weights(parse_method(settings)) == weight
+    assert uses_head(parse_method(settings)) == bool(weight["supervised"] or weight["logit"])
+    assert teacher.asked
 
 
 @pytest.mark.parametrize("settings", METHOD_SETTINGS, ids=str)
 def test_the_gradient_is_that_of_the_weighted_sum(settings: dict[str, Any]) -> None:
-    features_ND, logits_NC = student(settings)
-    terms = objective(settings, Teacher())(ROWS, features_ND, logits_NC)
-    inputs = (features_ND, logits_NC)
-    found = torch.autograd.grad(terms["loss"], inputs, retain_graph=True, allow_unused=True)
-    weight = weights(settings)
-    for place, gradient in enumerate(found):
-        expected = torch.zeros_like(inputs[place])
-        for name in set(terms) - {"loss"}:
-            part = torch.autograd.grad(
-                terms[name], inputs[place], retain_graph=True, allow_unused=True
-            )[0]
-            expected += 0 if part is None else weight[name] * part
-        torch.testing.assert_close(
-            torch.zeros_like(expected) if gradient is None else gradient, expected
-        )
-    reaches_features = weight["feature"] > 0
-    assert (found[0] is not None and bool(found[0].any())) == reaches_features
+    """Against central differences of the fp64 reference along a direction in both inputs."""
+    teacher = Teacher()
+    inputs = student(settings)
+    terms_of(settings, teacher, ROWS, *inputs)["loss"].backward()
+    plain = [leaf.detach().double().numpy() for leaf in inputs]
+    generator = np.random.default_rng(0)
+    for place, leaf in enumerate(inputs):
+        direction = generator.normal(size=leaf.shape)
+        sides = []
+        for sign in (1, -1):
+            moved = list(plain)
+            moved[place] = plain[place] + sign * 1e-5 * direction
+            sides.append(reference(settings, teacher, *moved)["loss"])
+        slope = (sides[0] - sides[1]) / 2e-5
+        found = 0.0 if leaf.grad is None else float((leaf.grad.numpy() * direction).sum())
+        assert found == pytest.approx(slope, rel=1e-3, abs=1e-5)
+    reaches_features = inputs[0].grad is not None and bool(inputs[0].grad.any())
+    assert reaches_features == (weights(settings)["feature"] > 0)
 
 
 @pytest.mark.parametrize("settings", METHOD_SETTINGS, ids=str)
-def test_a_term_without_weight_is_not_computed(settings: dict[str, Any]) -> None:
-    def forbidden(*_: Any) -> Tensor:
+def test_a_term_without_weight_is_not_computed(
+    settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def forbidden(*_: Any, **__: Any) -> Tensor:
         raise AssertionError("this term has no weight")
 
     weight, teacher, head = weights(settings), Teacher(), TASKS["classification"]
     if not weight["supervised"]:
         head = replace(head, supervised=forbidden)
     if not weight["logit"]:
-        head = replace(head, logit=forbidden)
+        monkeypatch.setattr(objective, "logit_loss", forbidden)
+    monkeypatch.setattr(objective, "TASKS", {"classification": head})
     features_ND, logits_NC = student(settings)
     if not weight["feature"]:
         features_ND = features_ND[:, :1]  # fits no feature loss
-    objective(settings, teacher, head)(ROWS, features_ND, logits_NC)
-    assert teacher.asked == bool(weight["logit"] or weight["feature"])
+    terms = terms_of(settings, teacher, ROWS, features_ND, logits_NC)
+    assert set(terms) == {"loss", *(name for name, value in weight.items() if value)}
 
 
 def test_fine_tuning_has_no_use_for_a_teacher() -> None:
     settings = {"kind": "ft"}
-    with_one = objective(settings, Teacher())(ROWS, *student(settings))
-    without = objective(settings, None)(ROWS, *student(settings))
+    with_one = terms_of(settings, Teacher(), ROWS, *student(settings))
+    without = terms_of(settings, None, ROWS, *student(settings))
     assert with_one["loss"].item() == without["loss"].item()
-    assert temperature_of(parse_method(settings)) == 1.0
-    with pytest.raises(ValueError, match="ft has no feature loss"):
-        feature_loss(parse_method(settings))
 
 
 def test_a_batch_of_one_row_has_a_loss() -> None:
     """A batch may hold one example: it correlates with nothing, but its gradient is finite."""
     for settings in METHOD_SETTINGS:
         features_ND, logits_NC = student(settings)
-        terms = objective(settings, Teacher())([2], features_ND[:1], logits_NC[:1])
+        terms = terms_of(settings, Teacher(), [2], features_ND[:1], logits_NC[:1])
         assert torch.isfinite(terms["loss"])
         terms["loss"].backward()
         for leaf in (features_ND, logits_NC):
@@ -237,12 +361,11 @@ def test_units_meet_the_students_in_rank_or_index_order() -> None:
 def test_regression_compares_outputs_by_squared_error() -> None:
     teacher = Teacher(outputs=1)
     labels = torch.linspace(-1, 1, EXAMPLES)
-    settings = {"kind": "flexkd", "alpha": 0.5, "beta": 0.25, "lambda": 2.0, "temperature": 3.0}
+    temperature = {"kind": "forward_kl", "temperature": 3.0}
+    settings = {"kind": "flexkd", "alpha": 0.5, "beta": 0.25, "lambda": 2.0, "logit": temperature}
     features_ND, logits_N1 = student(settings, outputs=1)
-    method = parse_method(settings)
-    found = DistillationObjective(
-        method, TASKS["regression"], labels, teacher, paired_units(method, RANKED)
-    )(ROWS, features_ND, logits_N1)
+    part = part_of(ROWS, features_ND, logits_N1, labels)
+    found = objective_of(settings, teacher, "regression")(part, SoloWorker())
     outputs = logits_N1.detach().double().numpy()[:, 0]
     errors = {
         "supervised": np.mean((outputs - labels.double().numpy()[ROWS]) ** 2),

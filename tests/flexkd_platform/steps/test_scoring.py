@@ -19,16 +19,13 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from flexkd_core import OUTPUTS
 from flexkd_platform.steps import (
-    ChunkScorer,
     ScoringPass,
     passes,
-    publish_pass,
     read_importance,
     read_rows,
     read_units,
-    run_step,
 )
-from flexkd_platform.steps.scoring import part_name
+from flexkd_platform.steps.select import read_moment
 
 RARE_ROW = 13
 ROWS, CHUNK = 26, 8
@@ -37,8 +34,9 @@ ROWS, CHUNK = 26, 8
 @pytest.fixture(scope="module")
 def trained(lab: Any) -> Any:
     """The lab with data and teacher ready."""
-    for step in (s for s in lab.plan().shared if s.kind in ("dataset", "teacher")):
-        list(run_step(step, lab.store, 1))
+    plan = lab.plan()
+    lab.alone(plan, "dataset")
+    lab.alone(plan, "teacher")
     return lab
 
 
@@ -49,16 +47,24 @@ def copy_of(lab: Any, folder: Path) -> Any:
     return type(lab)(lab.folder, type(lab.store)(lab.store.filesystem, str(folder), str(folder)))
 
 
+def caches(plan: Any) -> tuple[Any, ...]:
+    """The steps that keep the scored layer and the outputs."""
+    found = tuple(step for step in plan.shared if step.kind == "cache")
+    layer = {step.identity["layer"] for step in plan.shared if step.kind == "score"}
+    assert {step.identity["holds"] for step in found} == {"outputs", *layer}
+    return found
+
+
 def score(lab: Any, *overrides: str, with_cache: bool = True, order: Any = sorted) -> Any:
     """Run the score step (and the cache's, in the same pass or not at all); the score step."""
     plan = lab.plan(*overrides)
     step = lab.step(plan, "score")
-    request = ScoringPass(step, lab.step(plan, "cache") if with_cache else None)
-    scorer = ChunkScorer(request, lab.store)
+    request = ScoringPass((step,), caches(plan) if with_cache else ())
+    scorer = request.open(lab.store)
     for chunk in order(request.missing(lab.store)):
         done = scorer(chunk)
         assert not done.error
-    publish_pass(request, lab.store)
+    request.publish(lab.store)
     return step
 
 
@@ -75,7 +81,7 @@ class FullGraph:
     def run(self, row: int, layer: int) -> tuple[torch.Tensor, torch.Tensor]:
         """`(hidden_TD, logits_C)` of an example, on one graph."""
         batch = self.tokenizer(
-            self.rows.texts[row], return_tensors="pt", truncation=True, max_length=12
+            self.rows["text"][row].as_py(), return_tensors="pt", truncation=True, max_length=12
         )
         output = self.model(**batch, output_hidden_states=True)
         return output.hidden_states[layer + 1], output.logits[0]
@@ -83,7 +89,8 @@ class FullGraph:
     def gradient(self, row: int, output: Callable[..., torch.Tensor], layer: int) -> torch.Tensor:
         """|∂F/∂h| at [CLS]."""
         hidden_1TD, logits_C = self.run(row, layer)
-        (found,) = torch.autograd.grad(output(logits_C, int(self.rows.labels[row])), hidden_1TD)
+        value = output(logits_C, self.rows["label"][row].as_py())
+        (found,) = torch.autograd.grad(value, hidden_1TD)
         return found[0, 0].abs()
 
 
@@ -129,13 +136,14 @@ def test_activations_and_the_cache_are_those_of_a_plain_forward(
     np.testing.assert_allclose(
         read_importance(step, lab.store), hidden_ND.abs().mean(0).numpy(), rtol=1e-5, atol=1e-6
     )
-    folder = lab.store.folder(lab.step(lab.plan(), "cache"))
-    files = sorted(folder.glob("chunk-*.safetensors"))
-    assert [file.name for file in files] == [f"chunk-{n:08d}.safetensors" for n in range(4)]
-    cached = [load_file(file) for file in files]
-    assert [len(chunk["hidden"]) for chunk in cached] == [8, 8, 8, 2]
-    for name, expected in (("hidden", hidden_ND), ("logits", logits_NC)):
-        found = torch.cat([chunk[name] for chunk in cached])
+    for holds, expected in ((2, hidden_ND), ("outputs", logits_NC)):
+        folder = lab.store.folder(lab.cache(lab.plan(), holds))
+        files = sorted(folder.glob("chunk-*.safetensors"))
+        assert [file.name for file in files] == [f"chunk-{n:08d}.safetensors" for n in range(4)]
+        cached = [load_file(file) for file in files]
+        assert [set(chunk) for chunk in cached] == [{"rows"}] * 4
+        assert [len(chunk["rows"]) for chunk in cached] == [8, 8, 8, 2]
+        found = torch.cat([chunk["rows"] for chunk in cached])
         assert found.dtype == torch.float32
         torch.testing.assert_close(found.double(), expected, rtol=1e-5, atol=1e-5)
 
@@ -172,8 +180,8 @@ def test_the_order_of_the_chunks_does_not_change_a_bit(trained: Any, tmp_path: P
     labs = [copy_of(trained, tmp_path / name) for name in ("rising", "falling", "mixed")]
     orders = [sorted, lambda c: sorted(c, reverse=True), lambda c: [c[2], c[0], c[3], c[1]]]
     steps = [score(lab, order=order) for lab, order in zip(labs, orders, strict=True)]
-    caches = [lab.step(lab.plan(), "cache") for lab in labs]
-    for made in (steps, caches):
+    kept = [caches(lab.plan()) for lab in labs]
+    for made in (steps, *zip(*kept, strict=True)):
         first, *others = [artifact(lab, step) for lab, step in zip(labs, made, strict=True)]
         assert first
         assert all(other == first for other in others)
@@ -183,12 +191,13 @@ def test_partial_sums_are_added_in_the_order_of_their_chunks(trained: Any, tmp_p
     """Scores from fp32 mostly add up exactly in fp64; these sums show which order was taken."""
     lab = copy_of(trained, tmp_path)
     step = lab.step(lab.plan(), "score")
+    request = ScoringPass((step,), ())
     draw = np.random.default_rng(0)
     totals_KD = draw.normal(size=(4, 16)) * 10.0 ** draw.integers(-12, 12, size=(4, 16))
     for chunk in (2, 0, 3, 1):
         content = save({"total": totals_KD[chunk], "count": np.array([6 + (chunk == 0)])})
-        lab.store.write_part(step, part_name(chunk), content)
-    publish_pass(ScoringPass(step, None), lab.store)
+        lab.store.write_part(step, request.part(chunk), content)
+    request.publish(lab.store)
 
     def mean_D(order: tuple[int, ...]) -> list[float]:
         total_D = totals_KD[order[0]]
@@ -207,35 +216,36 @@ def test_a_pass_that_was_cut_off_goes_on_to_the_same_bytes(trained: Any, tmp_pat
     whole, cut = copy_of(trained, tmp_path / "whole"), copy_of(trained, tmp_path / "cut")
     expected = score(whole)
     plan = cut.plan()
-    request = ScoringPass(cut.step(plan, "score"), cut.step(plan, "cache"))
-    scorer = ChunkScorer(request, cut.store, worker=7)
+    request = ScoringPass((cut.step(plan, "score"),), caches(plan))
+    scorer = request.open(cut.store, worker=7)
     assert request.missing(cut.store) == [0, 1, 2, 3]
     done = [scorer(chunk) for chunk in (2, 0)]
     assert [(d.chunk, d.examples, d.worker, d.error) for d in done] == [
         (2, 8, 7, ""),
         (0, 8, 7, ""),
     ]
-    # One of a chunk's two parts is lost: the chunk is missing again.
+    # One of a chunk's three parts is lost: the chunk is missing again.
     cut.store.filesystem.delete_file(
-        f"{cut.store.root}/parts/cache-{request.cache.hash}/chunk-00000002.safetensors"
+        f"{cut.store.root}/parts/cache-{request.caches[1].hash}/chunk-00000002.safetensors"
     )
     assert request.missing(cut.store) == [1, 2, 3]
     step = score(cut)
     assert artifact(cut, step) == artifact(whole, expected)
-    caches = [lab.step(lab.plan(), "cache") for lab in (cut, whole)]
-    assert artifact(cut, caches[0]) == artifact(whole, caches[1])
-    assert cut.store.parts(step) == cut.store.parts(caches[0]) == set()
+    for cache in request.caches:
+        assert artifact(cut, cache) == artifact(whole, cache)
+        assert cut.store.parts(cache) == set()
+    assert cut.store.parts(step) == set()
 
 
 def test_an_unfinished_pass_is_not_published(trained: Any, tmp_path: Path) -> None:
     lab = copy_of(trained, tmp_path)
     plan = lab.plan()
-    request = ScoringPass(lab.step(plan, "score"), lab.step(plan, "cache"))
-    scorer = ChunkScorer(request, lab.store)
+    request = ScoringPass((lab.step(plan, "score"),), caches(plan))
+    scorer = request.open(lab.store)
     for chunk in (0, 1, 3):
         scorer(chunk)
-    with pytest.raises(RuntimeError, match=r"chunks \[2\] of the scoring pass are not done"):
-        publish_pass(request, lab.store)
+    with pytest.raises(RuntimeError, match=r"chunks \[2\] of the pass are not done"):
+        request.publish(lab.store)
     assert not any(lab.store.has(step) for step in request.steps)
 
 
@@ -244,7 +254,7 @@ def test_publishing_twice_is_publishing_once(trained: Any, tmp_path: Path) -> No
     step = score(lab)
     before = lab.store.manifest(step)
     plan = lab.plan()
-    publish_pass(ScoringPass(step, lab.step(plan, "cache")), lab.store)
+    ScoringPass((step,), caches(plan)).publish(lab.store)
     assert lab.store.manifest(step) == before
 
 
@@ -257,13 +267,9 @@ def test_score_and_cache_are_the_same_alone_and_together(
     step = score(together, override)
     score(alone, override, with_cache=False)
     assert artifact(together, step) == artifact(alone, step)
-    cache = alone.step(alone.plan(override), "cache")
-    request = ScoringPass(None, cache)
-    scorer = ChunkScorer(request, alone.store)
-    for chunk in request.missing(alone.store):
-        scorer(chunk)
-    publish_pass(request, alone.store)
-    assert artifact(together, cache) == artifact(alone, cache)
+    for cache in caches(alone.plan(override)):
+        alone.chunks(ScoringPass((), (cache,)))
+        assert artifact(together, cache) == artifact(alone, cache)
 
 
 @pytest.mark.parametrize("samples", [1, 8, 11, 25, 26])
@@ -296,31 +302,45 @@ def test_the_digest_is_that_of_the_published_vector(trained: Any, tmp_path: Path
 # --- passes ------------------------------------------------------------------------------------
 
 
-def test_score_and_cache_share_a_pass_where_they_read_the_same(lab: Any) -> None:
+def test_scores_and_caches_share_a_pass_where_they_read_the_same(lab: Any) -> None:
     plan = lab.plan("sweep.axes={score.kind: [gradient, random], score.layer: [last, 0]}")
     scores = [s for s in plan.shared if s.kind == "score"]
-    caches = [s for s in plan.shared if s.kind == "cache"]
-    assert (len(scores), len(caches)) == (4, 2)
-    found = passes(plan.shared)
-    assert len(found) == 4
-    assert sorted(s.hash for p in found for s in p.steps) == sorted(
-        s.hash for s in (*scores, *caches)
-    )
-    for request in found:
-        layers = {step.identity["layer"] for step in request.steps}
-        assert layers == {request.layer}
-        assert request.chunk == CHUNK
-        assert request.teacher.kind == "teacher"
-        assert request.dataset.kind == "dataset"
-    assert [p.steps for p in passes(caches)] == [(cache,) for cache in caches]
+    kept = [s for s in plan.shared if s.kind == "cache"]
+    assert (len(scores), len(kept)) == (4, 3)
+    (request,) = passes([s for s in plan.shared if s.kind in ("score", "cache")])
+    assert sorted(s.hash for s in request.steps) == sorted(s.hash for s in (*scores, *kept))
+    assert [s.kind for s in request.steps] == ["score"] * 4 + ["cache"] * 3
+    assert {s.identity["layer"] for s in request.scores} == {2, 0}
+    assert {s.identity["holds"] for s in request.caches} == {2, 0, "outputs"}
+    assert request.chunk == CHUNK
+    assert request.teacher.kind == "teacher"
+    assert request.dataset.kind == "dataset"
+    assert [p.steps for p in passes(kept)] == [tuple(kept)]
     assert passes([]) == []
 
 
 def test_another_chunk_or_teacher_is_another_pass(lab: Any) -> None:
     score_step = lab.step(lab.plan(), "score")
-    for override in ("score.chunk=4", "teacher.finetune.seed=1", "score.layer=1"):
-        cache = lab.step(lab.plan(override), "cache")
-        assert [p.steps for p in passes([score_step, cache])] == [(score_step,), (cache,)]
+    for override in ("score.chunk=4", "teacher.finetune.seed=1"):
+        kept = caches(lab.plan(override))
+        assert [p.steps for p in passes([score_step, *kept])] == [(score_step,), kept]
+
+
+def test_scores_of_a_shared_pass_are_those_of_passes_of_their_own(
+    trained: Any, tmp_path: Path
+) -> None:
+    """Four kinds at two layers: none of the forwards that one makes touches another's."""
+    kinds = ("gradient", "activation", "integrated_gradients", "random")
+    axes = f"sweep.axes={{score.kind: [{', '.join(kinds)}], score.layer: [last, 0]}}"
+    together, alone = copy_of(trained, tmp_path / "both"), copy_of(trained, tmp_path / "alone")
+    plan = together.plan(axes)
+    steps = [s for s in plan.shared if s.kind in ("score", "cache")]
+    (request,) = passes(steps)
+    together.chunks(request)
+    for step in steps:
+        score_of = step.kind == "score"
+        alone.chunks(ScoringPass((step,) if score_of else (), () if score_of else (step,)))
+        assert artifact(together, step) == artifact(alone, step)
 
 
 # --- a teacher that overflows ------------------------------------------------------------------
@@ -342,14 +362,15 @@ def test_nan_names_the_example_and_keeps_nothing_of_its_chunk(
     lab = copy_of(trained, tmp_path)
     poison(lab, "once")
     plan = lab.plan(f"score.kind={kind}")
-    request = ScoringPass(lab.step(plan, "score"), lab.step(plan, "cache"))
-    scorer = ChunkScorer(request, lab.store, worker=1)
+    request = ScoringPass((lab.step(plan, "score"),), caches(plan))
+    scorer = request.open(lab.store, worker=1)
     found = [scorer(chunk) for chunk in request.missing(lab.store)]
-    text = read_rows(lab.store.folder(request.dataset), "train").texts[RARE_ROW]
+    text = read_rows(lab.store.folder(request.dataset), "train")["text"][RARE_ROW].as_py()
     assert "once" in text
     assert [d.error for d in found] == [
         "",
-        f"the teacher's outputs are NaN or infinite on training example {RARE_ROW} ({text!r})",
+        f"the teacher's outputs or hidden states are NaN or infinite on training example "
+        f"{RARE_ROW} ({text!r})",
         "",
         "",
     ]
@@ -370,10 +391,13 @@ def test_the_selection_is_the_largest_importance_in_rank_order(lab: Any) -> None
     units = read_units(step, lab.store)
     assert units == sorted(range(16), key=lambda unit: (-importance_D[unit], unit))[:8]
     assert json.loads((lab.store.folder(step) / "units.json").read_text()) == units
+    moment_D = np.diag(read_moment(lab.step(plan, "score"), lab.store))
     assert lab.store.manifest(step).summary == {
         "d_teacher": 16,
         "d_student": 8,
+        "target": "units",
         "kept_share": pytest.approx(importance_D[units].sum() / importance_D.sum()),
+        "kept_moment": pytest.approx(moment_D[units].sum() / moment_D.sum()),
     }
 
 

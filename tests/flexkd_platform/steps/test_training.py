@@ -5,10 +5,10 @@ from __future__ import annotations
 import itertools
 import math
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import replace
 from fractions import Fraction
 from itertools import pairwise
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -16,9 +16,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from flexkd_platform.steps import Progress, Recipe, SoloWorker, torch_threads
-from flexkd_platform.steps.training import POOL_BATCHES, batches, predict, train
-from flexkd_platform.tasks import Encoded
+from flexkd_platform.steps import Progress, Recipe, SoloWorker, measure, torch_threads
+from flexkd_platform.steps.objective import Part
+from flexkd_platform.steps.tapped import LOGITS, TappedModel
+from flexkd_platform.steps.training import POOL_BATCHES, batches, train
+from flexkd_platform.steps.worker import Worker
+from flexkd_platform.tasks import LabelExamples
 
 RECIPE = Recipe(
     epochs=3,
@@ -127,6 +130,7 @@ class BagOfWords(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
+        self.config = SimpleNamespace(model_type="bert")
         generator = torch.Generator().manual_seed(0)
         self.embedding = nn.Parameter(torch.randn(12, 6, generator=generator))
         self.head = nn.Linear(6, 2)
@@ -135,43 +139,42 @@ class BagOfWords(nn.Module):
             self.head.bias.zero_()
         self.dropout = nn.Dropout(0.1)
 
-    def forward(self, input_ids_BT: Tensor, attention_mask_BT: Tensor) -> tuple[Tensor, Tensor]:
-        mask_BT1 = attention_mask_BT[..., None].float()
-        mean_BD = (self.embedding[input_ids_BT] * mask_BT1).sum(1) / mask_BT1.sum(1)
-        return mean_BD, self.head(self.dropout(mean_BD))
+    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> SimpleNamespace:
+        mask_BT1 = attention_mask[..., None].float()
+        mean_BD = (self.embedding[input_ids] * mask_BT1).sum(1) / mask_BT1.sum(1)
+        return SimpleNamespace(logits=self.head(self.dropout(mean_BD)))
 
 
-def examples(count: int = 40) -> tuple[Encoded, Tensor]:
+def examples(count: int = 40) -> LabelExamples:
     """Texts of words 1 to 11; the label says whether the sum of the words is even."""
     generator = torch.Generator().manual_seed(5)
     lengths = torch.randint(1, 6, (count,), generator=generator).tolist()
     ids = tuple(
         tuple(torch.randint(1, 12, (length,), generator=generator).tolist()) for length in lengths
     )
-    return Encoded(ids, 0), torch.tensor([sum(row) % 2 for row in ids])
+    return LabelExamples(ids, (), torch.tensor([sum(row) % 2 for row in ids]), 0)
 
 
 class CrossEntropy:
-    """The loss of `labels`; remembers which rows it was asked for."""
+    """The loss of the labels; remembers which rows it was asked for."""
 
-    def __init__(self, labels: Tensor) -> None:
-        self.labels, self.seen = labels, list[list[int]]()
+    def __init__(self) -> None:
+        self.seen = list[list[int]]()
 
-    def __call__(
-        self, rows: Sequence[int], features_ND: Tensor, logits_NC: Tensor
-    ) -> dict[str, Tensor]:
-        assert len(rows) == len(features_ND) == len(logits_NC)
-        self.seen.append(list(rows))
-        loss = nn.functional.cross_entropy(logits_NC, self.labels[torch.tensor(rows)])
+    def __call__(self, part: Part, worker: Worker) -> dict[str, Tensor]:
+        logits_NC, labels_N = part.out[LOGITS], part.batch.labels_N
+        assert len(part.rows) == len(logits_NC) == len(labels_N)
+        assert part.own
+        self.seen.append(list(part.rows))
+        loss = nn.functional.cross_entropy(logits_NC, labels_N)
         return {"loss": loss, "half": loss / 2}
 
 
 def fit(recipe: Recipe = RECIPE) -> tuple[list[Progress], BagOfWords, CrossEntropy]:
-    data, labels = examples()
-    module, objective = BagOfWords(), CrossEntropy(labels)
+    data, module, objective = examples(), BagOfWords(), CrossEntropy()
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        progress = list(train(module, data, objective, recipe, SoloWorker()))
+        progress = list(train(TappedModel(module), data, objective, recipe, SoloWorker()))
     return progress, module, objective
 
 
@@ -226,18 +229,19 @@ def test_every_term_rate_and_gradient_norm_is_measured() -> None:
 def test_one_step_is_adamw_on_the_clipped_gradient() -> None:
     """Decoupled decay first, then the bias-corrected first step of Adam: lr · g / (|g| + ε)."""
     recipe = replace(RECIPE, epochs=0.01, max_grad_norm=1e-3, weight_decay=0.1, warmup_share=0)
-    data, labels = examples()
+    data = examples()
     module = BagOfWords()
     module.dropout.p = 0.0
     rows = next(batches([len(ids) for ids in data.ids], recipe))
     before = {name: p.detach().double().clone() for name, p in module.named_parameters()}
-    CrossEntropy(labels)(rows, *module(*data.batch(rows)))["loss"].backward()
+    batch = data.batch(rows)
+    nn.functional.cross_entropy(module(**batch.inputs).logits, batch.labels_N).backward()
     gradients = {
         n: p.grad.double().clone() for n, p in module.named_parameters() if p.grad is not None
     }
     norm = math.sqrt(sum(g.square().sum().item() for g in gradients.values()))
     assert norm > recipe.max_grad_norm
-    (progress,) = train(module, data, CrossEntropy(labels), recipe, SoloWorker())
+    (progress,) = train(TappedModel(module), data, CrossEntropy(), recipe, SoloWorker())
     assert progress.metrics is not None
     assert progress.metrics.values["train/grad_norm"] == pytest.approx(norm, rel=1e-5)
     assert set(gradients) == set(before)
@@ -250,37 +254,36 @@ def test_one_step_is_adamw_on_the_clipped_gradient() -> None:
 
 
 def test_frozen_weights_stay() -> None:
-    data, labels = examples()
+    data = examples()
     module = BagOfWords()
     module.embedding.requires_grad_(False)
     before = module.embedding.clone()
-    list(train(module, data, CrossEntropy(labels), RECIPE, SoloWorker()))
+    list(train(TappedModel(module), data, CrossEntropy(), RECIPE, SoloWorker()))
     assert torch.equal(module.embedding, before)
 
 
 def test_a_module_is_in_training_mode_during_and_in_evaluation_mode_after() -> None:
-    data, labels = examples()
+    data = examples()
     module = BagOfWords().eval()
-    modes = [
-        module.training for _ in train(module, data, CrossEntropy(labels), RECIPE, SoloWorker())
-    ]
+    steps = train(TappedModel(module), data, CrossEntropy(), RECIPE, SoloWorker())
+    modes = [module.training for _ in steps]
     assert modes == [True] * 15
     assert not module.training
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf])
 def test_a_loss_that_is_not_finite_stops_at_its_step(bad: float) -> None:
-    data, labels = examples()
-    objective = CrossEntropy(labels)
+    data = examples()
+    objective = CrossEntropy()
 
-    def broken(rows: Sequence[int], features_ND: Tensor, logits_NC: Tensor) -> dict[str, Tensor]:
-        terms = objective(rows, features_ND, logits_NC)
+    def broken(part: Part, worker: Worker) -> dict[str, Tensor]:
+        terms = objective(part, worker)
         return terms if len(objective.seen) < 3 else {"loss": terms["loss"] * bad}
 
     module = BagOfWords()
     done = []
     with pytest.raises(FloatingPointError, match=f"the loss is {bad} at step 3 of 15; try"):
-        done.extend(train(module, data, broken, RECIPE, SoloWorker()))
+        done.extend(train(TappedModel(module), data, broken, RECIPE, SoloWorker()))
     assert all(torch.isfinite(p).all() for p in module.parameters())
 
 
@@ -288,12 +291,15 @@ def test_a_loss_that_is_not_finite_stops_at_its_step(bad: float) -> None:
 
 
 @pytest.mark.parametrize("size", [1, 7, 64])
-def test_predictions_are_in_the_order_of_the_rows(size: int) -> None:
-    data, _ = examples()
-    module = BagOfWords().eval()
+def test_predictions_are_in_the_order_of_the_rows(
+    size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(measure, "PREDICT_BATCH", size)
+    data = examples()
+    model = BagOfWords().eval()
     with torch.no_grad():
-        expected = torch.cat([module(*data.batch([row]))[1] for row in range(40)])
-    found = predict(module, data, size, torch.device("cpu"))
+        expected = torch.cat([model(**data.batch([row]).inputs).logits for row in range(40)])
+    found = measure.predict(model, data, torch.device("cpu"))
     torch.testing.assert_close(found, expected)
     assert found.dtype == torch.float32
     assert not found.requires_grad
@@ -301,13 +307,13 @@ def test_predictions_are_in_the_order_of_the_rows(size: int) -> None:
 
 @pytest.mark.parametrize("training", [True, False])
 def test_prediction_is_without_dropout_and_keeps_the_mode(training: bool) -> None:
-    data, _ = examples()
-    module = BagOfWords()
-    module.dropout.p = 0.9
-    module.train(training)
-    first = predict(module, data, 8, torch.device("cpu"))
-    assert torch.equal(first, predict(module, data, 8, torch.device("cpu")))
-    assert module.training is training
+    data = examples()
+    model = BagOfWords()
+    model.dropout.p = 0.9
+    model.train(training)
+    first = measure.predict(model, data, torch.device("cpu"))
+    assert torch.equal(first, measure.predict(model, data, torch.device("cpu")))
+    assert model.training is training
 
 
 # --- workers -----------------------------------------------------------------------------------

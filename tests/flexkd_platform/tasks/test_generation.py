@@ -289,7 +289,7 @@ def test_the_narrowest_draw_is_greedy(model: Any) -> None:
 
 def test_enough_beams_find_the_likeliest_text(model: Any) -> None:
     """As many beams as tokens search all texts of two tokens."""
-    for prompt in PROMPTS[:3]:
+    for prompt in PROMPTS[:1]:
         first = torch.log_softmax(next_logits(model, prompt, []), dim=-1)
         score = {
             (one, two): float(first[one] + second[two])

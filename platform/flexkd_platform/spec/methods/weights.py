@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import Field, model_validator
 
+from ..layer import LayerMap
 from ..section import Section
 from .logit import TEMPERATURE, TOP_K, ForwardKl, LogitLoss
 
@@ -60,18 +61,6 @@ class LogitMethod(TeacherMethod):
         raise NotImplementedError
 
 
-def _text_keys(value: Any) -> Any:
-    """YAML's `{0: 2}` as JSON has it: keys are text."""
-    return {str(k): v for k, v in value.items()} if isinstance(value, dict) else value
-
-
-LayerMap = Annotated[
-    dict[Annotated[str, Field(pattern=r"^((encoder|decoder)\.)?-?\d+$")], int | str],
-    Field(min_length=1),
-    BeforeValidator(_text_keys),
-]
-
-
 class FeatureMethod(TeacherMethod):
     """Distillation of hidden states, and of outputs where β is not 0; the paper's weights for
     classification by default.
@@ -91,16 +80,8 @@ class FeatureMethod(TeacherMethod):
 class LayeredMethod(FeatureMethod):
     """A feature method of one pair of layers, or of several whose losses add up."""
 
-    layers: str | LayerMap = Field(
+    layers: Literal["last", "every"] | LayerMap = Field(
         "last",
         description="last: the student's last with score.layer; every: each of the student's with "
         "evenly spaced ones of the teacher; or a map {student layer: teacher layer}",
     )
-
-    @model_validator(mode="after")
-    def _known_layers(self) -> Self:
-        if isinstance(self.layers, str) and self.layers not in {"last", "every"}:
-            raise ValueError(
-                f"layers: {self.layers!r} is not known; allowed: last, every, or a map"
-            )
-        return self
