@@ -19,7 +19,7 @@ from flexkd_platform.job import Preflight
 from flexkd_platform.models.quiet import quiet
 from flexkd_platform.plan import Plan, Trial, build_plan
 from flexkd_platform.spec import JobSpec, Resources, load_spec
-from flexkd_platform.steps import Progress, passes
+from flexkd_platform.steps import ChunkedPass, GenerationPass, Progress, passes
 from flexkd_platform.store import Store, open_store
 
 GOOD, BAD = ["good", "fine", "great", "fun"], ["bad", "dull", "slow", "poor"]
@@ -98,6 +98,39 @@ def spec_json(material: Path) -> dict[str, Any]:
     }
 
 
+WRITERS: dict[str, dict[str, Any]] = {
+    "instruction": {"model_type": "gpt2", "n_embd": 16, "n_layer": 3, "n_head": 4},
+    "summarization": {
+        "model_type": "bart",
+        "d_model": 16,
+        "encoder_layers": 2,
+        "decoder_layers": 2,
+        "encoder_attention_heads": 4,
+        "decoder_attention_heads": 4,
+        "encoder_ffn_dim": 32,
+        "decoder_ffn_dim": 32,
+    },
+}
+"""The config of a tiny teacher for each task that writes text."""
+
+
+def writing_json(task: str) -> dict[str, Any]:
+    """A small job of a task that writes text, on part of the built-in docstrings."""
+    data = {"source": "builtin", "name": "docstrings", "train": 13, "validation": 4, "test": 4}
+    finetune = {"epochs": 1, "batch_size": 8, "learning_rate": 1e-3}
+    model = {"config": WRITERS[task], "vocab_size": 400}
+    return {
+        "name": f"tiny-{task}",
+        "task": {"kind": task, "data": data, "max_prompt": 24, "max_response": 8},
+        "teacher": {"model": model, "finetune": finetune},
+        "student": {"init": {"kind": "random", "layers": 2, "hidden_size": 8}},
+        "score": {"chunk": 4},
+        "distill": {"epochs": 2, "batch_size": 6, "learning_rate": 1e-3},
+        "sweep": {"methods": [{"kind": "ft"}], "seeds": [1]},
+        "evaluate": {"decoding": {"kind": "greedy"}, "max_new_tokens": 4},
+    }
+
+
 @pytest.fixture(scope="session")
 def plan_of() -> PlanOf:
     """The plan of a spec that nothing is wrong with."""
@@ -111,17 +144,19 @@ def plan_of() -> PlanOf:
 
 
 def run_shared(plan: Plan, executor: Executor, *, scoring: bool = True) -> None:
-    """Data sets and teachers, then scoring passes and selections unless they are not wanted."""
+    """Data sets and teachers; then, unless they are not wanted, the passes and what they feed."""
     shared = plan.shared
     for step in shared:
-        if step.kind in {"dataset", "teacher"}:
+        if step.kind in {"dataset", "base", "teacher"}:
             executor.run(step, lambda progress: None)
     if not scoring:
         return
-    for request in passes([step for step in shared if step.kind in {"score", "cache"}]):
-        executor.score(request, lambda done: None)
+    requests: list[ChunkedPass] = [GenerationPass(s) for s in shared if s.kind == "generate"]
+    requests += passes([step for step in shared if step.kind in {"score", "cache"}])
+    for request in requests:
+        executor.run_pass(request, lambda done: None)
     for step in shared:
-        if step.kind == "select":
+        if step.kind in {"select", "warm_up"}:
             executor.run(step, lambda progress: None)
 
 

@@ -1,4 +1,4 @@
-"""The scoring pass: the same G wherever it runs, whatever happens on the way."""
+"""Passes over the training examples: the same bytes wherever they run, whatever happens."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from safetensors.torch import load_file, save_file
 from flexkd_platform.executors import Executor, InProcessExecutor, StepError
 from flexkd_platform.plan import Plan
 from flexkd_platform.spec import Resources
-from flexkd_platform.steps import ChunkDone, ScoringPass, passes
+from flexkd_platform.steps import ChunkDone, ChunkedPass, GenerationPass, ScoringPass, passes
 from flexkd_platform.store import Store
 
-from .conftest import PlanOf, SpecOf, StoreWith
+from .conftest import PlanOf, SpecOf, StoreWith, writing_json
 
 pytestmark = pytest.mark.ray
 
@@ -40,8 +40,8 @@ def plan(spec_of: SpecOf, plan_of: PlanOf, material: Path) -> Plan:
 @pytest.fixture
 def request_(plan: Plan) -> ScoringPass:
     (found,) = passes([step for step in plan.shared if step.kind in {"score", "cache"}])
-    assert found.score is not None
-    assert found.cache is not None
+    assert len(found.scores) == 1
+    assert len(found.caches) == 1
     return found
 
 
@@ -49,16 +49,17 @@ def request_(plan: Plan) -> ScoringPass:
 def reference(plan: Plan, request_: ScoringPass, store_with: StoreWith) -> dict[str, Any]:
     """What the pass yields in this process."""
     store = store_with(plan, scoring=False)
-    InProcessExecutor(store, Resources()).score(request_, lambda done: None)
+    InProcessExecutor(store, Resources()).run_pass(request_, lambda done: None)
     return outcome(request_, store)
 
 
-def outcome(request: ScoringPass, store: Store) -> dict[str, Any]:
-    """The digest of G, and the SHA-256 of every file of both artifacts."""
-    assert request.score is not None
-    found: dict[str, Any] = {"digest": store.manifest(request.score).summary["digest"]}
+def outcome(request: ChunkedPass, store: Store) -> dict[str, Any]:
+    """The digests of every G, and the SHA-256 of every file of all artifacts."""
+    found: dict[str, Any] = {}
     for step in request.steps:
-        found |= {f"{step.kind}/{k}": v for k, v in store.manifest(step).files.items()}
+        manifest = store.manifest(step)
+        found |= {f"{step.hash}/{name}": digest for name, digest in manifest.files.items()}
+        found[f"{step.hash} digest"] = manifest.summary.get("digest")
     return found
 
 
@@ -84,11 +85,28 @@ def test_g_and_cache_are_the_same_bytes_for_any_number_of_workers(
 ) -> None:
     store = store_with(plan, scoring=False)
     heard: list[ChunkDone] = []
-    ray_executor(store, workers).score(request_, heard.append)
+    ray_executor(store, workers).run_pass(request_, heard.append)
     assert outcome(request_, store) == reference
     assert sorted(done.chunk for done in heard) == list(range(CHUNKS))
     assert {done.examples for done in heard} == {CHUNK}
     assert len({done.worker for done in heard}) <= workers
+
+
+@pytest.mark.parametrize("task", ["instruction", "summarization"])
+def test_what_a_teacher_of_text_yields_is_the_same_bytes_on_two_workers(
+    task: str, spec_of: SpecOf, plan_of: PlanOf, store_with: StoreWith, ray_executor: Any
+) -> None:
+    methods = [{"kind": "seqkd", "decoding": "sample"}, {"kind": "flexkd", "beta": 1.0}]
+    plan = plan_of(spec_of(**writing_json(task) | {"sweep": {"methods": methods, "seeds": [1]}}))
+    written = [GenerationPass(step) for step in plan.shared if step.kind == "generate"]
+    scored = passes([step for step in plan.shared if step.kind in {"score", "cache"}])
+    alone, together = (store_with(plan, scoring=False) for _ in range(2))
+    requests: list[ChunkedPass] = [*written, *scored]
+    assert len(requests) == 2
+    for request in requests:
+        InProcessExecutor(alone, Resources()).run_pass(request, lambda done: None)
+        ray_executor(together, 2).run_pass(request, lambda done: None)
+        assert outcome(request, together) == outcome(request, alone)
 
 
 def test_a_killed_worker_changes_nothing(
@@ -108,7 +126,7 @@ def test_a_killed_worker_changes_nothing(
         heard.append(done)
 
     # More workers than there are CPUs: the pool has as many as there are.
-    ray_executor(store, 8).score(request_, kill_the_first)
+    ray_executor(store, 8).run_pass(request_, kill_the_first)
     assert {done.chunk for done in heard} == set(range(CHUNKS))
     assert outcome(request_, store) == reference
 
@@ -126,11 +144,11 @@ def test_an_interrupted_pass_goes_on_where_it_was(
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        ray_executor(store, 1).score(request_, interrupt)
+        ray_executor(store, 1).run_pass(request_, interrupt)
     missing = request_.missing(store)
     assert 0 < len(missing) < CHUNKS
     heard: list[ChunkDone] = []
-    ray_executor(store, 2).score(request_, heard.append)
+    ray_executor(store, 2).run_pass(request_, heard.append)
     assert sorted(done.chunk for done in heard) == missing
     assert outcome(request_, store) == reference
 
@@ -142,7 +160,7 @@ def test_a_nan_fails_the_pass_and_names_the_example(
     _break_teacher(request_, store)
     heard: list[ChunkDone] = []
     with pytest.raises(StepError, match=r"NaN or infinite on training example \d+ \('") as caught:
-        ray_executor(store, 2).score(request_, heard.append)
+        ray_executor(store, 2).run_pass(request_, heard.append)
     assert "\n" not in str(caught.value)
     assert "ray" not in str(caught.value).lower()
     assert not store.has(request_.steps[0])
@@ -152,10 +170,10 @@ def test_a_nan_fails_the_pass_and_names_the_example(
 def test_a_row_holds_nothing_that_grows_with_the_examples(
     plan: Plan, request_: ScoringPass, store_with: StoreWith
 ) -> None:
-    from flexkd_platform.executors.ray_scoring import _ScoringActor
+    from flexkd_platform.executors.ray_chunks import _ChunkActor
 
     store = store_with(plan, scoring=False)
-    row = _ScoringActor(request_, store.uri)({"chunk": [3]})
+    row = _ChunkActor(request_, store.uri)({"chunk": [3]})
     assert row == {
         "chunk": [3],
         "examples": [CHUNK],
@@ -168,11 +186,11 @@ def test_a_row_holds_nothing_that_grows_with_the_examples(
 def test_what_an_actor_cannot_do_is_told_in_a_line(
     plan: Plan, request_: ScoringPass, store_with: StoreWith
 ) -> None:
-    from flexkd_platform.executors.ray_scoring import _ScoringActor
+    from flexkd_platform.executors.ray_chunks import _ChunkActor
 
     store = store_with(plan, scoring=False)
     (store.folder(request_.teacher) / "model" / "config.json").unlink()
-    row = _ScoringActor(request_, store.uri)({"chunk": [3]})
+    row = _ChunkActor(request_, store.uri)({"chunk": [3]})
     assert row["error"][0]
     assert "\n" not in row["error"][0]
     assert "Traceback" in row["detail"][0]
