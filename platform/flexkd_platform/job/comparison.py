@@ -13,8 +13,18 @@ from flexkd_core.statistics import PairedDifference, Summary, paired_difference,
 from ..spec import canonical_json
 from ..tracking import Json, TrialRecord
 
-LOWER_IS_BETTER = frozenset({"mse"})
+LOWER_IS_BETTER = frozenset({"mse", "nll"})
 """Metrics of which less is better, by the last part of their name."""
+
+OF_THE_METHOD = (
+    "method",
+    "layers",
+    "reselect",
+    "cache",
+    "select.target",
+    "distill.teacher_cache",
+)
+"""Settings that methods differ in as such: their own, and what they read of the teacher."""
 
 
 @dataclass(frozen=True)
@@ -183,7 +193,11 @@ def _same_surroundings(ours: Mapping[str, Json], theirs: Mapping[str, Json]) -> 
 
 
 def _surroundings(settings: Mapping[str, Json]) -> dict[str, Json]:
-    return {path: value for path, value in settings.items() if path.split(".")[0] != "method"}
+    return {
+        path: value
+        for path, value in settings.items()
+        if not any(f"{path}.".startswith(f"{name}.") for name in OF_THE_METHOD)
+    }
 
 
 def _versus(

@@ -19,7 +19,7 @@ from .comparison import Group, to_json
 
 Format = Literal["table", "markdown", "csv", "json"]
 
-PERCENT = frozenset({"accuracy", "f1"})
+PERCENT = frozenset({"accuracy", "f1", "accuracy_f1", "rouge1", "rouge2", "rougeL", "bertscore"})
 """Metrics that are shares, shown in percent (and their differences in percentage points)."""
 
 NOTHING = "–"

@@ -54,8 +54,11 @@ def layer_pairs(
         scored: the teacher's layers that `score.layer` means, which `last` matches.
 
     Raises:
-        ValueError: a map names a layer that is not there, or joins two stacks.
+        ValueError: a map names a layer that is not there, or joins two stacks; or the models have
+            different stacks.
     """
+    if dict(student).keys() != dict(teacher).keys():
+        raise ValueError("one of two stacks and one of one have no layers in common")
     layers = method.layers if isinstance(method, LayeredMethod) else "last"
     if layers == "last":
         last = {stack_of(ref): ref for ref in layer_refs("last", student)}

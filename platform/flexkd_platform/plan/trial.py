@@ -71,11 +71,11 @@ def method_params(method: Method) -> dict[str, Json]:
 def method_identity(method: Method) -> dict[str, Json]:
     """The settings that the loss reads: one without weight, or of another loss, decides nothing."""
     values = method.to_json()
-    unread: set[str] = set()
+    unread = {"layers"}  # `last`, -1 and 5 may be one layer; the pairs that they come to say which
     if isinstance(method, TeacherMethod) and not uses_outputs(method):
-        unread |= {"temperature", "top_k", "logit"}
+        unread |= {"temperature", "top_k", "logit", "skew", "mixture"}
     if isinstance(method, FeatureMethod) and not method.alpha:
-        unread |= {"loss", "form", "reduction", "pairing", "target", "layers"}
+        unread |= {"loss", "form", "reduction", "pairing", "target"}
     if isinstance(method, FlexKd) and method.loss != "correlation":
         unread |= {"reduction"}
     if isinstance(method, FlexKd) and method.target == "directions":

@@ -26,22 +26,26 @@ def json_schema() -> dict[str, Any]:
                 listed = {"type": "array", "items": value, "minItems": 1}
                 method["properties"][name] = {"anyOf": [value, listed], **kept}
     # Which variant is meant must be written, also where the tag has a default in Python.
-    for choice in list(_discriminators(schema)):
+    for node in list(_nodes_with(schema, "discriminator")):
+        choice = node["discriminator"]
         for reference in choice["mapping"].values():
             variant = _resolve({"$ref": reference}, schema)
             variant["required"] = sorted({*variant.get("required", ()), choice["propertyName"]})
+    # A pattern of keys alone would let keys of no pattern through.
+    for node in _nodes_with(schema, "patternProperties"):
+        node["additionalProperties"] = False
     return schema
 
 
-def _discriminators(node: Any) -> Iterator[dict[str, Any]]:
+def _nodes_with(node: Any, keyword: str) -> Iterator[dict[str, Any]]:
     if isinstance(node, dict):
-        if isinstance(node.get("discriminator"), dict):
-            yield node["discriminator"]
-        for inner in node.values():
-            yield from _discriminators(inner)
+        if isinstance(node.get(keyword), dict):
+            yield node
+        for inner in list(node.values()):
+            yield from _nodes_with(inner, keyword)
     elif isinstance(node, list):
         for inner in node:
-            yield from _discriminators(inner)
+            yield from _nodes_with(inner, keyword)
 
 
 def schema_at(path: Sequence[str | int], data: Any) -> dict[str, Any]:
@@ -55,10 +59,7 @@ def schema_at(path: Sequence[str | int], data: Any) -> dict[str, Any]:
     for part in path:
         node = _variant(node, here, schema)
         here = _child(here, part)
-        if isinstance(part, int):
-            node = node.get("items", {})
-        else:
-            node = _member(node, part)
+        node = node.get("items", {}) if isinstance(part, int) else _member(node, part)
         described = node.get("description")
         node = _resolve(node, schema)
         if described:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, get_args
@@ -98,7 +99,8 @@ BAD = [
 
 def changed(line: str) -> dict[str, Any]:
     base = {"name": "quick", "sweep": {"methods": [{"kind": "ft"}]}}
-    return {**copy.deepcopy(base), **parse_yaml(line, "")}
+    # An editor's schema sees the keys of `{0: 2}` as JSON has them.
+    return {**copy.deepcopy(base), **json.loads(json.dumps(parse_yaml(line, "")))}
 
 
 @pytest.mark.parametrize("line", GOOD)

@@ -1,0 +1,43 @@
+"""Layers as a spec names them."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
+
+NAME = r"^(last|(encoder|decoder)\.-?\d+)$"
+"""A layer that is no number alone."""
+
+
+def _known(layer: int | str) -> int | str:
+    if isinstance(layer, str) and not re.fullmatch(NAME, layer):
+        raise ValueError(f"{layer!r} names no layer; give last, a number, or decoder.-1")
+    return layer
+
+
+Layer = Annotated[
+    int | str,
+    AfterValidator(_known),
+    WithJsonSchema(
+        {
+            "anyOf": [{"type": "integer"}, {"type": "string", "pattern": NAME}],
+            "description": "last, a number, or decoder.-1",
+        }
+    ),
+]
+"""`last`, a number (negative from the end), or of an encoder–decoder one stack's, `decoder.-1`."""
+
+
+def _text_keys(value: Any) -> Any:
+    """YAML's `{0: 2}` as JSON has it: keys are text."""
+    return {str(k): v for k, v in value.items()} if isinstance(value, dict) else value
+
+
+LayerMap = Annotated[
+    dict[Annotated[str, Field(pattern=r"^((encoder|decoder)\.)?-?\d+$")], Layer],
+    Field(min_length=1),
+    BeforeValidator(_text_keys),
+]
+"""Student layer → teacher layer."""
