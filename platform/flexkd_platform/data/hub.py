@@ -65,7 +65,8 @@ def read_hub(task: Task, path: str, purpose: Purpose) -> Reading:
             if purpose == "training" and getattr(data.splits, split) is None:
                 continue
             message = f"the labels of {origin} are kept back: all of them are -1"
-            remedy = f"name a split that has labels, as splits: {{{split}: validation}}"
+            other = next((other for other in dataset if other not in ("train", name)), "train")
+            remedy = f"name a split that has labels, as splits: {{{split}: {other}}}"
             problems.append(Problem(f"{path}.splits.{split}", message, remedy))
             continue
         splits[split] = Examples(table, origin)

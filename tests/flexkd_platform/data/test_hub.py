@@ -46,10 +46,7 @@ FILES = {
         b"  - {split: train, path: mnli/train.csv}\n"
         b"  - {split: validation_matched, path: mnli/matched.csv}\n"
         b"  - {split: validation_mismatched, path: mnli/mismatched.csv}\n"
-        b"  - {split: test, path: mnli/test.csv}\n"
-        b"- config_name: ask\n  data_files:\n"
-        b"  - {split: train, path: ask/train.parquet}\n"
-        b"  - {split: dev, path: ask/train.parquet}\n---\n"
+        b"  - {split: test, path: mnli/test.csv}\n---\n"
     ),
     "sst2/train.csv": TRAIN.encode(),
     "sst2/test.csv": b"sentence,label\nu,-1\nv,-1\n",  # labels kept back, as in GLUE
@@ -57,10 +54,18 @@ FILES = {
     "mnli/matched.csv": pairs("matched", 7),
     "mnli/mismatched.csv": pairs("mismatched", 9),
     "mnli/test.csv": b"premise,hypothesis,label\nu,v,-1\nw,x,-1\n",
-    "ask/train.parquet": asked(50),
 }
-
-SCRIPT = b"open('ran', 'w').write('this must not run')\n"
+ASK = {
+    "README.md": (
+        b"---\nconfigs:\n- config_name: all\n  data_files:\n"
+        b"  - {split: train, path: all/train.parquet}\n"
+        b"  - {split: dev, path: all/dev.parquet}\n---\n"
+    ),
+    "all/train.parquet": asked(50),
+    "all/dev.parquet": asked(8),
+}
+SCRIPT = {"script.py": b"open('ran', 'w').write('this must not run')\n"}
+REPOSITORIES = {"team/toy": FILES, "team/ask": ASK, "team/script": SCRIPT}
 
 # `datasets` reads its settings from the environment on import: hence a process of its own.
 PROGRAM = """
@@ -83,35 +88,35 @@ for settings in json.loads(sys.argv[1]):
 
 
 class Hub(BaseHTTPRequestHandler):
-    """One data set, `team/toy`, of one commit: the requests that `datasets` 5.2 makes of it."""
+    """A few data sets of one commit: the requests that `datasets` 5.2 makes of them."""
 
     def do_HEAD(self) -> None:
         self.do_GET()
 
     def do_GET(self) -> None:
         path = urlparse(self.path).path
-        api, files = "/api/datasets/team/toy", f"/datasets/team/toy/resolve/{COMMIT}/"
-        if path in {api, f"{api}/revision/{COMMIT}", f"{api}/revision/main"}:
-            siblings = [{"rfilename": name} for name in FILES]
-            self.answer({"id": "team/toy", "sha": COMMIT, "tags": [], "siblings": siblings})
-        elif path.startswith(f"{api}/revision/"):
-            self.refuse("RevisionNotFound")
-        elif path.startswith(f"{api}/tree/{COMMIT}/"):
-            folder = path.rpartition("/")[2] + "/"
-            self.answer([self.entry(name) for name in FILES if name.startswith(folder)])
-        elif path == "/api/datasets/team/script":
-            siblings = [{"rfilename": "script.py"}]
-            self.answer({"id": "team/script", "sha": COMMIT, "tags": [], "siblings": siblings})
-        elif path == f"/datasets/team/script/resolve/{COMMIT}/script.py":
-            self.send(200, SCRIPT, "script.py")
-        elif path.removeprefix(files) in FILES:
-            self.send(200, FILES[path.removeprefix(files)], path.removeprefix(files))
-        else:
-            self.refuse("EntryNotFound" if path.startswith(files) else "RepoNotFound")
+        for name, contents in REPOSITORIES.items():
+            api, files = f"/api/datasets/{name}", f"/datasets/{name}/resolve/{COMMIT}/"
+            if path in {api, f"{api}/revision/{COMMIT}", f"{api}/revision/main"}:
+                siblings = [{"rfilename": file} for file in contents]
+                self.answer({"id": name, "sha": COMMIT, "tags": [], "siblings": siblings})
+            elif path.startswith(f"{api}/revision/"):
+                self.refuse("RevisionNotFound")
+            elif path.startswith(f"{api}/tree/{COMMIT}/"):
+                folder = path.rpartition("/")[2] + "/"
+                there = {file: body for file, body in contents.items() if file.startswith(folder)}
+                self.answer([self.entry(file, body) for file, body in there.items()])
+            elif path.removeprefix(files) in contents:
+                self.send(200, contents[path.removeprefix(files)], path.removeprefix(files))
+            elif path.startswith(files):
+                self.refuse("EntryNotFound")
+            else:
+                continue
+            return
+        self.refuse("RepoNotFound")
 
-    def entry(self, name: str) -> dict[str, Any]:
-        size = len(FILES[name])
-        return {"type": "file", "path": name, "size": size, "oid": self.digest(name)}
+    def entry(self, name: str, body: bytes) -> dict[str, Any]:
+        return {"type": "file", "path": name, "size": len(body), "oid": self.digest(name)}
 
     def digest(self, name: str) -> str:
         return hashlib.sha1(name.encode()).hexdigest()
@@ -196,7 +201,7 @@ def test_a_commit_is_read_and_then_found_in_the_cache(endpoint: str, cache: Path
     assert [problem[1] for problem in no_column[1]] == absent
     assert no_column[1][0][2] == "name one of its columns: sentence, label"
     assert no_config[1][0][0] == "task.data.config"
-    assert "'sst' not found. Available: ['sst2', 'held', 'mnli', 'ask']" in no_config[1][0][1]
+    assert "'sst' not found. Available: ['sst2', 'held', 'mnli']" in no_config[1][0][1]
     assert no_revision[1][0][:2] == ["task.data.revision", "team/toy has no revision 'v9'"]
     assert unknown[1][0][0] == "task.data.name"
     assert "the hub knows no data set 'team/nothing'" in unknown[1][0][1]
@@ -226,25 +231,36 @@ def mnli(**splits: str) -> dict[str, Any]:
     return {**MNLI, "splits": splits}
 
 
-def test_the_spec_names_splits(endpoint: str, cache: Path) -> None:
-    matched = mnli(validation="validation_matched", test="validation_mismatched")
-    hub = {"source": "hub"}
-    drawn, named, twice, unknown, kept_back, sets, hidden = check(
-        cache,
-        MNLI,
-        matched,
-        mnli(validation="validation_matched", test="validation_matched"),
-        mnli(test="validation"),
-        mnli(test="test"),
-        {
-            **matched,
-            "task": {
-                "kind": "classification",
-                "evaluation": {"mm": {**hub, **mnli(test="validation_mismatched")}},
-            },
-        },
-        {**matched, "task": {"kind": "classification", "evaluation": {"mnli": {**hub, **MNLI}}}},
-        HF_ENDPOINT=endpoint,
+def measured_on(name: str, settings: dict[str, Any]) -> dict[str, Any]:
+    return {"kind": "classification", "evaluation": {name: {"source": "hub", **settings}}}
+
+
+MATCHED = mnli(validation="validation_matched", test="validation_mismatched")
+INSTRUCTION = {"task": {"kind": "instruction"}}
+ASKED: dict[str, dict[str, Any]] = {
+    "drawn": MNLI,
+    "named": MATCHED,
+    "twice": mnli(validation="validation_matched", test="validation_matched"),
+    "unknown": mnli(test="validation"),
+    "kept back": mnli(test="test"),
+    "sets": {**MATCHED, "task": measured_on("mm", mnli(test="validation_mismatched"))},
+    "hidden": {**MATCHED, "task": measured_on("mnli", MNLI)},
+    "instructions": {"name": "team/ask", **INSTRUCTION},
+    "labels": {**SST2, "instruction": "sentence", "output": "label", **INSTRUCTION},
+    "script": {"name": "team/script"},
+}
+
+
+@pytest.fixture(scope="module")
+def answers(endpoint: str, cache: Path) -> dict[str, Any]:
+    """What was found for each of `ASKED`, by one process: it takes seconds to start."""
+    found = check(cache, *ASKED.values(), HF_ENDPOINT=endpoint)
+    return dict(zip(ASKED, found, strict=True))
+
+
+def test_the_spec_names_splits(answers: dict[str, Any]) -> None:
+    drawn, named, twice, unknown = (
+        answers[name] for name in ("drawn", "named", "twice", "unknown")
     )
     # Without a name, neither of MNLI's validation splits is taken for the usual one.
     assert sum(drawn[0][1].values()) == 60
@@ -257,34 +273,32 @@ def test_the_spec_names_splits(endpoint: str, cache: Path) -> None:
     assert path == "task.data.splits.test"
     assert message.startswith("team/toy/mnli has no split 'validation', but train, validation_mat")
     assert remedy.startswith("name one of them under splits.test")
-    path, message, remedy = kept_back[1][0]
+
+
+def test_labels_that_are_kept_back(answers: dict[str, Any]) -> None:
+    path, message, remedy = answers["kept back"][1][0]
     assert path == "task.data.splits.test"
     assert message == "the labels of team/toy/mnli (test) are kept back: all of them are -1"
-    assert remedy == "name a split that has labels, as splits: {test: validation}"
-    assert sets[0][3] == {"mm": 9}
+    assert remedy == "name a split that has labels, as splits: {test: validation_matched}"
+    assert answers["sets"][0][3] == {"mm": 9}
     # A set that is only measured on must not be taken from train because its labels are hidden.
-    assert hidden[1][0][0] == "task.evaluation.mnli.splits.test"
-    assert hidden[1][0][1:] == kept_back[1][0][1:]
+    assert answers["hidden"][1] == [["task.evaluation.mnli.splits.test", message, remedy]]
 
 
-def test_instructions_and_scripts(endpoint: str, cache: Path) -> None:
-    instruction = {"task": {"kind": "instruction"}}
-    asked_for, wrong, script = check(
-        cache,
-        {"name": "team/toy", "config": "ask", **instruction},
-        {"name": "team/toy", "config": "sst2", "instruction": "sentence", "output": "label"}
-        | instruction,
-        {"name": "team/script"},
-        HF_ENDPOINT=endpoint,
-    )
+def test_instructions(answers: dict[str, Any]) -> None:
+    asked_for, wrong = answers["instructions"], answers["labels"]
     assert asked_for[1] == []
     sizes = asked_for[0][1]
-    assert sizes["validation"] == 50  # `dev` is a usual name
+    assert sizes["validation"] == 8  # `dev` is a usual name
     assert sizes["train"] + sizes["test"] == 50
     assert wrong[1][0][:2] == [
         "task.data.output",
         "the responses of team/toy/sst2 (train) are of type int64",
     ]
+
+
+def test_scripts_are_never_run(answers: dict[str, Any]) -> None:
+    script = answers["script"]
     assert script[0] is None
     assert script[1][0][0] == "task.data.name"
     assert "cannot be loaded" in script[1][0][1]
