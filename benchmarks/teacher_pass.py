@@ -44,11 +44,13 @@ def main() -> None:
         SlicedInit(), source, outputs=2, regression=False, seed=0, dropout=0.0
     ).train()
     texts = load_splits(ClassificationTask()).train["text"].to_pylist()[: options.rows]
-    data = encode_texts(load_tokenizer(source), texts, 64)
-    batches = [
-        data.batch(range(start, min(start + BATCH, len(texts))))
+    labels = torch.zeros(len(texts), dtype=torch.long)
+    data = encode_texts(load_tokenizer(source), texts, labels, 64)
+    parts = [
+        data.batch(range(start, min(start + BATCH, len(texts)))).inputs
         for start in range(0, len(texts), BATCH)
     ]
+    batches = [(part["input_ids"], part["attention_mask"]) for part in parts]
 
     def logits(ids_BT: Tensor, mask_BT: Tensor) -> Tensor:
         return teacher(input_ids=ids_BT, attention_mask=mask_BT).logits
