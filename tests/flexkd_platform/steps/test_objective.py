@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, get_args
 
@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from flexkd_platform.spec import METHODS, LogitLoss
+from flexkd_platform.spec import METHODS, FlexKd, LogitLoss
 from flexkd_platform.steps import SoloWorker, objective
 from flexkd_platform.steps.features import FeatureTerm, paired_units
 from flexkd_platform.steps.objective import (
@@ -51,7 +51,7 @@ class Teacher:
 # --- an independent reference ------------------------------------------------------------------
 
 
-def log_softmax(x: np.ndarray) -> np.ndarray:
+def log_softmax(x: np.ndarray) -> Any:
     return x - np.log(np.exp(x).sum(axis=1, keepdims=True))
 
 
@@ -59,7 +59,7 @@ def cross_entropy(logits: np.ndarray, labels: np.ndarray) -> float:
     return float(-log_softmax(logits)[np.arange(len(labels)), labels].mean())
 
 
-def kl(p: np.ndarray, q: np.ndarray) -> np.ndarray:
+def kl(p: np.ndarray, q: np.ndarray) -> Any:
     """By row, of probabilities."""
     return np.where(p > 0, p * (np.log(np.where(p > 0, p, 1)) - np.log(q)), 0).sum(axis=1)
 
@@ -219,7 +219,7 @@ def objective_of(
         matched: dict[str, Any] = {}
         if settings.get("target") == "directions":
             matched["directions_TS"] = torch.from_numpy(DIRECTIONS_TS)
-        elif method.kind == "flexkd":
+        elif isinstance(method, FlexKd):
             matched["units"] = paired_units(method, RANKED)
         terms = [FeatureTerm(OURS, THEIRS, **matched)]
     return DistillationObjective(method, task, teacher, terms)
@@ -266,7 +266,7 @@ def reference(
 ) -> dict[str, float]:
     """Every term that has a weight, and the loss."""
     hidden, theirs = (x.double().numpy()[ROWS] for x in (teacher.hidden, teacher.logits))
-    terms = {
+    terms: dict[str, Callable[[], float]] = {
         "supervised": lambda: cross_entropy(logits, np.array(ROWS) % CLASSES),
         "logit": lambda: logit(settings, logits, theirs),
         "feature": lambda: feature(settings, features, hidden),
@@ -296,7 +296,7 @@ def test_the_gradient_is_that_of_the_weighted_sum(settings: dict[str, Any]) -> N
     """Against central differences of the fp64 reference along a direction in both inputs."""
     teacher = Teacher()
     inputs = student(settings)
-    terms_of(settings, teacher, ROWS, *inputs)["loss"].backward()
+    torch.autograd.backward(terms_of(settings, teacher, ROWS, *inputs)["loss"])
     plain = [leaf.detach().double().numpy() for leaf in inputs]
     generator = np.random.default_rng(0)
     for place, leaf in enumerate(inputs):
@@ -346,14 +346,13 @@ def test_a_batch_of_one_row_has_a_loss() -> None:
         features_ND, logits_NC = student(settings)
         terms = terms_of(settings, Teacher(), [2], features_ND[:1], logits_NC[:1])
         assert torch.isfinite(terms["loss"])
-        terms["loss"].backward()
+        torch.autograd.backward(terms["loss"])
         for leaf in (features_ND, logits_NC):
             assert leaf.grad is None or torch.isfinite(leaf.grad).all()
 
 
 def test_units_meet_the_students_in_rank_or_index_order() -> None:
-    rank = parse_method({"kind": "flexkd"})
-    index = parse_method({"kind": "flexkd", "pairing": "index"})
+    rank, index = FlexKd(kind="flexkd"), FlexKd(kind="flexkd", pairing="index")
     assert paired_units(rank, RANKED).tolist() == [5, 1, 6, 2]
     assert paired_units(index, RANKED).tolist() == [1, 2, 5, 6]
 

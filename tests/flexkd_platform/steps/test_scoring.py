@@ -199,7 +199,7 @@ def test_partial_sums_are_added_in_the_order_of_their_chunks(trained: Any, tmp_p
         lab.store.write_part(step, request.part(chunk), content)
     request.publish(lab.store)
 
-    def mean_D(order: tuple[int, ...]) -> list[float]:
+    def mean_D(order: tuple[int, ...]) -> Any:
         total_D = totals_KD[order[0]]
         for chunk in order[1:]:
             total_D = total_D + totals_KD[chunk]
@@ -391,7 +391,9 @@ def test_the_selection_is_the_largest_importance_in_rank_order(lab: Any) -> None
     units = read_units(step, lab.store)
     assert units == sorted(range(16), key=lambda unit: (-importance_D[unit], unit))[:8]
     assert json.loads((lab.store.folder(step) / "units.json").read_text()) == units
-    moment_D = np.diag(read_moment(lab.step(plan, "score"), lab.store))
+    moment_DD = read_moment(lab.step(plan, "score"), lab.store)
+    assert moment_DD is not None
+    moment_D = np.diag(moment_DD)
     assert lab.store.manifest(step).summary == {
         "d_teacher": 16,
         "d_student": 8,

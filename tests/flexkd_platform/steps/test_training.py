@@ -235,7 +235,8 @@ def test_one_step_is_adamw_on_the_clipped_gradient() -> None:
     rows = next(batches([len(ids) for ids in data.ids], recipe))
     before = {name: p.detach().double().clone() for name, p in module.named_parameters()}
     batch = data.batch(rows)
-    nn.functional.cross_entropy(module(**batch.inputs).logits, batch.labels_N).backward()
+    loss = nn.functional.cross_entropy(module(**batch.inputs).logits, batch.labels_N)
+    torch.autograd.backward(loss)
     gradients = {
         n: p.grad.double().clone() for n, p in module.named_parameters() if p.grad is not None
     }
@@ -281,7 +282,7 @@ def test_a_loss_that_is_not_finite_stops_at_its_step(bad: float) -> None:
         return terms if len(objective.seen) < 3 else {"loss": terms["loss"] * bad}
 
     module = BagOfWords()
-    done = []
+    done: list[Progress] = []
     with pytest.raises(FloatingPointError, match=f"the loss is {bad} at step 3 of 15; try"):
         done.extend(train(TappedModel(module), data, broken, RECIPE, SoloWorker()))
     assert all(torch.isfinite(p).all() for p in module.parameters())
