@@ -33,7 +33,6 @@ def check_config(
         over values and vocabulary size; the tokenizer's digest, as that is yet to be trained, is
         the same.
     """
-    problems: list[Problem] = []
     try:
         config = config_from(values, vocab_size)
         backbone = meta_backbone(config)
@@ -42,9 +41,7 @@ def check_config(
     least = _BYTES + len(special_tokens(config.model_type))
     if vocab_size < least:
         remedy = f"give at least {least}: {_BYTES} bytes and the special tokens"
-        problems.append(Problem(path, f"a vocabulary of {vocab_size} words is too small", remedy))
-    if problems:
-        return None, problems
+        return None, [Problem(path, f"a vocabulary of {vocab_size} words is too small", remedy)]
     fingerprint = sha256_of({"config": dict(values), "vocab_size": vocab_size})
     facts = facts_of(
         config, fingerprint=fingerprint, tokenizer_digest=fingerprint, shapes={}, backbone=backbone
