@@ -43,15 +43,12 @@ def _selectors() -> Iterable[Line]:
 
 
 def _models() -> Iterable[Line]:
-    from ..models import FAMILIES, SLICES
+    from ..models import FAMILIES
 
-    for name in FAMILIES:
-        yield (
-            name,
-            "teacher and student; sliced students"
-            if name in SLICES
-            else ("teacher, and random or pretrained student"),
-        )
+    does = {None: "", "causal": ", instruction", "seq2seq": "summarization"}
+    for name, family in FAMILIES.items():
+        labels = "" if family.encoder_decoder else "classification, regression"
+        yield name, f"{labels}{does[family.language_model]}; any kind of student"
 
 
 LISTS: dict[str, Callable[[], Iterable[Line]]] = {

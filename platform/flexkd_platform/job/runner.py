@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from ..executors import Executor, StepError
 from ..plan import Plan, Step, StepKind, Trial
@@ -88,6 +89,11 @@ def plan_json(plan: Plan, store: Store) -> dict[str, object]:
             for t in plan.trials
         ],
     }
+
+
+def _rows_text(split: str, profile: Mapping[str, Any]) -> str:
+    skipped = f" ({profile['skipped']:,} empty ones skipped)" if profile["skipped"] else ""
+    return f"{split} {profile['rows']:,}{skipped}"
 
 
 class _Run:
@@ -204,7 +210,7 @@ class _Run:
         """The one thing worth saying about a step that is there."""
         summary = self.store.manifest(step).summary
         if step.kind == "dataset":
-            return ", ".join(f"{name} {entry['rows']:,}" for name, entry in summary.items())
+            return ", ".join(_rows_text(name, entry) for name, entry in summary.items())
         if step.kind == "teacher":
             found = summary["metrics"]
             wanted = f"{self.plan.spec.evaluate.split}/{self.plan.spec.metrics[0]}"

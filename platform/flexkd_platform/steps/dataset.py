@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import pyarrow as pa
@@ -25,14 +26,16 @@ def make_dataset(step: Step, store: Store) -> None:
     task: Task = TypeAdapter(Task).validate_python(step.run["task"], strict=False)
     name = step.run["set"]
     with store.publish(step) as draft:
+        skipped: Mapping[str, int] = {}
         if name is not None:
             tables = {"test": load_evaluation(task, name)}
         else:
             splits = load_splits(task)
             tables = {split: getattr(splits, split) for split in SPLITS}
+            skipped = splits.skipped
         for split, table in tables.items():
             pq.write_table(table, draft.folder / f"{split}.parquet", row_group_size=ROW_GROUP)
-            draft.summary[split] = _profile(table, task.kind)
+            draft.summary[split] = _profile(table, task.kind) | {"skipped": skipped.get(split, 0)}
 
 
 def _profile(table: pa.Table, kind: str) -> dict[str, object]:

@@ -24,7 +24,7 @@ from flexkd_core import (
 )
 
 from ..plan import stack_of, uses_features, uses_outputs
-from ..spec import FeatureMethod, FineTuning, LogitLoss, LogitMethod, Method, SeqKd
+from ..spec import FeatureMethod, FineTuning, FlexKd, LogitLoss, LogitMethod, Method, SeqKd
 from ..tasks import TASKS, Batch
 from .features import FeatureTerm, feature_loss
 from .tapped import HEAD_INPUT, LOGITS
@@ -88,7 +88,7 @@ class DistillationObjective:
             total.append(found.pop("loss"))
             terms |= found
         if self.features:
-            terms["feature"] = self._feature_term(part, teacher, worker)
+            terms |= self._feature_terms(part, teacher, worker)
             total.append(weights["feature"] * terms["feature"])
         return {"loss": torch.stack(total).sum(), **terms}
 
@@ -135,18 +135,30 @@ class DistillationObjective:
         }
         return {"loss": worker.gather(local[None], everyone).sum(), **found}
 
-    def _feature_term(self, part: Part, teacher: TeacherRows | None, worker: Worker) -> Tensor:
-        """The loss on the rows of all workers: its statistics are the global batch's."""
+    def _feature_terms(
+        self, part: Part, teacher: TeacherRows | None, worker: Worker
+    ) -> dict[str, Tensor]:
+        """The loss on the rows of all workers: its statistics are the global batch's.
+
+        Of a correlation also its mean over the units, which can be read at any width, and whether
+        the batch was skipped because one row has no correlation.
+        """
         assert isinstance(self.method, FeatureMethod)
         assert teacher is not None, "features are compared with a teacher's"
         loss = feature_loss(self.method)
-        values = []
+        values, rows, units = [], 0, 0
         for term in self.features:
             counts = part.counts[stack_of(term.student)]
             student_NS = worker.gather(part.out[str(term.student)], counts)
             matched_NS = worker.gather(term.matched(teacher.features[term.teacher]), counts)
             values.append(loss(student_NS, matched_NS))
-        return torch.stack(values).sum()
+            rows, units = len(student_NS), units + student_NS.shape[1]
+        found = {"feature": torch.stack(values).sum()}
+        if isinstance(self.method, FlexKd) and self.method.loss == "correlation":
+            summed = self.method.reduction == "sum"
+            found["feature_mean"] = found["feature"].detach() / (units if summed else len(values))
+            found["skipped"] = torch.tensor(float(rows < 2))
+        return found
 
 
 def loss_weights(method: Method) -> dict[str, float]:
