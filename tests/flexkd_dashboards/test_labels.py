@@ -7,7 +7,10 @@ from typing import Any
 import pytest
 
 from flexkd_dashboards.labels import duration, figure_text, p_text, series_labels, setup_labels
-from flexkd_dashboards.metric_styles import name_of, style_of, title_of
+from flexkd_dashboards.metric_styles import METRIC_STYLES, name_of, style_of, title_of
+from flexkd_platform.job.comparison import lower_is_better
+from flexkd_platform.job.tables import PERCENT
+from flexkd_platform.spec import METRICS
 
 
 @pytest.mark.parametrize(
@@ -17,6 +20,13 @@ from flexkd_dashboards.metric_styles import name_of, style_of, title_of
         ("test/pearson", "0.912 ± 0.005"),
         ("test/mse", "0.9123 ± 0.0046"),
         ("test/rouge_l", "0.9123 ± 0.0046"),
+        ("test/accuracy_f1", "91.23 ± 0.46"),
+        ("vicuna/rougeL", "91.23 ± 0.46"),
+        ("test/rouge1", "91.23 ± 0.46"),
+        ("test/rouge2", "91.23 ± 0.46"),
+        ("test/bertscore", "91.23 ± 0.46"),
+        ("test/pearson_spearman", "0.912 ± 0.005"),
+        ("test/nll", "0.9123 ± 0.0046"),
     ],
 )
 def test_spread(metric: str, expected: str) -> None:
@@ -50,6 +60,19 @@ def test_metrics_in_words() -> None:
     assert name_of("test/mse") == "test MSE"
     assert name_of("bleu") == "bleu"
     assert title_of("validation/f1") == "validation F1 (%)"
+
+
+METRICS_OF_TASKS = sorted({metric for metrics in METRICS.values() for metric in metrics})
+
+
+@pytest.mark.parametrize("metric", METRICS_OF_TASKS)
+def test_every_metric_is_printed_as_on_the_terminal(metric: str) -> None:
+    """The page and the leaderboard agree on percent and on which way is better."""
+    assert metric in METRIC_STYLES
+    name = f"test/{metric}"
+    assert (style_of(name).unit == "%") == (metric in PERCENT)
+    assert style_of(name).higher_is_better != lower_is_better(name)
+    assert title_of(name).endswith("(%)") == (metric in PERCENT)
 
 
 @pytest.mark.parametrize(

@@ -115,6 +115,8 @@ def _layer_problems(
 ) -> Iterator[Problem]:
     if not isinstance(method, FeatureMethod) or not uses_features(method):
         return
+    if dict(teacher.stacks).keys() != dict(student.stacks).keys():
+        return  # it is said of the student's model, which does not fit the task
     try:
         scored = layer_refs(spec.score.layer, teacher.stacks)
     except ValueError:
@@ -163,7 +165,8 @@ def model_problems(spec: JobSpec, model: str, facts: ModelFacts, path: str) -> I
             f"name one of these architectures: {', '.join(known)}",
         )
         return
-    if not facts.language_model:
+    # A model made from a config is made with the head.
+    if not facts.language_model and not (path == "teacher.model" and _is_blank(spec)):
         yield Problem(
             path,
             f"{model} has no language-model head of its own",
@@ -191,12 +194,26 @@ def _length_problems(
             f"{max(task.max_prompt, new)} tokens, but {model} has {longest} positions",
             f"at most {longest}",
         )
+    prompt = task.max_prompt if task.kind == "instruction" else 0
+    for place, method in enumerate(spec.sweep.methods):
+        draws = method.on_policy if isinstance(method, TeacherMethod) else None
+        if draws is not None and prompt < longest < prompt + draws.max_new_tokens:
+            yield Problem(
+                f"sweep.methods[{place}].on_policy.max_new_tokens",
+                f"{draws.max_new_tokens} tokens drawn after {prompt} of a prompt, but {model} has "
+                f"{longest} positions",
+                f"at most {longest - prompt}",
+            )
+
+
+def _is_blank(spec: JobSpec) -> bool:
+    return isinstance(spec.teacher.model, BlankModel)
 
 
 def pair_problems(spec: JobSpec, teacher: ModelFacts, student: ModelFacts) -> Iterator[Problem]:
     """What is wrong between a teacher and its student."""
     init = spec.student.init
-    if isinstance(spec.teacher.model, BlankModel):
+    if _is_blank(spec):
         if spec.teacher.finetune is None:
             yield Problem(
                 "teacher.finetune",

@@ -107,6 +107,8 @@ class Preflight:
                 path = "student.init.model"
                 problems += model_problems(spec, spec.student.init.model, student, path)
             problems += pair_problems(spec, teacher, student)
+            if outputs is not None and isinstance(spec.task, GenerationTask):
+                outputs = min(outputs, student.vocab_size)
         problems += method_problems(spec, outputs, teacher, student)
         if "bertscore" in spec.metrics:
             model = spec.evaluate.bertscore_model
@@ -209,6 +211,8 @@ def _head_problems(spec: JobSpec, data: DataFacts | None, teacher: ModelFacts) -
     """A teacher that is used as it is must have the head the task needs."""
     if spec.teacher.finetune is not None or isinstance(spec.task, GenerationTask):
         return []
+    if isinstance(spec.teacher.model, BlankModel):
+        return []  # that it knows nothing yet is said with its student
     if teacher.outputs is None:
         return [
             Problem(

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
-from ..spec import GenerationTask, JobSpec, Method, canonical_json, spec_with
+from ..spec import DECODING, GenerationTask, JobSpec, Method, canonical_json, spec_with
 from .facts import Facts, FactsOf
 from .step import Step
 from .steps_of import OUTPUTS, distill_step, evaluate_step, teacher_step
@@ -74,27 +74,29 @@ def build_plan(spec: JobSpec, facts_of: FactsOf) -> Plan:
     trials = tuple(_trial(same, *facts[key]) for key, same in found.items())
     teachers: dict[str, Step] = {}
     evaluations: dict[str, Step] = {}
-    sizes: dict[str, int] = {}
+    known_of: dict[str, Facts] = {}
     for _, changed in specs:
         known = facts_of(changed)
         teacher = teacher_step(changed, known)
         teachers.setdefault(teacher.hash, teacher)
-        sizes[teacher.hash] = known.train_rows
+        known_of[teacher.hash] = known
         if isinstance(changed.task, GenerationTask):
             evaluation = evaluate_step(changed, known, teacher)
             evaluations.setdefault(evaluation.hash, evaluation)
     plan = Plan(spec, trials, tuple(teachers.values()), tuple(evaluations.values()))
-    return replace(plan, cache_numbers=_cache_numbers(plan, facts_of(specs[0][1]), sizes))
+    return replace(plan, cache_numbers=_cache_numbers(plan, known_of))
 
 
-def _cache_numbers(plan: Plan, facts: Facts, rows: Mapping[str, int]) -> int:
-    classes = facts.outputs if plan.spec.task.kind in {"classification", "regression"} else None
+def _cache_numbers(plan: Plan, known_of: Mapping[str, Facts]) -> int:
     numbers = 0
     for step in plan.shared:
         if step.kind == "cache":
-            narrow = step.identity["holds"] == OUTPUTS and classes is not None
-            width = classes if narrow and classes is not None else facts.teacher_hidden
-            numbers += rows[step.needs["teacher"].hash] * width
+            teacher = step.needs["teacher"]
+            facts = known_of[teacher.hash]
+            # Text's outputs are kept as the hidden states that the head reads.
+            writes = teacher.identity["task"] in DECODING
+            narrow = step.identity["holds"] == OUTPUTS and not writes
+            numbers += facts.train_rows * (facts.outputs if narrow else facts.teacher_hidden)
     return numbers
 
 

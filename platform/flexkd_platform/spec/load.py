@@ -105,7 +105,7 @@ def _apply_values(data: dict[str, Any], changes: Mapping[str, Any]) -> list[Prob
     problems = []
     for path, value in changes.items():
         try:
-            set_path(data, path, value)
+            set_path(data, path, copy.deepcopy(value))  # a longer path may reach into it next
         except ValueError as error:
             problems.append(Problem(path, str(error), "name a field of the spec"))
     return problems

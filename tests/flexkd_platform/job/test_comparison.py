@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flexkd_core.statistics import paired_difference, summarise
-from flexkd_platform.job.comparison import Group, group_trials, to_json
+from flexkd_platform.job.comparison import LOWER_IS_BETTER, Group, group_trials, to_json
 from flexkd_platform.spec import METRICS
 from flexkd_platform.tracking import TrialRecord, TrialStatus
 
@@ -135,6 +136,43 @@ def test_settings_that_one_of_them_does_not_depend_on_do_not_count() -> None:
     assert grouped([*FT, flex])[0].versus is not None
 
 
+def test_what_methods_read_of_the_teacher_is_no_other_setting() -> None:
+    """Caches, layers and a live teacher are how a method works, as its own settings are."""
+    shared: dict[str, Any] = {"teacher__finetune": None, "cache__dtype": "float32"}
+    kd = trial(
+        "kd", 10, 0.7, layers=[], cache__holds="outputs", distill__teacher_cache="auto", **shared
+    )
+    others = [
+        trial("cka", 10, 0.8, layers=[[1, 5]], cache__holds=5, **shared),
+        trial("minillm", 10, 0.8, layers=[], distill__teacher_cache="off", **shared),
+        trial("flexkd", 10, 0.8, reselect__kind="gradient", reselect__every=3, **shared),
+        trial("flexkd", 20, 0.8, select__target="directions", select__count=8, **shared),
+    ]
+    for other in others:
+        baseline = trial("kd", other.seed, 0.7, select__target="units", **shared)
+        group = grouped([kd, baseline, other], baseline="kd")[0]
+        assert group.method == other.method
+        assert group.versus is not None
+        assert group.versus[ACCURACY].mean == pytest.approx(0.1)
+    # A layer of the student's cut is a setting like any other.
+    cut = trial("flexkd", 10, 0.8, student__init__layers=2, **shared)
+    deep = trial("kd", 10, 0.7, student__init__layers=3, **shared)
+    assert grouped([deep, cut], baseline="kd")[0].versus is None
+
+
+@pytest.mark.parametrize("metric", ["mse", "nll"])
+def test_less_of_a_loss_is_better(metric: str) -> None:
+    name = f"test/{metric}"
+    worse = [trial("kd", 10, 0.0, metrics={name: 3.0}, alpha=alpha) for alpha in (0.1, 0.9)]
+    worst = trial("cka", 10, 0.0, metrics={name: 4.0})
+    best = trial("flexkd", 10, 0.0, metrics={name: 1.0})
+    worse[1] = replace(worse[1], metrics={name: 2.0})
+    groups = group_trials([worst, *worse, best], baseline="kd", metrics=[name])
+    assert [group.metrics[name].mean for group in groups] == [1.0, 2.0, 3.0, 4.0]
+    assert groups[0].versus is not None
+    assert groups[0].versus[name].mean == -1.0  # the better of the two baselines
+
+
 def test_a_branch_contradicts_a_leaf() -> None:
     kd = trial("kd", 10, 0.7, teacher__finetune=None)
     flex = trial("flexkd", 10, 0.8, alpha=0.5, teacher__finetune__epochs=1)
@@ -161,11 +199,11 @@ def test_best_first_and_less_is_better_for_errors() -> None:
     assert [group.params["alpha"] for group in by_correlation] == [0, 2, 1]
 
 
-def test_every_metric_of_the_tasks_but_mse_is_better_when_higher() -> None:
+def test_every_metric_of_the_tasks_but_losses_is_better_when_higher() -> None:
     from flexkd_platform.job.comparison import LOWER_IS_BETTER
 
     known = {metric for metrics in METRICS.values() for metric in metrics}
-    assert known & LOWER_IS_BETTER == {"mse"}
+    assert known & LOWER_IS_BETTER == {"mse", "nll"}
     assert known >= LOWER_IS_BETTER
 
 

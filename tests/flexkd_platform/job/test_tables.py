@@ -12,8 +12,8 @@ from rich.console import Console
 
 from flexkd_core.statistics import Summary, paired_difference, summarise
 from flexkd_platform.job.comparison import Group
-from flexkd_platform.job.tables import leaderboard
-from flexkd_platform.spec import Published
+from flexkd_platform.job.tables import PERCENT, leaderboard
+from flexkd_platform.spec import METRICS, Published
 
 ACCURACY = "test/accuracy"
 MSE = "test/mse"
@@ -145,3 +145,22 @@ def test_an_unknown_format_is_refused() -> None:
 def test_equal_seeds_have_a_spread_of_nothing_and_not_n_1() -> None:
     same = group("ft", {1: 0.5, 2: 0.5}, metrics={ACCURACY: Summary(2, 0.5, 0.0, (0.5, 0.5))})
     assert rows(same)[2][3:] == ["50.00 ± 0.00", "[50.00, 50.00]"]
+
+
+SHARES = ("accuracy", "f1", "accuracy_f1", "rouge1", "rouge2", "rougeL", "bertscore")
+
+
+@pytest.mark.parametrize("task", METRICS)
+def test_metrics_that_are_shares_are_in_percent(task: str) -> None:
+    assert {m for of_task in METRICS.values() for m in of_task} >= set(SHARES) == PERCENT
+    for metric in METRICS[task]:
+        name = f"self-inst/{metric}"
+        values = {10: 0.25, 20: 0.75}
+        header, _, row = rows(group("kd", values, name), metric=name)
+        # By hand: mean 0.5, std √0.125 = 0.353553.
+        if metric in SHARES:
+            assert (header[3], row[3]) == (f"{name} %", "50.00 ± 35.36")
+        else:
+            assert (header[3], row[3]) == (name, "0.5000 ± 0.3536")
+        full = leaderboard([group("kd", values, name)], metrics=[name], format="json")
+        assert json.loads(full)[0]["metrics"][name]["mean"] == 0.5

@@ -8,8 +8,16 @@ from typing import Any
 
 import pytest
 
-from flexkd_platform.plan import Facts, FactsOf, Plan, build_plan
-from flexkd_platform.spec import JobSpec, PretrainedInit, load_spec, sha256_of, spec_with
+from flexkd_platform.plan import Facts, FactsOf, Plan, Stacks, build_plan, layer_refs
+from flexkd_platform.spec import (
+    METHODS,
+    BlankModel,
+    JobSpec,
+    PretrainedInit,
+    load_spec,
+    sha256_of,
+    spec_with,
+)
 
 SPEC = """\
 name: quick
@@ -17,32 +25,45 @@ task: {kind: classification, data: {source: files, path: reviews.jsonl}}
 teacher: {model: some/teacher}
 student: {init: {kind: sliced, layers: 2, hidden_size: 16}}
 sweep:
-  methods:
-    - {kind: ft}
-    - {kind: kd}
-    - {kind: projector}
-    - {kind: cka}
-    - {kind: flexkd}
+  methods: [{kind: ft}]
   seeds: [10, 20]
 """
+
+LABELLED = tuple(name for name in METHODS if name != "seqkd")
+"""The methods of tasks whose students write no text."""
+
+TASKS: dict[str, dict[str, Any]] = {
+    "instruction": {"kind": "instruction", "data": {"source": "builtin"}},
+    "summarization": {"kind": "summarization", "data": {"source": "builtin"}},
+}
 
 Planner = Callable[..., Plan]
 
 
 def facts_of(spec: JobSpec) -> Facts:
-    """A teacher of 6 layers and 32 units, and 100 training examples."""
+    """A teacher of 6 layers (or 6 and 4) of 32 units, and 100 training examples."""
     init = spec.student.init
-    teacher = sha256_of([spec.teacher.model, spec.teacher.revision])
+    model = spec.teacher.model
+    named = model.to_json() if isinstance(model, BlankModel) else model
+    teacher = sha256_of([named, spec.teacher.revision])
     pretrained = isinstance(init, PretrainedInit)
+    two, writes = spec.task.kind == "summarization", spec.task.kind in TASKS
+    stacks: Stacks = (("encoder", 6), ("decoder", 4)) if two else (("", 6),)
+    kept = (
+        2 if isinstance(init, PretrainedInit) or not isinstance(init.layers, int) else init.layers
+    )
     return Facts(
         data_fingerprint="d" * 64,
         train_rows=100,
-        outputs=2,
+        outputs=500 if writes else 2,
         teacher_fingerprint=teacher,
         teacher_hidden=32,
-        teacher_layer=5 if spec.score.layer == "last" else spec.score.layer % 6,
+        teacher_stacks=stacks,
+        scored=layer_refs(spec.score.layer, stacks),
         student_fingerprint=sha256_of([init.to_json(), "" if pretrained else teacher]),
         student_hidden=24 if isinstance(init, PretrainedInit) else init.hidden_size,
+        student_stacks=tuple((name, kept) for name, _ in stacks),
+        sets={name: sha256_of(source.to_json()) for name, source in spec.task.evaluation.items()},
     )
 
 
@@ -54,10 +75,10 @@ def facts_of_fixture() -> FactsOf:
 
 @pytest.fixture
 def spec(tmp_path: Path) -> JobSpec:
-    """Five methods, two seeds, no axis."""
+    """Every method of a task with labels, two seeds, no axis."""
     file = tmp_path / "job.yaml"
     file.write_text(SPEC, encoding="utf-8")
-    return load_spec(file)
+    return spec_with(load_spec(file), {"sweep.methods": [{"kind": name} for name in LABELLED]})
 
 
 @pytest.fixture
@@ -66,5 +87,16 @@ def plan(spec: JobSpec) -> Planner:
 
     def make(changes: dict[str, Any] | None = None, known: Any = facts_of) -> Plan:
         return build_plan(spec_with(spec, changes or {}), known)
+
+    return make
+
+
+@pytest.fixture
+def writing(plan: Planner) -> Planner:
+    """`writing(task, changes)`: the plan of all thirteen methods on a task that writes."""
+
+    def make(task: str = "instruction", changes: dict[str, Any] | None = None) -> Plan:
+        methods = [{"kind": name} for name in METHODS]
+        return plan({"task": TASKS[task], "sweep.methods": methods} | (changes or {}))
 
     return make

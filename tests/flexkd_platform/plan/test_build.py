@@ -11,19 +11,32 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from flexkd_platform.plan import CODE_VERSIONS, Facts, FactsOf, Plan, Step, Trial, uses_teacher
-from flexkd_platform.spec import METHODS, JobSpec, SpecError, sha256_of
+from flexkd_platform.plan import (
+    CODE_VERSIONS,
+    Facts,
+    FactsOf,
+    Plan,
+    Step,
+    Trial,
+    uses_teacher,
+)
+from flexkd_platform.spec import METHODS, FeatureMethod, JobSpec, LogitMethod, SpecError, sha256_of
 
 Planner = Callable[..., Plan]
 
-TEACHED = ("kd", "projector", "cka", "flexkd")
+OF_OUTPUTS = tuple(name for name, method in METHODS.items() if issubclass(method, LogitMethod))
+OF_FEATURES = tuple(name for name, method in METHODS.items() if issubclass(method, FeatureMethod))
+TEACHED = (*OF_OUTPUTS, *OF_FEATURES)
+LABELLED = ("ft", *TEACHED)
+"""The methods of tasks whose students write no text, in the table's order."""
 
 
 def hashes(plan: Plan) -> dict[str, set[str]]:
     """Kind of step → hashes; a trial's own steps by method, as `distill ft`."""
     found: dict[str, set[str]] = {}
     for step in plan.shared:
-        found.setdefault(step.kind, set()).add(step.hash)
+        name = f"cache {step.identity['holds']}" if step.kind == "cache" else step.kind
+        found.setdefault(name, set()).add(step.hash)
     for trial in plan.trials:
         for step in (trial.distill, trial.evaluate):
             found.setdefault(f"{step.kind} {trial.method}", set()).add(step.hash)
@@ -44,20 +57,21 @@ def params(plan: Plan, method: str) -> list[dict[str, Any]]:
 
 def test_every_method_with_every_seed(plan: Planner) -> None:
     trials = plan().trials
-    assert [(t.method, t.seed) for t in trials] == [(m, s) for m in METHODS for s in (10, 20)]
-    assert len({t.hash for t in trials}) == 10
+    assert [(t.method, t.seed) for t in trials] == [(m, s) for m in LABELLED for s in (10, 20)]
+    assert len({t.hash for t in trials}) == 24
+    assert {*LABELLED, "seqkd"} == set(METHODS)
     assert all(t.hash == t.distill.hash for t in trials)
     assert all(t.evaluate.needs["student"] is t.distill for t in trials)
 
 
 def test_an_axis_multiplies_only_what_it_touches(plan: Planner) -> None:
     axis = {"sweep.axes": {"score.kind": ["gradient", "random", "activation"]}}
-    assert counts(plan(axis)) == {"ft": 2, "kd": 2, "projector": 2, "cka": 2, "flexkd": 6}
+    assert counts(plan(axis)) == dict.fromkeys(LABELLED, 2) | {"flexkd": 6}
 
 
 def test_an_axis_of_the_training_multiplies_every_method(plan: Planner) -> None:
     axis = {"sweep.axes": {"distill.epochs": [1, 2, 3]}}
-    assert counts(plan(axis)) == dict.fromkeys(METHODS, 6)
+    assert counts(plan(axis)) == dict.fromkeys(LABELLED, 6)
 
 
 def test_an_axis_of_the_teachers_training_leaves_fine_tuning_alone(plan: Planner) -> None:
@@ -70,7 +84,7 @@ def test_axes_combine(plan: Planner) -> None:
     axes = {"score.kind": ["gradient", "random"], "distill.epochs": [1, 2], "score.seed": [0, 1]}
     found = plan({"sweep.axes": axes})
     # The seed of random importance touches random importance alone: 1 + 2 scores.
-    assert counts(found) == dict.fromkeys(("ft", "kd", "projector", "cka"), 4) | {"flexkd": 12}
+    assert counts(found) == dict.fromkeys(LABELLED, 4) | {"flexkd": 12}
     assert params(found, "kd") == [{"beta": 0.5, "distill.epochs": e} for e in (1, 2)]
     assert params(found, "flexkd") == [
         {"alpha": 0.5, "score.kind": "gradient", "distill.epochs": 1},
@@ -154,31 +168,35 @@ def test_laws_of_every_plan(plan: Planner, axes: dict[str, list[Any]]) -> None:
 
 def test_shared_steps_in_order(plan: Planner) -> None:
     found = plan()
-    assert [s.kind for s in found.shared] == ["dataset", "teacher", "cache", "score", "select"]
+    assert [s.kind for s in found.shared] == [
+        "dataset",
+        "teacher",
+        "cache",
+        "cache",
+        "score",
+        "select",
+    ]
     assert [s.kind for s in found.teachers] == ["teacher"]
-    assert [s.kind for s in found.steps()][5:] == ["distill", "evaluate"] * 10
+    assert [s.kind for s in found.steps()][6:] == ["distill", "evaluate"] * 24
 
 
 def test_what_each_method_needs(plan: Planner) -> None:
     found = {t.method: set(t.distill.needs) for t in plan().trials}
-    assert found == {
-        "ft": {"dataset"},
-        "kd": {"dataset", "cache"},
-        "projector": {"dataset", "cache"},
-        "cka": {"dataset", "cache"},
-        "flexkd": {"dataset", "cache", "select"},
-    }
+    assert found == (
+        {"ft": {"dataset"}}
+        | {key: {"dataset", "cache outputs"} for key in OF_OUTPUTS}
+        | {key: {"dataset", "cache 5"} for key in OF_FEATURES}
+        | {"flexkd": {"dataset", "cache 5", "select 5"}}
+    )
 
 
 def test_without_a_cache_the_teacher_itself_is_needed(plan: Planner) -> None:
     found = plan({"distill.teacher_cache": "off"})
-    assert {t.method: set(t.distill.needs) for t in found.trials} == {
-        "ft": {"dataset"},
-        "kd": {"dataset", "teacher"},
-        "projector": {"dataset", "teacher"},
-        "cka": {"dataset", "teacher"},
-        "flexkd": {"dataset", "teacher", "select"},
-    }
+    assert {t.method: set(t.distill.needs) for t in found.trials} == (
+        {"ft": {"dataset"}}
+        | {key: {"dataset", "teacher"} for key in TEACHED}
+        | {"flexkd": {"dataset", "teacher", "select 5"}}
+    )
     assert [s.kind for s in found.shared] == ["dataset", "teacher", "score", "select"]
 
 
@@ -190,11 +208,11 @@ def test_fine_tuning_alone_still_makes_the_teacher_it_is_compared_with(plan: Pla
 @pytest.mark.parametrize(
     ("method", "needs"),
     [
-        ({"kind": "kd", "beta": 0}, {"dataset"}),
-        ({"kind": "cka", "alpha": 0}, {"dataset"}),
-        ({"kind": "flexkd", "alpha": 0}, {"dataset"}),
-        ({"kind": "flexkd", "alpha": 0, "beta": 1}, {"dataset", "cache"}),
-        ({"kind": "flexkd", "alpha": 1, "lambda": 0}, {"dataset", "cache", "select"}),
+        *(({"kind": m, "beta": 0, "lambda": 1}, {"dataset"}) for m in OF_OUTPUTS),
+        *(({"kind": m, "alpha": 0}, {"dataset"}) for m in OF_FEATURES),
+        *(({"kind": m, "alpha": 0, "beta": 1}, {"dataset", "cache outputs"}) for m in OF_FEATURES),
+        ({"kind": "cka", "beta": 1}, {"dataset", "cache 5", "cache outputs"}),
+        ({"kind": "flexkd", "alpha": 1, "lambda": 0}, {"dataset", "cache 5", "select 5"}),
     ],
 )
 def test_a_term_without_weight_needs_nothing(
@@ -202,7 +220,7 @@ def test_a_term_without_weight_needs_nothing(
 ) -> None:
     found = plan({"sweep.methods": [method]})
     assert set(found.trials[0].distill.needs) == needs
-    assert uses_teacher(found.spec.sweep.methods[0]) == ("cache" in needs)
+    assert uses_teacher(found.spec.sweep.methods[0]) == (needs != {"dataset"})
 
 
 def test_upstream_names_dependencies_first_and_none_twice(plan: Planner) -> None:
@@ -220,10 +238,13 @@ def test_upstream_names_dependencies_first_and_none_twice(plan: Planner) -> None
 
 # --- identity ----------------------------------------------------------------------------------
 
-STUDENTS = {f"{kind} {m}" for kind in ("distill", "evaluate") for m in METHODS}
+STUDENTS = {f"{kind} {m}" for kind in ("distill", "evaluate") for m in LABELLED}
 TEACHED_STUDENTS = {f"{kind} {m}" for kind in ("distill", "evaluate") for m in TEACHED}
+FEATURED_STUDENTS = {f"{kind} {m}" for kind in ("distill", "evaluate") for m in OF_FEATURES}
 FLEXKD = {"distill flexkd", "evaluate flexkd"}
-ALL = {"dataset", "teacher", "cache", "score", "select"} | STUDENTS
+CACHES = {"cache outputs", "cache 5"}
+ALL = {"dataset", "teacher", "score", "select"} | CACHES | STUDENTS
+PLACE = {name: place for place, name in enumerate(LABELLED)}
 
 CHANGED: list[tuple[dict[str, Any], set[str]]] = [
     # Where and how wide things run, what is recorded, what a job is called.
@@ -243,15 +264,14 @@ CHANGED: list[tuple[dict[str, Any], set[str]]] = [
     ({"score.kind": "activation"}, {"score", "select"} | FLEXKD),
     ({"score.output": "label_logit"}, {"score", "select"} | FLEXKD),
     ({"score.samples": 50}, {"score", "select"} | FLEXKD),
-    ({"score.layer": 2}, {"cache", "score", "select"} | TEACHED_STUDENTS),
-    ({"score.chunk": 16}, {"cache", "score", "select"} | TEACHED_STUDENTS),
+    ({"score.chunk": 16}, CACHES | {"score", "select"} | TEACHED_STUDENTS),
     # The same thing said in another way.
     ({"score.output": "predicted_logit"}, set()),
     ({"score.samples": 100}, set()),
     ({"score.layer": 5}, set()),
     ({"score.layer": -1}, set()),
     # Settings that this kind of importance does not read.
-    ({"score.steps": 3, "score.seed": 9}, set()),
+    ({"score.steps": 3, "score.seed": 9, "score.every": 9}, set()),
     # The student and its training.
     ({"student.init.hidden_size": 8}, {"select"} | STUDENTS),
     ({"student.init.units": "first"}, STUDENTS),
@@ -259,12 +279,20 @@ CHANGED: list[tuple[dict[str, Any], set[str]]] = [
     ({"distill.learning_rate": 1e-3}, STUDENTS),
     ({"distill.dropout": 0.1}, STUDENTS),
     ({"sweep.seeds": [11, 21]}, STUDENTS),
-    ({"sweep.methods[4].alpha": 0.05}, FLEXKD),
-    ({"sweep.methods[4].pairing": "index"}, FLEXKD),
+    ({f"sweep.methods[{PLACE['flexkd']}].alpha": 0.05}, FLEXKD),
+    ({f"sweep.methods[{PLACE['flexkd']}].pairing": "index"}, FLEXKD),
     ({"sweep.methods[1].temperature": 2}, {"distill kd", "evaluate kd"}),
+    ({"sweep.methods[1].top_k": 2}, {"distill kd", "evaluate kd"}),
+    # Settings of a logit loss that has no weight.
+    ({f"sweep.methods[{PLACE['flexkd']}].logit": {"kind": "jsd", "temperature": 2}}, set()),
+    # The same layers by other names.
+    ({f"sweep.methods[{PLACE['flexkd']}].layers": {"-1": 5}}, set()),
+    ({f"sweep.methods[{PLACE['cka']}].layers": {"1": "last"}}, set()),
     # How students are measured.
-    ({"evaluate.split": "validation"}, {f"evaluate {m}" for m in METHODS}),
-    ({"evaluate.metrics": ["f1"]}, {f"evaluate {m}" for m in METHODS}),
+    ({"evaluate.split": "validation"}, {f"evaluate {m}" for m in LABELLED}),
+    ({"evaluate.metrics": ["f1"]}, {f"evaluate {m}" for m in LABELLED}),
+    # What tasks that write alone read of it.
+    ({"evaluate.decoding": {"kind": "greedy"}, "evaluate.max_new_tokens": 3}, set()),
 ]
 
 
@@ -279,9 +307,19 @@ def test_a_change_reaches_exactly_what_it_decides(
     assert all(before[name].isdisjoint(after[name]) for name in expected)
 
 
+def test_another_scored_layer_is_another_cache_of_features_alone(plan: Planner) -> None:
+    before, after = hashes(plan()), hashes(plan({"score.layer": 2}))
+    assert set(before) - set(after) == {"cache 5"}
+    assert set(after) - set(before) == {"cache 2"}
+    kept = set(before) & set(after)
+    assert {name for name in kept if before[name] != after[name]} == (
+        {"score", "select"} | FEATURED_STUDENTS
+    )
+
+
 def test_turning_the_cache_off_is_another_training_of_the_taught(plan: Planner) -> None:
     before, after = hashes(plan()), hashes(plan({"distill.teacher_cache": "off"}))
-    assert set(before) - set(after) == {"cache"}
+    assert set(before) - set(after) == CACHES
     assert {n for n in after if before[n] != after[n]} == TEACHED_STUDENTS
 
 
@@ -297,7 +335,6 @@ FACTS: list[tuple[dict[str, Any], set[str]]] = [
     ({"train_rows": 101}, {"score", "select"} | FLEXKD),
     ({"outputs": 3}, ALL - {"dataset"}),
     ({"teacher_fingerprint": "f" * 64}, ALL - {"dataset"}),
-    ({"teacher_layer": 4}, {"cache", "score", "select"} | TEACHED_STUDENTS),
     ({"student_hidden": 8}, {"select"} | FLEXKD),
     # A sliced student is its teacher's fingerprint and its own settings; widths are no content.
     ({"student_fingerprint": "g" * 64}, set()),
@@ -339,7 +376,7 @@ def test_a_score_is_named_by_the_settings_it_reads(
 def test_identities_hold_no_place(plan: Planner) -> None:
     found = plan({"student.init": {"kind": "pretrained", "model": "a/student"}})
     named = [str(dict(step.identity)) for step in found.steps()]
-    assert len(named) == 25
+    assert len(named) == 6 + 2 * 24
     for text in named:
         for place in ("reviews.jsonl", "some/teacher", "a/student"):
             assert place not in text
@@ -359,6 +396,8 @@ def test_params_are_the_main_weight_and_what_is_not_default(plan: Planner) -> No
         {"kind": "kd", "beta": 0.1, "lambda": 1, "temperature": 4},
         {"kind": "flexkd", "alpha": 0.5, "loss": "correlation"},
         {"kind": "flexkd", "beta": 1, "pairing": "index"},
+        {"kind": "flexkd", "beta": 1, "logit": {"kind": "jsd", "temperature": 2}},
+        {"kind": "flexkd", "layers": {"0": 2, "1": 5}},
     ]
     found = plan({"sweep.methods": methods})
     assert params(found, "ft") == [{}]
@@ -369,6 +408,14 @@ def test_params_are_the_main_weight_and_what_is_not_default(plan: Planner) -> No
     assert params(found, "flexkd") == [
         {"alpha": 0.5},
         {"alpha": 0.5, "beta": 1.0, "pairing": "index"},
+        {
+            "alpha": 0.5,
+            "beta": 1.0,
+            "logit": "jsd",
+            "logit.temperature": 2.0,
+            "logit.beta": 0.5,
+        },
+        {"alpha": 0.5, "layers": "0→2 1→5"},
     ]
 
 
@@ -399,6 +446,7 @@ def test_settings_are_all_that_decides_but_the_seed(plan: Planner) -> None:
         "task",
         "outputs",
         "max_length",
+        "padding",
     }
 
 
@@ -421,10 +469,15 @@ def test_a_hash_is_kind_code_identity_and_needs() -> None:
     below = Step("dataset", {"a": 1})
     step = Step("teacher", {"b": 2}, {"dataset": below}, run={"model": "x"})
     assert below.hash == sha256_of(
-        {"kind": "dataset", "code": 1, "identity": {"a": 1}, "needs": {}}
+        {"kind": "dataset", "code": CODE_VERSIONS["dataset"], "identity": {"a": 1}, "needs": {}}
     )
     assert step.hash == sha256_of(
-        {"kind": "teacher", "code": 1, "identity": {"b": 2}, "needs": {"dataset": below.hash}}
+        {
+            "kind": "teacher",
+            "code": CODE_VERSIONS["teacher"],
+            "identity": {"b": 2},
+            "needs": {"dataset": below.hash},
+        }
     )
     assert replace(step, run={"model": "elsewhere"}).hash == step.hash
     assert replace(step, needs={"student": below}).hash != step.hash
@@ -436,6 +489,6 @@ def test_a_new_code_version_is_another_step_and_so_are_those_above(
     plan: Planner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = hashes(plan())
-    monkeypatch.setitem(CODE_VERSIONS, "score", 2)
+    monkeypatch.setitem(CODE_VERSIONS, "score", CODE_VERSIONS["score"] + 1)
     after = hashes(plan())
     assert {n for n in ALL if before[n] != after[n]} == {"score", "select"} | FLEXKD

@@ -680,3 +680,12 @@ def test_changes_are_validated(load: Callable[..., object]) -> None:
     with pytest.raises(SpecError) as caught:
         spec_with(spec, {"distill.epochs": -1, "name.x": 1})  # type: ignore[arg-type]
     assert [p.path for p in caught.value.problems] == ["name.x", "distill.epochs"]
+
+
+def test_changes_are_left_as_they_were(load: Callable[..., object]) -> None:
+    """A path that reaches into another change's value does not write to the caller's."""
+    init = {"kind": "random", "layers": 2}
+    changes = {"student.init": init, "student.init.layers": 1}
+    changed = spec_with(load(), changes)  # type: ignore[arg-type]
+    assert changed.student.init.to_json()["layers"] == 1
+    assert init == {"kind": "random", "layers": 2}

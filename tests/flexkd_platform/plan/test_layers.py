@@ -1,0 +1,198 @@
+"""Layers by name: within their model, the last with the last, never across stacks."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from flexkd_platform.plan import LayerRef, Stacks, layer_pairs, layer_refs, stack_of
+from flexkd_platform.spec import METHODS, FeatureMethod, LayeredMethod
+
+ONE: Stacks = (("", 6),)
+TWO: Stacks = (("encoder", 6), ("decoder", 4))
+
+COUNTS = st.integers(1, 24)
+LAYERED = [name for name, method in METHODS.items() if issubclass(method, LayeredMethod)]
+
+
+def stacks_of(*counts: int) -> Stacks:
+    """One stack of layers, or an encoder and a decoder."""
+    return tuple(zip(("",) if len(counts) == 1 else ("encoder", "decoder"), counts, strict=True))
+
+
+SHAPES = st.lists(COUNTS, min_size=1, max_size=2).map(lambda counts: stacks_of(*counts))
+
+
+def method(layers: Any, kind: str = "cka") -> FeatureMethod:
+    made = METHODS[kind].model_validate({"kind": kind, "layers": layers})
+    assert isinstance(made, FeatureMethod)
+    return made
+
+
+def number(ref: LayerRef) -> int:
+    return int(str(ref).rpartition(".")[2])
+
+
+# --- one model ---------------------------------------------------------------------------------
+
+
+@given(SHAPES)
+def test_last_is_each_stacks_last(stacks: Stacks) -> None:
+    refs = layer_refs("last", stacks)
+    assert [(stack_of(ref), number(ref) + 1) for ref in refs] == list(stacks)
+    assert refs == layer_refs(-1, stacks)
+
+
+@given(SHAPES, st.data())
+def test_a_number_counts_from_either_end(stacks: Stacks, data: st.DataObject) -> None:
+    fewest = min(count for _, count in stacks)
+    place = data.draw(st.integers(0, fewest - 1))
+    assert [number(ref) for ref in layer_refs(place, stacks)] == [place] * len(stacks)
+    back = layer_refs(-1 - place, stacks)
+    assert [number(ref) for ref in back] == [count - 1 - place for _, count in stacks]
+    for ref in (*layer_refs(place, stacks), *back):
+        assert layer_refs(ref, stacks) == (ref,)  # a name is its own meaning
+
+
+@given(COUNTS, COUNTS, st.sampled_from(["encoder", "decoder"]), st.integers(-30, 30))
+def test_a_stacks_name_names_it_alone(encoder: int, decoder: int, stack: str, layer: int) -> None:
+    stacks = stacks_of(encoder, decoder)
+    count = dict(stacks)[stack]
+    if -count <= layer < count:
+        assert layer_refs(f"{stack}.{layer}", stacks) == (f"{stack}.{layer % count}",)
+    else:
+        with pytest.raises(ValueError, match=f"there is no layer {stack}.{layer} in an? {stack}"):
+            layer_refs(f"{stack}.{layer}", stacks)
+
+
+@pytest.mark.parametrize(
+    ("layer", "stacks", "message"),
+    [
+        (
+            6,
+            ONE,
+            "there is no layer 6 in a model of 6 layers; layers are 0 to 5, or -1 to -6 from the "
+            "end",
+        ),
+        (
+            -7,
+            ONE,
+            "there is no layer -7 in a model of 6 layers; layers are 0 to 5, or -1 to -6 from the "
+            "end",
+        ),
+        (
+            5,
+            TWO,
+            "there is no layer 5 in a decoder of 4 layers; layers are 0 to 3, or -1 to -4 from "
+            "the end",
+        ),
+        (
+            "encoder.6",
+            TWO,
+            "there is no layer encoder.6 in an encoder of 6 layers; layers are 0 to 5, or -1 to "
+            "-6 from the end",
+        ),
+        ("decoder.0", ONE, "there is no decoder in a model of one stack; give a number, as 0"),
+    ],
+)
+def test_a_layer_that_is_not_there(layer: LayerRef, stacks: Stacks, message: str) -> None:
+    with pytest.raises(ValueError, match=r"there is no") as caught:
+        layer_refs(layer, stacks)
+    assert str(caught.value) == message
+
+
+# --- two models --------------------------------------------------------------------------------
+
+
+@given(st.sampled_from(LAYERED), COUNTS, COUNTS)
+def test_every_layer_of_the_student_has_one_of_the_teachers(
+    kind: str, kept: int, all_: int
+) -> None:
+    pairs = layer_pairs(method("every", kind), stacks_of(kept), stacks_of(all_), (all_ - 1,))
+    ours, theirs = zip(*pairs, strict=True)
+    assert ours == tuple(range(kept))
+    assert theirs[-1] == all_ - 1
+    assert all(0 <= layer < all_ for layer in theirs)
+    assert list(theirs) == sorted(theirs)
+    if kept <= all_:
+        assert len(set(theirs)) == kept
+        # Evenly: no two gaps differ by more than one layer.
+        gaps = [b - a for a, b in zip((-1, *theirs), theirs, strict=False)]
+        assert max(gaps) - min(gaps) <= 1
+
+
+@given(COUNTS, COUNTS, COUNTS, COUNTS)
+def test_every_pairs_each_stack_by_itself(a: int, b: int, c: int, d: int) -> None:
+    pairs = layer_pairs(method("every"), stacks_of(a, b), stacks_of(c, d), ("decoder.0",))
+    assert len(pairs) == a + b
+    assert all(stack_of(ours) == stack_of(theirs) for ours, theirs in pairs)
+    for stack, kept, all_ in (("encoder", a, c), ("decoder", b, d)):
+        alone = layer_pairs(method("every"), stacks_of(kept), stacks_of(all_), (0,))
+        assert [(f"{stack}.{o}", f"{stack}.{t}") for o, t in alone] == [
+            (ours, theirs) for ours, theirs in pairs if stack_of(ours) == stack
+        ]
+
+
+def test_every_by_example() -> None:
+    """TinyBERT's 4 of 12: layers 3, 6, 9 and 12, counted from 1."""
+    assert layer_pairs(method("every"), stacks_of(4), stacks_of(12), (11,)) == (
+        (0, 2),
+        (1, 5),
+        (2, 8),
+        (3, 11),
+    )
+
+
+@given(SHAPES, st.data())
+def test_last_meets_what_is_scored(teacher: Stacks, data: st.DataObject) -> None:
+    student = tuple((name, data.draw(COUNTS)) for name, _ in teacher)
+    layer = data.draw(st.integers(-min(c for _, c in teacher), -1) | st.just("last"))
+    scored = layer_refs(layer, teacher)
+    pairs = layer_pairs(method("last"), student, teacher, scored)
+    assert pairs == tuple(zip(layer_refs("last", student), scored, strict=True))
+
+
+def test_one_stack_scored_is_one_pair() -> None:
+    student = stacks_of(2, 2)
+    assert layer_pairs(method("last"), student, TWO, ("encoder.3",)) == (
+        ("encoder.1", "encoder.3"),
+    )
+
+
+@pytest.mark.parametrize(
+    ("layers", "student", "teacher", "expected"),
+    [
+        ({0: 2, 1: "last"}, stacks_of(2), ONE, ((0, 2), (1, 5))),
+        ({-1: -2}, stacks_of(2), ONE, ((1, 4),)),
+        (
+            {"encoder.0": "encoder.-1", "decoder.-1": "decoder.0"},
+            stacks_of(2, 3),
+            TWO,
+            (("encoder.0", "encoder.5"), ("decoder.2", "decoder.0")),
+        ),
+        # A number alone means that layer of both stacks.
+        ({0: -1}, stacks_of(2, 3), TWO, (("encoder.0", "encoder.5"), ("decoder.0", "decoder.3"))),
+    ],
+)
+def test_maps(layers: Any, student: Stacks, teacher: Stacks, expected: Any) -> None:
+    assert layer_pairs(method(layers), student, teacher, layer_refs("last", teacher)) == expected
+
+
+@pytest.mark.parametrize(
+    ("layers", "student", "teacher", "message"),
+    [
+        ({2: 0}, stacks_of(2), ONE, "there is no layer 2 in a model of 2 layers"),
+        ({0: 6}, stacks_of(2), ONE, "there is no layer 6 in a model of 6 layers"),
+        ({0: "decoder.1"}, stacks_of(2), ONE, "there is no decoder in a model of one stack"),
+        ({"encoder.0": "decoder.0"}, stacks_of(2, 2), TWO, "joins an encoder and a decoder"),
+        ({"encoder.0": 0}, stacks_of(2, 2), TWO, "joins an encoder and a decoder"),
+        ("last", stacks_of(2), TWO, "have no layers in common"),
+        ("every", stacks_of(2, 2), ONE, "have no layers in common"),
+    ],
+)
+def test_pairs_that_are_none(layers: Any, student: Stacks, teacher: Stacks, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        layer_pairs(method(layers), student, teacher, layer_refs("last", teacher))
