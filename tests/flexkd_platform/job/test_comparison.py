@@ -200,8 +200,6 @@ def test_best_first_and_less_is_better_for_errors() -> None:
 
 
 def test_every_metric_of_the_tasks_but_losses_is_better_when_higher() -> None:
-    from flexkd_platform.job.comparison import LOWER_IS_BETTER
-
     known = {metric for metrics in METRICS.values() for metric in metrics}
     assert known & LOWER_IS_BETTER == {"mse", "nll"}
     assert known >= LOWER_IS_BETTER

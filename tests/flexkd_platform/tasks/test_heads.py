@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from scipy import stats
 from sklearn import metrics as sk
 
-from flexkd_platform.spec import METRICS
+from flexkd_platform.spec import MAX_NEW_TOKENS, METRICS
 from flexkd_platform.tasks import TASKS, classification_metrics, regression_metrics
 
 
@@ -25,13 +25,24 @@ def draw(rows: int, columns: int, seed: int) -> np.ndarray:
     return np.random.default_rng(seed).normal(size=(rows, columns))
 
 
-def test_every_task_with_labels_has_a_head_with_its_metrics() -> None:
-    assert set(TASKS) == {"classification", "regression"}
+COLUMNS = {"classification": 3, "regression": 1, "instruction": 5, "summarization": 5}
+"""Outputs of each task's rows, for the draws below."""
+
+
+def labels_for(task: str, rows: int) -> torch.Tensor:
+    labels_N = torch.arange(rows) % COLUMNS[task]
+    return labels_N + 0.5 if task == "regression" else labels_N
+
+
+def test_every_task_has_a_head_and_those_with_labels_their_metrics() -> None:
+    assert set(TASKS) == set(METRICS) == set(COLUMNS)
     for name, head in TASKS.items():
-        columns = 1 if head.regression else 3
-        found = head.metrics(draw(8, columns, 0), np.arange(8.0) % 3)
-        assert set(found) == set(METRICS[name])
-        assert all(type(value) is float for value in found.values())
+        # What is written is measured by reading it: no metric is told from outputs.
+        assert (head.metrics is None) == (name in MAX_NEW_TOKENS)
+        if head.metrics is not None:
+            found = head.metrics(draw(8, COLUMNS[name], 0), np.arange(8.0) % 3)
+            assert set(found) == set(METRICS[name])
+            assert all(type(value) is float for value in found.values())
 
 
 # --- classification ----------------------------------------------------------------------------
@@ -164,61 +175,54 @@ def test_a_constant_side_correlates_with_nothing(outputs: list[float], labels: l
 
 def softmax(logits_NC: np.ndarray) -> np.ndarray:
     exponentials_NC = np.exp(logits_NC - logits_NC.max(axis=1, keepdims=True))
-    return exponentials_NC / exponentials_NC.sum(axis=1, keepdims=True)
+    shares_NC: np.ndarray = exponentials_NC / exponentials_NC.sum(axis=1, keepdims=True)
+    return shares_NC
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_supervised_loss_of_classes(dtype: torch.dtype) -> None:
-    logits_NC = torch.from_numpy(draw(7, 3, seed=2)).to(dtype)
-    labels_N = torch.tensor([0, 1, 2, 2, 1, 0, 0])
-    loss = TASKS["classification"].supervised(logits_NC, labels_N)
+@pytest.mark.parametrize("task", ["classification", "instruction", "summarization"])
+def test_supervised_loss_of_classes_and_tokens(task: str, dtype: torch.dtype) -> None:
+    logits_NC = torch.from_numpy(draw(7, COLUMNS[task], seed=2)).to(dtype)
+    labels_N = labels_for(task, 7)
+    loss_N = TASKS[task].supervised(logits_NC, labels_N, reduction="none")
     probabilities_NC = softmax(logits_NC.double().numpy())
-    expected = -np.log(probabilities_NC[np.arange(7), labels_N]).mean()
-    assert loss.dtype == torch.float32
-    assert loss.item() == pytest.approx(expected, rel=1e-6)
+    expected_N = -np.log(probabilities_NC[np.arange(7), labels_N])
+    assert loss_N.dtype == torch.float32
+    assert loss_N.tolist() == pytest.approx(expected_N.tolist(), rel=1e-5)
 
 
 def test_supervised_loss_of_numbers() -> None:
     outputs_N1 = torch.from_numpy(draw(7, 1, seed=3)).float()
     labels_N = torch.arange(7.0)
-    loss = TASKS["regression"].supervised(outputs_N1, labels_N)
-    expected = np.mean((outputs_N1.double().numpy()[:, 0] - np.arange(7)) ** 2)
-    assert loss.item() == pytest.approx(expected, rel=1e-6)
+    loss_N = TASKS["regression"].supervised(outputs_N1, labels_N, reduction="none")
+    expected_N = (outputs_N1.double().numpy()[:, 0] - np.arange(7)) ** 2
+    assert loss_N.shape == (7,)
+    assert loss_N.tolist() == pytest.approx(expected_N.tolist(), rel=1e-6)
 
 
-@pytest.mark.parametrize("temperature", [1.0, 4.0])
-def test_logit_loss_of_classes(temperature: float) -> None:
-    student_NC, teacher_NC = draw(7, 3, seed=4), draw(7, 3, seed=5)
-    loss = TASKS["classification"].logit(
-        torch.from_numpy(student_NC).float(), torch.from_numpy(teacher_NC).float(), temperature
-    )
-    expected = stats.entropy(
-        softmax(teacher_NC / temperature), softmax(student_NC / temperature), axis=1
-    ).mean()
-    assert loss.item() == pytest.approx(expected * temperature**2, rel=1e-5)
-
-
-def test_logit_loss_of_numbers_knows_no_temperature() -> None:
-    student_N1, teacher_N1 = (torch.from_numpy(draw(7, 1, seed)).float() for seed in (6, 7))
-    expected = np.mean((student_N1 - teacher_N1).double().numpy() ** 2)
-    for temperature in (1.0, 4.0):
-        loss = TASKS["regression"].logit(student_N1, teacher_N1, temperature)
-        assert loss.item() == pytest.approx(expected, rel=1e-6)
+def test_a_right_number_costs_nothing() -> None:
+    labels_N = torch.tensor([0.5, -2.0])
+    loss_N = TASKS["regression"].supervised(labels_N[:, None], labels_N, reduction="none")
+    assert loss_N.tolist() == [0.0, 0.0]
 
 
 @pytest.mark.parametrize("task", TASKS)
-def test_agreement_costs_nothing(task: str) -> None:
-    outputs_NC = torch.from_numpy(draw(5, 1 if TASKS[task].regression else 3, seed=8)).float()
-    assert TASKS[task].logit(outputs_NC, outputs_NC.clone(), 2.0).item() == pytest.approx(
-        0, abs=1e-6
-    )
+def test_a_row_is_worth_what_it_is_worth_alone(task: str) -> None:
+    """What is summed over rows may be summed in parts: workers, chunks, batches."""
+    outputs_NC = torch.from_numpy(draw(6, COLUMNS[task], seed=8)).float()
+    labels_N = labels_for(task, 6)
+    together_N = TASKS[task].supervised(outputs_NC, labels_N, reduction="none")
+    for row in range(6):
+        alone_1 = TASKS[task].supervised(
+            outputs_NC[row : row + 1], labels_N[row : row + 1], reduction="none"
+        )
+        torch.testing.assert_close(alone_1, together_N[row : row + 1])
 
 
 @pytest.mark.parametrize("task", TASKS)
-def test_gradients_reach_the_student_alone(task: str) -> None:
-    columns = 1 if TASKS[task].regression else 3
-    student_NC = torch.from_numpy(draw(5, columns, seed=9)).float().requires_grad_()
-    teacher_NC = torch.from_numpy(draw(5, columns, seed=10)).float()
-    TASKS[task].logit(student_NC, teacher_NC, 2.0).backward()
-    assert student_NC.grad is not None
-    assert student_NC.grad.abs().max() > 0
+def test_gradients_reach_each_row_from_its_own_loss_alone(task: str) -> None:
+    outputs_NC = torch.from_numpy(draw(5, COLUMNS[task], seed=9)).float().requires_grad_()
+    loss_N = TASKS[task].supervised(outputs_NC, labels_for(task, 5), reduction="none")
+    (gradient_NC,) = torch.autograd.grad(loss_N[2], outputs_NC)
+    moved_N = gradient_NC.abs().amax(dim=1) > 0
+    assert moved_N.tolist() == [False, False, True, False, False]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +10,16 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from transformers import BertConfig, BertForSequenceClassification, BertTokenizer
+from tokenizers import Tokenizer, pre_tokenizers
+from tokenizers.models import WordLevel
+from transformers import (
+    BertConfig,
+    BertForSequenceClassification,
+    BertTokenizer,
+    PreTrainedTokenizerFast,
+)
 
-from flexkd_platform.tasks import Encoded, encode_texts
+from flexkd_platform.tasks import LabelExamples, encode_texts
 
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 WORDS = ["a", "good", "bad", "film", "very", "##ly", "un"]
@@ -46,19 +54,48 @@ def model() -> Any:
     return built.double()
 
 
-@given(st.lists(IDS, min_size=1, max_size=5), st.integers(0, 11))
-def test_a_batch_holds_its_rows_and_padding(rows: list[tuple[int, ...]], pad_id: int) -> None:
-    data = Encoded(tuple(rows), pad_id)
+def examples(rows: Sequence[tuple[int, ...]], pad_id: int = 0, **changes: Any) -> LabelExamples:
+    return LabelExamples(tuple(rows), (), torch.arange(len(rows)), pad_id, **changes)
+
+
+@given(
+    st.lists(IDS, min_size=1, max_size=5), st.integers(0, 11), st.sampled_from(["right", "left"])
+)
+def test_a_batch_holds_its_rows_and_padding(
+    rows: list[tuple[int, ...]], pad_id: int, padding: Any
+) -> None:
+    types = tuple(tuple(place % 2 for place in range(len(row))) for row in rows)
+    data = LabelExamples(tuple(rows), types, torch.arange(len(rows)), pad_id, padding)
     chosen = list(range(len(rows)))[::-1] * 2
-    ids_BT, mask_BT = data.batch(chosen)
-    assert ids_BT.dtype == mask_BT.dtype == torch.int64
+    batch = data.batch(chosen)
+    ids_BT, mask_BT, types_BT = (
+        batch.inputs[name] for name in ("input_ids", "attention_mask", "token_type_ids")
+    )
+    assert ids_BT.dtype == mask_BT.dtype == types_BT.dtype == torch.int64
     assert ids_BT.shape == mask_BT.shape == (len(chosen), max(map(len, rows)))
     for place, row in enumerate(chosen):
-        length = len(rows[row])
-        assert ids_BT[place, :length].tolist() == list(rows[row])
-        assert mask_BT[place].tolist() == [1] * length + [0] * (mask_BT.shape[1] - length)
-        assert (ids_BT[place, length:] == pad_id).all()
+        length, longest = len(rows[row]), mask_BT.shape[1]
+        held = mask_BT[place].bool()
+        ones, zeros = [1] * length, [0] * (longest - length)
+        assert mask_BT[place].tolist() == (ones + zeros if padding == "right" else zeros + ones)
+        assert ids_BT[place, held].tolist() == list(rows[row])
+        assert types_BT[place, held].tolist() == list(types[row])
+        assert (ids_BT[place, ~held] == pad_id).all()
+        assert not types_BT[place, ~held].any()
+    assert batch.labels_N.tolist() == chosen
+    # The head decides where it reads.
+    assert batch.targets_BT is None
+    assert batch.feature_masks == {}
+
+
+@given(st.lists(IDS, min_size=1, max_size=5))
+def test_examples_tell_their_size(rows: list[tuple[int, ...]]) -> None:
+    data = examples(rows)
     assert len(data) == len(rows)
+    assert [data.length(row) for row in range(len(rows))] == [len(row) for row in rows]
+    assert {data.target_rows(row) for row in range(len(rows))} == {1}
+    assert {data.feature_rows(row, "") for row in range(len(rows))} == {1}
+    assert "token_type_ids" not in data.batch([0]).inputs
 
 
 @settings(
@@ -69,12 +106,10 @@ def test_a_batch_holds_its_rows_and_padding(rows: list[tuple[int, ...]], pad_id:
 def test_padding_does_not_change_an_output(
     model: Any, rows: list[tuple[int, ...]], pad_id: int
 ) -> None:
-    data = Encoded(tuple(rows), pad_id)
-    ids_BT, mask_BT = data.batch(range(len(rows)))
-    together_BC = model(input_ids=ids_BT, attention_mask=mask_BT).logits
+    data = examples(rows, pad_id)
+    together_BC = model(**data.batch(range(len(rows))).inputs).logits
     for row in range(len(rows)):
-        ids_1T, mask_1T = data.batch([row])
-        alone_1C = model(input_ids=ids_1T, attention_mask=mask_1T).logits
+        alone_1C = model(**data.batch([row]).inputs).logits
         torch.testing.assert_close(together_BC[row], alone_1C[0], rtol=1e-10, atol=1e-10)
 
 
@@ -82,21 +117,25 @@ def test_padding_does_not_change_an_output(
 def test_an_output_depends_on_every_token(model: Any) -> None:
     """The law above would also hold for a model that reads nothing."""
     one_1C, other_1C = (
-        model(input_ids=ids_1T, attention_mask=mask_1T).logits
-        for ids_1T, mask_1T in (Encoded(((5, 6, last),), 0).batch([0]) for last in (7, 8))
+        model(**examples([(5, 6, last)]).batch([0]).inputs).logits for last in (7, 8)
     )
     assert (one_1C - other_1C).abs().max() > 1e-3
 
 
+def encoded(tokenizer: Any, texts: list[str], length: int, **changes: Any) -> LabelExamples:
+    return encode_texts(tokenizer, texts, torch.zeros(len(texts)), length, **changes)
+
+
 def test_texts_as_ids(tokenizer: Any) -> None:
-    data = encode_texts(tokenizer, ["a good film", "Unknown", ""], 16)
+    data = encoded(tokenizer, ["a good film", "Unknown", ""], 16)
     assert data.ids == ((CLS, 5, 6, 8, SEP), (CLS, UNK, SEP), (CLS, SEP))
-    assert data.pad_id == 0
+    assert data.types == ()
+    assert (data.pad_id, data.padding) == (0, "right")
 
 
 @pytest.mark.parametrize("length", [3, 4, 5, 6])
 def test_texts_are_cut_with_their_special_tokens(tokenizer: Any, length: int) -> None:
-    (ids,) = encode_texts(tokenizer, ["a good bad film very"], length).ids
+    (ids,) = encoded(tokenizer, ["a good bad film very"], length).ids
     assert len(ids) == length
     assert (ids[0], ids[-1]) == (CLS, SEP)
     assert ids[1:-1] == (5, 6, 7, 8)[: length - 2]
@@ -104,5 +143,45 @@ def test_texts_are_cut_with_their_special_tokens(tokenizer: Any, length: int) ->
 
 def test_texts_are_encoded_one_by_one(tokenizer: Any) -> None:
     texts = ["a good film", "bad", "very very good"]
-    together = encode_texts(tokenizer, texts, 16)
-    assert together.ids == tuple(encode_texts(tokenizer, [text], 16).ids[0] for text in texts)
+    together = encoded(tokenizer, texts, 16)
+    assert together.ids == tuple(encoded(tokenizer, [text], 16).ids[0] for text in texts)
+
+
+# --- pairs -------------------------------------------------------------------------------------
+
+
+def test_pairs_have_the_second_texts_type(tokenizer: Any) -> None:
+    data = encoded(tokenizer, ["a good film", ""], 16, pairs=["bad", "very"])
+    assert data.ids == ((CLS, 5, 6, 8, SEP, 7, SEP), (CLS, SEP, 9, SEP))
+    assert data.types == ((0, 0, 0, 0, 0, 1, 1), (0, 0, 1, 1))
+    batch = data.batch([1, 0])
+    assert batch.inputs["token_type_ids"][0].tolist() == [0, 0, 1, 1, 0, 0, 0]
+
+
+@pytest.mark.parametrize(
+    ("length", "expected"),
+    [
+        (8, (CLS, 5, 6, 7, 8, SEP, 9, SEP)),
+        (7, (CLS, 5, 6, 7, SEP, 9, SEP)),
+        (5, (CLS, 5, SEP, 9, SEP)),
+    ],
+)
+def test_of_a_pair_the_longer_text_is_cut_first(
+    tokenizer: Any, length: int, expected: tuple[int, ...]
+) -> None:
+    (ids,) = encoded(tokenizer, ["a good bad film"], length, pairs=["very"]).ids
+    assert ids == expected
+
+
+@pytest.mark.parametrize("end", ["<end>", None])
+def test_a_decoders_pair_has_something_between_its_texts(end: str | None) -> None:
+    """Its tokenizer writes one text after the other, and `a b` with `c` would be `a` with `b c`."""
+    vocabulary = {"<unk>": 0, "a": 1, "b": 2, "c": 3, "<end>": 4}
+    words = Tokenizer(WordLevel(vocabulary, unk_token="<unk>"))
+    words.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=words, eos_token=end, unk_token="<unk>")
+    one = encoded(tokenizer, ["a b"], 16, pairs=["c"])
+    assert one.ids == ((1, 2, 4, 3) if end else (1, 2, 3),)
+    assert one.types == ()
+    if end:
+        assert encoded(tokenizer, ["a"], 16, pairs=["b c"]).ids != one.ids
