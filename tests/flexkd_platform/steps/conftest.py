@@ -23,6 +23,8 @@ from flexkd_platform.steps import (
 )
 from flexkd_platform.store import Store, open_store
 
+from .worlds import job, write_examples
+
 SPEC = """\
 name: tiny
 task: {{kind: classification, max_length: 12, data: {{source: files, path: "{data}"}}}}
@@ -127,3 +129,19 @@ def fresh(tiny_world: Path, tmp_path: Path) -> Callable[[], Lab]:
         return Lab(tiny_world, open_store(str(tmp_path / f"storage-{len(made)}")))
 
     return make
+
+
+@pytest.fixture(scope="session")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, str], Lab]:
+    """`world(architecture, task)`: a lab on a model made from a config; one for all tests."""
+    made: dict[tuple[str, str], Lab] = {}
+
+    def of(architecture: str, task: str) -> Lab:
+        if (architecture, task) not in made:
+            folder = tmp_path_factory.mktemp(f"{architecture}-{task}")
+            write_examples(folder / "reviews", task)
+            store = open_store(str(folder / "storage"))
+            made[architecture, task] = Lab(folder, store, job(architecture, task))
+        return made[architecture, task]
+
+    return of
