@@ -92,7 +92,7 @@ def plan_json(plan: Plan, store: Store) -> dict[str, object]:
 
 
 def _rows_text(split: str, profile: Mapping[str, Any]) -> str:
-    skipped = f" ({profile['skipped']:,} empty ones skipped)" if profile["skipped"] else ""
+    skipped = f" ({profile['skipped']:,} empty ones skipped)" if profile.get("skipped") else ""
     return f"{split} {profile['rows']:,}{skipped}"
 
 
