@@ -178,22 +178,27 @@ def model_problems(spec: JobSpec, model: str, facts: ModelFacts, path: str) -> I
 def _length_problems(
     spec: JobSpec, task: GenerationTask, model: str, facts: ModelFacts
 ) -> Iterator[Problem]:
-    new = max(task.max_response, spec.evaluate.max_new_tokens or MAX_NEW_TOKENS[task.kind])
+    written = spec.evaluate.max_new_tokens or MAX_NEW_TOKENS[task.kind]
+    wanted = {
+        "task.max_prompt": task.max_prompt,
+        "task.max_response": task.max_response,
+        "evaluate.max_new_tokens": written,
+    }
     longest = facts.max_positions
-    if task.kind == "instruction" and task.max_prompt + new > longest:
-        yield Problem(
-            "task.max_prompt",
-            f"{task.max_prompt} tokens and {new} of a response, but {model} has {longest} "
-            "positions",
-            f"together at most {longest}",
-        )
-    if task.kind == "summarization" and max(task.max_prompt, new) > longest:
-        key = "task.max_prompt" if task.max_prompt > longest else "task.max_response"
-        yield Problem(
-            key,
-            f"{max(task.max_prompt, new)} tokens, but {model} has {longest} positions",
-            f"at most {longest}",
-        )
+    if task.kind == "summarization":  # its decoder counts positions of its own
+        for key, tokens in wanted.items():
+            if tokens > longest:
+                said = f"{tokens} tokens, but {model} has {longest} positions"
+                yield Problem(key, said, f"at most {longest}")
+    else:
+        new = max(("task.max_response", "evaluate.max_new_tokens"), key=lambda key: wanted[key])
+        if task.max_prompt + wanted[new] > longest:
+            yield Problem(
+                "task.max_prompt",
+                f"{task.max_prompt} tokens and {wanted[new]} of a response, by {new}, but {model} "
+                f"has {longest} positions",
+                f"together at most {longest}",
+            )
     prompt = task.max_prompt if task.kind == "instruction" else 0
     for place, method in enumerate(spec.sweep.methods):
         draws = method.on_policy if isinstance(method, TeacherMethod) else None

@@ -188,7 +188,7 @@ def _score_problems(spec: JobSpec, data: DataFacts | None) -> list[Problem]:
         problems.append(
             Problem(
                 "score.output",
-                f"{score.output} does not fit a {spec.task.kind} task",
+                f"{score.output} does not fit {_a(spec.task.kind)} task",
                 f"allowed: {', '.join(allowed)}",
             )
         )
@@ -205,6 +205,10 @@ def _score_problems(spec: JobSpec, data: DataFacts | None) -> list[Problem]:
             )
         )
     return problems
+
+
+def _a(noun: str) -> str:
+    return f"an {noun}" if noun[0] in "aeiou" else f"a {noun}"
 
 
 def _head_problems(spec: JobSpec, data: DataFacts | None, teacher: ModelFacts) -> list[Problem]:

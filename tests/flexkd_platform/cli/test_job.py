@@ -28,6 +28,9 @@ resources: {{teacher_cpus: 1}}
 """
 
 
+KD = "sweep.methods=[{kind: ft}, {kind: kd}]"
+
+
 class Bench:
     """A folder with a spec and a storage, and the `flexkd` command on them."""
 
@@ -178,7 +181,9 @@ def test_compare_in_every_format(bench: Bench) -> None:
 def test_plan_says_what_is_there(bench: Bench) -> None:
     before = json.loads(bench.flexkd("plan", str(bench.spec), "--json"))
     assert not any(entry["present"] for entry in before["steps"] + before["trials"])
-    assert before["teacher_cache_bytes"] == 26 * (16 + 2) * 4
+    assert before["teacher_cache_bytes"] == 26 * 16 * 4  # no method reads the two outputs
+    outputs = bench.flexkd("plan", str(bench.spec), "--json", "--set", KD)
+    assert json.loads(outputs)["teacher_cache_bytes"] == 26 * 2 * 4
     bench.run()
     after = json.loads(bench.flexkd("plan", str(bench.spec), "--json"))
     assert all(entry["present"] for entry in after["steps"] + after["trials"])
