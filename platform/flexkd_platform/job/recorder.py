@@ -21,7 +21,7 @@ from ..tracking import (
 )
 from ..tracking.provenance import current_user, provenance
 from .folder import JobFolder
-from .results import Outcome
+from .results import Outcome, teacher_json
 
 
 class Recorder:
@@ -109,12 +109,9 @@ class Recorder:
         return files
 
     def _job_metrics(self, outcome: Outcome) -> dict[str, float]:
-        teacher = self._plan.teachers[0]
         metrics = {"seconds": outcome.seconds, "trials": float(len(outcome.trials))}
-        if self._store.has(teacher):
-            found = self._store.manifest(teacher).summary["metrics"]
-            metrics |= {f"teacher/{name}": value for name, value in found.items()}
-        return metrics
+        found = teacher_json(self._plan, self._store).get("metrics", {})
+        return metrics | {f"teacher/{name}": value for name, value in found.items()}
 
     def _record(self, trial: Trial, status: TrialStatus, reason: str) -> TrialRecord:
         metrics: dict[str, float] = {}

@@ -67,7 +67,7 @@ def results_json(outcome: Outcome, store: Store) -> dict[str, Any]:
             "seconds": round(outcome.seconds, 3),
         },
         "steps": [_step_json(entry) for entry in outcome.steps.values()],
-        "teacher": _teacher_json(outcome.plan, store),
+        "teacher": teacher_json(outcome.plan, store),
         "selection": _selection_json(outcome.plan.shared, store),
         "trials": [_trial_json(record) for record in outcome.records],
         "groups": [to_json(group) for group in outcome.groups()],
@@ -84,8 +84,8 @@ def _step_json(entry: StepOutcome) -> dict[str, Any]:
     return {**known, "reason": entry.reason} if entry.reason else known
 
 
-def _teacher_json(plan: Plan, store: Store) -> dict[str, Any]:
-    """The spec's own teacher; where an axis makes several, the first."""
+def teacher_json(plan: Plan, store: Store) -> dict[str, Any]:
+    """The spec's own teacher; where an axis makes several, the first. {} while it is not there."""
     teacher = plan.teachers[0]
     if not store.has(teacher):
         return {}
