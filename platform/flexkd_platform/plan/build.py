@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -111,15 +111,26 @@ def _trial(
 ) -> Trial:
     """One trial of the points that came to the same hash; axes that differ do not touch it."""
     point, method, seed, step = same[0]
-    touching = {
-        path: value
-        for path, value in point.items()
-        if len(spec.sweep.axes[path]) > 1
-        and len({canonical_json(other[path]) for other, *_ in same}) == 1
-    }
+    touching: dict[str, Any] = {}
+    for path, value in point.items():
+        values = spec.sweep.axes[path]
+        if len(values) > 1 and len({canonical_json(other[path]) for other, *_ in same}) == 1:
+            touching |= _told_apart(path, value, values)
     params = {**method_params(method), **touching}
     evaluate = evaluate_step(spec, facts, step)
     return Trial(method.kind, params, trial_settings(step), seed, step, evaluate)
+
+
+def _told_apart(path: str, value: Any, values: Sequence[Any]) -> dict[str, Any]:
+    """What tells one value of an axis from the others: of a section, the keys that differ."""
+    if not isinstance(value, Mapping):
+        return {path: value}
+    others = [flatten(other) for other in values if isinstance(other, Mapping)]
+    return {
+        f"{path}.{key}": inner
+        for key, inner in flatten(value).items()
+        if any(other.get(key) != inner for other in others)
+    }
 
 
 def trial_settings(distill: Step) -> dict[str, Any]:
