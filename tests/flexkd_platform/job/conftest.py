@@ -1,0 +1,64 @@
+"""Tiny jobs in this process: no Ray, trials recorded in memory, a view that says nothing."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from flexkd_platform.cli.progress import SilentView
+from flexkd_platform.executors import InProcessExecutor
+from flexkd_platform.job import Preflight, run_job
+from flexkd_platform.plan import Plan, build_plan
+from flexkd_platform.spec import load_spec
+from flexkd_platform.store import open_store
+from flexkd_platform.tracking import MemoryTracker
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread() -> Iterator[None]:
+    """Models this small lose more to threads than they win."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@dataclass
+class Shop:
+    """A spec, a storage and a tracking store that keep what jobs leave."""
+
+    folder: Path
+    text: str
+    tracker: MemoryTracker = field(default_factory=MemoryTracker)
+
+    def plan(self, *overrides: str) -> Plan:
+        """The spec's plan; everything wrong with it is raised."""
+        file = self.folder / "job.yaml"
+        file.write_text(self.text, encoding="utf-8")
+        spec = load_spec(file, overrides)
+        preflight = Preflight()
+        assert preflight.problems(spec) == []
+        return build_plan(spec, preflight.facts_of)
+
+    def run(self, *overrides: str) -> dict[str, Any]:
+        """results.json of the job."""
+        plan = self.plan(*overrides)
+        store = open_store(str(self.folder / "storage"))
+        run_job(
+            plan,
+            self.text,
+            executor=InProcessExecutor(store, plan.spec.resources),
+            store=store,
+            tracker=self.tracker,
+            view=SilentView(),
+        )
+        results: dict[str, Any] = json.loads(
+            (self.folder / "storage/jobs" / plan.spec.id / "results.json").read_text()
+        )
+        return results
