@@ -45,7 +45,7 @@ def compare(
                 for name in unknown
             ]
         )
-    ranked = _ranked(shown, metrics)
+    ranked = _ranked(shown, metrics, finished)
     if output == "table" and not metrics:
         ranked = ranked[:1]  # what fits a terminal
     groups = group_trials(finished, baseline=baseline or None, metrics=ranked)
@@ -64,11 +64,12 @@ def _task_metrics(recorded: list[str]) -> list[str]:
     return [name for name in ours if name.startswith("test/")] or ours
 
 
-def _ranked(shown: list[str], asked: list[str]) -> list[str]:
-    """As asked for; otherwise in the order in which tasks name their metrics."""
-    order: list[str] = [name for names in METRICS.values() for name in names]
+def _ranked(shown: list[str], asked: list[str], trials: Iterable[TrialRecord]) -> list[str]:
+    """As asked for; otherwise in the order in which the trials' tasks name their metrics."""
     if asked:
         return asked
+    tasks = [str(trial.settings.get("task")) for trial in trials]
+    order: list[str] = [name for task in (*tasks, *METRICS) for name in METRICS.get(task, ())]
     return sorted(shown, key=lambda name: order.index(name.rpartition("/")[2]))
 
 

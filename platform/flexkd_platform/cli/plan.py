@@ -115,10 +115,11 @@ def _show(plan: Plan, numbers: dict[str, Any]) -> None:
     missing = sum(not trial["present"] for trial in numbers["trials"])
     peak = numbers["peak"]
     size = numbers["teacher_cache_bytes"] / 2**20
+    most = "at most " if plan.teacher_evaluations else ""
     out.print(
         f"{missing} of {len(numbers['trials'])} trials to run, "
         f"{numbers['concurrent_trials']} at a time; peak {peak['cpus']} CPUs, "
-        f"{peak['gpus']:g} GPUs; teacher cache {size:.1f} MiB",
+        f"{peak['gpus']:g} GPUs; teacher cache {most}{size:.1f} MiB",
         markup=False,
         soft_wrap=True,
     )

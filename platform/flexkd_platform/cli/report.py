@@ -48,18 +48,20 @@ def report_data(job: JobFiles, spec: JobSpec) -> ReportData:
     curves = [
         _curve(job, trial) for trial in results["trials"] if trial["status"] in {"done", "reused"}
     ]
+    # Directions come with the units of their score, which are shown once.
+    selections = {(entry["score_hash"], entry["d_student"]): entry for entry in results["selection"]}
     importance = [
         ImportanceCurve(
             label=f"layer {entry['layer']}, {entry['score_kind']}, {entry['d_student']} units",
             importance=tuple(job.importance(entry["score_hash"])),
             units=tuple(entry["units"]),
         )
-        for entry in results["selection"]
+        for entry in selections.values()
     ]
     return ReportData(
         results=results,
         spec_yaml=job.spec_yaml,
-        metrics=tuple(f"{spec.evaluate.split}/{metric}" for metric in spec.metrics),
+        metrics=spec.metric_names,
         baseline=spec.sweep.baseline,
         curves=tuple(curves),
         importance=tuple(importance),

@@ -10,6 +10,7 @@ from typing import Any
 
 from ..spec import DECODING, GenerationTask, JobSpec, Method, canonical_json, spec_with
 from .facts import Facts, FactsOf
+from .layers import stack_of
 from .step import Step
 from .steps_of import OUTPUTS, distill_step, evaluate_step, teacher_step
 from .trial import Trial, flatten, method_params
@@ -20,8 +21,8 @@ class Plan:
     """Every trial of a job, and with them every step: equal steps have equal hashes.
 
     teacher_evaluations: of teachers that write text, which is measured apart from their training.
-    cache_numbers: fp32 numbers that the teacher caches hold; of text, a lower bound with one token
-        an example.
+    cache_numbers: fp32 numbers that the teacher caches hold; of text at most, since responses are as
+        long as they are.
     """
 
     spec: JobSpec
@@ -93,10 +94,14 @@ def _cache_numbers(plan: Plan, known_of: Mapping[str, Facts]) -> int:
         if step.kind == "cache":
             teacher = step.needs["teacher"]
             facts = known_of[teacher.hash]
-            # Text's outputs are kept as the hidden states that the head reads.
-            writes = teacher.identity["task"] in DECODING
-            narrow = step.identity["holds"] == OUTPUTS and not writes
-            numbers += facts.train_rows * (facts.outputs if narrow else facts.teacher_hidden)
+            holds, reading = step.identity["holds"], teacher.identity
+            if reading["task"] in DECODING:
+                # Text's outputs are kept as the hidden states that the head reads.
+                limit = "max_prompt" if stack_of(holds) == "encoder" else "max_response"
+                numbers += facts.train_rows * reading[limit] * facts.teacher_hidden
+            else:
+                width = facts.outputs if holds == OUTPUTS else facts.teacher_hidden
+                numbers += facts.train_rows * width
     return numbers
 
 

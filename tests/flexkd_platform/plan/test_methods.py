@@ -84,12 +84,12 @@ def test_fine_tuning_needs_no_teacher(plan: Planner) -> None:
 
 
 def test_numbers_that_the_caches_hold(plan: Planner, writing: Planner) -> None:
-    """100 examples of 2 outputs, and of 32 units; of text, the rows that its head reads."""
+    """100 examples of 2 outputs, and of 32 units; of text, at most 256 rows that its head reads."""
     assert plan().cache_numbers == 100 * (2 + 32)
     assert only(plan, {"kind": "kd"}).cache_numbers == 100 * 2
     every = only(plan, {"kind": "cka", "layers": "every"})
     assert every.cache_numbers == 2 * 100 * 32
-    assert writing().cache_numbers == 100 * (32 + 32)
+    assert writing().cache_numbers == 100 * 256 * (32 + 32)
     axis = {"sweep.axes": {"teacher.finetune.epochs": [1, 2]}}
     assert plan(axis).cache_numbers == 2 * plan().cache_numbers
 
