@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from ..job import group_trials, leaderboard
 from ..spec import METHODS, METRICS, Problem, SpecError
-from ..tracking import read_trials
+from ..tracking import TrialRecord, read_trials
 from .common import out, tracking_uri
 
 FORMATS = ("table", "markdown", "csv", "json")

@@ -49,7 +49,9 @@ def report_data(job: JobFiles, spec: JobSpec) -> ReportData:
         _curve(job, trial) for trial in results["trials"] if trial["status"] in {"done", "reused"}
     ]
     # Directions come with the units of their score, which are shown once.
-    selections = {(entry["score_hash"], entry["d_student"]): entry for entry in results["selection"]}
+    selections = {
+        (entry["score_hash"], entry["d_student"]): entry for entry in results["selection"]
+    }
     importance = [
         ImportanceCurve(
             label=f"layer {entry['layer']}, {entry['score_kind']}, {entry['d_student']} units",

@@ -44,9 +44,7 @@ class Outcome:
     @property
     def metric_names(self) -> tuple[str, ...]:
         """The metrics that are compared, as `test/accuracy`; the first one ranks."""
-        spec = self.plan.spec
-        sets = (spec.evaluate.split, *spec.task.evaluation)
-        return tuple(f"{name}/{metric}" for name in sets for metric in spec.metrics)
+        return self.plan.spec.metric_names
 
     def groups(self) -> list[Group]:
         """The trials by method and settings, best first."""

@@ -98,3 +98,9 @@ class JobSpec(Section):
     def metrics(self) -> tuple[str, ...]:
         """The metrics that are reported, the ranking one first."""
         return self.evaluate.reported(self.task.kind)
+
+    @property
+    def metric_names(self) -> tuple[str, ...]:
+        """The metrics with the sets they are taken on, as `test/accuracy`; the first one ranks."""
+        sets = (self.evaluate.split, *self.task.evaluation)
+        return tuple(f"{name}/{metric}" for name in sets for metric in self.metrics)

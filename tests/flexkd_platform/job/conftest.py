@@ -12,8 +12,9 @@ import pytest
 import torch
 
 from flexkd_platform.cli.progress import SilentView
+from flexkd_platform.cli.report import write_report
 from flexkd_platform.executors import InProcessExecutor
-from flexkd_platform.job import Preflight, run_job
+from flexkd_platform.job import Preflight, find_job, run_job
 from flexkd_platform.plan import Plan, build_plan
 from flexkd_platform.spec import load_spec
 from flexkd_platform.store import open_store
@@ -62,3 +63,8 @@ class Shop:
             (self.folder / "storage/jobs" / plan.spec.id / "results.json").read_text()
         )
         return results
+
+    def report(self, results: dict[str, Any]) -> str:
+        """The page of a job that was run."""
+        job = find_job(open_store(str(self.folder / "storage")), results["job"]["id"])
+        return write_report(job, load_spec(self.folder / "job.yaml")).read_text()

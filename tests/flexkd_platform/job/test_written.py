@@ -228,6 +228,15 @@ def test_what_was_written_is_kept(written: tuple[Shop, dict[str, Any]]) -> None:
         }
 
 
+def test_the_report_shows_every_set_and_method(written: tuple[Shop, dict[str, Any]]) -> None:
+    shop, results = written
+    page = shop.report(results)
+    for words in ("Test ROUGE-L (%)", "Other ROUGE-L (%)", "Other negative log-likelihood"):
+        assert words in page
+    for kind in METHODS:
+        assert kind in page
+
+
 def test_summaries_by_two_stacks(tmp_path: Path) -> None:
     """Each stack has its selection, and the student starts at the selected units."""
     shop = Shop(tmp_path, SUMMARIES)
@@ -244,5 +253,8 @@ def test_summaries_by_two_stacks(tmp_path: Path) -> None:
     assert len({entry["score_hash"] for entry in results["selection"]}) == 2
     assert {"test/rouge2", "test/rougeL", "test/nll"} <= set(results["teacher"]["metrics"])
     assert all("test/rouge2" in trial["metrics"] for trial in results["trials"])
+    page = shop.report(results)
+    assert "layer encoder.1, gradient, 8 units" in page
+    assert "layer decoder.1, gradient, 8 units" in page
     again = shop.run()
     assert statuses(again, "steps") == statuses(again, "trials") == {"reused"}
