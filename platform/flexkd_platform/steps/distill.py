@@ -224,11 +224,11 @@ class _Training:
                 entry = StepMetrics(entry.step, {**entry.values, **values})
                 if settings["keep"] == "best" and better(task, found, self._best):
                     self._best = found
-                    self._best_weights = copy.deepcopy(self.model.state_dict())
+                    self._best_weights = copy.deepcopy(self.module.state_dict())
             self.log.append(entry)
             yield replace(progress, metrics=entry)
         if self._best_weights is not None:
-            self.model.load_state_dict(self._best_weights)
+            self.module.load_state_dict(self._best_weights)
 
     def save(self, folder: Path) -> dict[str, Any]:
         """Write the student, its projectors and its log; returns what the manifest says of them."""
