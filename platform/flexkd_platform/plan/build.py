@@ -21,8 +21,8 @@ class Plan:
     """Every trial of a job, and with them every step: equal steps have equal hashes.
 
     teacher_evaluations: of teachers that write text, which is measured apart from their training.
-    cache_numbers: fp32 numbers that the teacher caches hold; of text at most, since responses are as
-        long as they are.
+    cache_numbers: fp32 numbers that the teacher caches hold; of text at most, since responses are
+        as long as they are.
     """
 
     spec: JobSpec
@@ -139,12 +139,19 @@ def _told_apart(path: str, value: Any, values: Sequence[Any]) -> dict[str, Any]:
 
 
 def trial_settings(distill: Step) -> dict[str, Any]:
-    """All that decides a trial's result but its seed, from the identities of its steps."""
+    """All that decides a trial's result but its seed, from the identities of its steps.
+
+    Where several steps of a kind differ in a setting, as the caches of two layers do, its value is
+    the list of theirs.
+    """
     settings = flatten(distill.identity)
     settings.pop("seed")
+    found: dict[str, list[Any]] = {}
     for needed in distill.upstream():
         named = dict(needed.identity)
         if needed.kind == "warm_up":
             named.pop("seed")  # the trial's own
-        settings.update(flatten(named, needed.kind))
-    return settings
+        for path, value in flatten(named, needed.kind).items():
+            values = found.setdefault(path, [])
+            values += [value] if value not in values else []
+    return settings | {p: values[0] if len(values) == 1 else values for p, values in found.items()}

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from flexkd_platform.plan import OUTPUTS, Plan, Step, StepKind, Trial
-from flexkd_platform.spec import METHODS, FeatureMethod, LayeredMethod, LogitMethod
+from flexkd_platform.spec import METHODS, FeatureMethod, LayeredMethod, LogitMethod, sha256_of
 
 Planner = Callable[..., Plan]
 
@@ -147,8 +150,8 @@ def test_seqkd_trains_on_what_the_teacher_wrote(writing: Planner, task: str) -> 
 
 
 def test_responses_are_named_by_how_they_are_written(writing: Planner) -> None:
-    def written(**settings: Any) -> str:
-        found = writing("instruction", {"sweep.methods": [{"kind": "seqkd", **settings}]})
+    def written(**chosen: Any) -> str:
+        found = writing("instruction", {"sweep.methods": [{"kind": "seqkd", **chosen}]})
         (step,) = steps(found, "generate")
         return step.hash
 
@@ -377,3 +380,69 @@ def test_every_feature_method_is_layered() -> None:
     features = [name for name, method in METHODS.items() if issubclass(method, FeatureMethod)]
     assert features == LAYERED
     assert set(OF_OUTPUTS) | set(LAYERED) | {"ft", "seqkd"} == set(METHODS)
+
+
+# --- what tells trials apart -------------------------------------------------------------------
+
+VARIANTS: list[dict[str, Any]] = [
+    *({"kind": kind} for kind in METHODS),
+    {"kind": "seqkd", "decoding": "beam"},
+    {"kind": "minillm", "on_policy": {}},
+    {"kind": "cka", "layers": "every"},
+    {"kind": "flexkd", "layers": "every", "beta": 1},
+    {"kind": "flexkd", "layers": {"0": 0}, "target": "directions"},
+]
+STARTS: list[dict[str, Any]] = [
+    {"student.init": {"kind": "aligned", "layers": 2, "hidden_size": 16}},
+    {"student.init.weights": "finetuned"},
+    {"student.warm_up": {"epochs": 1}},
+    {"student.init": {"kind": "pretrained", "model": "a/student"}},
+]
+WRITTEN_AXES = st.fixed_dictionaries(
+    {},
+    optional={
+        "score.layer": st.lists(st.sampled_from(["last", -1, 3, -2]), min_size=1, unique=True),
+        "score.kind": st.just(["gradient", "random"]),
+        "score.aggregation": st.just(["global", "batch"]),
+        "task.max_response": st.just([8, 16]),
+        "distill.teacher_cache": st.just(["auto", "off"]),
+    },
+)
+
+
+# The fixtures hold nothing that a run of the body changes.
+@settings(
+    deadline=None, max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    task=st.sampled_from(WRITING),
+    methods=st.lists(st.sampled_from(VARIANTS), min_size=1, max_size=4),
+    start=st.sampled_from(STARTS),
+    axes=WRITTEN_AXES,
+)
+def test_settings_tell_trials_apart(
+    writing: Planner,
+    task: str,
+    methods: list[dict[str, Any]],
+    start: dict[str, Any],
+    axes: dict[str, list[Any]],
+) -> None:
+    found = writing(task, {"sweep.methods": methods, "sweep.axes": axes} | start)
+    told = Counter(sha256_of([t.method, dict(t.settings), t.seed]) for t in found.trials)
+    assert set(told.values()) == {1}
+    seen: set[str] = set()
+    for step in found.steps():
+        assert all(needed.hash in seen for needed in step.needs.values())
+        assert step.hash not in seen
+        seen.add(step.hash)
+
+
+def test_students_aligned_at_one_stack_or_two_are_told_apart(writing: Planner) -> None:
+    changes = {
+        "student.init": {"kind": "aligned", "layers": 2, "hidden_size": 16},
+        "sweep.methods": [{"kind": "ft"}],
+        "sweep.axes": {"score.layer": ["last", "decoder.-1"]},
+    }
+    both, _, one, _ = writing("summarization", changes).trials
+    assert both.settings["score.layer"] == ["encoder.5", "decoder.3"]
+    assert one.settings["score.layer"] == "decoder.3"
