@@ -62,6 +62,7 @@ class Bench:
         """Everything that MLflow has of experiment `tiny`."""
         client = MlflowClient(f"sqlite:///{self.storage}/mlflow.db")
         experiment = client.get_experiment_by_name("tiny")
+        assert experiment is not None
         return list(client.search_runs([experiment.experiment_id]))
 
 
@@ -139,6 +140,7 @@ def test_mlflow_has_everything(bench: Bench) -> None:
     children = [run for run in runs if run is not parent]
     assert {run.data.tags["mlflow.parentRunId"] for run in children} == {parent.info.run_id}
     assert {run.info.run_id for run in children} == {t["run_id"] for t in results["trials"]}
+    assert parent.inputs is not None
     assert parent.inputs.dataset_inputs[0].dataset.digest
     assert "flexkd.version.torch" in parent.data.tags
     client = MlflowClient(f"sqlite:///{bench.storage}/mlflow.db")
@@ -273,6 +275,7 @@ def test_recording_elsewhere_later(bench: Bench) -> None:
     bench.flexkd("run", str(bench.spec), "--address", "none", "--tracking-uri", other)
     client = MlflowClient(other)
     experiment = client.get_experiment_by_name("tiny")
+    assert experiment is not None
     runs = client.search_runs([experiment.experiment_id])
     assert len(runs) == 7
     child = next(run for run in runs if "mlflow.parentRunId" in run.data.tags)

@@ -127,12 +127,12 @@ def test_selecting_anew_needs_the_teacher_and_no_selection(plan: Planner) -> Non
 
 
 @pytest.mark.parametrize("task", WRITING)
-def test_the_head_of_a_text_teacher_is_read_beside_its_cache(writing: Planner, task: str) -> None:
+def test_a_cached_teacher_of_texts_is_not_loaded_again(writing: Planner, task: str) -> None:
+    """Its output head lies beside its cached outputs."""
     for trial in writing(task).trials:
+        assert "teacher" not in needs(trial)
         if trial.method in OF_OUTPUTS:
-            assert needs(trial) == {"dataset", f"cache {OUTPUTS}", "teacher"}
-        elif trial.method in LAYERED:
-            assert "teacher" not in needs(trial)
+            assert needs(trial) == {"dataset", f"cache {OUTPUTS}"}
 
 
 # --- responses of the teacher ------------------------------------------------------------------
