@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -49,18 +49,20 @@ class Lab:
     """A folder with teacher and data, a store, and the steps of a job run in this process.
 
     text: of the job, with {data} and {teacher} for their folders.
+    preflight: looks at data and models once, which stay as they are.
     """
 
     folder: Path
     store: Store
     text: str = SPEC
+    preflight: Preflight = field(default_factory=Preflight)
 
     def plan(self, *overrides: str, data: str = "reviews") -> Plan:
         """The plan of the tiny job, changed by `path=value` overrides."""
         file = self.folder / "job.yaml"
         text = self.text.format(data=self.folder / data, teacher=self.folder / "teacher")
         file.write_text(text, encoding="utf-8")
-        return build_plan(load_spec(file, overrides), Preflight().facts_of)
+        return build_plan(load_spec(file, overrides), self.preflight.facts_of)
 
     def trial(self, method: str, *overrides: str, data: str = "reviews") -> Trial:
         """The one trial of a method given as YAML, its shared steps run."""

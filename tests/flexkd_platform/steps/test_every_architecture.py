@@ -68,13 +68,15 @@ CASES = [(*which, method) for which in WORLDS for method in methods_of(which[1])
 
 EMBEDDING = re.compile(r"(word_embeddings|wte|embed_tokens|shared)\.weight$")
 
+MADE_OF = ("base", "source", "aligned", "aligned encoder", "aligned decoder")
+
 _STARTS: dict[str, dict[str, torch.Tensor]] = {}
 
 
 def start_of(lab: Any, trial: Trial) -> dict[str, torch.Tensor]:
     """The weights of the student before its training."""
-    init = trial.distill.identity["student"]
-    key = canonical_json({"init": init, "teacher": lab.step(lab.plan(), "teacher").hash})
+    made_of = {role: needed.hash for role, needed in trial.distill.needs.items() if role in MADE_OF}
+    key = canonical_json({**trial.distill.identity["student"], **made_of})
     if key not in _STARTS:
         model, _ = _initial_student(trial.distill, lab.store)
         _STARTS[key] = model.state_dict()

@@ -160,6 +160,9 @@ def test_published_scores_and_caches_are_those_of_each_example_alone(
     lab, plain = plain_of(architecture, task)
     plan = lab.plan(METHOD)
     scores = [step for step in plan.shared if step.kind == "score"]
+    texts = [row["text" if "text" in row else "prompt"] for row in plain.rows]
+    limit = MAX_PROMPT if task in GENERATION else MAX_LENGTH
+    assert max(len(plain.tokenizer(text).input_ids) for text in texts) > limit
     assert len(scores) == (2 if task == "summarization" else 1)
     for step in scores:
         layer = step.identity["layer"]

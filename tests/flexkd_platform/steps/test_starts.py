@@ -98,16 +98,16 @@ def test_a_projector_is_kept_from_the_epoch_of_its_student(world: Callable[..., 
     method = "{kind: projector}"
     trial = trial_of(lab, f"distill={{{OVERFITTING}, keep: best}}", method=method)
     training = _Training(trial.distill, lab.store, SoloWorker())
-    (projector,) = training.module.projectors
+    (projector,) = training.module.projectors.parameters()
     by_epoch = []
     for progress in training.run():
         assert progress.metrics is not None
         nll = progress.metrics.values["validation/nll"]
-        by_epoch.append((nll, projector.weight.detach().clone()))
+        by_epoch.append((nll, projector.detach().clone()))
     best = min(range(16), key=lambda epoch: by_epoch[epoch][0])
     assert best < 15
     assert not torch.equal(by_epoch[best][1], by_epoch[-1][1])
-    assert torch.equal(projector.weight, by_epoch[best][1])
+    assert torch.equal(projector, by_epoch[best][1])
 
 
 def test_better_goes_the_metrics_way_and_the_earlier_one_wins_a_tie() -> None:
