@@ -60,15 +60,16 @@ def test_the_summary_describes_the_splits(lab: Any) -> None:
     for step in (classes, numbers):
         list(run_step(step, lab.store, 1))
     assert lab.store.manifest(classes).summary == {
-        "train": {"rows": 26, "classes": {"0": 13, "1": 13}},
-        "validation": {"rows": 9, "classes": {"0": 5, "1": 4}},
-        "test": {"rows": 11, "classes": {"0": 6, "1": 5}},
+        "train": {"rows": 26, "classes": {"0": 13, "1": 13}, "skipped": 0},
+        "validation": {"rows": 9, "classes": {"0": 5, "1": 4}, "skipped": 0},
+        "test": {"rows": 11, "classes": {"0": 6, "1": 5}, "skipped": 0},
     }
     labels = [row["label"] for row in source(lab.folder / "ratings", "train")]
     assert lab.store.manifest(numbers).summary["train"] == {
         "rows": 26,
         "label_min": min(labels),
         "label_max": max(labels),
+        "skipped": 0,
     }
 
 

@@ -273,7 +273,17 @@ def reference(
     }
     weight = weights(settings)
     found = {name: term() for name, term in terms.items() if weight[name]}
-    return {"loss": sum(weight[name] * value for name, value in found.items()), **found}
+    loss = sum(weight[name] * value for name, value in found.items())
+    if has_mean(settings):
+        found["feature_mean"] = feature({**settings, "reduction": "mean"}, features, hidden)
+        found["skipped"] = 0.0
+    return {"loss": loss, **found}
+
+
+def has_mean(settings: dict[str, Any]) -> bool:
+    """Whether the loss is a correlation of Flex-KD, which is logged as a mean over units too."""
+    correlates = settings.get("loss", "correlation") == "correlation"
+    return settings["kind"] == "flexkd" and correlates and bool(weights(settings)["feature"])
 
 
 @pytest.mark.parametrize("settings", METHOD_SETTINGS, ids=str)
@@ -330,7 +340,8 @@ def test_a_term_without_weight_is_not_computed(
     if not weight["feature"]:
         features_ND = features_ND[:, :1]  # fits no feature loss
     terms = terms_of(settings, teacher, ROWS, features_ND, logits_NC)
-    assert set(terms) == {"loss", *(name for name, value in weight.items() if value)}
+    also = {"feature_mean", "skipped"} if has_mean(settings) else set()
+    assert set(terms) == {"loss", *(name for name, value in weight.items() if value)} | also
 
 
 def test_fine_tuning_has_no_use_for_a_teacher() -> None:
@@ -346,6 +357,8 @@ def test_a_batch_of_one_row_has_a_loss() -> None:
         features_ND, logits_NC = student(settings)
         terms = terms_of(settings, Teacher(), [2], features_ND[:1], logits_NC[:1])
         assert torch.isfinite(terms["loss"])
+        assert ("skipped" in terms) == has_mean(settings)
+        assert terms.get("skipped", torch.ones(())).item() == 1
         torch.autograd.backward(terms["loss"])
         for leaf in (features_ND, logits_NC):
             assert leaf.grad is None or torch.isfinite(leaf.grad).all()

@@ -41,6 +41,7 @@ TERMS = {
     "kd": {"supervised", "logit"},
     **{method: {"logit"} for method in ("minillm", "jsd", "skew_fkl", "skew_rkl", "tvd")},
     **{method: {"supervised", "feature"} for method in OF_FEATURES},
+    "flexkd": {"supervised", "feature", "feature_mean", "skipped"},
 }
 
 
@@ -199,7 +200,7 @@ def test_kept_and_live_targets_are_the_same_rows(lab: Any, layer: str) -> None:
     teacher, _ = load_teacher(caches[place].needs["teacher"], lab.store)
     data = split(lab, "train")
     folders = {holds: lab.store.folder(cache) for holds, cache in caches.items()}
-    kept = CachedTargets(folders, data, CPU, None)
+    kept = CachedTargets(folders, data, CPU)
     live = LiveTargets(teacher, [place], outputs=True, head=None, examples=None, device=CPU)
     for rows in ([0], [25, 3, 8, 3], list(range(26))):
         found, expected = (targets(rows, data.batch(rows)) for targets in (kept, live))
@@ -224,7 +225,7 @@ def test_targets_hold_what_was_asked_for_and_no_more(lab: Any) -> None:
     data = split(lab, "train")
     live = LiveTargets(teacher, [2], outputs=False, head=None, examples=None, device=CPU)
     folders: dict[LayerRef, Path] = {2: lab.store.folder(trial.distill.needs["cache 2"])}
-    for targets in (live, CachedTargets(folders, data, CPU, None)):
+    for targets in (live, CachedTargets(folders, data, CPU)):
         rows = targets([4], data.batch([4]))
         assert rows.outputs is None
         assert rows.none().outputs is None
@@ -235,13 +236,13 @@ def test_targets_hold_what_was_asked_for_and_no_more(lab: Any) -> None:
 
 def test_a_cache_without_chunks_is_an_error(lab: Any, tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="holds no chunk"):
-        CachedTargets({2: tmp_path}, split(lab, "train"), CPU, None)
+        CachedTargets({2: tmp_path}, split(lab, "train"), CPU)
 
 
 def test_a_cache_of_other_examples_is_an_error(lab: Any) -> None:
     cache = lab.trial("{kind: flexkd}").distill.needs["cache 2"]
     with pytest.raises(ValueError, match="the teacher cache has 26 rows of 2, not 11"):
-        CachedTargets({2: lab.store.folder(cache)}, split(lab, "test"), CPU, None)
+        CachedTargets({2: lab.store.folder(cache)}, split(lab, "test"), CPU)
 
 
 def split(lab: Any, name: str, **reading: Any) -> Any:
