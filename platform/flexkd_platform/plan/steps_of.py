@@ -179,8 +179,6 @@ def distill_step(spec: JobSpec, facts: Facts, method: Method, seed: int) -> Step
             held += [theirs for _, theirs in pairs]
             for holds in dict.fromkeys(held):
                 needs[f"cache {holds}"] = cache_step(spec, facts, holds)
-            if uses_outputs(method) and isinstance(spec.task, GenerationTask):
-                needs["teacher"] = teacher_step(spec, facts)  # for its output head
         if reselects:
             importance = importance_identity(spec.score, spec.task.kind)
             identity["reselect"] = {**importance, "every": spec.score.every}

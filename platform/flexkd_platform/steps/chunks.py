@@ -19,6 +19,10 @@ CHUNK_THREADS = 1
 """Torch threads of a worker, the same everywhere: they decide the last bits of what it computes."""
 
 
+HEAD_FILE = "head.safetensors"
+"""The output head's weights, beside the rows of a language model's outputs."""
+
+
 @dataclass(frozen=True)
 class ChunkDone:
     """A chunk whose parts are in the store. `error` says why it is not, naming the example."""

@@ -168,21 +168,19 @@ class _Training:
             for role, needed in self.step.needs.items()
             if role.startswith("cache ")
         }
-        head = None
-        if teacher is not None and uses_outputs(self.method):
-            head = language_head(teacher, self.identity)
         if caches:
             folders = {
                 cache.identity["holds"]: self.store.folder(cache) for cache in caches.values()
             }
-            return CachedTargets(folders, self.data, self.worker.device, head)
+            return CachedTargets(folders, self.data, self.worker.device)
         if teacher is None:
             return None
+        outputs = uses_outputs(self.method)
         return LiveTargets(
             teacher,
             list(dict.fromkeys(layers)),
-            outputs=uses_outputs(self.method),
-            head=head,
+            outputs=outputs,
+            head=language_head(teacher, self.identity) if outputs else None,
             examples=read,
             device=self.worker.device,
         )

@@ -32,10 +32,11 @@ from flexkd_core import (
     spectrum,
 )
 
+from ..models import output_head
 from ..plan import OUTPUTS, LayerRef, Step, stack_of
 from ..store import Store
 from ..tasks import Examples, decoder_start
-from .chunks import CHUNK_THREADS, ChunkDone, ChunkedPass
+from .chunks import CHUNK_THREADS, HEAD_FILE, ChunkDone, ChunkedPass
 from .dataset import read_rows
 from .examples import GENERATION, encode
 from .importance import score_batch
@@ -127,10 +128,20 @@ class ChunkScorer:
         for score, arrays in result.partials():
             self._store.write_part(score, self._request.part(chunk), save_arrays(arrays))
         for cache in self._request.caches:
+            if chunk == 0 and cache.identity["holds"] == OUTPUTS and reading["task"] in GENERATION:
+                self._write_head(cache)
             rows = result.rows(cache.identity["holds"])
             content = save_tensors({"rows": rows.contiguous()})
             self._store.write_part(cache, self._request.part(chunk), content)
         return ChunkDone(chunk, stop - start, self._worker)
+
+    def _write_head(self, cache: Step) -> None:
+        """What makes logits of the rows, so that no trial has to load the whole teacher for it."""
+        head = output_head(self._model)
+        tensors = {"weight": head.weight.detach().float().cpu().contiguous()}
+        if head.bias_V is not None:
+            tensors["bias"] = head.bias_V.detach().float().cpu().contiguous()
+        self._store.write_part(cache, HEAD_FILE, save_tensors(tensors))
 
     def forward(self, examples: Examples, rows: Sequence[int], scores: Sequence[Step]) -> Any:
         """Importance by score, and what the teacher put out, of some of a chunk's examples."""
@@ -292,4 +303,4 @@ def _publish_cache(step: Step, store: Store) -> None:
     """The cache's chunks become its files as they are."""
     with store.publish(step) as draft:
         draft.parts = sorted(store.parts(step))
-        draft.summary["chunks"] = len(draft.parts)
+        draft.summary["chunks"] = sum(name != HEAD_FILE for name in draft.parts)

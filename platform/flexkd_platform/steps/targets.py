@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from ..plan import OUTPUTS, LayerRef, stack_of
 from ..tasks import Batch, Examples
+from .chunks import HEAD_FILE
 from .tapped import HEAD_INPUT, LOGITS, TappedModel, run
 
 HeadOfRows = Callable[[Tensor], Tensor]
@@ -55,22 +56,33 @@ class Targets(Protocol):
         ...
 
 
+class KeptHead:
+    """A language model's output head, from the file beside its kept outputs."""
+
+    def __init__(self, file: Path, device: torch.device) -> None:
+        tensors = load_file(file)
+        self._weight_VD = tensors["weight"].to(device)
+        self._bias_V = tensors["bias"].to(device) if "bias" in tensors else None
+
+    def __call__(self, hidden_ND: Tensor) -> Tensor:
+        """Logits (N, V)."""
+        return nn.functional.linear(hidden_ND, self._weight_VD, self._bias_V)
+
+
 class CachedTargets:
     """The teacher cache, read once into memory.
 
     folders: by what they hold, a layer or the outputs.
-    head: of a language model, which makes logits of what the cache holds.
     """
 
     def __init__(
-        self,
-        folders: Mapping[LayerRef, Path],
-        examples: Examples,
-        device: torch.device,
-        head: HeadOfRows | None,
+        self, folders: Mapping[LayerRef, Path], examples: Examples, device: torch.device
     ) -> None:
         self._rows = {holds: _load(folder).to(device) for holds, folder in folders.items()}
-        self._head, self._device = head, device
+        self._device = device
+        self._head: KeptHead | None = None
+        if OUTPUTS in folders and (folders[OUTPUTS] / HEAD_FILE).is_file():
+            self._head = KeptHead(folders[OUTPUTS] / HEAD_FILE, device)
         self._starts: dict[LayerRef, list[int]] = {}
         for holds in folders:
             counts = [_count(examples, row, holds) for row in range(len(examples))]
