@@ -16,7 +16,7 @@ from .facts import UNLIMITED, ModelFacts, tokenizer_digest
 from .families import FAMILIES, Family, Stack, family_of
 from .head import head_rows
 from .language_model import load_language_model
-from .layers import LayerRef, hidden_layer, hidden_layers, layer_index, resolve_layers, stacks
+from .layers import hidden_layer, hidden_layers, layer_index, resolve_layers, stacks
 from .loading import load_tokenizer, load_with_head
 from .locate import locate
 from .output_rows import OutputHead, OutputRows, output_head
@@ -30,7 +30,6 @@ __all__ = [
     "SLICES",
     "UNLIMITED",
     "Family",
-    "LayerRef",
     "LayerTap",
     "ModelError",
     "ModelFacts",

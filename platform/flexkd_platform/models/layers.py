@@ -6,11 +6,11 @@ A model of one stack numbers its layers from 0. Those of an encoder–decoder al
 
 from __future__ import annotations
 
-import re
-
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 from transformers import PreTrainedModel
+
+from flexkd_platform.plan import LayerRef, Stacks, layer_refs
 
 from .errors import ModelError
 from .facts import ModelFacts
@@ -18,11 +18,6 @@ from .families import family_of_config
 
 Layer = int | str
 """A layer as specs name it: `last`, a number (negative from the end), or `decoder.-1`."""
-
-LayerRef = int | str
-"""One layer of one model: its place from 0, of an encoder–decoder as `decoder.3`."""
-
-_OF_STACK = re.compile(r"(\w+)\.(last|-?\d+)")
 
 
 def unwrapped(model: nn.Module) -> PreTrainedModel:
@@ -82,49 +77,21 @@ def layer_index(layer: Layer, facts: ModelFacts | int) -> int:
         ModelError: there is no such layer.
     """
     count = facts if isinstance(facts, int) else facts.layers
-    allowed = f"layers are 0 to {count - 1}, -1 to -{count} from the end, or last"
-    if isinstance(layer, str) and layer != "last":
-        raise ModelError(f"there is no layer {layer} in a model of one stack", allowed)
-    index = count - 1 if layer == "last" else int(layer) + count if int(layer) < 0 else int(layer)
-    if not 0 <= index < count:
-        raise ModelError(f"there is no layer {layer} in a model of {count}", allowed)
-    return index
+    return int(_found(layer, (("", count),))[0])
 
 
 def resolve_layers(layer: Layer, facts: ModelFacts) -> tuple[LayerRef, ...]:
-    """The layers that a spec means by one name.
-
-    Args:
-        layer: `last`, or a number: the one of a model of one stack, and that of either stack of
-            an encoder–decoder. `encoder.3` and `decoder.-1` name one of an encoder–decoder.
-        facts: of the model.
-
-    Returns:
-        One layer, or one per stack, encoder first; counted from 0.
+    """The layers that a spec means by one name, see `layer_refs`.
 
     Raises:
         ModelError: there is no such layer.
     """
-    if not facts.encoder_decoder:
-        return (layer_index(layer, facts),)
-    counts = dict(facts.stacks)
-    chosen = list(counts)
-    place = str(layer)
-    if (named := _OF_STACK.fullmatch(place)) and named[1] in counts:
-        chosen, place = [named[1]], named[2]
-    refs: list[LayerRef] = []
-    for stack in chosen:
-        try:
-            refs.append(f"{stack}.{layer_index(_number(place), counts[stack])}")
-        except ModelError:
-            spans = (f"{name}.0 to {name}.{count - 1}" for name, count in counts.items())
-            raise ModelError(
-                f"there is no layer {layer} in this model of two stacks",
-                f"layers are {' and '.join(spans)}, each also from the end, as {stack}.-1; a "
-                "number alone, or last, means one of each stack",
-            ) from None
-    return tuple(refs)
+    return _found(layer, facts.stacks)
 
 
-def _number(place: str) -> Layer:
-    return int(place) if place.removeprefix("-").isdigit() else place
+def _found(layer: Layer, stacks: Stacks) -> tuple[LayerRef, ...]:
+    try:
+        return layer_refs(layer, stacks)
+    except ValueError as error:
+        what, _, remedy = str(error).partition("; ")
+        raise ModelError(what, remedy) from None

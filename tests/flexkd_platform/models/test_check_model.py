@@ -365,6 +365,6 @@ def test_layers_by_place(make: Callable[..., Path], facts_at: Facts) -> None:
     for layer in (4, -5):
         (problem,) = check_layer(layer, facts)
         assert problem.path == "score.layer"
-        assert problem.message == f"there is no layer {layer} in a model of 4"
-        with pytest.raises(ModelError, match="layers are 0 to 3, -1 to -4 from the end, or last"):
+        assert problem.message == f"there is no layer {layer} in a model of 4 layers"
+        with pytest.raises(ModelError, match="layers are 0 to 3, or -1 to -4 from the end"):
             layer_index(layer, 4)

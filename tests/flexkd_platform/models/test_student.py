@@ -315,8 +315,8 @@ def problems_of(init: StudentInit, teacher: ModelFacts, *, must_fit: bool = True
         (
             SlicedInit(layers=(1, 4), hidden_size=8),
             "layers",
-            "there is no layer 4 in a model of 4",
-            "layers are 0 to 3, -1 to -4 from the end, or last",
+            "there is no layer 4 in a model of 4 layers",
+            "layers are 0 to 3, or -1 to -4 from the end",
         ),
         (
             SlicedInit(layers=(3, 1), hidden_size=8),
