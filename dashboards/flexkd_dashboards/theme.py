@@ -62,6 +62,10 @@ SPARE_SERIES: tuple[Series, ...] = (
     Series(Colour("#5f4300", "#e3c54a"), "hexagon"),
     Series(Colour("#1b8a9e", "#5fd3e6"), "triangle-down"),
     Series(Colour("#a02c3c", "#ff8f9b"), "x"),
+    Series(Colour("#557300", "#a9cc4d"), "cross"),
+    Series(Colour("#34437d", "#93a4ea"), "hourglass"),
+    Series(Colour("#946a3c", "#d9b07a"), "bowtie"),
+    Series(Colour("#7a1f6b", "#e08fd6"), "diamond-wide"),
 )
 """For methods without a colour of their own, in the order they appear."""
 

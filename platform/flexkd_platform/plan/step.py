@@ -27,7 +27,7 @@ CODE_VERSIONS: dict[StepKind, int] = {
     "base": 1,
     "teacher": 2,
     "score": 2,
-    "cache": 2,
+    "cache": 3,
     "select": 2,
     "generate": 1,
     "warm_up": 1,

@@ -67,7 +67,7 @@ class ChunkWriter:
             json.loads(json.dumps(identity["decoding"])), strict=False
         )
         # A draw of its own for each chunk: the same whichever worker writes it.
-        seed = decoding.seeds[0] + chunk if isinstance(decoding, Sampling) else 0
+        seed = decoding.seeds[0] * 1_000_003 + chunk if isinstance(decoding, Sampling) else 0
         with torch_threads(CHUNK_THREADS):
             written = generate(
                 self._model,

@@ -23,8 +23,17 @@ from flexkd_core import (
     top_k_logits,
 )
 
-from ..plan import stack_of, uses_features, uses_outputs
-from ..spec import FeatureMethod, FineTuning, FlexKd, LogitLoss, LogitMethod, Method, SeqKd
+from ..plan import stack_of, uses_outputs
+from ..spec import (
+    FeatureMethod,
+    FineTuning,
+    FlexKd,
+    LogitLoss,
+    LogitMethod,
+    Method,
+    ProjectorDistillation,
+    SeqKd,
+)
 from ..tasks import TASKS, Batch
 from .features import FeatureTerm, feature_loss
 from .tapped import HEAD_INPUT, LOGITS
@@ -146,18 +155,20 @@ class DistillationObjective:
         assert isinstance(self.method, FeatureMethod)
         assert teacher is not None, "features are compared with a teacher's"
         loss = feature_loss(self.method)
-        values, rows, units = [], 0, 0
+        values, rows, units = [], [], 0
         for term in self.features:
             counts = part.counts[stack_of(term.student)]
             student_NS = worker.gather(part.out[str(term.student)], counts)
             matched_NS = worker.gather(term.matched(teacher.features[term.teacher]), counts)
             values.append(loss(student_NS, matched_NS))
-            rows, units = len(student_NS), units + student_NS.shape[1]
+            rows.append(len(student_NS))
+            units += student_NS.shape[1]
         found = {"feature": torch.stack(values).sum()}
-        if isinstance(self.method, FlexKd) and self.method.loss == "correlation":
-            summed = self.method.reduction == "sum"
+        method = self.method
+        if isinstance(method, FlexKd | ProjectorDistillation) and method.loss == "correlation":
+            summed = isinstance(method, ProjectorDistillation) or method.reduction == "sum"
             found["feature_mean"] = found["feature"].detach() / (units if summed else len(values))
-            found["skipped"] = torch.tensor(float(rows < 2))
+            found["skipped"] = torch.tensor(float(min(rows) < 2))
         return found
 
 
@@ -208,8 +219,3 @@ def logit_loss(method: Method, task: str) -> Any:
     assert isinstance(method, LogitMethod | FeatureMethod)
     term = method.logit_loss if isinstance(method, LogitMethod) else method.logit
     return _BetweenOutputs(term)
-
-
-def layers_read(method: Method, pairs: Sequence[Sequence[Any]]) -> list[Any]:
-    """The student's layers that the loss reads."""
-    return [ours for ours, _ in pairs] if uses_features(method) else []

@@ -94,7 +94,8 @@ def test_losses_do_not_depend_on_the_number_of_workers(
             difference = _largest_difference(trial, one, two)
             name = f"{trial.method} {trial.distill.identity['method'].get('loss', '')}".strip()
             worst[name] = max(worst.get(name, 0.0), difference)
-            assert metrics_of(trial, two) == pytest.approx(metrics_of(trial, one))
+            # A likelihood is as continuous as the losses; the others are counts of few examples.
+            assert metrics_of(trial, two) == pytest.approx(metrics_of(trial, one), rel=1e-4)
     for name, difference in worst.items():
         record_property(name, difference)
         print(f"{name}: {difference:.1e}")

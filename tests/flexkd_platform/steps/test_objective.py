@@ -137,7 +137,8 @@ def feature(method: dict[str, Any], s: np.ndarray, hidden: np.ndarray) -> float:
         return gram(s, hidden)
     if kind == "projector":
         if loss == "correlation":
-            return float(((1 - correlations(s, hidden)) ** 2).sum())
+            deviation = (1 - correlations(s, hidden)) ** 2
+            return float(deviation.mean() if method.get("reduction") == "mean" else deviation.sum())
         return float(((s - hidden) ** 2).mean())
     units = sorted(RANKED) if method.get("pairing") == "index" else RANKED
     t = hidden @ DIRECTIONS_TS if method.get("target") == "directions" else hidden[:, units]
@@ -281,9 +282,10 @@ def reference(
 
 
 def has_mean(settings: dict[str, Any]) -> bool:
-    """Whether the loss is a correlation of Flex-KD, which is logged as a mean over units too."""
-    correlates = settings.get("loss", "correlation") == "correlation"
-    return settings["kind"] == "flexkd" and correlates and bool(weights(settings)["feature"])
+    """Whether the loss is a correlation, which is logged as a mean over units too."""
+    usual = {"flexkd": "correlation", "projector": "mse"}.get(settings["kind"])
+    correlates = usual is not None and settings.get("loss", usual) == "correlation"
+    return correlates and bool(weights(settings)["feature"])
 
 
 @pytest.mark.parametrize("settings", METHOD_SETTINGS, ids=str)
