@@ -11,6 +11,7 @@ from ..steps import (
     ChunkedPass,
     Progress,
     SoloWorker,
+    local_device,
     run_step,
     run_trial,
 )
@@ -65,7 +66,7 @@ class InProcessExecutor(Executor):
                     trial.distill,
                     trial.evaluate,
                     self.store,
-                    SoloWorker(),
+                    SoloWorker(local_device()),
                     self.resources.trial_cpus,
                 ):
                     listener.progressed(trial, [progress])

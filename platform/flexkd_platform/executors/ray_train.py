@@ -24,6 +24,9 @@ from .inprocess import failure_of
 
 POLL_SECONDS = 1.0
 
+WAIT_SECONDS = 24 * 3600
+"""How long workers wait for each other."""
+
 LOST_PEER = ("connection closed by peer", "connection reset by peer", "gloo", "nccl")
 """What the other workers' errors say when one of them is lost."""
 
@@ -60,6 +63,9 @@ def train_on_workers(
                 **({"GPU": resources.trial_gpus} if resources.trial_gpus else {}),
             },
         ),
+        # The first worker measures the student while the others wait for it, which takes long where
+        # text is generated; a peer that is lost is noticed by its closed connection.
+        torch_config=ray.train.torch.TorchConfig(timeout_s=WAIT_SECONDS),
         # No retries here: Tune runs a trial again that lost a process.
         run_config=ray.train.RunConfig(
             name=f"train-{trial.hash[:16]}-{uuid.uuid4().hex[:8]}", storage_path=scratch

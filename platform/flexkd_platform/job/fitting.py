@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ..models import FAMILIES, ModelFacts
-from ..plan import layer_pairs, layer_refs, uses_features, uses_outputs
+from ..plan import layer_pairs, layer_refs, stack_of, uses_features, uses_outputs
 from ..spec import (
     MAX_NEW_TOKENS,
+    AlignedInit,
     BlankModel,
     CutInit,
     FeatureMethod,
@@ -218,6 +219,8 @@ def _is_blank(spec: JobSpec) -> bool:
 def pair_problems(spec: JobSpec, teacher: ModelFacts, student: ModelFacts) -> Iterator[Problem]:
     """What is wrong between a teacher and its student."""
     init = spec.student.init
+    if isinstance(init, AlignedInit):
+        yield from _aligned_problems(spec, teacher)
     if _is_blank(spec):
         if spec.teacher.finetune is None:
             yield Problem(
@@ -241,3 +244,25 @@ def pair_problems(spec: JobSpec, teacher: ModelFacts, student: ModelFacts) -> It
             "them token by token",
             "use models of one tokenizer, or seqkd, which compares texts",
         )
+
+
+def _aligned_problems(spec: JobSpec, teacher: ModelFacts) -> Iterator[Problem]:
+    """What an aligned student's units cannot be taken from, or would be undone by."""
+    last = teacher.stacks[-1][0]
+    try:
+        scored = layer_refs(spec.score.layer, teacher.stacks)
+    except ValueError:
+        return  # it is said of score.layer
+    if stack_of(scored[-1]) != last:
+        yield Problem(
+            "score.layer",
+            f"{spec.score.layer} leaves out the {last}, whose units an aligned student is cut at",
+            f"set score.layer: last, or {last}.-1",
+        )
+    for place, method in enumerate(spec.sweep.methods):
+        if isinstance(method, FlexKd) and method.alpha and method.pairing == "index":
+            yield Problem(
+                f"sweep.methods[{place}].pairing",
+                "index, but an aligned student starts with its units in rank order",
+                "set pairing: rank, or student.init.kind: sliced",
+            )

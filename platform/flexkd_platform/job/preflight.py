@@ -63,6 +63,7 @@ class Preflight:
         data, _ = self._data(spec)
         teacher, _ = self._teacher(spec)
         student, _ = self._student(spec, teacher)
+        bertscore, _ = self._bertscore(spec)
         assert data is not None
         assert teacher is not None
         assert student is not None
@@ -78,6 +79,10 @@ class Preflight:
             student_hidden=student.hidden_size,
             student_stacks=student.stacks,
             sets={name: found.fingerprint for name, found in data.evaluation.items()},
+            bertscore=bertscore.fingerprint if bertscore else "",
+            bertscore_source=(
+                _source(spec.evaluate.bertscore_model, None, bertscore) if bertscore else ""
+            ),
             teacher_source=(
                 ""
                 if isinstance(spec.teacher.model, BlankModel)
@@ -110,15 +115,16 @@ class Preflight:
             if outputs is not None and isinstance(spec.task, GenerationTask):
                 outputs = min(outputs, student.vocab_size)
         problems += method_problems(spec, outputs, teacher, student)
-        if "bertscore" in spec.metrics:
-            model = spec.evaluate.bertscore_model
-            _, found = self._once(
-                "bertscore",
-                model,
-                lambda: check_model(model, None, path="evaluate.bertscore_model"),
-            )
-            problems += found
-        return problems
+        return [*problems, *self._bertscore(spec)[1]]
+
+    def _bertscore(self, spec: JobSpec) -> tuple[ModelFacts | None, list[Problem]]:
+        """The model that compares words, where a metric needs it."""
+        model = spec.evaluate.bertscore_model
+        if "bertscore" not in spec.metrics:
+            return None, []
+        return self._once(
+            "bertscore", model, lambda: check_model(model, None, path="evaluate.bertscore_model")
+        )
 
     def _data(self, spec: JobSpec) -> tuple[DataFacts | None, list[Problem]]:
         return self._once("data", spec.task, lambda: check_data(spec.task))

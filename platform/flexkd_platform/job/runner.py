@@ -239,7 +239,8 @@ class _Run:
             if all(step.hash in self._reused for step in own):
                 self._trial_ended(trial, "reused", "")
                 continue
-            upstream = trial.distill.upstream()
+            # The evaluation's own needs too: a student whose test is missing is not trained.
+            upstream = trial.evaluate.upstream()
             broken = next((s for s in upstream if s.hash in self.failures), None)
             if broken is None:
                 waiting.append(trial)

@@ -18,8 +18,8 @@ def locate(model: str, revision: str | None = None) -> Path | str:
     """The model that a spec names, as what the loading functions take.
 
     Args:
-        model: `package:NAME`, a folder, or a name on the Hugging Face hub. A folder that exists
-            wins over a hub name that reads the same.
+        model: `package:NAME`, a folder, or a name on the Hugging Face hub, which may end in
+            `@revision`. A folder that exists wins over a hub name that reads the same.
         revision: commit, tag or branch of a hub model.
 
     Returns:
@@ -45,6 +45,9 @@ def locate(model: str, revision: str | None = None) -> Path | str:
         raise ModelError(
             f"{model!r} is a file", f"name the folder that holds it: {folder.resolve().parent}"
         )
+    hub_name, at, _ = name.partition("@")
+    if at and revision is None and _HUB_NAME.fullmatch(hub_name):
+        return name  # as a plan pins it
     if _HUB_NAME.fullmatch(name) is None:
         raise ModelError(
             f"the folder {model!r} does not exist",

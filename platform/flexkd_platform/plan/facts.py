@@ -16,9 +16,9 @@ class Facts:
 
     Sizes are hidden units; `outputs` is the width of the head, the vocabulary for text; a stack is
     its name and its number of layers, and `scored` the teacher's layers that `score.layer` means.
-    `sets` are the fingerprints of the evaluation sets. A source is what a worker loads the model
-    by: an absolute folder, package:NAME, or a hub model pinned to its commit; "" stands for what
-    the spec says.
+    `sets` are the fingerprints of the evaluation sets, `bertscore` that of the model that compares
+    words. A source is what a worker loads a model by: an absolute folder, package:NAME, or a hub
+    model pinned to its commit; "" stands for what the spec says.
     """
 
     data_fingerprint: str
@@ -32,8 +32,10 @@ class Facts:
     student_hidden: int
     student_stacks: Stacks
     sets: Mapping[str, str] = field(default_factory=dict)
+    bertscore: str = ""
     teacher_source: str = ""
     student_source: str = ""
+    bertscore_source: str = ""
 
 
 class FactsOf(Protocol):

@@ -163,7 +163,7 @@ def distill_step(spec: JobSpec, facts: Facts, method: Method, seed: int) -> Step
     cache = distill.pop("teacher_cache")
     if isinstance(method, SeqKd):
         needs["generated"] = generate_step(spec, facts, method)
-    identity: dict[str, Any] = {"method": method_identity(method)}
+    identity: dict[str, Any] = {"method": method_identity(method, spec.task.kind)}
     if isinstance(method, TeacherMethod) and (uses_features(method) or uses_outputs(method)):
         pairs: tuple[Pair, ...] = ()
         if isinstance(method, FeatureMethod) and uses_features(method):
@@ -219,8 +219,9 @@ def _student_needs(spec: JobSpec, facts: Facts) -> dict[str, Step]:
     if isinstance(init, CutInit) and init.weights == "finetuned":
         needs["source"] = teacher_step(spec, facts)
     if isinstance(init, AlignedInit):
-        for layer in facts.scored:
-            needs[f"aligned {stack_of(layer)}".strip()] = select_step(spec, facts, layer)
+        # Both stacks of an encoder–decoder share its word embedding, which is cut once.
+        last = facts.scored[-1]
+        needs[f"aligned {stack_of(last)}".strip()] = select_step(spec, facts, last)
     return needs
 
 
@@ -250,6 +251,7 @@ def evaluate_step(spec: JobSpec, facts: Facts, model: Step) -> Step:
         "split": spec.evaluate.split,
         "task": spec.task.kind,
     }
+    run: dict[str, Any] = {}
     if isinstance(spec.task, GenerationTask):
         decoding = spec.evaluate.decoding or DECODING[spec.task.kind]
         identity |= {
@@ -258,9 +260,11 @@ def evaluate_step(spec: JobSpec, facts: Facts, model: Step) -> Step:
             "protocol": spec.evaluate.protocol,
         }
         if "bertscore" in spec.metrics:
-            identity["bertscore_model"] = spec.evaluate.bertscore_model
+            identity["bertscore"] = facts.bertscore or spec.evaluate.bertscore_model
+            run["bertscore_model"] = facts.bertscore_source or spec.evaluate.bertscore_model
     sets = {f"set {name}": set_step(spec, facts, name) for name in spec.task.evaluation}
-    return Step("evaluate", identity, {"student": model, "dataset": model.needs["dataset"], **sets})
+    needs = {"student": model, "dataset": model.needs["dataset"], **sets}
+    return Step("evaluate", identity, needs, run)
 
 
 # --- what several steps say --------------------------------------------------------------------

@@ -68,11 +68,12 @@ def method_params(method: Method) -> dict[str, Json]:
     }
 
 
-def method_identity(method: Method) -> dict[str, Json]:
+def method_identity(method: Method, task: str) -> dict[str, Json]:
     """The settings that the loss reads: one without weight, or of another loss, decides nothing."""
     values = method.to_json()
     unread = {"layers"}  # `last`, -1 and 5 may be one layer; the pairs that they come to say which
-    if isinstance(method, TeacherMethod) and not uses_outputs(method):
+    # Between two numbers the logit loss is their squared difference, whatever its name.
+    if isinstance(method, TeacherMethod) and (not uses_outputs(method) or task == "regression"):
         unread |= {"temperature", "top_k", "logit", "skew", "mixture"}
     if isinstance(method, FeatureMethod) and not method.alpha:
         unread |= {"loss", "form", "reduction", "pairing", "target"}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from .section import Section
 from .sources import (
@@ -15,7 +15,14 @@ from .sources import (
     InstructionSource,
 )
 
-SetName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")]
+
+def _no_split(name: str) -> str:
+    if name in {"train", "validation", "test"}:
+        raise ValueError(f"{name!r} is a split of the task's own data; give the set another name")
+    return name
+
+
+SetName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$"), AfterValidator(_no_split)]
 EVALUATION = "more sets to measure on, by name; of each its test split, or all of a single file"
 
 

@@ -13,7 +13,7 @@ from .scoring import ScoringPass, passes
 from .select import make_selection, read_importance, read_units
 from .teacher import load_teacher, make_teacher
 from .training import Progress, Recipe
-from .worker import SoloWorker, Worker, torch_threads
+from .worker import SoloWorker, Worker, local_device, torch_threads
 
 __all__ = [
     "ChunkDone",
@@ -25,6 +25,7 @@ __all__ = [
     "SoloWorker",
     "Worker",
     "load_teacher",
+    "local_device",
     "make_dataset",
     "make_evaluation",
     "make_selection",

@@ -23,7 +23,7 @@ from .dataset import read_rows
 from .examples import GENERATION, encode, encode_inputs
 from .measure import check_outputs, label_metrics, measure, predict
 from .teacher import load_teacher
-from .worker import torch_threads
+from .worker import local_device, torch_threads
 
 NO_REPEAT_NGRAM = {"clean": 0, "minillm": 6}
 """n-grams that a generation may not repeat, by protocol."""
@@ -37,7 +37,7 @@ def make_evaluation(step: Step, store: Store, threads: int) -> None:
     """
     started = time.perf_counter()
     identity, student = step.identity, step.needs["student"]
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = torch.device(local_device())
     sets: dict[str, tuple[Path, str]] = {
         identity["split"]: (store.folder(step.needs["dataset"]), identity["split"])
     }
@@ -49,7 +49,8 @@ def make_evaluation(step: Step, store: Store, threads: int) -> None:
             model, tokenizer = load_teacher(student, store)
         else:
             model, tokenizer = load_saved(store.folder(student) / "model")
-        subject = _Subject(model.to(device).eval(), tokenizer, student.identity, identity, device)
+        how = {**identity, **step.run}
+        subject = _Subject(model.to(device).eval(), tokenizer, student.identity, how, device)
         measured = {
             name: subject.on(read_rows(folder, split), name)
             for name, (folder, split) in sets.items()
@@ -69,12 +70,15 @@ def make_evaluation(step: Step, store: Store, threads: int) -> None:
 
 @dataclass(frozen=True, eq=False)
 class _Subject:
-    """The model that is measured, how it reads, and how it is measured."""
+    """The model that is measured, how it reads, and how it is measured.
+
+    how: identity of the step, and where the model of BERTScore lies.
+    """
 
     model: Any
     tokenizer: Any
     reading: Mapping[str, Any]
-    identity: Mapping[str, Any]
+    how: Mapping[str, Any]
     device: torch.device
 
     def on(self, table: pa.Table, name: str) -> tuple[dict[str, float], pa.Table]:
@@ -91,7 +95,7 @@ class _Subject:
             outputs = {"label": labels_N.tolist(), "outputs": logits_NC.tolist()}
             return found, pa.table(outputs)
         metrics: dict[str, float] = {}
-        if "nll" in self.identity["metrics"]:
+        if "nll" in self.how["metrics"]:
             metrics |= measure(self.model, examples, task, name, self.device)
         written = self._written(table)
         references = table["references"].to_pylist()
@@ -110,9 +114,9 @@ class _Subject:
     def _written(self, table: pa.Table) -> dict[int, list[str]]:
         """What the model writes to every prompt, by seed; one seed, 0, where nothing is drawn."""
         decoding: Decoding = TypeAdapter(Decoding).validate_python(
-            json.loads(json.dumps(self.identity["decoding"])), strict=False
+            json.loads(json.dumps(self.how["decoding"])), strict=False
         )
-        protocol = self.identity["protocol"]
+        protocol = self.how["protocol"]
         prompts = encode_inputs(table, self.tokenizer, self.reading, protocol)
         seeds = decoding.seeds if isinstance(decoding, Sampling) else (0,)
         return {
@@ -122,7 +126,7 @@ class _Subject:
                     self.model,
                     prompts,
                     decoding=decoding,
-                    max_new_tokens=self.identity["max_new_tokens"],
+                    max_new_tokens=self.how["max_new_tokens"],
                     seed=seed,
                     pad_id=self.tokenizer.pad_token_id,
                     eos_id=self.tokenizer.eos_token_id,
@@ -135,8 +139,8 @@ class _Subject:
 
     def _text_metrics(self, texts: list[str], references: list[list[str]]) -> dict[str, float]:
         metrics = dict(mean_rouge(rouge(texts, references)))
-        if "bertscore" in self.identity["metrics"]:
-            source = locate(self.identity["bertscore_model"], None)
+        if "bertscore" in self.how["metrics"]:
+            source = locate(self.how["bertscore_model"], None)
             scores = bertscore(
                 texts,
                 references,

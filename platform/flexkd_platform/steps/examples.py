@@ -27,7 +27,7 @@ def encode(
     tokenizer: Any,
     reading: Mapping[str, Any],
     *,
-    responses: Sequence[str] | None = None,
+    responses: Sequence[tuple[str, bool]] | None = None,
     decoder_start_id: int | None = None,
 ) -> Examples:
     """Rows of a split as examples.
@@ -35,7 +35,7 @@ def encode(
     Args:
         table: as the data set step wrote it.
         reading: identity of a teacher or student: task, and how much of a text is kept.
-        responses: in place of the table's own.
+        responses: in place of the table's own, each with whether it ended.
         decoder_start_id: of an encoder–decoder's config.
     """
     if reading["task"] not in GENERATION:
@@ -49,20 +49,18 @@ def encode(
             pairs=table["text_pair"].to_pylist() if "text_pair" in table.column_names else None,
             padding=reading["padding"],
         )
-    written = table["response"].to_pylist() if responses is None else list(responses)
+    if responses is None:
+        responses = [(text, True) for text in table["response"].to_pylist()]
+    eos_id = tokenizer.eos_token_id
+    encoded = encode_responses(
+        tokenizer, [text for text, _ in responses], limit=reading["max_response"], eos_id=eos_id
+    )
+    for ids, (_, ended) in zip(encoded, responses, strict=True):
+        if not ended and len(ids) > 1 and ids[-1] == eos_id:
+            ids.pop()
     return GenerationExamples(
         prompts=tuple(map(tuple, encode_inputs(table, tokenizer, reading))),
-        responses=tuple(
-            map(
-                tuple,
-                encode_responses(
-                    tokenizer,
-                    written,
-                    limit=reading["max_response"],
-                    eos_id=tokenizer.eos_token_id,
-                ),
-            )
-        ),
+        responses=tuple(map(tuple, encoded)),
         pad_id=tokenizer.pad_token_id,
         encoder_decoder=reading["task"] == "summarization",
         decoder_start_id=decoder_start_id,

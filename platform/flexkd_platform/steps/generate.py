@@ -17,7 +17,7 @@ from .chunks import CHUNK_THREADS, ChunkDone, ChunkedPass
 from .dataset import read_rows
 from .examples import encode_inputs
 from .teacher import load_teacher
-from .worker import torch_threads
+from .worker import local_device, torch_threads
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class ChunkWriter:
     def __init__(self, request: GenerationPass, store: Store, worker: int = 0) -> None:
         self._request, self._store, self._worker = request, store, worker
         model, self._tokenizer = load_teacher(request.teacher, store)
-        self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self._device = torch.device(local_device())
         self._model: Any = model.to(self._device).eval()
         self._dataset = store.folder(request.dataset)
 
@@ -79,14 +79,17 @@ class ChunkWriter:
                 eos_id=self._tokenizer.eos_token_id,
                 device=self._device,
             )
-        responses = decode(self._tokenizer, written)
+        # One that used up its tokens did not end, and must not teach an end.
+        limit = identity["max_new_tokens"]
+        ended = [len(ids) < limit for ids in written]
+        responses = list(zip(decode(self._tokenizer, written), ended, strict=True))
         self._store.write_part(
             self._request.step, self._request.part(chunk), json.dumps(responses).encode()
         )
         return ChunkDone(chunk, stop - start, self._worker)
 
 
-def read_responses(step: Step, store: Store) -> list[str]:
-    """The responses of a published generation, by training example."""
+def read_responses(step: Step, store: Store) -> list[tuple[str, bool]]:
+    """Of a published generation, by training example: the response, and whether it ended."""
     files = sorted(store.folder(step).glob("chunk-*"))
-    return [response for file in files for response in json.loads(file.read_bytes())]
+    return [(text, ended) for file in files for text, ended in json.loads(file.read_bytes())]

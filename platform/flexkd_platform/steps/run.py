@@ -13,7 +13,7 @@ from .evaluate import make_evaluation
 from .select import make_selection
 from .teacher import make_teacher
 from .training import Progress
-from .worker import SoloWorker, Worker
+from .worker import SoloWorker, Worker, local_device
 
 
 def run_step(step: Step, store: Store, threads: int) -> Iterator[Progress]:
@@ -33,7 +33,7 @@ def run_step(step: Step, store: Store, threads: int) -> Iterator[Progress]:
     elif step.kind == "select":
         make_selection(step, store)
     elif step.kind == "warm_up":
-        yield from make_student(step, store, SoloWorker(), threads)
+        yield from make_student(step, store, SoloWorker(local_device()), threads)
     elif step.kind == "evaluate":
         make_evaluation(step, store, threads)
     else:

@@ -42,7 +42,7 @@ from .examples import GENERATION, encode
 from .importance import score_batch
 from .tapped import HEAD_INPUT, LOGITS, TappedModel, run
 from .teacher import load_teacher
-from .worker import torch_threads
+from .worker import local_device, torch_threads
 
 FORWARD_EXAMPLES = {"classification": 16, "regression": 16, "instruction": 8, "summarization": 8}
 """Examples of one forward: a chunk's, sorted by length, so that little of it is padding."""
@@ -106,7 +106,7 @@ class ChunkScorer:
     def __init__(self, request: ScoringPass, store: Store, worker: int = 0) -> None:
         self._request, self._store, self._worker = request, store, worker
         model, self._tokenizer = load_teacher(request.teacher, store)
-        self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self._device = torch.device(local_device())
         self._model: Any = model.to(self._device).eval()
         layers = [c.identity["holds"] for c in request.caches if c.identity["holds"] != OUTPUTS]
         self._layers: list[LayerRef] = list(dict.fromkeys(layers))

@@ -27,7 +27,7 @@ from .measure import measure
 from .objective import DistillationObjective, parse_method
 from .tapped import TappedModel
 from .training import Progress, Recipe, train
-from .worker import SoloWorker, torch_threads
+from .worker import SoloWorker, local_device, torch_threads
 
 
 def make_teacher(step: Step, store: Store, threads: int) -> Iterator[Progress]:
@@ -41,7 +41,7 @@ def make_teacher(step: Step, store: Store, threads: int) -> Iterator[Progress]:
     identity = step.identity
     dataset = store.folder(step.needs["dataset"])
     finetune = identity["finetune"]
-    worker = SoloWorker("cuda" if torch.cuda.is_available() else "cpu")
+    worker = SoloWorker(local_device())
     with torch_threads(threads):
         seed = finetune["seed"] if finetune else 0
         model, tokenizer = _pretrained(step, store, seed)

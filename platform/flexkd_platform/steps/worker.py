@@ -52,6 +52,11 @@ class Worker(ABC):
         return rows[bounds[rank] : bounds[rank + 1]], counts
 
 
+def local_device() -> str:
+    """`cuda` where torch sees a GPU, which Ray hides from what has reserved none; else `cpu`."""
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
 class SoloWorker(Worker):
     """The only worker there is."""
 

@@ -56,7 +56,8 @@ def generate(
         The new tokens in the order of the prompts, without padding and end-of-sequence tokens.
 
     Raises:
-        ValueError: a prompt is empty or too long, or a model's logits are not finite.
+        ValueError: a prompt is empty or too long, or, beam search apart, a model's logits are not
+            finite.
     """
     rooms = room(model, prompts, max_new_tokens)
     found: list[list[int]] = [[] for _ in prompts]

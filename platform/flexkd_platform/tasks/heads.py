@@ -82,9 +82,7 @@ def regression_metrics(logits_NC: NDArray[np.float64], labels_N: NDArray[np.floa
     }
 
 
-def _value_error(
-    outputs_N1: Tensor, labels_N: Tensor, /, *, reduction: Literal["none"]
-) -> Tensor:
+def _value_error(outputs_N1: Tensor, labels_N: Tensor, /, *, reduction: Literal["none"]) -> Tensor:
     labels_N1 = labels_N[:, None].to(outputs_N1.dtype)
     return squared_error(outputs_N1, labels_N1, reduction=reduction)
 

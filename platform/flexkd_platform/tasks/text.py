@@ -76,17 +76,19 @@ def encode_texts(
 ) -> LabelExamples:
     """Tokenise texts, cut to `max_length` tokens, special tokens included.
 
-    Of a pair the longer text is cut first. A decoder's tokenizer puts nothing between the two
-    texts of a pair; an end-of-text token is put there.
+    Of a pair the longer text is cut first. Where the tokenizer puts nothing between the two texts
+    of a pair, as decoders' do, an end-of-text token is put there.
     """
+    types: Sequence[Sequence[int]] | None = None
     if pairs is not None and not _separates_pairs(tokenizer):
-        texts = [f"{a}{tokenizer.eos_token or ' '}{b}" for a, b in zip(texts, pairs, strict=True)]
-        pairs = None
-    given = (list(texts),) if pairs is None else (list(texts), list(pairs))
-    encoded = tokenizer(*given, truncation=True, max_length=max_length)
-    types = encoded.get("token_type_ids") if pairs is not None else None
+        ids = _joined(tokenizer, texts, pairs, max_length)
+    else:
+        given = (list(texts),) if pairs is None else (list(texts), list(pairs))
+        encoded = tokenizer(*given, truncation=True, max_length=max_length)
+        ids = encoded["input_ids"]
+        types = encoded.get("token_type_ids") if pairs is not None else None
     return LabelExamples(
-        tuple(map(tuple, encoded["input_ids"])),
+        tuple(map(tuple, ids)),
         tuple(map(tuple, types or ())),
         labels,
         tokenizer.pad_token_id or 0,
@@ -95,7 +97,30 @@ def encode_texts(
 
 
 def _separates_pairs(tokenizer: PreTrainedTokenizerBase) -> bool:
-    """Whether a pair differs from its two texts written one after the other."""
-    one, two = (tokenizer(t, add_special_tokens=False)["input_ids"] for t in ("a", "b"))
-    pair = tokenizer("a", "b")["input_ids"]
-    return len(pair) > len(tokenizer("a")["input_ids"]) + len(two) or pair[: len(one)] != one
+    """Whether something stands between the two texts of a pair."""
+    two = tokenizer("b", add_special_tokens=False)["input_ids"]
+    return len(tokenizer("a", "b")["input_ids"]) > len(tokenizer("a")["input_ids"]) + len(two)
+
+
+def _joined(
+    tokenizer: PreTrainedTokenizerBase,
+    texts: Sequence[str],
+    pairs: Sequence[str],
+    max_length: int,
+) -> list[list[int]]:
+    """Pairs with an end-of-text token between, behind the beginning that the tokenizer adds."""
+    first = list(tokenizer("a")["input_ids"][:1])
+    begin = first if first == [tokenizer.bos_token_id] else []
+    between = [] if tokenizer.eos_token_id is None else [tokenizer.eos_token_id]
+    room = max_length - len(begin) - len(between)
+    joined = []
+    for text, pair in zip(texts, pairs, strict=True):
+        one, two = (
+            list(tokenizer(t, add_special_tokens=False, verbose=False)["input_ids"])
+            for t in (text, pair)
+        )
+        # What the shorter one leaves over is the longer one's.
+        kept_two = min(len(two), max(room // 2, room - len(one)))
+        kept_one = min(len(one), room - kept_two)
+        joined.append(begin + one[:kept_one] + between + two[:kept_two])
+    return joined

@@ -464,3 +464,34 @@ def test_every_point_of_an_axis_is_judged(desk: Desk) -> None:
     axis = "sweep.axes={task.max_prompt: [48, 60, 62], score.layer: [0, 7]}"
     found = desk.problems(SPECS["instruction"], axis, methods("{kind: flexkd}"))
     assert [path for path, *_ in found] == ["score.layer", "task.max_prompt", "task.max_prompt"]
+
+
+ALIGNED = "student.init={kind: aligned, layers: 1, hidden_size: 8, weights: finetuned}"
+
+
+def test_an_aligned_student_is_cut_at_the_decoders_units(desk: Desk) -> None:
+    found = desk.problems(SPECS["summarization"], ALIGNED, "score.layer=encoder.-1")
+    assert found == [
+        (
+            "score.layer",
+            "encoder.-1 leaves out the decoder, whose units an aligned student is cut at",
+            "set score.layer: last, or decoder.-1",
+        )
+    ]
+
+
+def test_an_aligned_student_keeps_its_order(desk: Desk) -> None:
+    pairing = methods("{kind: ft}", "{kind: flexkd, pairing: index}")
+    ((path, message, remedy),) = desk.problems(SPECS["instruction"], ALIGNED, pairing)
+    assert path == "sweep.methods[1].pairing"
+    assert "rank order" in message
+    assert "pairing: rank" in remedy
+
+
+@pytest.mark.parametrize("name", ["train", "validation", "test"])
+def test_a_set_to_measure_on_is_not_named_like_a_split(desk: Desk, name: str) -> None:
+    extra = f"task.evaluation={{{name}: {{source: builtin}}}}"
+    ((path, message, remedy),) = desk.problems(SPECS["instruction"], extra)
+    assert path.startswith("task.evaluation")
+    assert f"{name!r} is a split of the task's own data" in message
+    assert "another name" in remedy

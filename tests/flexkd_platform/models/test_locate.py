@@ -88,3 +88,12 @@ def test_the_error_travels_between_processes() -> None:
     error = ModelError("wrong", "do this", "revision")
     copy = pickle.loads(pickle.dumps(error))
     assert (str(copy), copy.remedy, copy.key) == ("wrong; do this", "do this", "revision")
+
+
+def test_a_hub_model_that_a_plan_has_pinned_is_found_again() -> None:
+    commit = "607a30d783dfa663caf39e06633721c8d4cfcd7e"
+    pinned = locate("openai-community/gpt2", commit)
+    assert pinned == f"openai-community/gpt2@{commit}"
+    assert locate(str(pinned)) == pinned
+    with pytest.raises(ModelError, match="does not exist"):
+        locate("no such/folder@main")

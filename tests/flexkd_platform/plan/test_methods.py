@@ -189,7 +189,7 @@ def test_an_aligned_student_needs_a_selection_whatever_the_method(
     aligned = {"student.init": {"kind": "aligned", "layers": 2, "hidden_size": 16}}
     for task, roles in (
         ("instruction", {"aligned"}),
-        ("summarization", {"aligned encoder", "aligned decoder"}),
+        ("summarization", {"aligned decoder"}),
     ):
         found = writing(task, {"sweep.methods": [{"kind": kind}], **aligned})
         assert {
@@ -437,12 +437,21 @@ def test_settings_tell_trials_apart(
         seen.add(step.hash)
 
 
-def test_students_aligned_at_one_stack_or_two_are_told_apart(writing: Planner) -> None:
+def test_a_student_is_aligned_at_the_decoder_whether_or_not_the_encoder_is_scored(
+    writing: Planner,
+) -> None:
     changes = {
         "student.init": {"kind": "aligned", "layers": 2, "hidden_size": 16},
         "sweep.methods": [{"kind": "ft"}],
         "sweep.axes": {"score.layer": ["last", "decoder.-1"]},
     }
-    both, _, one, _ = writing("summarization", changes).trials
-    assert both.settings["score.layer"] == ["encoder.5", "decoder.3"]
+    one, other = writing("summarization", changes).trials
+    assert one.seed != other.seed
     assert one.settings["score.layer"] == "decoder.3"
+
+
+def test_between_numbers_the_logit_loss_has_no_settings(plan: Planner) -> None:
+    task = {"task": {"kind": "regression"}}
+    soft = [{"kind": "kd", "temperature": t} for t in (1.0, 2.0, 4.0)]
+    assert len(only(plan, *soft, **task).trials) == 2, "two seeds of one training"
+    assert len(only(plan, *soft).trials) == 6

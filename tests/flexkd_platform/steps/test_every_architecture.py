@@ -219,6 +219,8 @@ def test_a_teacher_that_writes_is_evaluated_and_its_responses_are_kept(
     generated = trial.distill.needs["generated"]
     responses = read_responses(generated, lab.store)
     assert len(responses) == 12
+    assert {type(text) for text, _ in responses} == {str}
+    assert {type(ended) for _, ended in responses} == {bool}
     teacher = generated.needs["teacher"]
     (evaluation,) = lab.plan().teacher_evaluations
     assert evaluation.needs["student"].hash == teacher.hash

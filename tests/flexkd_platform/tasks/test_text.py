@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, pre_tokenizers
 from tokenizers.models import WordLevel
+from tokenizers.processors import TemplateProcessing
 from transformers import (
     BertConfig,
     BertForSequenceClassification,
@@ -173,13 +174,42 @@ def test_of_a_pair_the_longer_text_is_cut_first(
     assert ids == expected
 
 
+def decoders(end: str | None, *, begins: bool = False) -> PreTrainedTokenizerFast:
+    """A tokenizer that writes a pair's texts one after the other, perhaps behind a beginning."""
+    vocabulary = {"<unk>": 0, "a": 1, "b": 2, "c": 3, "<end>": 4, "<begin>": 5}
+    words = Tokenizer(WordLevel(vocabulary, unk_token="<unk>"))
+    words.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    if begins:
+        words.post_processor = TemplateProcessing(
+            single="<begin>:0 $A:0", pair="<begin>:0 $A:0 $B:1", special_tokens=[("<begin>", 5)]
+        )
+    return PreTrainedTokenizerFast(
+        tokenizer_object=words,
+        eos_token=end,
+        unk_token="<unk>",
+        bos_token="<begin>" if begins else None,
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "pair", "expected"),
+    [
+        ("a a a a a a a a", "c", (1, 1, 1, 1, 4, 3)),
+        ("a", "c c c c c c c c", (1, 4, 3, 3, 3, 3)),
+        ("a a a a a a", "c c c c c c", (1, 1, 1, 4, 3, 3)),
+        ("a a", "c", (1, 1, 4, 3)),
+    ],
+)
+def test_a_decoders_pair_keeps_both_texts(text: str, pair: str, expected: tuple[int, ...]) -> None:
+    assert encoded(decoders("<end>"), [text], 6, pairs=[pair]).ids == (expected,)
+    begun = encoded(decoders("<end>", begins=True), [text], 7, pairs=[pair])
+    assert begun.ids == ((5, *expected),)
+
+
 @pytest.mark.parametrize("end", ["<end>", None])
 def test_a_decoders_pair_has_something_between_its_texts(end: str | None) -> None:
     """Its tokenizer writes one text after the other, and `a b` with `c` would be `a` with `b c`."""
-    vocabulary = {"<unk>": 0, "a": 1, "b": 2, "c": 3, "<end>": 4}
-    words = Tokenizer(WordLevel(vocabulary, unk_token="<unk>"))
-    words.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    tokenizer = PreTrainedTokenizerFast(tokenizer_object=words, eos_token=end, unk_token="<unk>")
+    tokenizer = decoders(end)
     one = encoded(tokenizer, ["a b"], 16, pairs=["c"])
     assert one.ids == ((1, 2, 4, 3) if end else (1, 2, 3),)
     assert one.types == ()
