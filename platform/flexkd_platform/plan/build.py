@@ -8,11 +8,10 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
-from ..spec import DECODING, GenerationTask, JobSpec, Method, canonical_json, spec_with
+from ..spec import GenerationTask, JobSpec, Method, canonical_json, spec_with
 from .facts import Facts, FactsOf
-from .layers import stack_of
 from .step import Step
-from .steps_of import OUTPUTS, distill_step, evaluate_step, teacher_step
+from .steps_of import cache_numbers, distill_step, evaluate_step, teacher_step
 from .trial import Trial, flatten, method_params
 
 
@@ -94,14 +93,7 @@ def _cache_numbers(plan: Plan, known_of: Mapping[str, Facts]) -> int:
         if step.kind == "cache":
             teacher = step.needs["teacher"]
             facts = known_of[teacher.hash]
-            holds, reading = step.identity["holds"], teacher.identity
-            if reading["task"] in DECODING:
-                # Text's outputs are kept as the hidden states that the head reads.
-                limit = "max_prompt" if stack_of(holds) == "encoder" else "max_response"
-                numbers += facts.train_rows * reading[limit] * facts.teacher_hidden
-            else:
-                width = facts.outputs if holds == OUTPUTS else facts.teacher_hidden
-                numbers += facts.train_rows * width
+            numbers += cache_numbers(teacher.identity, facts, step.identity["holds"])
     return numbers
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,9 @@ DEFAULT_OUTPUT = {
     "summarization": "label_logprob",
 }
 """F of the score where the spec names none."""
+
+LARGEST_CACHE = 2**31
+"""fp32 numbers (8 GiB) that a trial reads of teacher caches; beyond, it asks the teacher live."""
 
 OUTPUTS = "outputs"
 """What a cache of the teacher's outputs holds, where others name the layer they hold."""
@@ -97,6 +101,18 @@ def cache_step(spec: JobSpec, facts: Facts, holds: LayerRef) -> Step:
     teacher = teacher_step(spec, facts)
     identity = {"holds": holds, "dtype": "float32", "chunk": spec.score.chunk}
     return Step("cache", identity, {"teacher": teacher, "dataset": teacher.needs["dataset"]})
+
+
+def cache_numbers(reading: Mapping[str, Any], facts: Facts, holds: LayerRef) -> int:
+    """fp32 numbers that a cache holds; of text at most, since responses are as long as they are.
+
+    reading: identity of the teacher.
+    """
+    if reading["task"] in DECODING:
+        # Text's outputs are kept as the hidden states that the head reads.
+        limit = "max_prompt" if stack_of(holds) == "encoder" else "max_response"
+        return facts.train_rows * int(reading[limit]) * facts.teacher_hidden
+    return facts.train_rows * (facts.outputs if holds == OUTPUTS else facts.teacher_hidden)
 
 
 def score_step(spec: JobSpec, facts: Facts, layer: LayerRef) -> Step:
@@ -171,13 +187,15 @@ def distill_step(spec: JobSpec, facts: Facts, method: Method, seed: int) -> Step
         identity["layers"] = [list(pair) for pair in pairs]
         selects = isinstance(method, FlexKd) and uses_features(method)
         reselects = selects and spec.score.aggregation == "batch"
-        distill["teacher_cache"] = "off" if method.on_policy or reselects else cache
+        held: list[LayerRef] = [OUTPUTS] if uses_outputs(method) else []
+        held = list(dict.fromkeys([*held, *(theirs for _, theirs in pairs)]))
+        size = sum(cache_numbers(_reading(spec, facts), facts, holds) for holds in held)
+        live = method.on_policy is not None or reselects or size > LARGEST_CACHE
+        distill["teacher_cache"] = "off" if live else cache
         if distill["teacher_cache"] == "off":
             needs["teacher"] = teacher_step(spec, facts)
         else:
-            held: list[LayerRef] = [OUTPUTS] if uses_outputs(method) else []
-            held += [theirs for _, theirs in pairs]
-            for holds in dict.fromkeys(held):
+            for holds in held:
                 needs[f"cache {holds}"] = cache_step(spec, facts, holds)
         if reselects:
             importance = importance_identity(spec.score, spec.task.kind)

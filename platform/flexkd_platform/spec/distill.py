@@ -25,5 +25,7 @@ class Distill(Section):
         "last", description="the student at the end, or at its best epoch on the validation split"
     )
     teacher_cache: Literal["auto", "off"] = Field(
-        "auto", description="off runs the teacher live in every trial instead of reading its cache"
+        "auto",
+        description="off runs the teacher live in every trial instead of reading its cache; auto "
+        "does so where a trial would read more than 8 GiB of it",
     )

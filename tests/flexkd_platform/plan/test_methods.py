@@ -450,6 +450,20 @@ def test_a_student_is_aligned_at_the_decoder_whether_or_not_the_encoder_is_score
     assert one.settings["score.layer"] == "decoder.3"
 
 
+def test_a_trial_of_too_large_caches_asks_the_teacher_live(writing: Planner) -> None:
+    """100 examples of 256 response tokens and of as many document tokens, 32 units of 6 layers."""
+    changes = {"sweep.methods": [{"kind": "cka", "layers": layers} for layers in ("last", "every")]}
+    kept, wide = (
+        writing("summarization", changes | {"task.max_prompt": length}).trials
+        for length in (2**10, 2**19)
+    )
+    assert all(trial.distill.identity["distill"]["teacher_cache"] == "auto" for trial in kept)
+    last, _, every, _ = wide
+    assert {"teacher"} <= needs(every)
+    assert not any(role.startswith("cache") for role in needs(every))
+    assert "teacher" not in needs(last)
+
+
 def test_between_numbers_the_logit_loss_has_no_settings(plan: Planner) -> None:
     task = {"task": {"kind": "regression"}}
     soft = [{"kind": "kd", "temperature": t} for t in (1.0, 2.0, 4.0)]
