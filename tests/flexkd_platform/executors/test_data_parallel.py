@@ -53,6 +53,10 @@ WRITING: list[dict[str, Any]] = [
     {"kind": "flexkd", "lambda": 0.0},
 ]
 
+MEASURED = 5e-4
+"""Relative, for what students are measured at. A correlation does not change when a unit is shifted
+or scaled, so those weights have a gradient of 0 but for rounding, and Adam makes steps of that."""
+
 ROWS = {"odd last batch": 29, "last batch of one": 33}
 """Training rows, in batches of 16."""
 
@@ -94,8 +98,7 @@ def test_losses_do_not_depend_on_the_number_of_workers(
             difference = _largest_difference(trial, one, two)
             name = f"{trial.method} {trial.distill.identity['method'].get('loss', '')}".strip()
             worst[name] = max(worst.get(name, 0.0), difference)
-            # A likelihood is as continuous as the losses; the others are counts of few examples.
-            assert metrics_of(trial, two) == pytest.approx(metrics_of(trial, one), rel=1e-4)
+            assert metrics_of(trial, two) == pytest.approx(metrics_of(trial, one), rel=MEASURED)
     for name, difference in worst.items():
         record_property(name, difference)
         print(f"{name}: {difference:.1e}")
@@ -125,15 +128,18 @@ def _writing_plan(spec_of: SpecOf, plan_of: PlanOf, task: str) -> Plan:
 
 
 def _largest_difference(trial: Trial, one: Store, two: Store) -> float:
-    """The largest relative difference of any logged number of any step."""
+    """The largest relative difference of any number of the training of any step."""
     logs = zip(read_log(trial.distill, one), read_log(trial.distill, two), strict=True)
     differences = []
     for first, second in logs:
         assert first.step == second.step
         assert first.values.keys() == second.values.keys()
         for name, value in first.values.items():
-            scale = max(abs(value), 1e-3)  # a feature loss of one row is 0
-            differences.append(abs(second.values[name] - value) / scale)
+            if name.startswith("train/"):
+                scale = max(abs(value), 1e-2)  # a feature loss of one row is 0
+                differences.append(abs(second.values[name] - value) / scale)
+            else:
+                assert second.values[name] == pytest.approx(value, rel=MEASURED)
     return max(differences)
 
 
