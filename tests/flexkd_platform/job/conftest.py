@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -47,9 +47,14 @@ class Shop:
         assert preflight.problems(spec) == []
         return build_plan(spec, preflight.facts_of)
 
-    def run(self, *overrides: str) -> dict[str, Any]:
-        """results.json of the job."""
+    def run(self, *overrides: str, after_plan: Callable[[], None] | None = None) -> dict[str, Any]:
+        """results.json of the job.
+
+        after_plan: called when the plan is made, to change the world behind its back.
+        """
         plan = self.plan(*overrides)
+        if after_plan is not None:
+            after_plan()
         store = open_store(str(self.folder / "storage"))
         run_job(
             plan,

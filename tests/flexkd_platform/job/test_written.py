@@ -258,3 +258,17 @@ def test_summaries_by_two_stacks(tmp_path: Path) -> None:
     assert "layer decoder.1, gradient, 8 units" in page
     again = shop.run()
     assert statuses(again, "steps") == statuses(again, "trials") == {"reused"}
+
+
+def test_no_student_is_trained_whose_test_is_missing(tmp_path: Path) -> None:
+    text = SUMMARIES.replace(
+        "  max_prompt: 16\n",
+        "  evaluation: {other: {source: files, path: FOLDER/other.jsonl}}\n  max_prompt: 16\n",
+    ).replace("FOLDER", str(tmp_path))
+    other = tmp_path / "other.jsonl"
+    other.write_text(json.dumps({"document": "some words", "summary": "words"}) + "\n")
+    results = Shop(tmp_path, text).run(after_plan=other.unlink)
+    assert results["job"]["status"] == "failed"
+    assert statuses(results, "trials") == {"failed"}
+    assert all("data set it needs failed" in trial["reason"] for trial in results["trials"])
+    assert not any(s["kind"] == "distill" and s["status"] == "ran" for s in results["steps"])
