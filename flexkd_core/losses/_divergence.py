@@ -41,6 +41,17 @@ def kl_rows(log_p_NV: Tensor, log_q_NV: Tensor) -> Tensor:
     return (p_NV * ratio_NV).sum(dim=1)
 
 
+def skewed_kl_rows(log_p_NV: Tensor, log_q_NV: Tensor, skew: float) -> Tensor:
+    """KL(p ‖ σ·p + (1 − σ)·q) of each row, with σ = `skew`, in nats; at most −ln σ.
+
+    Raises:
+        ValueError: the skew is outside [0, 1).
+    """
+    if not 0 <= skew < 1:
+        raise ValueError(f"skew {skew} must be at least 0 and below 1, where the loss vanishes")
+    return kl_rows(log_p_NV, log_mixture(log_p_NV, log_q_NV, skew))
+
+
 def log_mixture(log_p_NV: Tensor, log_q_NV: Tensor, weight: float) -> Tensor:
     """log(weight·p + (1 − weight)·q), for a weight in [0, 1].
 

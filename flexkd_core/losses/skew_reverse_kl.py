@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from flexkd_core.losses._divergence import kl_rows, log_mixture, log_probabilities
+from flexkd_core.losses._divergence import log_probabilities, skewed_kl_rows
 from flexkd_core.losses._inputs import Reduction, reduce_rows
 
 
@@ -41,8 +41,6 @@ def skew_reverse_kl(
 
     Source: DistiLLM, Ko et al. 2024, arXiv:2402.03898.
     """
-    if not 0 <= skew < 1:
-        raise ValueError(f"skew {skew} must be at least 0 and below 1, where the loss vanishes")
     student_NV, teacher_NV = log_probabilities(student_NV, teacher_NV, temperature)
-    mixture_NV = log_mixture(student_NV, teacher_NV, skew)
-    return reduce_rows(kl_rows(student_NV, mixture_NV) * temperature**2, reduction)
+    rows_N = skewed_kl_rows(student_NV, teacher_NV, skew)
+    return reduce_rows(rows_N * temperature**2, reduction)
