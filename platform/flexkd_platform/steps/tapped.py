@@ -6,14 +6,13 @@ Shapes: B examples, T positions, N rows compared, D hidden units, C outputs.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from ..models import LayerTap, OutputRows, head_rows, hidden_layer
 from ..plan import LayerRef, stack_of
-from ..tasks import Batch
+from ..tasks import Batch, token_positions
 
 LOGITS = "logits"
 HEAD_INPUT = "head input"
@@ -54,7 +53,7 @@ class TappedModel(nn.Module):
         through them a data-parallel wrapper sees that the head is used.
         """
         if targets_BT is None:
-            logits_BC = self.model(**_positioned(self.model, inputs)).logits
+            logits_BC = self.model(**_positioned(inputs)).logits
             rows_BT = head_rows(self.model, inputs["input_ids"], inputs["attention_mask"])
             found = {LOGITS: logits_BC} if self._outputs else {}
             masks = {"": rows_BT}
@@ -87,12 +86,9 @@ def run(module: nn.Module, batch: Batch, device: torch.device) -> dict[str, Tens
     return found
 
 
-def _positioned(model: nn.Module, inputs: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+def _positioned(inputs: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
     """With left padding, positions count from the first token and not from the padding."""
     mask_BT = inputs["attention_mask"]
     if bool(mask_BT[:, 0].all()):
         return inputs
-    config: Any = getattr(model, "config")  # noqa: B009  # nn.Module types attributes as tensors
-    if config.model_type == "opt":
-        return inputs  # it counts positions by the mask itself
-    return {**inputs, "position_ids": (mask_BT.cumsum(dim=1) - 1).clamp(min=0)}
+    return {**inputs, "position_ids": token_positions(mask_BT)}

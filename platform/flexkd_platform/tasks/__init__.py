@@ -6,7 +6,7 @@ from .generation import decode, decoder_start, generate
 from .heads import TASKS, Head, classification_metrics, regression_metrics
 from .prompts import GenerationExamples, encode_documents, encode_prompts, encode_responses
 from .rouge import mean_rouge, rouge
-from .sampling import draw_responses
+from .sampling import draw_responses, token_positions
 from .text import LabelExamples, encode_texts
 
 __all__ = [
@@ -29,4 +29,5 @@ __all__ = [
     "mean_rouge",
     "regression_metrics",
     "rouge",
+    "token_positions",
 ]

@@ -129,8 +129,7 @@ class _Reader:
         return self._causal_logits(tokens_B[:, None])
 
     def _causal_logits(self, tokens_BT: Tensor) -> Tensor:
-        # Positions count from a row's first real token: GPT-2 would count the padding.
-        positions_BT = (self._mask_BT.cumsum(dim=1) - 1).clamp(min=0)
+        positions_BT = token_positions(self._mask_BT)
         output = self._model(
             input_ids=tokens_BT,
             attention_mask=self._mask_BT,
@@ -154,6 +153,11 @@ class _Reader:
         self._past = output.past_key_values
         logits_BV: Tensor = output.logits[:, -1]
         return logits_BV
+
+
+def token_positions(mask_BT: Tensor) -> Tensor:
+    """Positions (B, T) from each row's first real token on: GPT-2 would count left padding."""
+    return (mask_BT.cumsum(dim=1) - 1).clamp(min=0)
 
 
 def padded(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
@@ -15,6 +15,8 @@ from transformers import (
     GPT2Config,
     GPT2ForSequenceClassification,
     GPT2LMHeadModel,
+    OPTConfig,
+    OPTForSequenceClassification,
 )
 
 from flexkd_platform.models import output_head
@@ -205,8 +207,7 @@ def test_padding_rows_of_a_vocabulary_do_not_count(wider: str) -> None:
 # --- labelled texts, padded on either side -----------------------------------------------------
 
 
-def test_left_padding_is_right_padding() -> None:
-    """Logits, features of every layer and the row that the head reads."""
+def gpt2_classifier() -> Any:
     config = GPT2Config(
         vocab_size=VOCABULARY,
         n_embd=16,
@@ -217,7 +218,29 @@ def test_left_padding_is_right_padding() -> None:
         eos_token_id=END,
         num_labels=3,
     )
-    model = drawn(GPT2ForSequenceClassification(config))
+    return drawn(GPT2ForSequenceClassification(config))
+
+
+def opt_classifier() -> Any:
+    config = OPTConfig(
+        vocab_size=VOCABULARY,
+        hidden_size=16,
+        word_embed_proj_dim=16,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        ffn_dim=32,
+        max_position_embeddings=16,
+        pad_token_id=END,
+        eos_token_id=END,
+        num_labels=3,
+    )
+    return drawn(OPTForSequenceClassification(config))
+
+
+@pytest.mark.parametrize("classifier", [gpt2_classifier, opt_classifier])
+def test_left_padding_is_right_padding(classifier: Callable[[], Any]) -> None:
+    """Logits, features of every layer and the row that the head reads."""
+    model = classifier()
     labels = torch.tensor([0, 2, 1, 1])
     right = LabelExamples(PROMPTS, (), labels, END, "right")
     left = dataclasses.replace(right, padding="left")
