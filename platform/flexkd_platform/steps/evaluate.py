@@ -6,6 +6,7 @@ import json
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -137,16 +138,18 @@ class _Subject:
             for seed in seeds
         }
 
+    @cached_property
+    def _encoder(self) -> tuple[Any, Any]:
+        """The model of BERTScore and its tokenizer, loaded once for all sets and seeds."""
+        source = locate(self.how["bertscore_model"], None)
+        return load_encoder(source).to(self.device), load_tokenizer(source)
+
     def _text_metrics(self, texts: list[str], references: list[list[str]]) -> dict[str, float]:
         metrics = dict(mean_rouge(rouge(texts, references)))
         if "bertscore" in self.how["metrics"]:
-            source = locate(self.how["bertscore_model"], None)
+            model, tokenizer = self._encoder
             scores = bertscore(
-                texts,
-                references,
-                model=load_encoder(source).to(self.device),
-                tokenizer=load_tokenizer(source),
-                device=self.device,
+                texts, references, model=model, tokenizer=tokenizer, device=self.device
             )
             metrics["bertscore"] = sum(scores) / max(len(scores), 1)
         return metrics

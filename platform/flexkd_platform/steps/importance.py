@@ -18,6 +18,9 @@ from ..plan import LayerRef, stack_of
 from ..tasks import Batch
 from .tapped import HEAD_INPUT, LOGITS, TappedModel, run
 
+WITHOUT_OUTPUT = frozenset({"activation", "random"})
+"""Kinds of importance that read no F: of text its logits, V wide, are then not made."""
+
 
 def score_batch(
     tapped: TappedModel,
@@ -42,7 +45,7 @@ def score_batch(
         found = run(tapped, batch, device)
         if not first:  # integrated gradients run again with scaled hidden states
             first.update({name: value.detach() for name, value in found.items()})
-        if batch.targets_BT is None:
+        if batch.targets_BT is None or identity["kind"] in WITHOUT_OUTPUT:
             return found[LOGITS]
         return _log_likelihood(model, batch, found[HEAD_INPUT], mean=output == "loss")
 
