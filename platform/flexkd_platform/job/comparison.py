@@ -10,11 +10,8 @@ from typing import Any
 
 from flexkd_core.statistics import PairedDifference, Summary, paired_difference, summarise
 
-from ..spec import canonical_json
+from ..spec import LOWER_IS_BETTER, canonical_json
 from ..tracking import Json, TrialRecord
-
-LOWER_IS_BETTER = frozenset({"mse", "nll"})
-"""Metrics of which less is better, by the last part of their name."""
 
 OF_THE_METHOD = (
     "method",

@@ -69,6 +69,7 @@ from .student import (
 )
 from .sweep import Sweep
 from .task import (
+    LOWER_IS_BETTER,
     METRICS,
     ON_REQUEST,
     ClassificationTask,
@@ -125,6 +126,7 @@ __all__ = [
     "LogitDistillation",
     "LogitLoss",
     "LogitMethod",
+    "LOWER_IS_BETTER",
     "MAX_NEW_TOKENS",
     "METHODS",
     "METRICS",

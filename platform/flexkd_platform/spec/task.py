@@ -115,5 +115,8 @@ METRICS: dict[str, tuple[Metric, ...]] = {
 }
 """Which metrics each task can report; the first one ranks."""
 
+LOWER_IS_BETTER = frozenset({"mse", "nll"})
+"""Metrics that a good model has little of."""
+
 ON_REQUEST = frozenset({"accuracy_f1", "pearson_spearman", "rouge1", "bertscore"})
 """Metrics that are reported only where the spec names them."""

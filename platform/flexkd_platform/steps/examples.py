@@ -9,6 +9,7 @@ import pyarrow as pa
 import torch
 
 from ..data import RESPONSE_MARKERS
+from ..spec import DECODING
 from ..tasks import (
     Examples,
     GenerationExamples,
@@ -18,7 +19,7 @@ from ..tasks import (
     encode_texts,
 )
 
-GENERATION = ("instruction", "summarization")
+GENERATION = frozenset(DECODING)
 """Tasks whose students write text."""
 
 

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from flexkd_core import RowTerm, chunked_rows_loss, token_cross_entropy
 
 from ..models import output_head
+from ..spec import LOWER_IS_BETTER
 from ..tasks import TASKS, Examples
 from .examples import GENERATION
 from .objective import CHUNK
@@ -22,9 +23,6 @@ PREDICT_BATCH = 64
 
 READ_BATCH = 16
 """Examples of text of a forward without gradients."""
-
-LOWER_IS_BETTER = frozenset({"mse", "nll"})
-"""Metrics that a good model has little of."""
 
 CHOOSING = {
     "classification": "accuracy",
