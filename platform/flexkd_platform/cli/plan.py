@@ -70,7 +70,7 @@ def plan_numbers(plan: Plan, store: Store, concurrent: int) -> dict[str, Any]:
     cpus = max(
         resources.score_workers,
         resources.teacher_cpus,
-        concurrent * resources.trial_workers * resources.trial_cpus,
+        concurrent * resources.least_workers * resources.trial_cpus,
     )
     return {
         "id": plan.spec.id,
@@ -92,7 +92,7 @@ def plan_numbers(plan: Plan, store: Store, concurrent: int) -> dict[str, Any]:
         "concurrent_trials": concurrent,
         "peak": {
             "cpus": cpus,
-            "gpus": concurrent * resources.trial_workers * resources.trial_gpus,
+            "gpus": concurrent * resources.least_workers * resources.trial_gpus,
         },
         "teacher_cache_bytes": plan.cache_numbers * FP32_BYTES,
     }

@@ -105,9 +105,9 @@ class Executor(ABC):
 
 def fitting_trials(resources: Resources, capacity: Capacity) -> int:
     """How many trials run at a time: as many as fit, or as the spec allows; at least one."""
-    fitting = int(capacity.cpus // (resources.trial_workers * resources.trial_cpus))
+    fitting = int(capacity.cpus // (resources.least_workers * resources.trial_cpus))
     if resources.trial_gpus:
-        needed = resources.trial_workers * resources.trial_gpus
+        needed = resources.least_workers * resources.trial_gpus
         fitting = min(fitting, int(capacity.gpus // needed))
     wanted = resources.max_concurrent_trials
     return max(1, fitting if wanted == "auto" else min(fitting, wanted))
@@ -115,7 +115,7 @@ def fitting_trials(resources: Resources, capacity: Capacity) -> int:
 
 def resource_problems(resources: Resources, capacity: Capacity) -> list[Problem]:
     """What a job asks for that there is not, each with what there is."""
-    workers = resources.trial_workers
+    workers = resources.least_workers
     asked: Mapping[str, tuple[float, float, str]] = {
         "resources.score_workers": (resources.score_workers, capacity.cpus, "CPUs in all"),
         "resources.teacher_cpus": (

@@ -34,7 +34,7 @@ LOST_PEER = ("connection closed by peer", "connection reset by peer", "gloo", "n
 def train_on_workers(
     trial: Trial, uri: str, resources: Resources, scratch: str
 ) -> Iterator[list[Progress]]:
-    """Run the trial on `resources.trial_workers` workers; yields its steps in bundles.
+    """Run the trial on `resources.most_workers` workers; yields its steps in bundles.
 
     scratch: a URI where Ray Train may keep what it needs.
 
@@ -56,7 +56,7 @@ def train_on_workers(
             "told": told,
         },
         scaling_config=ray.train.ScalingConfig(
-            num_workers=resources.trial_workers,
+            num_workers=resources.most_workers,
             use_gpu=resources.trial_gpus > 0,
             resources_per_worker={
                 "CPU": resources.trial_cpus,

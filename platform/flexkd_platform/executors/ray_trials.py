@@ -75,7 +75,7 @@ def trial_resources(resources: Resources) -> dict[str, float]:
     A trial of several workers is only their driver: it takes no CPU, since the workers it waits
     for must find all of them free. Tune wants some resource, so it asks for one byte of memory.
     """
-    if resources.trial_workers > 1:
+    if resources.most_workers > 1:
         return {"memory": 1.0}
     return {"CPU": resources.trial_cpus, "GPU": resources.trial_gpus}
 
@@ -108,7 +108,7 @@ def _trainable(
 def _bundles(
     trial: Trial, uri: str, resources: Resources, scratch: str
 ) -> Iterator[list[Progress]]:
-    if resources.trial_workers > 1:
+    if resources.most_workers > 1:
         # Imported on the worker, and only where it is needed: it takes a second.
         from .ray_train import train_on_workers
 

@@ -90,7 +90,7 @@ def base_step(spec: JobSpec, facts: Facts) -> Step | None:
 
 def teacher_step(spec: JobSpec, facts: Facts) -> Step:
     """The teacher, fitted to the task."""
-    finetune = spec.teacher.finetune.to_json() if spec.teacher.finetune else None
+    finetune = _recipe(spec.teacher.finetune) if spec.teacher.finetune else None
     identity = {"model": facts.teacher_fingerprint, "finetune": finetune, **_reading(spec, facts)}
     needs = {"dataset": dataset_step(spec, facts), **_base(spec, facts)}
     return Step("teacher", identity, needs, run=_teacher_source(spec, facts))
@@ -174,7 +174,7 @@ def generate_step(spec: JobSpec, facts: Facts, method: SeqKd) -> Step:
 
 def distill_step(spec: JobSpec, facts: Facts, method: Method, seed: int) -> Step:
     """One student's training. It needs the teacher only where its loss reads it."""
-    distill = spec.distill.to_json()
+    distill = _recipe(spec.distill)
     needs = {"dataset": dataset_step(spec, facts), **_student_needs(spec, facts)}
     cache = distill.pop("teacher_cache")
     if isinstance(method, SeqKd):
@@ -218,7 +218,7 @@ def distill_step(spec: JobSpec, facts: Facts, method: Method, seed: int) -> Step
 def warm_up_step(spec: JobSpec, facts: Facts, seed: int) -> Step:
     """The fine-tuned student; others start from its best checkpoint on the validation split."""
     assert spec.student.warm_up is not None
-    recipe = {k: v for k, v in spec.student.warm_up.to_json().items() if k != "seed"}
+    recipe = {k: v for k, v in _recipe(spec.student.warm_up).items() if k != "seed"}
     identity = {
         "method": {"kind": "ft"},
         "student": _student_identity(spec, facts),
@@ -299,6 +299,14 @@ def _teacher_source(spec: JobSpec, facts: Facts) -> dict[str, Any]:
     if facts.teacher_source:
         return {"model": facts.teacher_source, "revision": None}
     return {"model": spec.teacher.model, "revision": spec.teacher.revision}
+
+
+def _recipe(settings: Section) -> dict[str, Any]:
+    """The settings of a training. Precision came later: without it, a hash is what it was."""
+    found = settings.to_json()
+    if found["precision"] == "fp32":
+        del found["precision"]
+    return found
 
 
 def _reading(spec: JobSpec, facts: Facts) -> dict[str, Any]:

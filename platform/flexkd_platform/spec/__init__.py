@@ -7,7 +7,7 @@ other names are its sections.
 from .distill import Distill
 from .document import line_in
 from .evaluate import DECODING, MAX_NEW_TOKENS, Beam, Decoding, Evaluate, Greedy, Sampling
-from .job import JobSpec, Published, Resources, Tracking
+from .job import JobSpec, Published, Tracking
 from .load import load_spec, spec_with
 from .methods import (
     METHODS,
@@ -33,6 +33,7 @@ from .methods import (
     TvdDistillation,
 )
 from .problems import Problem, SpecError
+from .resources import Elastic, Resources
 from .schema import json_schema
 from .score import Score
 from .section import Section, canonical_json, sha256_of
@@ -102,6 +103,7 @@ __all__ = [
     "DocumentFiles",
     "DocumentHub",
     "DocumentSource",
+    "Elastic",
     "Evaluate",
     "FeatureMethod",
     "FilesData",

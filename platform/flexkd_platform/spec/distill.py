@@ -21,6 +21,11 @@ class Distill(Section):
     dropout: float = Field(
         0.0, ge=0, lt=1, description="dropout of the student; 0 keeps runs of any width equal"
     )
+    precision: Literal["fp32", "bf16"] = Field(
+        "fp32",
+        description="bf16: matrix products of the forward and backward pass in bfloat16; weights, "
+        "losses and the optimiser stay in fp32",
+    )
     keep: Literal["last", "best"] = Field(
         "last", description="the student at the end, or at its best epoch on the validation split"
     )

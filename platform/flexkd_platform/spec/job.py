@@ -3,34 +3,19 @@
 from __future__ import annotations
 
 from functools import cached_property
-from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
 from .distill import Distill
 from .evaluate import Evaluate
 from .methods import MethodName
+from .resources import Resources
 from .score import Score
 from .section import Section, sha256_of
 from .student import Student
 from .sweep import Sweep
 from .task import METRICS, ClassificationTask, Metric, Task
 from .teacher import Teacher
-
-Count = Annotated[int, Field(gt=0)]
-
-
-class Resources(Section):
-    """Where and how wide things run. Nothing here changes what is computed."""
-
-    score_workers: Count = Field(2, description="actors that score and cache, one CPU each")
-    trial_workers: Count = Field(1, description="data-parallel workers of one trial")
-    trial_cpus: Count = Field(1, description="CPUs, and torch threads, of one trial worker")
-    trial_gpus: float = Field(0, ge=0, description="GPUs of one trial worker")
-    teacher_cpus: Count = Field(2, description="CPUs, and torch threads, of the teacher's training")
-    max_concurrent_trials: Literal["auto"] | Count = Field(
-        "auto", description="trials at a time; auto: as many as fit"
-    )
 
 
 class Tracking(Section):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field
 
@@ -18,6 +18,9 @@ class FineTune(Section):
     weight_decay: float = Field(0.01, ge=0, description="AdamW's decoupled weight decay")
     warmup_share: float = Field(0.1, ge=0, lt=1, description="share of the steps that warm up")
     max_grad_norm: float = Field(1.0, gt=0, description="gradients are clipped to this norm")
+    precision: Literal["fp32", "bf16"] = Field(
+        "fp32", description="bf16: matrix products in bfloat16, weights and losses in fp32"
+    )
     seed: int = Field(0, ge=0, description="seed of the head, the order and dropout")
 
 

@@ -39,6 +39,7 @@ class Recipe:
     warmup_share: float
     max_grad_norm: float
     seed: int
+    precision: str = "fp32"
 
     def total_steps(self, examples: int) -> int:
         """Optimiser steps of the whole training, at least one."""

@@ -17,7 +17,7 @@ METHODS = (
     "'flexkd', 'procrustes', 'gram'"
 )
 DISTILL = (
-    "batch_size, dropout, epochs, keep, learning_rate, max_grad_norm, teacher_cache, "
+    "batch_size, dropout, epochs, keep, learning_rate, max_grad_norm, precision, teacher_cache, "
     "warmup_share, weight_decay"
 )
 LAYERS = (

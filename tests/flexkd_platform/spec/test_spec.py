@@ -165,7 +165,7 @@ def test_the_hash_is_written_down(load: Load) -> None:
     """It moves when a field or a default of the spec does: the same file is then another job."""
     spec = load()
     assert spec.hash == sha256_of({k: v for k, v in spec.to_json().items() if k != "resources"})
-    assert spec.hash == "0fddc9a44e919f67d5a0e4d13acd9bba54bf2d14c97a3753b5240c49541e3124"
+    assert spec.hash == "c9d68b86ad382ba950c2f318054746dcd367fb35f16e41609e63394ddd924670"
     assert spec.id == f"quick-{spec.hash[:8]}"
 
 
@@ -207,7 +207,12 @@ RESOURCES = {
     "trial_cpus": 4,
     "trial_gpus": 0.5,
     "teacher_cpus": 9,
+    "teacher_gpus": 0.25,
     "max_concurrent_trials": 5,
+    "parallel": "fsdp",
+    "micro_batch": 8,
+    "checkpoint_steps": 10,
+    "teacher_placement": "sharded",
 }
 
 
