@@ -67,7 +67,7 @@ class InProcessExecutor(Executor):
                     trial.evaluate,
                     self.store,
                     SoloWorker(local_device()),
-                    self.resources.trial_cpus,
+                    self.resources,
                 ):
                     listener.progressed(trial, [progress])
             except Exception as error:  # a failing trial must not take the others with it

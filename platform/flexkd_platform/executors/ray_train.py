@@ -52,7 +52,7 @@ def train_on_workers(
         train_loop_config={
             "trial": trial,
             "uri": uri,
-            "threads": resources.trial_cpus,
+            "resources": resources,
             "told": told,
         },
         scaling_config=ray.train.ScalingConfig(
@@ -97,7 +97,7 @@ def _loop(config: dict[str, Any]) -> None:
                 config["trial"].evaluate,
                 open_store(config["uri"]),
                 worker,
-                config["threads"],
+                config["resources"],
             )
         ):
             if worker.rank == 0:

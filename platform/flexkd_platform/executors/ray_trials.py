@@ -114,7 +114,7 @@ def _bundles(
 
         return train_on_workers(trial, uri, resources, scratch)
     worker = SoloWorker("cuda" if resources.trial_gpus else "cpu")
-    steps = run_trial(trial.distill, trial.evaluate, open_store(uri), worker, resources.trial_cpus)
+    steps = run_trial(trial.distill, trial.evaluate, open_store(uri), worker, resources)
     return bundled(steps)
 
 

@@ -26,6 +26,7 @@ from ..spec import (
     Method,
     PretrainedInit,
     ProjectorDistillation,
+    Resources,
     StudentInit,
     TeacherMethod,
 )
@@ -48,14 +49,16 @@ from .training import Progress, Recipe, train
 from .worker import Worker, torch_threads
 
 
-def make_student(step: Step, store: Store, worker: Worker, threads: int) -> Iterator[Progress]:
+def make_student(
+    step: Step, store: Store, worker: Worker, resources: Resources
+) -> Iterator[Progress]:
     """Train one student and publish its folder, its log and its last loss.
 
     `model/` is what `save_pretrained` writes; `log.parquet` holds one row a metric and step. Every
     worker runs this; the first one publishes.
     """
     started = time.perf_counter()
-    with torch_threads(threads), torch.random.fork_rng():
+    with torch_threads(resources.trial_cpus), torch.random.fork_rng():
         torch.manual_seed(step.identity["seed"])
         training = _Training(step, store, worker)
         yield from training.run()

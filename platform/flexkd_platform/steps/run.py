@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ..plan import Step
+from ..spec import Resources
 from ..store import Store
 from .base import make_base_model
 from .dataset import make_dataset
@@ -33,7 +34,8 @@ def run_step(step: Step, store: Store, threads: int) -> Iterator[Progress]:
     elif step.kind == "select":
         make_selection(step, store)
     elif step.kind == "warm_up":
-        yield from make_student(step, store, SoloWorker(local_device()), threads)
+        alone = Resources(trial_cpus=threads)
+        yield from make_student(step, store, SoloWorker(local_device()), alone)
     elif step.kind == "evaluate":
         make_evaluation(step, store, threads)
     else:
@@ -41,11 +43,11 @@ def run_step(step: Step, store: Store, threads: int) -> Iterator[Progress]:
 
 
 def run_trial(
-    distill: Step, evaluate: Step, store: Store, worker: Worker, threads: int
+    distill: Step, evaluate: Step, store: Store, worker: Worker, resources: Resources
 ) -> Iterator[Progress]:
     """Train and measure one student; what is there already is not done again."""
     if not store.has(distill):
-        yield from make_student(distill, store, worker, threads)
+        yield from make_student(distill, store, worker, resources)
     if worker.rank == 0 and not store.has(evaluate):
-        make_evaluation(evaluate, store, threads)
+        make_evaluation(evaluate, store, resources.trial_cpus)
     worker.barrier()

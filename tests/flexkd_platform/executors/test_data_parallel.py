@@ -162,7 +162,7 @@ def _loop(config: Mapping[str, Any]) -> None:
     for trials, uri in config["work"]:
         store = open_store(uri)
         for trial in trials:
-            for _ in run_trial(trial.distill, trial.evaluate, store, worker, 1):
+            for _ in run_trial(trial.distill, trial.evaluate, store, worker, Resources()):
                 pass
 
 

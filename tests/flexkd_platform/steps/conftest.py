@@ -11,7 +11,7 @@ import pytest
 
 from flexkd_platform.job import Preflight
 from flexkd_platform.plan import Plan, Step, Trial, build_plan
-from flexkd_platform.spec import load_spec
+from flexkd_platform.spec import Resources, load_spec
 from flexkd_platform.steps import (
     ChunkedPass,
     GenerationPass,
@@ -99,7 +99,7 @@ class Lab:
 
     def run(self, trial: Trial) -> Path:
         """Train and evaluate; the student's folder."""
-        list(run_trial(trial.distill, trial.evaluate, self.store, SoloWorker(), 1))
+        list(run_trial(trial.distill, trial.evaluate, self.store, SoloWorker(), Resources()))
         return self.store.folder(trial.distill)
 
     def step(self, plan: Plan, kind: str) -> Step:

@@ -21,7 +21,7 @@ from transformers import (
 )
 
 from flexkd_platform.plan import Trial
-from flexkd_platform.spec import METHODS, canonical_json
+from flexkd_platform.spec import METHODS, Resources, canonical_json
 from flexkd_platform.steps import SoloWorker, read_log, read_responses, read_rows
 from flexkd_platform.steps.distill import _initial_student, make_student
 from flexkd_platform.steps.evaluate import make_evaluation
@@ -104,7 +104,7 @@ def trial_of(world: Callable[..., Any]) -> Callable[..., tuple[Any, Trial]]:
 def trained(lab: Any, trial: Trial) -> list[float]:
     """Train the student; the loss of every step. Checks what holds for any method."""
     if not lab.store.has(trial.distill):
-        list(make_student(trial.distill, lab.store, SoloWorker(), 1))
+        list(make_student(trial.distill, lab.store, SoloWorker(), Resources()))
     folder, manifest = lab.store.folder(trial.distill), lab.store.manifest(trial.distill)
     log = read_log(trial.distill, lab.store)
     assert all(math.isfinite(value) for entry in log for value in entry.values.values())

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from flexkd_platform.spec import Resources
 from flexkd_platform.steps import SoloWorker, read_log
 from flexkd_platform.steps.distill import make_student
 
@@ -45,7 +46,7 @@ def test_every_term_of_every_step_is_that_of_the_cache(
         assert not [role for role in other.distill.needs if role.startswith("cache")]
         assert "teacher" in other.distill.needs
         for trial in (one, other):
-            list(make_student(trial.distill, lab.store, SoloWorker(), 1))
+            list(make_student(trial.distill, lab.store, SoloWorker(), Resources()))
         logs = [read_log(trial.distill, lab.store) for trial in (one, other)]
         assert len(logs[0]) == len(logs[1]) == 6
         for entry, expected in zip(*logs, strict=True):

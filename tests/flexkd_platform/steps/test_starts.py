@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file
 
 from flexkd_platform.plan import Trial
-from flexkd_platform.spec import FineTune
+from flexkd_platform.spec import FineTune, Resources
 from flexkd_platform.steps import SoloWorker, load_teacher, read_log, read_rows, read_units
 from flexkd_platform.steps.distill import _initial_student, _Training, make_student
 from flexkd_platform.steps.examples import encode
@@ -78,7 +78,7 @@ def test_the_best_epoch_is_kept_and_not_the_last(world: Callable[..., Any]) -> N
     lab = world("gpt2", "instruction")
     trials = {keep: trial_of(lab, f"distill={{{OVERFITTING}, keep: {keep}}}") for keep in KEPT}
     for trial in trials.values():
-        list(make_student(trial.distill, lab.store, SoloWorker(), 1))
+        list(make_student(trial.distill, lab.store, SoloWorker(), Resources()))
     best, last = (validation(lab, trials[keep].distill) for keep in ("best", "last"))
     assert best == last  # what is kept does not change the training
     assert len(best) == 16
@@ -140,7 +140,7 @@ def test_training_starts_from_the_best_epoch_of_the_warm_up(world: Callable[...,
     for name, weight in saved.items():
         assert torch.equal(state[name], weight)
     # And from nowhere else: the first loss of the training is the warm student's.
-    list(make_student(trial.distill, lab.store, SoloWorker(), 1))
+    list(make_student(trial.distill, lab.store, SoloWorker(), Resources()))
     first = read_log(trial.distill, lab.store)[0].values["train/supervised"]
     table = read_rows(lab.store.folder(warm_up.needs["dataset"]), "train")
     model, tokenizer = load_teacher(warm_up, lab.store)

@@ -16,7 +16,7 @@ from sklearn import metrics as sk
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from flexkd_platform.plan import LayerRef
-from flexkd_platform.spec import METHODS
+from flexkd_platform.spec import METHODS, Resources
 from flexkd_platform.steps import SoloWorker, read_log, read_log_file, read_rows
 from flexkd_platform.steps.distill import make_student, write_log
 from flexkd_platform.steps.examples import encode
@@ -165,7 +165,7 @@ def test_training_leaves_the_callers_randomness_and_threads(lab: Any) -> None:
 def test_a_training_that_is_broken_off_publishes_nothing(fresh: Callable[[], Any]) -> None:
     lab = fresh()
     trial = lab.trial("{kind: kd}")
-    training: Any = make_student(trial.distill, lab.store, SoloWorker(), 1)
+    training: Any = make_student(trial.distill, lab.store, SoloWorker(), Resources())
     for _ in range(5):
         next(training)
     training.close()
@@ -362,7 +362,7 @@ def test_a_log_survives_its_file(tmp_path: Path) -> None:
 def test_progress_is_what_the_log_keeps(fresh: Callable[[], Any]) -> None:
     lab = fresh()
     trial = lab.trial("{kind: ft}", "distill.epochs=1.5")
-    progress = list(make_student(trial.distill, lab.store, SoloWorker(), 1))
+    progress = list(make_student(trial.distill, lab.store, SoloWorker(), Resources()))
     assert [(p.done, p.total) for p in progress] == [(n, 6) for n in range(1, 7)]
     assert [p.metrics for p in progress] == read_log(trial.distill, lab.store)
     # A training that ends inside an epoch is measured at its end.

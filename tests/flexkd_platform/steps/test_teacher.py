@@ -12,6 +12,7 @@ import torch
 from sklearn import metrics as sk
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
+from flexkd_platform.spec import Resources
 from flexkd_platform.steps import SoloWorker, load_teacher, read_rows, run_step, run_trial
 
 
@@ -124,6 +125,6 @@ def test_a_trial_that_is_there_is_not_run_again(lab: Any) -> None:
     trial = lab.trial("{kind: ft}")
     lab.run(trial)
     before = [lab.store.manifest(s) for s in (trial.distill, trial.evaluate)]
-    again = run_trial(trial.distill, trial.evaluate, lab.store, SoloWorker(), 1)
+    again = run_trial(trial.distill, trial.evaluate, lab.store, SoloWorker(), Resources())
     assert list(again) == []
     assert [lab.store.manifest(s) for s in (trial.distill, trial.evaluate)] == before
