@@ -144,6 +144,12 @@ class Store:
         """The content of one chunk."""
         return self._read(f"{self._parts(step)}/{name}")
 
+    def drop_part(self, step: Step, name: str) -> None:
+        """Forget one chunk, if it is there."""
+        path = f"{self._parts(step)}/{name}"
+        if self._is_file(path):
+            self.filesystem.delete_file(path)
+
     def drop_parts(self, step: Step) -> None:
         """Forget the chunks of a step that is published."""
         self._delete_folder(self._parts(step))

@@ -163,6 +163,14 @@ def test_parts_are_written_listed_read_and_dropped(make_store: MakeStore, step: 
     store.drop_parts(step)
 
 
+def test_one_part_is_dropped_and_the_others_stay(store: Store, step: Step) -> None:
+    store.write_part(step, "chunk-0", b"zero")
+    store.write_part(step, "chunk-1", b"one")
+    store.drop_part(step, "chunk-0")
+    store.drop_part(step, "chunk-0")
+    assert store.parts(step) == {"chunk-1"}
+
+
 def test_parts_become_files_of_the_artifact(store: Store, step: Step) -> None:
     for name in ("chunk-0", "chunk-1", "unused"):
         store.write_part(step, name, name.encode())
