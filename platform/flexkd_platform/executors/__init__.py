@@ -6,20 +6,15 @@ from pathlib import Path
 
 from ..spec import Resources
 from ..store import Store
-from .executor import (
-    Capacity,
-    Executor,
-    StepError,
-    TrialListener,
-    fitting_trials,
-    resource_problems,
-)
+from .executor import Executor, StepError, TrialListener
 from .inprocess import InProcessExecutor
+from .placement import Capacity, Node, fitting_trials, resource_problems
 
 __all__ = [
     "Capacity",
     "Executor",
     "InProcessExecutor",
+    "Node",
     "StepError",
     "TrialListener",
     "fitting_trials",

@@ -15,7 +15,8 @@ from ..steps import (
     run_step,
     run_trial,
 )
-from .executor import Capacity, Executor, StepError, TrialListener
+from .executor import Executor, StepError, TrialListener
+from .placement import Capacity
 
 
 class InProcessExecutor(Executor):

@@ -18,7 +18,7 @@ from typing import Any
 import ray
 
 from ..spec import Problem, SpecError
-from .executor import Capacity
+from .placement import Capacity, Node
 
 NOISY = ("ray", "ray.data", "ray.tune", "ray.train", "ray.air")
 """Loggers that go to the log file instead of the terminal."""
@@ -101,11 +101,10 @@ def _log_message(data: Mapping[str, Any], ignore_prefix: bool) -> None:
 
 
 def cluster_capacity() -> Capacity:
-    """CPUs and GPUs of the nodes that are alive."""
-    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    cpus = [node.get("CPU", 0.0) for node in nodes]
-    gpus = [node.get("GPU", 0.0) for node in nodes]
-    return Capacity(max(cpus, default=0), max(gpus, default=0), sum(cpus), sum(gpus))
+    """The nodes that are alive, the largest first."""
+    found = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    nodes = [Node(each.get("CPU", 0.0), each.get("GPU", 0.0)) for each in found]
+    return Capacity(tuple(sorted(nodes, key=lambda node: (-node.cpus, -node.gpus))))
 
 
 def _set_environment() -> None:

@@ -11,8 +11,9 @@ from ..plan import Step, Trial
 from ..spec import Resources
 from ..steps import ChunkDone, ChunkedPass, Progress, run_step
 from ..store import Store, open_store
-from .executor import Capacity, Executor, StepError, TrialListener
+from .executor import Executor, StepError, TrialListener
 from .inprocess import failure_of
+from .placement import Capacity
 from .ray_chunks import run_chunks_on_ray
 from .ray_cluster import cluster_capacity, join_cluster
 from .ray_trials import run_trials_on_ray
@@ -57,7 +58,7 @@ class RayExecutor(Executor):
         threads = self.resources.teacher_cpus
         remote = ray.remote(_run_step).options(
             num_cpus=threads,
-            num_gpus=self.resources.trial_gpus,
+            num_gpus=self.resources.gpus_of_teacher,
             num_returns="streaming",
             max_retries=LOST_WORKER_RETRIES,
         )
@@ -69,9 +70,9 @@ class RayExecutor(Executor):
 
     def run_pass(self, request: ChunkedPass, on_chunk: Callable[[ChunkDone], None]) -> None:
         """Run the missing chunks on an actor pool, then reduce them here in chunk order."""
-        # Actors without a CPU would wait, and start when the others have done their work.
-        workers = min(self.resources.score_workers, int(self.capacity().cpus))
-        gpus = self.resources.trial_gpus
+        gpus = self.resources.gpus_of_teacher
+        # Actors without a place would wait, and start when the others have done their work.
+        workers = max(1, min(self.resources.score_workers, self.capacity().workers(1, gpus)))
         try:
             missing = request.missing(self.store)
             if missing:

@@ -1,0 +1,173 @@
+"""What there is to run on, node by node, and what of a job fits there.
+
+A worker runs on one node: two nodes with a CPU each are no place for a worker of two. The workers
+of one trial may be on several nodes; Ray reserves all their places or none.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+
+from ..spec import Problem, Resources
+
+SMALLEST_SHARE = 1e-4
+"""Ray counts in ten-thousandths; less of a GPU than that would be none."""
+
+
+@dataclass(frozen=True)
+class Node:
+    """CPUs and GPUs of one node. A head that runs nothing has 0 of both."""
+
+    cpus: float
+    gpus: float = 0.0
+
+    def workers(self, cpus: float, gpus: float) -> int:
+        """How many workers of so many CPUs and GPUs run here at a time.
+
+        Workers that take a part of a GPU share one with their like; none is spread over two.
+        """
+        fitting = _times(self.cpus, cpus)
+        if gpus == 0:
+            return fitting
+        whole = math.floor(self.gpus)
+        return min(fitting, whole * _times(1, gpus) if gpus < 1 else _times(whole, gpus))
+
+
+@dataclass(frozen=True)
+class Capacity:
+    """The nodes of a cluster, or this machine."""
+
+    nodes: tuple[Node, ...]
+
+    @classmethod
+    def of_machine(cls) -> Capacity:
+        """This machine's CPUs and the GPUs that torch sees."""
+        return cls((Node(float(os.cpu_count() or 1), float(torch.cuda.device_count())),))
+
+    @property
+    def cpus(self) -> float:
+        """CPUs of all nodes."""
+        return sum(node.cpus for node in self.nodes)
+
+    @property
+    def gpus(self) -> float:
+        """GPUs of all nodes."""
+        return sum(node.gpus for node in self.nodes)
+
+    def workers(self, cpus: float, gpus: float) -> int:
+        """How many workers of so many CPUs and GPUs run at a time, each on one node."""
+        return sum(node.workers(cpus, gpus) for node in self.nodes)
+
+
+def fitting_trials(resources: Resources, capacity: Capacity) -> int:
+    """How many trials run at a time: as many as fit, or as the spec allows; at least one.
+
+    Exact, since all workers are alike: a node takes so many of them, whosever they are.
+    """
+    workers = capacity.workers(resources.trial_cpus, resources.trial_gpus)
+    fitting = workers // resources.least_workers
+    wanted = resources.max_concurrent_trials
+    return max(1, fitting if wanted == "auto" else min(fitting, wanted))
+
+
+def resource_problems(resources: Resources, capacity: Capacity) -> list[Problem]:
+    """What a job asks for that can never be placed, each with what to change."""
+    return [
+        *_worker_problems("trial", resources.trial_cpus, resources.trial_gpus, capacity),
+        *_worker_problems(
+            "teacher",
+            resources.teacher_cpus,
+            resources.gpus_of_teacher,
+            capacity,
+            inherited=resources.teacher_gpus is None,
+        ),
+        *_count_problems(resources, capacity),
+    ]
+
+
+def _worker_problems(
+    what: str, cpus: float, gpus: float, capacity: Capacity, inherited: bool = False
+) -> Iterator[Problem]:
+    """Why one worker fits no node. inherited: of its GPUs it is said elsewhere."""
+    cpu_path, gpu_path = f"resources.{what}_cpus", f"resources.{what}_gpus"
+    most_cpus = max((node.cpus for node in capacity.nodes), default=0.0)
+    most_gpus = max((node.gpus for node in capacity.nodes), default=0.0)
+    countable = _countable(gpus)
+    if cpus > most_cpus:
+        yield _too_many(cpu_path, cpus, "CPUs", most_cpus)
+    if not countable and not inherited:
+        remedy = f"--set {gpu_path}={max(1, math.floor(gpus))}, or a part of one GPU, as 0.5"
+        yield Problem(
+            gpu_path, f"{gpus:g} asked for; a worker has whole GPUs, or a part of one", remedy
+        )
+    elif gpus > most_gpus and not inherited:
+        yield _too_many(gpu_path, gpus, "GPUs", most_gpus)
+    fits = countable and cpus <= most_cpus and gpus <= most_gpus
+    if fits and not capacity.workers(cpus, gpus):
+        beside = max(node.cpus for node in capacity.nodes if node.gpus >= gpus)
+        yield Problem(
+            cpu_path,
+            f"{cpus:g} CPUs and {gpus:g} GPUs asked for together, but a node with so many GPUs "
+            f"has {beside:g} CPUs at most",
+            f"--set {cpu_path}={beside:g}" if beside >= 1 else f"--set {gpu_path}=0",
+        )
+
+
+def _too_many(path: str, wanted: float, unit: str, there: float) -> Problem:
+    return Problem(
+        path,
+        f"{wanted:g} asked for, but there are {there:g} {unit} on the largest node",
+        f"--set {path}={there:g}, or add a larger node",
+    )
+
+
+def _count_problems(resources: Resources, capacity: Capacity) -> Iterator[Problem]:
+    """Why so many workers never run at a time, where each by itself fits."""
+    wanted, gpus = resources.score_workers, resources.gpus_of_teacher
+    fitting = capacity.workers(1, gpus) if _countable(gpus) else 0
+    if wanted > fitting > 0:
+        yield Problem(
+            "resources.score_workers",
+            f"{wanted} actors of {_asked(1, gpus)} asked for, but there are places for {fitting} "
+            f"{_on(capacity)}",
+            f"--set resources.score_workers={fitting}",
+        )
+    wanted, gpus = resources.least_workers, resources.trial_gpus
+    fitting = capacity.workers(resources.trial_cpus, gpus) if _countable(gpus) else 0
+    if wanted > fitting > 0:
+        elastic = not isinstance(resources.trial_workers, int)
+        path = f"resources.trial_workers{'.min' if elastic else ''}"
+        yield Problem(
+            path,
+            f"{wanted} workers of {_asked(resources.trial_cpus, gpus)} asked for, but there are "
+            f"places for {fitting} {_on(capacity)}",
+            f"--set {path}={fitting}, or lower resources.trial_cpus or resources.trial_gpus",
+        )
+
+
+def _countable(gpus: float) -> bool:
+    """Whether Ray can hand out so many GPUs: whole ones, or a part of one."""
+    return gpus == 0 or SMALLEST_SHARE <= gpus <= 1 or gpus == int(gpus)
+
+
+def _asked(cpus: float, gpus: float) -> str:
+    return f"{cpus:g} CPU{'s' if cpus > 1 else ''}" + (f" and {gpus:g} GPU" if gpus else "")
+
+
+def _on(capacity: Capacity) -> str:
+    """The nodes in words: `on nodes of 8 CPUs, 4 CPUs and 2 GPUs`."""
+    nodes = [
+        f"{node.cpus:g} CPUs" + (f" and {node.gpus:g} GPUs" if node.gpus else "")
+        for node in capacity.nodes
+    ]
+    return f"on {'a node' if len(nodes) == 1 else 'nodes'} of {', '.join(nodes)}"
+
+
+def _times(there: float, each: float) -> int:
+    """How often `each` is in `there`; a tenth is in one ten times, whatever floats say."""
+    return math.floor(there / each + 1e-9)
