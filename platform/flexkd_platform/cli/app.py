@@ -101,9 +101,43 @@ def submit_command(
         bool, typer.Option("--wait", "--follow", help="show its log to the end")
     ] = False,
     force: Annotated[bool, typer.Option("--force", help="even if the spec is running")] = False,
+    kuberay: Annotated[
+        bool, typer.Option("--kuberay", help="as a RayJob of Kubernetes, with --dry-run")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="print the RayJob for kubectl; with --kuberay")
+    ] = False,
+    image: Annotated[
+        str, typer.Option(help="with --kuberay: image of the pods", metavar="IMAGE")
+    ] = "",
+    namespace: Annotated[
+        str, typer.Option(help="with --kuberay: namespace; kubectl's own by default")
+    ] = "",
+    secret: Annotated[
+        str, typer.Option(help="with --kuberay: Secret whose keys become environment variables")
+    ] = "",
+    worker_memory: Annotated[
+        str, typer.Option(help="with --kuberay: memory of a worker pod, as 16Gi")
+    ] = "",
     as_json: JsonOption = False,
 ) -> None:
     """Run a job on a Ray cluster, with the code and the spec of this machine."""
+    if kuberay or dry_run or image or namespace or secret or worker_memory:
+        from .kuberay import PodOptions, show_ray_job
+
+        raise typer.Exit(
+            show_ray_job(
+                spec,
+                set_,
+                storage=storage,
+                tracking=tracking_uri,
+                pods=PodOptions(image, namespace, secret, worker_memory),
+                kuberay=kuberay,
+                dry_run=dry_run,
+                waiting=wait or force,
+                as_json=as_json,
+            )
+        )
     from .jobs import submit
 
     raise typer.Exit(

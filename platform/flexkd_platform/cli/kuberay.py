@@ -1,0 +1,205 @@
+"""`flexkd submit --kuberay --dry-run`: the job as Kubernetes objects, for `kubectl`."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import yaml
+
+from ..executors.kuberay import PodOptions as PodOptions
+from ..executors.kuberay import ray_job
+from ..spec import FilesSource, JobSpec, PretrainedInit, Problem, SpecError, spec_with
+from ..tracking.provenance import current_user, versions
+from .common import read_spec
+from .run import spec_text
+
+MOST_BYTES = 900_000
+"""Of a spec: Kubernetes takes 1 MiB in a ConfigMap."""
+
+_IMAGE = re.compile(
+    r"[a-z0-9][a-z0-9._-]*(:\d+)?(/[a-z0-9][a-z0-9._-]*)*(:[\w][\w.-]{0,127})?(@sha256:[0-9a-f]{64})?"
+)
+_NAMESPACE = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
+_OBJECT = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
+_MEMORY = re.compile(r"[1-9][0-9]*(Mi|Gi|Ti|M|G|T)")
+
+
+def show_ray_job(
+    spec_path: Path,
+    overrides: list[str],
+    *,
+    storage: str,
+    tracking: str,
+    pods: PodOptions,
+    kuberay: bool,
+    dry_run: bool,
+    waiting: bool,
+    as_json: bool,
+) -> int:
+    """Print the ConfigMap and the RayJob; as one JSON List with `--json`.
+
+    Raises:
+        SpecError: something that the pods could not reach, or options that do not go together.
+    """
+    if not kuberay:
+        message = "--dry-run and the options of pods make a RayJob of Kubernetes"
+        remedy = "add --kuberay; `flexkd plan` shows what a job would do elsewhere"
+        raise SpecError([Problem("--kuberay", message, remedy)])
+    found = [
+        *([] if dry_run else [_only_printed(spec_path)]),
+        *([_not_waiting()] if waiting else []),
+        *_option_problems(pods),
+        *_storage_problems(storage),
+        *_tracking_problems(tracking),
+    ]
+    spec = read_spec(spec_path, overrides, found)
+    text = spec_text(spec)
+    found += [*_local_problems(spec), *_size_problems(text)]
+    if found:
+        raise SpecError(found, str(spec_path))
+    if not pods.image:
+        pods = replace(pods, image=_default_image(spec))
+    objects = ray_job(
+        spec,
+        text,
+        storage=storage.rstrip("/"),
+        tracking=tracking,
+        options=pods,
+        user=current_user(),
+    )
+    if as_json:
+        print(json.dumps({"apiVersion": "v1", "kind": "List", "items": objects}))
+    else:
+        print(yaml.dump_all(objects, Dumper=_Readable, sort_keys=False, allow_unicode=True), end="")
+    return 0
+
+
+def _default_image(spec: JobSpec) -> str:
+    """The image that `docker/Dockerfile` makes of this version."""
+    tag = versions().get("flexkd", "latest")
+    gpus = spec.resources.trial_gpus or spec.resources.gpus_of_teacher
+    return f"flexkd:{tag}-cuda" if gpus else f"flexkd:{tag}"
+
+
+def _only_printed(spec_path: Path) -> Problem:
+    command = f"flexkd submit {spec_path} --kuberay --dry-run … | kubectl create -f -"
+    return Problem("--kuberay", "flexkd prints manifests, kubectl creates them", f"`{command}`")
+
+
+def _not_waiting() -> Problem:
+    remedy = "leave it out; `kubectl logs --follow job/NAME` shows the log of a RayJob"
+    return Problem("--wait, --force", "a printed manifest has no log and no other runs", remedy)
+
+
+def _option_problems(pods: PodOptions) -> list[Problem]:
+    checks = [
+        ("--image", pods.image, _IMAGE, "give it as registry/name:tag"),
+        ("--namespace", pods.namespace, _NAMESPACE, "lower-case letters, digits and hyphens"),
+        ("--secret", pods.secret, _OBJECT, "lower-case letters, digits, hyphens and dots"),
+        ("--worker-memory", pods.worker_memory, _MEMORY, "a whole number and a unit, as 16Gi"),
+    ]
+    return [
+        Problem(option, f"{given!r} is not allowed here", remedy)
+        for option, given, pattern, remedy in checks
+        if given and not pattern.fullmatch(given)
+    ]
+
+
+def _storage_problems(storage: str) -> list[Problem]:
+    parts = urlsplit(storage)
+    if "://" not in storage or parts.scheme == "file":
+        message = f"{storage} is a folder of this machine, which no pod has"
+        return [Problem("--storage", message, "name a bucket that the pods reach, as s3://bucket")]
+    return _password_problems("--storage", storage, "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY")
+
+
+def _tracking_problems(tracking: str) -> list[Problem]:
+    remedy = "name an MLflow server that the pods reach, as http://mlflow:5000; or none"
+    if not tracking:
+        message = "missing: without it runs are recorded in a file beside the storage"
+        return [Problem("--tracking-uri", message, remedy)]
+    scheme = tracking.partition(":")[0].split("+")[0]
+    if tracking != "none" and ("://" not in tracking or scheme in {"file", "sqlite"}):
+        message = f"{tracking} is a file of this machine, which no pod has"
+        return [Problem("--tracking-uri", message, remedy)]
+    variables = "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
+    return _password_problems("--tracking-uri", tracking, variables)
+
+
+def _password_problems(option: str, uri: str, variables: str) -> list[Problem]:
+    parts = urlsplit(uri)
+    if "@" not in parts.netloc:
+        return []
+    remedy = f"leave it out, and put {variables} into the Secret that --secret names"
+    host = parts.netloc.rpartition("@")[2]
+    message = f"the URI of {host} holds a user or password, which the manifest would show"
+    return [Problem(option, message, remedy)]
+
+
+def _size_problems(text: str) -> list[Problem]:
+    size = len(text.encode())
+    if size <= MOST_BYTES:
+        return []
+    message = f"the spec has {size:,} bytes, and a ConfigMap takes {MOST_BYTES:,}"
+    return [Problem("", message, "split the sweep into several jobs")]
+
+
+def _local_problems(spec: JobSpec) -> list[Problem]:
+    """What the spec or one of its axes names on this machine: the image holds none of it."""
+    problems = list(_local_names(spec))
+    known = {problem.path for problem in problems}
+    for path, values in spec.sweep.axes.items():
+        for place, value in enumerate(values):
+            problems += [
+                Problem(f"sweep.axes[{path!r}][{place}]", problem.message, problem.remedy)
+                for problem in _local_names(spec_with(spec, {path: value}))
+                if problem.path not in known
+            ]
+    return problems
+
+
+def _local_names(spec: JobSpec) -> Iterator[Problem]:
+    sources = {"task.data": spec.task.data} | {
+        f"task.evaluation.{name}": source for name, source in spec.task.evaluation.items()
+    }
+    for path, source in sources.items():
+        if isinstance(source, FilesSource):
+            yield Problem(
+                f"{path}.path",
+                f"{source.path} is on this machine, and no pod has it",
+                "use a data set of the hub, or submit without --kuberay to a cluster that sees it",
+            )
+    models = {"teacher.model": spec.teacher.model}
+    if isinstance(spec.student.init, PretrainedInit):
+        models["student.init.model"] = spec.student.init.model
+    for path, model in models.items():
+        if isinstance(model, str) and _is_local(model):
+            yield Problem(
+                path,
+                f"{model} is a folder of this machine, and no pod has it",
+                "name a model of the hub, or package:NAME for one that the image carries",
+            )
+
+
+def _is_local(model: str) -> bool:
+    return model.startswith(("/", "./", "../", "~")) or Path(model).expanduser().exists()
+
+
+class _Readable(yaml.SafeDumper):
+    """Texts of many lines as such, and no anchors."""
+
+    def ignore_aliases(self, data: object) -> bool:
+        return True
+
+
+def _text(dumper: _Readable, text: str) -> yaml.ScalarNode:
+    style = "|" if "\n" in text else None
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
+
+
+_Readable.add_representer(str, _text)
