@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import ray.train
 import ray.train.torch
-import torch
-import torch.distributed as dist
 from ray.util.queue import Empty, Queue
-from torch import Tensor, nn
 
 from ..plan import Trial
 from ..spec import Resources
-from ..steps import Progress, Worker, run_trial
+from ..steps import GroupWorker, Progress, run_trial
 from ..store import open_store
 from .bundles import bundled
 from .executor import LostWorkerError, StepError
@@ -88,8 +85,17 @@ def train_on_workers(
             told.shutdown(force=True)
 
 
+def group_worker(resources: Resources) -> GroupWorker:
+    """This worker of the process group that Ray Train has set up."""
+    return GroupWorker(
+        ray.train.torch.get_device(),
+        parallel=resources.parallel,
+        shard_teacher=resources.teacher_placement == "sharded",
+    )
+
+
 def _loop(config: dict[str, Any]) -> None:
-    worker = RayTrainWorker()
+    worker = group_worker(config["resources"])
     try:
         for bundle in bundled(
             run_trial(
@@ -106,54 +112,3 @@ def _loop(config: dict[str, Any]) -> None:
         if isinstance(error, RuntimeError) and any(t in str(error).lower() for t in LOST_PEER):
             raise  # a consequence; the cause is another worker's
         raise failure_of(error) from error
-
-
-class RayTrainWorker(Worker):
-    """One worker of the process group that Ray Train has set up (gloo or NCCL)."""
-
-    def __init__(self) -> None:
-        context = ray.train.get_context()
-        self.rank = context.get_world_rank()
-        self.size = context.get_world_size()
-        self.device = ray.train.torch.get_device()
-
-    def wrap(self, module: nn.Module) -> nn.Module:
-        """DistributedDataParallel, which averages gradients over the workers."""
-        wrapped = ray.train.torch.prepare_model(
-            module, parallel_strategy_kwargs={"find_unused_parameters": True}
-        )
-        assert isinstance(wrapped, nn.Module)
-        return wrapped
-
-    def gather(self, rows: Tensor, counts: Sequence[int]) -> Tensor:
-        """The rows of all workers in rank order, with a gradient for this worker's own."""
-        gathered: Tensor = _GatherRows.apply(rows, tuple(counts), self.rank)  # type: ignore[no-untyped-call]
-        return gathered
-
-    def barrier(self) -> None:
-        """Wait for all workers."""
-        dist.barrier()
-
-
-class _GatherRows(torch.autograd.Function):
-    """All-gather of unequal numbers of rows, with the gradient of the own ones.
-
-    Every worker computes the whole loss from the gathered rows. The parameters' gradient is the
-    sum over the workers of what flows through their own rows; DDP takes the mean, so each share is
-    multiplied by the number of workers.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, rows: Tensor, counts: tuple[int, ...], rank: int) -> Tensor:
-        ctx.counts, ctx.rank = counts, rank
-        padded = rows.new_zeros((max(counts), *rows.shape[1:]))
-        padded[: rows.shape[0]] = rows
-        received = [torch.empty_like(padded) for _ in counts]
-        dist.all_gather(received, padded)
-        return torch.cat([part[:count] for part, count in zip(received, counts, strict=True)])
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
-        start = sum(ctx.counts[: ctx.rank])
-        own = gradients[0][start : start + ctx.counts[ctx.rank]]
-        return own * len(ctx.counts), None, None

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
+from torch import Tensor
 from transformers import (
     AutoModelForSequenceClassification,
     PreTrainedModel,
@@ -19,14 +21,21 @@ from .loading import load_tokenizer
 from .quiet import quiet
 
 
-def save_model(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
+def save_model(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    folder: Path,
+    weights: Mapping[str, Tensor] | None = None,
+) -> None:
     """Write config, safetensors weights and tokenizer to a folder, made if need be.
 
     The same model and tokenizer give the same bytes in every file.
+
+    weights: in place of the model's own, of which it may hold only a share.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with quiet():
-        model.save_pretrained(folder)
+        model.save_pretrained(folder, state_dict=None if weights is None else dict(weights))
         tokenizer.save_pretrained(folder)
 
 

@@ -8,6 +8,7 @@ from .dataset import make_dataset, read_rows, split_rows
 from .distill import make_student, read_log, read_log_file
 from .evaluate import make_evaluation
 from .generate import GenerationPass, read_responses
+from .process_group import GroupWorker
 from .run import run_step, run_trial
 from .scoring import ScoringPass, passes
 from .select import make_selection, read_importance, read_units
@@ -19,6 +20,7 @@ __all__ = [
     "ChunkDone",
     "ChunkedPass",
     "GenerationPass",
+    "GroupWorker",
     "Progress",
     "Recipe",
     "ScoringPass",

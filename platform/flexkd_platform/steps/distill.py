@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -48,6 +48,9 @@ from .teacher import language_head, load_teacher, model_source
 from .training import Progress, Recipe, train
 from .worker import Worker, torch_threads
 
+ALONE = Resources()
+"""One worker, one thread, the whole batch at a time."""
+
 
 def make_student(
     step: Step, store: Store, worker: Worker, resources: Resources
@@ -60,19 +63,22 @@ def make_student(
     started = time.perf_counter()
     with torch_threads(resources.trial_cpus), torch.random.fork_rng():
         torch.manual_seed(step.identity["seed"])
-        training = _Training(step, store, worker)
+        training = _Training(step, store, worker, resources)
         yield from training.run()
+        weights = worker.whole(training.module)
         if worker.rank == 0:
             with store.publish(step, started) as draft:
-                draft.summary |= training.save(draft.folder)
+                draft.summary |= training.save(draft.folder, weights)
         worker.barrier()
 
 
 class _Training:
     """Everything one student's training is made of."""
 
-    def __init__(self, step: Step, store: Store, worker: Worker) -> None:
-        self.step, self.store, self.worker = step, store, worker
+    def __init__(
+        self, step: Step, store: Store, worker: Worker, resources: Resources = ALONE
+    ) -> None:
+        self.step, self.store, self.worker, self.resources = step, store, worker, resources
         identity = self.identity = step.identity
         self.method: Method = parse_method(identity["method"])
         self.model, self.tokenizer = _initial_student(step, store)
@@ -110,7 +116,7 @@ class _Training:
         teacher, read = None, None
         if "teacher" in self.step.needs:
             teacher, tokenizer = load_teacher(self.step.needs["teacher"], self.store)
-            teacher = teacher.to(self.worker.device).eval()
+            teacher = self.worker.place(teacher).eval()
             if identity["task"] not in GENERATION:
                 read = encode(self.table, tokenizer, self.step.needs["teacher"].identity)
         targets = self._targets(teacher, read, [theirs for _, theirs in pairs])
@@ -127,6 +133,7 @@ class _Training:
             targets,
             self.terms,
             language_head(self.model, identity) if uses_head(method) else None,
+            self.precision,
         )
         self.before_step = None
         if "reselect" in identity:
@@ -186,7 +193,13 @@ class _Training:
             head=language_head(teacher, self.identity) if outputs else None,
             examples=read,
             device=self.worker.device,
+            precision=self.precision,
         )
+
+    @property
+    def precision(self) -> str:
+        """Of the matrix products of the forward and backward pass."""
+        return str(self.identity["distill"].get("precision", "fp32"))
 
     def _projectors(
         self, targets: Targets | None, pairs: Sequence[tuple[LayerRef, LayerRef]]
@@ -215,6 +228,7 @@ class _Training:
             self.worker,
             draw=self.draw,
             before_step=self.before_step,
+            micro_batch=self.resources.micro_batch,
         ):
             assert progress.metrics is not None
             entry = progress.metrics
@@ -231,12 +245,18 @@ class _Training:
         if self._best_weights is not None:
             self.module.load_state_dict(self._best_weights)
 
-    def save(self, folder: Path) -> dict[str, Any]:
-        """Write the student, its projectors and its log; returns what the manifest says of them."""
+    def save(self, folder: Path, weights: Mapping[str, Tensor] | None) -> dict[str, Any]:
+        """Write the student, its projectors and its log; returns what the manifest says of them.
+
+        weights: of the module, where the worker has only its share of them.
+        """
         self.module.close()
-        save_model(self.model, self.tokenizer, folder / "model")
+        own = None if weights is None else _below("model.", weights)
+        save_model(self.model, self.tokenizer, folder / "model", own)
         if self.module.projectors:
-            save_file(self.module.projectors.state_dict(), folder / "projector.safetensors")
+            projectors = self.module.projectors.state_dict()
+            kept = projectors if weights is None else _below("projectors.", weights)
+            save_file(dict(kept), folder / "projector.safetensors")
         write_log(self.log, folder / "log.parquet")
         last = self.log[-1].values
         validation = {k: v for k, v in last.items() if k.startswith("validation/")}
@@ -247,6 +267,15 @@ class _Training:
             "steps": len(self.log),
             "metrics": {"train/loss": last["train/loss"]} | validation,
         }
+
+
+def _below(prefix: str, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The weights of a submodule, by their names in it."""
+    return {
+        name.removeprefix(prefix): weight.contiguous()
+        for name, weight in weights.items()
+        if name.startswith(prefix)
+    }
 
 
 def _initial_student(step: Step, store: Store) -> tuple[Any, Any]:

@@ -15,8 +15,7 @@ from ..spec import LOWER_IS_BETTER
 from ..tasks import TASKS, Examples
 from .examples import GENERATION
 from .objective import CHUNK
-from .tapped import HEAD_INPUT, LOGITS, TappedModel, run
-from .training import finite_rows
+from .tapped import HEAD_INPUT, LOGITS, TappedModel, finite_rows, run
 
 PREDICT_BATCH = 64
 """Labelled examples of a forward without gradients."""

@@ -34,8 +34,9 @@ from ..spec import (
     ProjectorDistillation,
     SeqKd,
 )
-from ..tasks import TASKS, Batch
+from ..tasks import TASKS
 from .features import FeatureTerm, feature_loss
+from .part import Objective, Part, Share
 from .tapped import HEAD_INPUT, LOGITS
 from .targets import Targets, TeacherRows
 from .worker import Worker
@@ -51,30 +52,13 @@ def parse_method(identity: Mapping[str, Any]) -> Method:
 
 
 @dataclass(frozen=True, eq=False)
-class Part:
-    """A worker's part of a global batch, and what the student made of it.
-
-    rows: this worker's examples; batch: the same as tensors.
-    own: False for a worker that has no part of a last, small batch: it runs on somebody else's
-        example, of which nothing counts, because all workers take part in the backward pass.
-    out: what the tapped student put out at the rows that count.
-    counts: by stack, how many feature rows each worker has; under "targets" the rows of outputs.
-    """
-
-    rows: Sequence[int]
-    batch: Batch
-    own: bool
-    out: Mapping[str, Tensor]
-    counts: Mapping[str, Sequence[int]]
-
-
-@dataclass(frozen=True, eq=False)
-class DistillationObjective:
+class DistillationObjective(Objective):
     """The terms of one method on a global batch.
 
     targets: the teacher; None for a method that has none.
     features: the pairs of layers; empty for a method without feature loss.
     head: the student's output head, of a language model.
+    precision: of the head's matrix products.
     """
 
     method: Method
@@ -82,14 +66,23 @@ class DistillationObjective:
     targets: Targets | None = None
     features: Sequence[FeatureTerm] = ()
     head: Any = None
+    precision: str = "fp32"
+
+    @property
+    def adds_up(self) -> bool:  # type: ignore[override]
+        """The terms between outputs do; features are compared over the whole batch."""
+        return not self.features
+
+    def ask(self, share: Share) -> TeacherRows | None:
+        """What the teacher says about a share."""
+        if self.targets is None:
+            return None
+        said = self.targets(share.rows, share.batch)
+        return said if share.own else said.none()
 
     def __call__(self, part: Part, worker: Worker) -> dict[str, Tensor]:
         """`loss` and the unweighted terms it is made of; a term without weight is left out."""
-        weights = loss_weights(self.method)
-        teacher = None
-        if self.targets is not None:
-            teacher = self.targets(part.rows, part.batch)
-            teacher = teacher if part.own else teacher.none()
+        weights, teacher = loss_weights(self.method), part.said
         terms: dict[str, Tensor] = {}
         total: list[Tensor] = []
         if weights["supervised"] or weights["logit"]:
@@ -113,7 +106,7 @@ class DistillationObjective:
         if weights["logit"]:
             loss = logit_loss(self.method, self.task)
             wanted["logit"] = RowTerm(weights["logit"], loss, "teacher")
-        labels_N = part.batch.labels_N if part.own else part.batch.labels_N[:0]
+        labels_N = part.labels_N
         if self.head is None:
             outputs_NC = part.out[LOGITS]
             targets = {"labels": labels_N.to(outputs_NC.device)}
@@ -126,16 +119,19 @@ class DistillationObjective:
             local = torch.stack([wanted[name].weight * value for name, value in sums.items()]).sum()
         else:
             hidden_ND = part.out[HEAD_INPUT]
-            chunked = chunked_rows_loss(
-                hidden_ND,
-                self.head.weight,
-                wanted,
-                student_bias_V=self.head.bias_V,
-                teacher_NV=None if teacher is None else teacher.logits,
-                labels_N=labels_N.to(hidden_ND.device),
-                chunk=CHUNK,
-                denominator=rows,
-            )
+            device = hidden_ND.device
+            narrow = self.precision == "bf16"
+            with torch.autocast(device.type, dtype=torch.bfloat16, enabled=narrow):
+                chunked = chunked_rows_loss(
+                    hidden_ND,
+                    self.head.weight,
+                    wanted,
+                    student_bias_V=self.head.bias_V,
+                    teacher_NV=None if teacher is None else teacher.logits,
+                    labels_N=labels_N.to(device),
+                    chunk=CHUNK,
+                    denominator=rows,
+                )
             local, sums = chunked.total, chunked.terms
         everyone = [1] * worker.size
         found = {

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from flexkd_core import ImportanceSum, select_units
 
@@ -16,7 +17,7 @@ from ..spec import FlexKd
 from ..tasks import Examples
 from .features import FeatureTerm, paired_units
 from .importance import score_batch
-from .objective import Part
+from .part import Share
 from .tapped import TappedModel
 from .worker import Worker
 
@@ -43,22 +44,25 @@ class Reselection:
         self._tapped = TappedModel(teacher).to(worker.device).eval()
         self._width, self._worker, self._examples = width, worker, examples
 
-    def __call__(self, step: int, part: Part) -> None:
+    def __call__(self, step: int, shares: Sequence[Share]) -> None:
         """Select from the global batch: every worker scores its part, and the sums are added."""
         if step % self._settings["every"]:
             return
-        batch = part.batch if self._examples is None else self._examples.batch(part.rows)
         for term in self._terms:
-            importance, _ = score_batch(
-                self._tapped, batch, term.teacher, self._settings, self._worker.device
-            )
-            mine = ImportanceSum.of(importance)
-            share = 1.0 if part.own else 0.0
-            row = torch.tensor([[*mine.total_D.tolist(), float(mine.count)]], dtype=torch.float64)
-            told = self._worker.gather(
-                (row * share).to(self._worker.device), [1] * self._worker.size
-            )
+            row = sum(self._scored(term, share) for share in shares)
+            assert isinstance(row, Tensor)
+            told = self._worker.gather(row[None].to(self._worker.device), [1] * self._worker.size)
             total = told.sum(dim=0).cpu().numpy()
             if total[-1] > 0:
                 ranked = select_units(total[:-1] / total[-1], self._width)
                 term.units = paired_units(self._method, [int(unit) for unit in ranked])
+
+    def _scored(self, term: FeatureTerm, share: Share) -> Tensor:
+        """Sum and count of the importance on a share, fp64 (D + 1,)."""
+        batch = share.batch if self._examples is None else self._examples.batch(share.rows)
+        importance, _ = score_batch(
+            self._tapped, batch, term.teacher, self._settings, self._worker.device
+        )
+        mine = ImportanceSum.of(importance)
+        row = torch.tensor([*mine.total_D.tolist(), float(mine.count)], dtype=torch.float64)
+        return row * (1.0 if share.own else 0.0)

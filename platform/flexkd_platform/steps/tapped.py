@@ -86,6 +86,12 @@ def run(module: nn.Module, batch: Batch, device: torch.device) -> dict[str, Tens
     return found
 
 
+def finite_rows(outputs_NC: Tensor) -> list[bool]:
+    """Which rows are finite throughout."""
+    finite: list[bool] = torch.isfinite(outputs_NC.detach()).all(dim=1).tolist()
+    return finite
+
+
 def _positioned(inputs: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
     """With left padding, positions count from the first token and not from the padding."""
     mask_BT = inputs["attention_mask"]

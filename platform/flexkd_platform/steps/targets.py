@@ -41,6 +41,16 @@ class TeacherRows:
         features = {layer: part_ND[:0] for layer, part_ND in self.features.items()}
         return TeacherRows(features, None if self.outputs is None else self.outputs[:0], self.head)
 
+    @classmethod
+    def joined(cls, parts: Sequence[TeacherRows]) -> TeacherRows:
+        """The rows of several batches, one after the other."""
+        first = parts[0]
+        features = {
+            layer: torch.cat([part.features[layer] for part in parts]) for layer in first.features
+        }
+        outputs = [part.outputs for part in parts if part.outputs is not None]
+        return cls(features, torch.cat(outputs) if outputs else None, first.head)
+
     def logits(self, start: int, stop: int) -> Tensor:
         """Logits of rows `start` to `stop`."""
         assert self.outputs is not None, "this teacher was not asked for its outputs"
@@ -121,8 +131,10 @@ def _count(examples: Examples, row: int, holds: LayerRef) -> int:
 class LiveTargets:
     """The teacher run on every batch.
 
+    teacher: where its worker placed it.
     examples: as the teacher's own tokenizer reads them; None where it reads the student's batch,
         as it must where tokens are compared.
+    precision: of its matrix products, `fp32` or `bf16`.
     """
 
     def __init__(
@@ -134,8 +146,10 @@ class LiveTargets:
         head: HeadOfRows | None,
         examples: Examples | None,
         device: torch.device,
+        precision: str = "fp32",
     ) -> None:
-        self._module = TappedModel(teacher, layers, outputs=outputs).to(device).eval()
+        self._narrow = precision == "bf16"
+        self._module = TappedModel(teacher, layers, outputs=outputs).eval()
         self._layers, self._head, self._examples = layers, head, examples
         self._device = device
 
@@ -144,7 +158,9 @@ class LiveTargets:
         """One forward of the teacher."""
         if self._examples is not None:
             batch = self._examples.batch(rows)
-        found = run(self._module, batch, self._device)
+        kind = self._device.type
+        with torch.autocast(kind, dtype=torch.bfloat16, enabled=self._narrow):
+            found = run(self._module, batch, self._device)
         outputs = found.get(LOGITS if self._head is None else HEAD_INPUT)
         return TeacherRows(
             {layer: found[str(layer)].float() for layer in self._layers},

@@ -50,7 +50,10 @@ def make_teacher(step: Step, store: Store, threads: int) -> Iterator[Progress]:
             rows = read_rows(dataset, "train")
             data = encode(rows, tokenizer, identity, decoder_start_id=start_id)
             objective = DistillationObjective(
-                parse_method({"kind": "ft"}), identity["task"], head=language_head(model, identity)
+                parse_method({"kind": "ft"}),
+                identity["task"],
+                head=language_head(model, identity),
+                precision=finetune.get("precision", "fp32"),
             )
             # Dropout of the pretrained model is on: it draws from the global generator.
             with torch.random.fork_rng():

@@ -9,6 +9,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import partial
 from typing import Protocol
 
 import torch
@@ -16,8 +17,8 @@ from torch import Tensor, nn
 
 from ..tasks import Batch, Examples
 from ..tracking import StepMetrics
-from .objective import Part
-from .tapped import LOGITS, run
+from .gradient import Gradient, unfinished_rows
+from .part import Objective, Part, Share
 from .worker import Worker
 
 POOL_BATCHES = 16
@@ -53,14 +54,6 @@ class Recipe:
         if step < warmup:
             return self.learning_rate * (step + 1) / warmup
         return self.learning_rate * (total - step) / max(1, total - warmup)
-
-
-class Objective(Protocol):
-    """The loss of a global batch, with its terms."""
-
-    def __call__(self, part: Part, worker: Worker) -> dict[str, Tensor]:
-        """Terms by name, all scalars; `loss` is the one that is minimised."""
-        ...
 
 
 class Drawing(Protocol):
@@ -108,7 +101,9 @@ def train(
     worker: Worker,
     *,
     draw: Drawing | None = None,
-    before_step: Callable[[int, Part], None] | None = None,
+    before_step: Callable[[int, Sequence[Share]], None] | None = None,
+    micro_batch: int | None = None,
+    begin: Callable[[nn.Module, torch.optim.Optimizer], int] | None = None,
 ) -> Iterator[Progress]:
     """Train `module`, a tapped model, on `data`.
 
@@ -117,7 +112,12 @@ def train(
 
     Args:
         draw: makes this worker's batch where the data's is not wanted.
-        before_step: called with each step's number and part before its loss is taken.
+        before_step: called with each step's number and this worker's shares before its loss is
+            taken.
+        micro_batch: examples that a worker reads at a time; all of its part when None. The
+            gradient is the same, see `Gradient`.
+        begin: is handed the wrapped module and the optimiser before the first step; puts them
+            where an earlier training was cut off, and returns how many steps that had done.
 
     Yields:
         One Progress a step, with the terms of the loss and the learning rate.
@@ -135,76 +135,80 @@ def train(
         weight_decay=recipe.weight_decay,
         fused=True,
     )
+    done = 0 if begin is None else begin(wrapped, optimizer)
     total = recipe.total_steps(len(data))
     lengths = [data.length(row) for row in range(len(data))]
     for step, rows in zip(range(total), batches(lengths, recipe), strict=False):
+        if step < done:
+            continue
         for group in optimizer.param_groups:
             group["lr"] = recipe.rate(step, total)
-        part = _forward(wrapped, data, rows, worker, step, draw)
+        shares, counts = _shares(data, rows, worker, step, draw, micro_batch)
         if before_step is not None:
-            before_step(step, part)
-        terms = objective(part, worker)
-        loss = terms["loss"]
-        if not torch.isfinite(loss):
-            raise FloatingPointError(_not_finite(loss, part, rows, step + 1, total))
+            before_step(step, shares)
+        check = partial(_require_finite, rows=rows, step=step + 1, total=total)
         optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        norm = nn.utils.clip_grad_norm_(parameters, recipe.max_grad_norm)
+        gradient = Gradient(wrapped, objective, worker, recipe.precision, check)
+        terms = gradient(shares, counts)
+        norm = worker.clip(parameters, recipe.max_grad_norm)
         optimizer.step()
         values = {f"train/{name}": term.item() for name, term in terms.items()}
-        values |= {"train/learning_rate": recipe.rate(step, total), "train/grad_norm": norm.item()}
+        values |= {"train/learning_rate": recipe.rate(step, total), "train/grad_norm": norm}
         yield Progress(step + 1, total, len(rows), StepMetrics(step + 1, values))
     wrapped.eval()
 
 
-def _not_finite(loss: Tensor, part: Part, rows: Sequence[int], step: int, total: int) -> str:
-    """Why a loss is not finite: the first step and single examples tell of the model or data."""
+def _require_finite(
+    loss: Tensor, part: Part, *, rows: Sequence[int], step: int, total: int
+) -> None:
+    """Why a loss is not finite: the first step and single examples tell of the model or data.
+
+    Raises:
+        FloatingPointError: it is not.
+    """
+    if torch.isfinite(loss):
+        return
     text = f"the loss is {loss.item()} at step {step} of {total}"
-    logits_NC = part.out.get(LOGITS)
-    if logits_NC is not None and len(logits_NC) == len(part.rows):
-        fine = finite_rows(logits_NC)
-        bad = [row for row, good in zip(part.rows, fine, strict=True) if not good]
-        if bad and len(bad) < len(rows):
-            return f"{text}: the outputs are not finite on training example {min(bad)}"
-    return f"{text}; try a smaller learning_rate or feature weight"
+    bad = unfinished_rows(part)
+    if bad and len(bad) < len(rows):
+        raise FloatingPointError(
+            f"{text}: the outputs are not finite on training example {min(bad)}"
+        )
+    raise FloatingPointError(f"{text}; try a smaller learning_rate or feature weight")
 
 
-def finite_rows(outputs_NC: Tensor) -> list[bool]:
-    """Which rows are finite throughout."""
-    finite: list[bool] = torch.isfinite(outputs_NC.detach()).all(dim=1).tolist()
-    return finite
-
-
-def _forward(
-    wrapped: nn.Module,
+def _shares(
     data: Examples,
     rows: Sequence[int],
     worker: Worker,
     step: int,
     draw: Drawing | None,
-) -> Part:
-    mine, _ = worker.share(rows)
-    # A last batch may be smaller than the number of workers. One without a row runs on somebody
-    # else's and passes nothing on: all of them must take part in the backward pass.
-    own, mine = bool(mine), mine or rows[:1]
-    drawn = None if draw is None else draw(step, mine)
-    batch = data.batch(mine) if drawn is None else drawn
-    out = run(wrapped, batch, worker.device)
-    if not own:
-        out = {name: values[:0] for name, values in out.items()}
-    if drawn is None:
-        counts = _counts(data, rows, worker, batch)
-    else:
-        counts = _told_counts(batch, own, worker)
-    return Part(mine, batch, own, out, counts)
+    micro_batch: int | None,
+) -> tuple[list[Share], dict[str, list[int]]]:
+    """This worker's micro-batches of a batch, and how many rows of each kind every worker has."""
+    mine, sizes = worker.share(rows)
+    # As many forwards on every worker: they wait for each other in each.
+    pieces = -(-max(sizes) // micro_batch) if micro_batch else 1
+    drawn = False
+    shares = []
+    for piece in range(pieces):
+        some = mine[len(mine) * piece // pieces : len(mine) * (piece + 1) // pieces]
+        # A last batch may be smaller than the number of workers. One without a row runs on somebody
+        # else's and passes nothing on: all of them must take part in the backward pass.
+        own, some = bool(some), some or rows[:1]
+        made = None if draw is None else draw(step, some)
+        drawn = made is not None
+        shares.append(Share(some, data.batch(some) if made is None else made, own))
+    counts = _told_counts(shares, worker) if drawn else _counts(data, rows, worker, shares)
+    return shares, counts
 
 
 def _counts(
-    data: Examples, rows: Sequence[int], worker: Worker, batch: Batch
+    data: Examples, rows: Sequence[int], worker: Worker, shares: Sequence[Share]
 ) -> dict[str, list[int]]:
     """How many rows of each kind every worker has: all of them know all examples."""
     parts = [worker.share(rows, rank)[0] for rank in range(worker.size)]
-    stacks = list(batch.feature_masks) or [""]
+    stacks = list(shares[0].batch.feature_masks) or [""]
     counts = {
         stack: [sum(data.feature_rows(row, stack) for row in part) for part in parts]
         for stack in stacks
@@ -212,10 +216,14 @@ def _counts(
     return counts | {"targets": [sum(map(data.target_rows, part)) for part in parts]}
 
 
-def _told_counts(batch: Batch, own: bool, worker: Worker) -> dict[str, list[int]]:
-    """The same where each worker knows its own batch alone."""
-    masks = {stack: int(mask.sum()) for stack, mask in batch.feature_masks.items()}
-    mine = [*masks.values(), len(batch.labels_N)]
-    row = torch.tensor([mine if own else [0] * len(mine)], dtype=torch.float64)
+def _told_counts(shares: Sequence[Share], worker: Worker) -> dict[str, list[int]]:
+    """The same where each worker knows its own batches alone."""
+    stacks = list(shares[0].batch.feature_masks)
+    mine = [0] * (len(stacks) + 1)
+    for share in (share for share in shares if share.own):
+        masks = share.batch.feature_masks
+        found = [*(int(masks[stack].sum()) for stack in stacks), len(share.batch.labels_N)]
+        mine = [before + more for before, more in zip(mine, found, strict=True)]
+    row = torch.tensor([mine], dtype=torch.float64)
     told = worker.gather(row.to(worker.device), [1] * worker.size).long().T.tolist()
-    return dict(zip([*masks, "targets"], told, strict=True))
+    return dict(zip([*stacks, "targets"], told, strict=True))

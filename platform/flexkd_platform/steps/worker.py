@@ -6,8 +6,8 @@ The loop takes this as an argument: one worker runs it directly, several run it 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from itertools import pairwise
 from typing import TypeVar
 
@@ -39,6 +39,25 @@ class Worker(ABC):
     @abstractmethod
     def barrier(self) -> None:
         """Wait for all workers."""
+
+    def accumulating(self, wrapped: nn.Module, last: bool) -> AbstractContextManager[object]:
+        """Within it, a forward and backward of one micro-batch; only the `last` need be shared."""
+        return nullcontext()
+
+    def place(self, teacher: nn.Module) -> nn.Module:
+        """A teacher that is asked live, on this worker's device."""
+        return teacher.to(self.device)
+
+    def clip(self, parameters: Sequence[nn.Parameter], largest: float) -> float:
+        """Clip the gradients of all workers' parameters together to a norm; what it was before."""
+        return float(nn.utils.clip_grad_norm_(parameters, largest))
+
+    def whole(self, model: nn.Module) -> Mapping[str, Tensor] | None:
+        """The weights where a worker holds a share of them, on the CPU; None where it holds all.
+
+        Collective. Only the first worker's mapping has content.
+        """
+        return None
 
     def share(self, rows: Sequence[T], rank: int | None = None) -> tuple[Sequence[T], list[int]]:
         """A worker's part of a global batch, in order, and how many rows each worker has.

@@ -22,7 +22,8 @@ from transformers import (
 from flexkd_platform.models import output_head
 from flexkd_platform.steps import SoloWorker
 from flexkd_platform.steps.measure import measure
-from flexkd_platform.steps.objective import DistillationObjective, Part, parse_method
+from flexkd_platform.steps.objective import DistillationObjective, parse_method
+from flexkd_platform.steps.part import Part
 from flexkd_platform.steps.tapped import LOGITS, TappedModel, run
 from flexkd_platform.steps.targets import LiveTargets
 from flexkd_platform.tasks import GenerationExamples, LabelExamples
@@ -106,7 +107,8 @@ def terms_of(model: Any, data: Any, rows: Sequence[int], teacher: Any = None) ->
     objective = DistillationObjective(
         parse_method(method), "instruction", targets, head=output_head(model)
     )
-    return objective(part_of(TappedModel(model), data, rows), SoloWorker())
+    part = part_of(TappedModel(model), data, rows)
+    return objective(dataclasses.replace(part, said=objective.ask(part)), SoloWorker())
 
 
 def logits_alone(model: Any, prompt: Sequence[int], response: Sequence[int]) -> Tensor:

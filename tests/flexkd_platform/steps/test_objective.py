@@ -16,11 +16,11 @@ from flexkd_platform.steps import SoloWorker, objective
 from flexkd_platform.steps.features import FeatureTerm, paired_units
 from flexkd_platform.steps.objective import (
     DistillationObjective,
-    Part,
     loss_weights,
     parse_method,
     uses_head,
 )
+from flexkd_platform.steps.part import Part
 from flexkd_platform.steps.tapped import LOGITS
 from flexkd_platform.steps.targets import TeacherRows
 from flexkd_platform.tasks import TASKS, Batch
@@ -238,6 +238,11 @@ def part_of(
     return Part(rows, batch, True, out, {"": [len(rows)], "targets": [len(rows)]})
 
 
+def told(objective: DistillationObjective, part: Part) -> dict[str, Tensor]:
+    """The terms, with what the teacher says about the part."""
+    return objective(replace(part, said=objective.ask(part)), SoloWorker())
+
+
 def terms_of(
     settings: dict[str, Any],
     teacher: Teacher | None,
@@ -246,7 +251,7 @@ def terms_of(
     logits_NC: Tensor,
 ) -> dict[str, Tensor]:
     part = part_of(rows, features_ND, logits_NC)
-    return objective_of(settings, teacher)(part, SoloWorker())
+    return told(objective_of(settings, teacher), part)
 
 
 def student(settings: dict[str, Any], outputs: int = CLASSES) -> tuple[Tensor, Tensor]:
@@ -379,7 +384,7 @@ def test_regression_compares_outputs_by_squared_error() -> None:
     settings = {"kind": "flexkd", "alpha": 0.5, "beta": 0.25, "lambda": 2.0, "logit": temperature}
     features_ND, logits_N1 = student(settings, outputs=1)
     part = part_of(ROWS, features_ND, logits_N1, labels)
-    found = objective_of(settings, teacher, "regression")(part, SoloWorker())
+    found = told(objective_of(settings, teacher, "regression"), part)
     outputs = logits_N1.detach().double().numpy()[:, 0]
     errors = {
         "supervised": np.mean((outputs - labels.double().numpy()[ROWS]) ** 2),

@@ -61,10 +61,10 @@ def test_units_change_every_k_steps_and_are_those_of_the_batch(
     reselect, seen = training.before_step, []
     assert reselect is not None
 
-    def watched(step: int, part: Any) -> None:
-        reselect(step, part)
+    def watched(step: int, shares: Any) -> None:
+        reselect(step, shares)
         chosen = {t.teacher: t.units.tolist() for t in training.terms if t.units is not None}
-        seen.append((list(part.rows), chosen))
+        seen.append(([row for share in shares for row in share.rows], chosen))
 
     training.before_step = watched  # type: ignore[assignment]
     assert len(list(training.run())) == len(seen) == 6

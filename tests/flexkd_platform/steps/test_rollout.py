@@ -11,6 +11,7 @@ import torch
 from flexkd_platform.spec import OnPolicy
 from flexkd_platform.steps import SoloWorker
 from flexkd_platform.steps.distill import _Training
+from flexkd_platform.steps.training import _told_counts
 
 WORLDS = [("gpt2", "instruction"), ("t5", "summarization")]
 DRAWN = "on_policy: {teacher_mix: 0.5, share: 0.5, max_new_tokens: 4}"
@@ -64,7 +65,7 @@ def test_the_training_draws_on_those_steps_alone(lab: Any) -> None:
 
     parts: list[Any] = []
     training.draw = watched  # type: ignore[assignment]
-    training.before_step = lambda step, part: parts.append(part)  # type: ignore[assignment]
+    training.before_step = lambda step, shares: parts.extend(shares)  # type: ignore[assignment]
     assert len(list(training.run())) == 18
     assert [step for step, batch in drawn.items() if batch is not None] == list(range(0, 18, 2))
     for step, part in enumerate(parts):
@@ -73,9 +74,10 @@ def test_the_training_draws_on_those_steps_alone(lab: Any) -> None:
             assert responses(part.batch) == own
         else:
             assert part.batch is drawn[step]
-        assert part.counts["targets"] == [len(part.batch.labels_N)]
-        for stack, mask in part.batch.feature_masks.items():
-            assert part.counts[stack] == [int(mask.sum())]
+        counts = _told_counts([part], SoloWorker())
+        assert counts.pop("targets") == [len(part.batch.labels_N)]
+        masks = part.batch.feature_masks
+        assert counts == {stack: [int(mask.sum())] for stack, mask in masks.items()}
 
 
 def test_a_draw_depends_on_seed_step_and_example_alone(lab: Any) -> None:

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from flexkd_platform.steps import Progress, Recipe, SoloWorker, measure, torch_threads
-from flexkd_platform.steps.objective import Part
+from flexkd_platform.steps.part import Objective, Part
 from flexkd_platform.steps.tapped import LOGITS, TappedModel
 from flexkd_platform.steps.training import POOL_BATCHES, batches, train
 from flexkd_platform.steps.worker import Worker
@@ -155,7 +155,7 @@ def examples(count: int = 40) -> LabelExamples:
     return LabelExamples(ids, (), torch.tensor([sum(row) % 2 for row in ids]), 0)
 
 
-class CrossEntropy:
+class CrossEntropy(Objective):
     """The loss of the labels; remembers which rows it was asked for."""
 
     def __init__(self) -> None:
@@ -277,14 +277,15 @@ def test_a_loss_that_is_not_finite_stops_at_its_step(bad: float) -> None:
     data = examples()
     objective = CrossEntropy()
 
-    def broken(part: Part, worker: Worker) -> dict[str, Tensor]:
-        terms = objective(part, worker)
-        return terms if len(objective.seen) < 3 else {"loss": terms["loss"] * bad}
+    class Broken(Objective):
+        def __call__(self, part: Part, worker: Worker) -> dict[str, Tensor]:
+            terms = objective(part, worker)
+            return terms if len(objective.seen) < 3 else {"loss": terms["loss"] * bad}
 
     module = BagOfWords()
     done: list[Progress] = []
     with pytest.raises(FloatingPointError, match=f"the loss is {bad} at step 3 of 15; try"):
-        done.extend(train(TappedModel(module), data, broken, RECIPE, SoloWorker()))
+        done.extend(train(TappedModel(module), data, Broken(), RECIPE, SoloWorker()))
     assert all(torch.isfinite(p).all() for p in module.parameters())
 
 
