@@ -87,21 +87,21 @@ class Process:
 
     def __init__(self, name: str, popen: subprocess.Popen[bytes], log: Path) -> None:
         self.name, self.log = name, log
-        self._popen = popen
+        self.popen = popen
 
     @property
     def pid(self) -> int:
         """The process group's id, as this machine counts."""
-        return self._popen.pid
+        return self.popen.pid
 
     def poll(self) -> int | None:
         """The exit code, None while it runs."""
-        return self._popen.poll()
+        return self.popen.poll()
 
     def wait(self, seconds: float) -> int:
         """Wait for its end; returns the exit code."""
         try:
-            return self._popen.wait(seconds)
+            return self.popen.wait(seconds)
         except subprocess.TimeoutExpired:
             raise AssertionError(f"{self.name} still runs; its log ends:\n{self.tail()}") from None
 
@@ -124,7 +124,7 @@ class Process:
                 os.killpg(self.pid, number)
             end = time.monotonic() + seconds
             while time.monotonic() < end:
-                self._popen.poll()
+                self.popen.poll()
                 try:
                     os.killpg(self.pid, 0)
                 except ProcessLookupError:
@@ -261,17 +261,14 @@ class Host:
         _ip("route", "add", "default", "via", self.network.address, inside=pid)
 
     def stop(self) -> None:
-        """End all processes of the host, which takes its namespaces away."""
-        for process in reversed(self._processes):
-            process.stop(seconds=2)
+        """Power off: all its processes are killed, which takes its namespaces away."""
         if self._first is not None:
-            assert self._first.stdin is not None
-            self._first.stdin.close()
-            try:
-                self._first.wait(10)
-            except subprocess.TimeoutExpired:
-                self._first.kill()
-                self._first.wait(10)
+            self._first.kill()
+            for popen in (self._first, *(process.popen for process in self._processes)):
+                popen.wait(20)
+            for pipe in (self._first.stdin, self._first.stdout):
+                assert pipe is not None
+                pipe.close()
             self._first = None
         _ip("link", "delete", self._link, check=False)
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import boto3
+import psycopg2
 
 from .network import Host, Process, wait_until
 
@@ -101,8 +102,19 @@ class Database:
     password: str
 
     def uri(self, database: str) -> str:
-        """Where the database is, password and all."""
-        return f"postgresql://{self.user}:{self.password}@{self.host.address}:5432/{database}"
+        """Where the database is, password and all; SQLAlchemy's default driver is another one."""
+        return (
+            f"postgresql+psycopg2://{self.user}:{self.password}@{self.host.address}:5432/{database}"
+        )
+
+    def connect(self, database: str, password: str | None = None) -> Any:
+        """A connection of psycopg2's, from this machine."""
+        return psycopg2.connect(
+            host=self.host.address,
+            dbname=database,
+            user=self.user,
+            password=password or self.password,
+        )
 
     def create(self, database: str) -> str:
         """Make an empty database; returns its URI."""
@@ -219,7 +231,7 @@ class RayHosts:
         self.nodes[host.name] = host.start([*argv, *_RAY_NODE], self.env)
 
     def kill(self, worker: Host) -> None:
-        """Have a worker's node die: power off the host."""
+        """Have a worker's node die: its host is powered off."""
         worker.stop()
         self.nodes.pop(worker.name)
 

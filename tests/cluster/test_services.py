@@ -10,7 +10,7 @@ from pathlib import Path
 import psycopg2
 import pytest
 
-from .services import Database, ObjectStorage, RayHosts, TrackingServer, answers
+from .services import Database, MakeHost, ObjectStorage, RayHosts, TrackingServer, answers
 
 LOG = """
 import pathlib, mlflow
@@ -32,7 +32,7 @@ print(json.dumps(ray.get([look.remote() for _ in range(3)])))
 """
 
 
-def test_objects_are_put_from_anywhere(s3: ObjectStorage, make_host) -> None:  # type: ignore[no-untyped-def]
+def test_objects_are_put_from_anywhere(s3: ObjectStorage, make_host: MakeHost) -> None:
     host = make_host("client")
     put = "import sys; from pyarrow import fs; f, p = fs.FileSystem.from_uri(sys.argv[1])\n"
     put += "with f.open_output_stream(p) as s: s.write(b'content')"
@@ -42,24 +42,24 @@ def test_objects_are_put_from_anywhere(s3: ObjectStorage, make_host) -> None:  #
 
 
 def test_the_database_asks_for_its_password(postgres: Database) -> None:
-    uri = postgres.create("services")
-    with psycopg2.connect(uri) as connection, connection.cursor() as cursor:
+    postgres.create("services")
+    with postgres.connect("services") as connection, connection.cursor() as cursor:
         cursor.execute("SELECT current_user")
         assert cursor.fetchone() == (postgres.user,)
     with pytest.raises(psycopg2.OperationalError, match="password authentication failed"):
-        psycopg2.connect(uri.replace(postgres.password, "guessed"))
+        postgres.connect("services", "guessed")
 
 
 def test_runs_are_in_the_database_and_files_in_the_bucket(
     mlflow_server: TrackingServer,
     postgres: Database,
     s3: ObjectStorage,
-    make_host,  # type: ignore[no-untyped-def]
+    make_host: MakeHost,
 ) -> None:
     host = make_host("client")
     # No credentials of S3: the server hands artifacts on.
     run_id = host.python(LOG, {"MLFLOW_TRACKING_URI": mlflow_server.uri}).stdout.split()[-1]
-    with psycopg2.connect(postgres.uri("mlflow")) as connection, connection.cursor() as cursor:
+    with postgres.connect("mlflow") as connection, connection.cursor() as cursor:
         cursor.execute("SELECT value FROM metrics WHERE run_uuid = %s", (run_id,))
         assert cursor.fetchall() == [(0.5,)]
     assert next(key for key in s3.keys("mlflow/") if run_id in key).endswith("artifacts/file.txt")
