@@ -1,0 +1,25 @@
+#!/usr/bin/env -S python3
+"""Make S3 buckets that are missing: `flexkd-buckets NAME…`, at AWS_ENDPOINT_URL."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import boto3
+
+
+def make_missing(client: Any, names: list[str]) -> list[str]:
+    """Make those that are not there; returns them."""
+    there = {bucket["Name"] for bucket in client.list_buckets()["Buckets"]}
+    made = [name for name in names if name not in there]
+    for name in made:
+        client.create_bucket(Bucket=name)
+    return made
+
+
+if __name__ == "__main__":
+    if not sys.argv[1:]:
+        sys.exit("usage: flexkd-buckets NAME…")
+    made = make_missing(boto3.client("s3"), sys.argv[1:])
+    print(f"made {', '.join(made)}" if made else "all there")
