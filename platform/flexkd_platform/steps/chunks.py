@@ -1,7 +1,7 @@
 """Work on the training examples in chunks that any number of workers share.
 
-Chunks are fixed by the spec, not by the workers; each leaves one part in the store, so that work
-that is cut off goes on where it was; what is made of the parts is made in the order of the chunks.
+Chunks are fixed by the spec, not by the workers; a few of them leave one part in the store, so that
+work that is cut off goes on where it was; what is made of the parts is made in the chunks' order.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import ClassVar
 from ..plan import Step
 from ..store import Store
 from .dataset import split_rows
+from .layout import Layout
 
 CHUNK_THREADS = 1
 """Torch threads of a worker, the same everywhere: they decide the last bits of what it computes."""
@@ -25,7 +26,10 @@ HEAD_FILE = "head.safetensors"
 
 @dataclass(frozen=True)
 class ChunkDone:
-    """A chunk whose parts are in the store. `error` says why it is not, naming the example."""
+    """A few chunks whose part is in the store. `error` says why it is not, naming the example.
+
+    chunk: the first of them, by which the part goes.
+    """
 
     chunk: int
     examples: int
@@ -38,9 +42,9 @@ class ChunkedPass(ABC):
 
     suffix: ClassVar[str] = "safetensors"
 
-    def part(self, chunk: int) -> str:
-        """File name of a chunk's part; names sort as the chunks do."""
-        return f"chunk-{chunk:08d}.{self.suffix}"
+    def layout(self, store: Store) -> Layout:
+        """The chunks and parts of the data set, which must be there."""
+        return Layout(split_rows(store.folder(self.dataset), "train"), self.chunk)
 
     @property
     @abstractmethod
@@ -49,11 +53,11 @@ class ChunkedPass(ABC):
 
     @abstractmethod
     def chunks_of(self, step: Step, total: int) -> range:
-        """The chunks whose parts a step needs, of `total`."""
+        """The chunks that a step needs, of `total`."""
 
     @abstractmethod
     def open(self, store: Store, worker: int = 0) -> Callable[[int], ChunkDone]:
-        """What runs chunks; it loads the teacher once. One of these lives in every worker."""
+        """What runs the chunks of a part; it loads the teacher once. Every worker has one."""
 
     @abstractmethod
     def reduce(self, step: Step, store: Store) -> None:
@@ -74,20 +78,15 @@ class ChunkedPass(ABC):
         """Examples of a chunk."""
         return int(self.steps[0].identity["chunk"])
 
-    def bounds(self, chunk: int, store: Store) -> tuple[int, int]:
-        """The training rows of a chunk."""
-        rows = split_rows(store.folder(self.dataset), "train")
-        return chunk * self.chunk, min(rows, (chunk + 1) * self.chunk)
-
     def missing(self, store: Store) -> list[int]:
-        """The chunks that some step still lacks, in order; one that is published lacks none."""
-        total = -(-split_rows(store.folder(self.dataset), "train") // self.chunk)
+        """The parts that some step still lacks, in order; one that is published lacks none."""
+        layout = self.layout(store)
         missing: set[int] = set()
         for step in self.steps:
             if not store.has(step):
                 done = store.parts(step)
-                wanted = self.chunks_of(step, total)
-                missing |= {chunk for chunk in wanted if self.part(chunk) not in done}
+                wanted = layout.parts_of(self.chunks_of(step, layout.chunks))
+                missing |= {part for part in wanted if layout.name(part, self.suffix) not in done}
         return sorted(missing)
 
     def publish(self, store: Store) -> None:

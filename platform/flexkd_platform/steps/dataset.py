@@ -60,9 +60,34 @@ def split_rows(folder: Path, split: str) -> int:
 
 def read_rows(folder: Path, split: str, start: int = 0, stop: int | None = None) -> pa.Table:
     """Rows `start` to `stop` of a split; only the row groups that hold them are read."""
-    with pq.ParquetFile(folder / f"{split}.parquet") as file:
-        stop = file.metadata.num_rows if stop is None else min(stop, file.metadata.num_rows)
-        size = file.metadata.row_group(0).num_rows  # as written, which need not be today's
-        groups = range(start // size, -(-stop // size))
-        table = file.read_row_groups(list(groups))
-        return table.slice(start - groups.start * size, stop - start)
+    with SplitReader(folder, split) as reader:
+        return reader.rows(start, stop)
+
+
+class SplitReader:
+    """A split for somebody who reads one slice after the other.
+
+    The file is opened once, and what was read of it for the last slice is kept: slices smaller
+    than a row group would otherwise read it again and again.
+    """
+
+    def __init__(self, folder: Path, split: str) -> None:
+        self._file = pq.ParquetFile(folder / f"{split}.parquet")
+        self._total: int = self._file.metadata.num_rows
+        self._size: int = self._file.metadata.row_group(0).num_rows  # which need not be today's
+        self._groups = range(0)
+        self._kept: pa.Table | None = None
+
+    def rows(self, start: int = 0, stop: int | None = None) -> pa.Table:
+        """Rows `start` to `stop`; only the row groups that hold them are read."""
+        stop = self._total if stop is None else min(stop, self._total)
+        groups = range(start // self._size, -(-stop // self._size))
+        if self._kept is None or groups != self._groups:
+            self._kept, self._groups = self._file.read_row_groups(list(groups)), groups
+        return self._kept.slice(start - groups.start * self._size, stop - start)
+
+    def __enter__(self) -> SplitReader:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._file.close()

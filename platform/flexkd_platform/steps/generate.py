@@ -14,7 +14,7 @@ from ..spec import Decoding, Sampling
 from ..store import Store
 from ..tasks import decode, generate
 from .chunks import CHUNK_THREADS, ChunkDone, ChunkedPass
-from .dataset import read_rows
+from .dataset import SplitReader
 from .examples import encode_inputs
 from .teacher import load_teacher
 from .worker import local_device, torch_threads
@@ -41,27 +41,35 @@ class GenerationPass(ChunkedPass):
         return ChunkWriter(self, store, worker)
 
     def reduce(self, step: Step, store: Store) -> None:
-        """The chunks become files as they are."""
+        """The parts become files as they are."""
         with store.publish(step) as draft:
             draft.parts = sorted(store.parts(step))
-            draft.summary["chunks"] = len(draft.parts)
+            draft.summary["chunks"] = self.layout(store).chunks
 
 
 class ChunkWriter:
-    """Writes responses to the prompts of chunks; loads the teacher once."""
+    """Writes responses to the prompts of parts; loads the teacher once."""
 
     def __init__(self, request: GenerationPass, store: Store, worker: int = 0) -> None:
         self._request, self._store, self._worker = request, store, worker
         model, self._tokenizer = load_teacher(request.teacher, store)
         self._device = torch.device(local_device())
         self._model: Any = model.to(self._device).eval()
-        self._dataset = store.folder(request.dataset)
+        self._layout = request.layout(store)
+        self._rows = SplitReader(store.folder(request.dataset), "train")
 
-    def __call__(self, chunk: int) -> ChunkDone:
-        """Write one chunk and put it into the store."""
+    def __call__(self, first: int) -> ChunkDone:
+        """Write the chunks of one part and put it into the store."""
+        part = self._layout.part(first)
+        written = [entry for chunk in part for entry in self._responses(chunk)]
+        name = self._layout.name(first, self._request.suffix)
+        self._store.write_part(self._request.step, name, json.dumps(written).encode())
+        return ChunkDone(first, len(written), self._worker)
+
+    def _responses(self, chunk: int) -> list[tuple[str, bool]]:
+        """One chunk's responses, each with whether it ended."""
         identity = self._request.step.identity
-        start, stop = self._request.bounds(chunk, self._store)
-        table = read_rows(self._dataset, "train", start, stop)
+        table = self._rows.rows(*self._layout.bounds(chunk))
         prompts = encode_inputs(table, self._tokenizer, self._request.teacher.identity)
         decoding: Decoding = TypeAdapter(Decoding).validate_python(
             json.loads(json.dumps(identity["decoding"])), strict=False
@@ -82,11 +90,7 @@ class ChunkWriter:
         # One that used up its tokens did not end, and must not teach an end.
         limit = identity["max_new_tokens"]
         ended = [len(ids) < limit for ids in written]
-        responses = list(zip(decode(self._tokenizer, written), ended, strict=True))
-        self._store.write_part(
-            self._request.step, self._request.part(chunk), json.dumps(responses).encode()
-        )
-        return ChunkDone(chunk, stop - start, self._worker)
+        return list(zip(decode(self._tokenizer, written), ended, strict=True))
 
 
 def read_responses(step: Step, store: Store) -> list[tuple[str, bool]]:

@@ -195,8 +195,11 @@ def test_partial_sums_are_added_in_the_order_of_their_chunks(trained: Any, tmp_p
     draw = np.random.default_rng(0)
     totals_KD = draw.normal(size=(4, 16)) * 10.0 ** draw.integers(-12, 12, size=(4, 16))
     for chunk in (2, 0, 3, 1):
-        content = save({"total": totals_KD[chunk], "count": np.array([6 + (chunk == 0)])})
-        lab.store.write_part(step, request.part(chunk), content)
+        content = save(
+            {"total": totals_KD[chunk : chunk + 1], "count": np.array([6 + (chunk == 0)])}
+        )
+        name = request.layout(lab.store).name(chunk, "safetensors")
+        lab.store.write_part(step, name, content)
     request.publish(lab.store)
 
     def mean_D(order: tuple[int, ...]) -> Any:

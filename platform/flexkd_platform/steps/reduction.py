@@ -1,0 +1,96 @@
+"""From the parts of a scoring pass to its artifacts, one part in memory at a time."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors.numpy import load as load_arrays
+from safetensors.numpy import save as save_arrays
+from safetensors.numpy import save_file as save_arrays_file
+
+from flexkd_core import (
+    GradientMoment,
+    ImportanceSum,
+    effective_dimension,
+    participation_ratio,
+    spectrum,
+)
+
+from ..plan import Step
+from ..store import Store
+from .layout import Layout
+from .scored_chunk import PartialSum
+
+
+def pack(partials: Sequence[PartialSum]) -> bytes:
+    """The partial sums of a part's chunks as its content."""
+    arrays = {
+        "total": np.stack([partial.total_D for partial in partials]),
+        "count": np.array([partial.count for partial in partials]),
+    }
+    gradients = [p.gradients_NKD for p in partials if p.gradients_NKD is not None and p.count]
+    if gradients:
+        arrays["gradients"] = np.concatenate(gradients)
+    return bytes(save_arrays(arrays))
+
+
+def _unpack(content: bytes) -> Iterator[PartialSum]:
+    """What `pack` was given; a chunk whose examples have no gradients has None there."""
+    arrays = load_arrays(content)
+    counts = [int(count) for count in arrays["count"]]
+    start = 0
+    for total_D, count in zip(arrays["total"].reshape(len(counts), -1), counts, strict=True):
+        gradients = arrays["gradients"][start : start + count] if "gradients" in arrays else None
+        yield PartialSum(total_D, count, gradients if count else None)
+        start += count
+
+
+def publish_score(step: Step, store: Store) -> None:
+    """Add partial sums in the order of the chunks, one by one: memory does not grow with them."""
+    total: ImportanceSum | None = None
+    moment: GradientMoment | None = None
+    for name in sorted(store.parts(step)):
+        for partial in _unpack(store.read_part(step, name)):
+            added = ImportanceSum(partial.total_D, partial.count)
+            total = added if total is None else total + added
+            if partial.gradients_NKD is not None:
+                squares = _moment(partial.gradients_NKD)
+                moment = squares if moment is None else moment + squares
+    assert total is not None, "a pass has at least one chunk"
+    with store.publish(step) as draft:
+        save_arrays_file({"G": total.mean()}, draft.folder / "importance.safetensors")
+        draft.summary |= {"digest": total.digest(), "examples": total.count}
+        if moment is not None:
+            moment_DD = moment.mean()
+            save_arrays_file({"M": moment_DD}, draft.folder / "moment.safetensors")
+            geometry = _geometry(moment_DD)
+            (draft.folder / "geometry.json").write_text(json.dumps(geometry) + "\n")
+            draft.summary["geometry"] = {k: v for k, v in geometry.items() if k != "spectrum"}
+
+
+def _moment(gradients_NKD: NDArray[np.float64]) -> GradientMoment:
+    examples, outputs, units = gradients_NKD.shape
+    gradients_ND = gradients_NKD.reshape(-1, units)
+    return GradientMoment(gradients_ND.T @ gradients_ND / outputs, examples)
+
+
+def _geometry(moment_DD: NDArray[np.float64]) -> dict[str, Any]:
+    values_D = spectrum(moment_DD)
+    if not values_D.any():
+        return {"spectrum": values_D.tolist()}
+    return {
+        "participation_ratio": participation_ratio(moment_DD),
+        "effective_dimension": effective_dimension(moment_DD),
+        "spectrum": values_D.tolist(),
+    }
+
+
+def publish_cache(step: Step, store: Store, layout: Layout) -> None:
+    """The cache's parts become its files as they are."""
+    with store.publish(step) as draft:
+        draft.parts = sorted(store.parts(step))
+        draft.summary["chunks"] = layout.chunks

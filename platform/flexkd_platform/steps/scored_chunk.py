@@ -1,0 +1,147 @@
+"""What the teacher gave for the examples of one chunk, in their order, however they were batched.
+
+Shapes: E examples of the chunk, B of one forward, N rows compared, K gradients an example, D units.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from flexkd_core import Importance
+
+from ..plan import OUTPUTS, LayerRef, Step, stack_of
+from ..tasks import Examples
+from .examples import GENERATION
+from .tapped import HEAD_INPUT, LOGITS
+
+
+@dataclass(frozen=True, eq=False)
+class PartialSum:
+    """One score's share of a chunk: the sum over its counted examples, and their gradients.
+
+    gradients_NKD: of the counted examples, where the score keeps the second moment.
+    """
+
+    total_D: NDArray[np.float64]
+    count: int
+    gradients_NKD: NDArray[np.float64] | None
+
+
+class ScoredChunk:
+    """Takes what forwards give, a few examples at a time.
+
+    scores: that count an example of this chunk.
+    layers: whose hidden states are kept beside the outputs.
+    """
+
+    def __init__(
+        self, examples: Examples, task: str, scores: Sequence[Step], layers: Sequence[LayerRef]
+    ) -> None:
+        everyone = range(len(examples))
+        self._scores = {score.hash: _Scores(len(examples)) for score in scores}
+        outputs = _Rows([examples.target_rows(row) for row in everyone])
+        self._rows: dict[LayerRef, _Rows] = {OUTPUTS: outputs}
+        self._names: dict[LayerRef, str] = {OUTPUTS: HEAD_INPUT if task in GENERATION else LOGITS}
+        for layer in layers:
+            counts = [examples.feature_rows(row, stack_of(layer)) for row in everyone]
+            self._rows[layer], self._names[layer] = _Rows(counts), str(layer)
+
+    def put(
+        self, examples: Sequence[int], importances: Sequence[Importance], found: Mapping[str, Any]
+    ) -> None:
+        """The importances, one for each score, and the outputs of some examples."""
+        for scores, importance in zip(self._scores.values(), importances, strict=True):
+            scores.put(examples, importance)
+        for holds, rows in self._rows.items():
+            rows.put(examples, found[self._names[holds]])
+
+    def problem(self, table: pa.Table, start: int) -> str:
+        """Why the chunk cannot be used, naming the first example; "" if it can."""
+        outputs_E = _all([rows.finite_E() for rows in self._rows.values()])
+        finite_E = _all([outputs_E, *(scores.finite_E() for scores in self._scores.values())])
+        bad = np.flatnonzero(~finite_E)
+        if not len(bad):
+            return ""
+        place = int(bad[0])
+        what = "gradients" if outputs_E[place] else "outputs or hidden states"
+        text = table["text" if "text" in table.column_names else "prompt"][place].as_py()
+        shown = text if len(text) <= 60 else f"{text[:57]}…"
+        where = f"training example {start + place} ({shown!r})"
+        return f"the teacher's {what} are NaN or infinite on {where}"
+
+    def partial(self, score: Step, counted: int) -> PartialSum:
+        """A score's share; only the chunk's first `counted` examples count."""
+        return self._scores[score.hash].partial(counted, keep=score.identity["geometry"])
+
+    def rows(self, holds: LayerRef) -> Tensor:
+        """The chunk's rows of a cache, example by example."""
+        return self._rows[holds].rows_ND
+
+
+class _Scores:
+    """One score's importance of every example."""
+
+    def __init__(self, examples: int) -> None:
+        self._count = examples
+        self._valid_E = np.zeros(examples, dtype=bool)
+        self._score_ED = self._gradient_EKD = np.empty(0)
+
+    def put(self, examples: Sequence[int], importance: Importance) -> None:
+        score_BD = importance.score_BD.cpu().numpy()
+        gradient_BKD = importance.gradient_BKD.cpu().numpy()
+        if not self._score_ED.size:
+            self._score_ED = np.empty((self._count, *score_BD.shape[1:]))
+            self._gradient_EKD = np.empty((self._count, *gradient_BKD.shape[1:]))
+        self._score_ED[examples] = score_BD
+        self._gradient_EKD[examples] = gradient_BKD
+        self._valid_E[examples] = importance.valid_B.cpu().numpy()
+
+    def finite_E(self) -> NDArray[np.bool_]:
+        return _all(np.isfinite(self._score_ED).T)
+
+    def partial(self, counted: int, *, keep: bool) -> PartialSum:
+        counts_E = self._valid_E & (np.arange(self._count) < counted)
+        # numpy adds rows up one by one, in the order of the examples.
+        total_D = self._score_ED[counts_E].sum(axis=0)
+        gradients_NKD = self._gradient_EKD[counts_E] if keep else None
+        return PartialSum(total_D, int(counts_E.sum()), gradients_NKD)
+
+
+class _Rows:
+    """The rows of every example, which forwards give in another order.
+
+    counts: rows of each example.
+    """
+
+    def __init__(self, counts: Sequence[int]) -> None:
+        self._counts_E = np.array(counts)
+        self._starts_E = np.cumsum(self._counts_E) - self._counts_E
+        self.rows_ND = torch.empty(0)
+
+    def put(self, examples: Sequence[int], rows_ND: Tensor) -> None:
+        counts_B = self._counts_E[examples]
+        shift_B = self._starts_E[examples] - (np.cumsum(counts_B) - counts_B)
+        place_N = np.repeat(shift_B, counts_B) + np.arange(counts_B.sum())
+        if not self.rows_ND.numel():
+            self.rows_ND = torch.empty(int(self._counts_E.sum()), *rows_ND.shape[1:])
+        self.rows_ND[torch.from_numpy(place_N)] = rows_ND.float().cpu()
+
+    def finite_E(self) -> NDArray[np.bool_]:
+        finite_N = torch.isfinite(self.rows_ND).all(dim=1).numpy()
+        finite_E = np.ones(len(self._counts_E), dtype=bool)
+        finite_E[np.repeat(np.arange(len(self._counts_E)), self._counts_E)[~finite_N]] = False
+        return finite_E
+
+
+def _all(masks: Sequence[NDArray[np.bool_]] | NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Where all of several masks are true."""
+    both: NDArray[np.bool_] = np.logical_and.reduce(masks)
+    return both
