@@ -38,19 +38,22 @@ class DataFacts:
     evaluation: Mapping[str, SetFacts] = field(default_factory=dict)
 
 
-def load_splits(task: Task) -> Splits:
+def load_splits(task: Task, fingerprint: str | None = None) -> Splits:
     """The examples of a task: missing splits drawn from train, subsets drawn, order kept.
 
+    fingerprint: that the source had when it was checked; None if nobody looked before.
+
     Raises:
-        SpecError: what `check_data` finds in the task's own data.
+        SpecError: what `check_data` finds in the task's own data, or that they are others now.
     """
     splits, _, _, problems = _examine(task, "task.data")
     if splits is None:
         raise SpecError(problems)
+    _refuse_changes("task.data", fingerprint, splits.fingerprint)
     return splits
 
 
-def load_evaluation(task: Task, name: str) -> pa.Table:
+def load_evaluation(task: Task, name: str, fingerprint: str | None = None) -> pa.Table:
     """The examples of `task.evaluation[name]`, in the order of their source.
 
     These are the source's test split if it has one, else all examples of its train split or of
@@ -65,10 +68,23 @@ def load_evaluation(task: Task, name: str) -> pa.Table:
         splits, _, known, problems = _examine(task, "task.data")
         if splits is None:
             raise SpecError(problems)
-    table, _, problems = read_evaluation(task, name, f"task.evaluation.{name}", known)
-    if table is None:
+    table, facts, problems = read_evaluation(task, name, f"task.evaluation.{name}", known)
+    if table is None or facts is None:
         raise SpecError(problems)
+    _refuse_changes(f"task.evaluation.{name}", fingerprint, facts.fingerprint)
     return table
+
+
+def _refuse_changes(path: str, before: str | None, now: str) -> None:
+    """What is stored under a fingerprint must be what had it.
+
+    Raises:
+        SpecError: the source changed since it was checked.
+    """
+    if before not in (None, now):
+        message = "the data are not those that this job was planned with: their source changed"
+        remedy = "give the same command again, which plans with the data as they are now"
+        raise SpecError([Problem(path, message, remedy)])
 
 
 def check_data(task: Task, *, path: str = "task.data") -> tuple[DataFacts | None, list[Problem]]:
@@ -118,7 +134,7 @@ def _examine(
     skipped = {split: made.skipped.get(split, 0) for split in SPLITS}
     facts = DataFacts(fingerprint, sizes, labels.classes if labels else None, skipped)
     bare = {split: table.drop_columns([KEY]) for split, table in tables.items()}
-    return Splits(**bare, skipped=skipped), facts, known, []
+    return Splits(**bare, skipped=skipped, fingerprint=fingerprint), facts, known, []
 
 
 def _one_label(train: pa.Table, task: Task, path: str) -> list[Problem]:

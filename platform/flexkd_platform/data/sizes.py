@@ -6,7 +6,7 @@ import pyarrow as pa
 
 from ..spec import MadeSplits, Problem, SplitSizes
 from .made import KEY
-from .splits import SPLITS, drawn, subset
+from .splits import SPLITS, drawn, subset, texts_of
 
 
 def cut(
@@ -32,7 +32,7 @@ def cut(
             message = f"{' and '.join(missing)} take {sum(shares.values()):g} of the train split"
             return tables, [Problem(f"{path}.test_share", message, "leave some for training")]
         whole = tables["train"]
-        part_N = drawn(whole[KEY].to_pylist(), shares, data.subset_seed)
+        part_N = drawn(texts_of(whole, KEY), shares, data.subset_seed)
         tables = tables | {
             split: whole.filter(pa.array(part_N == split)) for split in (*missing, "train")
         }

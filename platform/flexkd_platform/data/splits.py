@@ -8,7 +8,7 @@ change nothing.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -17,6 +17,9 @@ import pyarrow as pa
 SPLITS = ("train", "validation", "test")
 
 _HASH_RANGE = 2.0**64
+
+_CHUNK = 1 << 16
+"""Rows that are Python objects at a time."""
 
 
 @dataclass(frozen=True)
@@ -32,12 +35,14 @@ class Splits:
 
     skipped: rows of each split of the source that have nothing to learn and are left out; those
         of a split that others are drawn from are counted there.
+    fingerprint: of the source's content as it was read, as `DataFacts` has it.
     """
 
     train: pa.Table
     validation: pa.Table
     test: pa.Table
     skipped: Mapping[str, int] = field(default_factory=dict)
+    fingerprint: str = ""
 
 
 def drawn(texts: Iterable[str | None], shares: Mapping[str, float], seed: int) -> np.ndarray:
@@ -61,10 +66,16 @@ def subset(table: pa.Table, rows: int, split: str, seed: int, key: str = "text")
 
     A larger subset with the same seed holds every smaller one.
     """
-    hash_N = _hashes(table[key].to_pylist(), f"subset of {split} {seed}")
+    hash_N = _hashes(texts_of(table, key), f"subset of {split} {seed}")
     # Stable: examples with equal texts are taken from the first on.
     chosen = np.argsort(hash_N, kind="stable")[:rows]
     return table.take(pa.array(np.sort(chosen)))
+
+
+def texts_of(table: pa.Table, column: str) -> Iterator[str | None]:
+    """A column's texts, few of them Python objects at a time."""
+    for batch in table.select([column]).to_batches(max_chunksize=_CHUNK):
+        yield from batch[column].to_pylist()
 
 
 def _hashes(texts: Iterable[str | None], purpose: str) -> np.ndarray:

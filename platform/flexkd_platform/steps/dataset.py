@@ -22,20 +22,26 @@ SPLITS = ("train", "validation", "test")
 
 
 def make_dataset(step: Step, store: Store) -> None:
-    """Read the source and publish its splits as Parquet; of an evaluation set `test` alone."""
+    """Read the source and publish its splits as Parquet; of an evaluation set `test` alone.
+
+    Raises:
+        SpecError: the source is not what it was when the step was planned, or cannot be read.
+    """
     task: Task = TypeAdapter(Task).validate_python(step.run["task"], strict=False)
-    name = step.run["set"]
+    name, fingerprint = step.run["set"], step.identity["fingerprint"]
     with store.publish(step) as draft:
         skipped: Mapping[str, int] = {}
         if name is not None:
-            tables = {"test": load_evaluation(task, name)}
+            tables = {"test": load_evaluation(task, name, fingerprint)}
         else:
-            splits = load_splits(task)
+            splits = load_splits(task, fingerprint)
             tables = {split: getattr(splits, split) for split in SPLITS}
             skipped = splits.skipped
         for split, table in tables.items():
             pq.write_table(table, draft.folder / f"{split}.parquet", row_group_size=ROW_GROUP)
             draft.summary[split] = _profile(table, task.kind) | {"skipped": skipped.get(split, 0)}
+            if split != "train" and "train" in tables:
+                draft.summary[split]["also_in_train"] = _shared(table, tables["train"])
 
 
 def _profile(table: pa.Table, kind: str) -> dict[str, object]:
@@ -51,6 +57,20 @@ def _profile(table: pa.Table, kind: str) -> dict[str, object]:
         for name in ("prompt", "response")
     ]
     return {"rows": table.num_rows, "prompt_words": words[0], "response_words": words[1]}
+
+
+def _shared(table: pa.Table, train: pa.Table) -> int:
+    """How many examples have an input that training examples have too: what a source may hold.
+
+    Splits that are drawn here have none.
+    """
+    names = [name for name in ("text", "text_pair", "prompt") if name in table.column_names]
+    keys = [
+        # No text holds a zero byte, so no two pairs have one key.
+        pc.binary_join_element_wise(*(part[name] for name in names), "\0")
+        for part in (table, train)
+    ]
+    return int(pc.sum(pc.is_in(keys[0], value_set=keys[1].combine_chunks())).as_py() or 0)
 
 
 def split_rows(folder: Path, split: str) -> int:

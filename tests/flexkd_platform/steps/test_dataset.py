@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,45 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flexkd_platform.models import load_tokenizer
+from flexkd_platform.spec import SpecError
 from flexkd_platform.steps import dataset, read_rows, run_step, split_rows
 from flexkd_platform.steps.examples import encode
+
+
+def test_a_source_that_changed_since_it_was_planned_is_refused(
+    fresh: Callable[[], Any], tmp_path: Path
+) -> None:
+    """Stored all the same, other examples would be there for good under the planned identity."""
+    lab = fresh()
+    folder = shutil.copytree(lab.folder / "reviews", tmp_path / "reviews")
+    step = lab.step(lab.plan(f"task.data.path={folder}"), "dataset")
+    train = folder / "train.jsonl"
+    before = train.read_text(encoding="utf-8")
+    train.write_text(before + json.dumps({"text": "good", "label": 1}) + "\n", encoding="utf-8")
+    with pytest.raises(SpecError, match="not those that this job was planned with") as caught:
+        list(run_step(step, lab.store, 1))
+    assert [problem.path for problem in caught.value.problems] == ["task.data"]
+    assert not lab.store.has(step)
+    train.write_text(before, encoding="utf-8")
+    list(run_step(step, lab.store, 1))
+    assert lab.store.has(step)
+
+
+def test_an_evaluation_set_that_changed_is_refused(
+    fresh: Callable[[], Any], tmp_path: Path
+) -> None:
+    lab = fresh()
+    folder = shutil.copytree(lab.folder / "reviews", tmp_path / "reviews")
+    more = f"task.evaluation={{more: {{source: files, path: {folder}/test.jsonl}}}}"
+    steps = [s for s in lab.plan(more).steps() if s.kind == "dataset" and s.run["set"]]
+    steps += [n for s in lab.plan(more).steps() for n in s.upstream() if n.kind == "dataset"]
+    step = next(step for step in steps if step.run["set"] == "more")
+    with (folder / "test.jsonl").open("a", encoding="utf-8") as stream:
+        stream.write(json.dumps({"text": "good", "label": 1}) + "\n")
+    with pytest.raises(SpecError, match="not those that this job was planned with") as caught:
+        list(run_step(step, lab.store, 1))
+    assert [problem.path for problem in caught.value.problems] == ["task.evaluation.more"]
+    assert not lab.store.has(step)
 
 
 def source(folder: Path, split: str) -> list[dict[str, Any]]:
@@ -59,10 +97,11 @@ def test_the_summary_describes_the_splits(lab: Any) -> None:
     numbers = lab.step(lab.plan("task.kind=regression", data="ratings"), "dataset")
     for step in (classes, numbers):
         list(run_step(step, lab.store, 1))
+    shared = {"also_in_train": 0}
     assert lab.store.manifest(classes).summary == {
         "train": {"rows": 26, "classes": {"0": 13, "1": 13}, "skipped": 0},
-        "validation": {"rows": 9, "classes": {"0": 5, "1": 4}, "skipped": 0},
-        "test": {"rows": 11, "classes": {"0": 6, "1": 5}, "skipped": 0},
+        "validation": shared | {"rows": 9, "classes": {"0": 5, "1": 4}, "skipped": 0},
+        "test": shared | {"rows": 11, "classes": {"0": 6, "1": 5}, "skipped": 0},
     }
     labels = [row["label"] for row in source(lab.folder / "ratings", "train")]
     assert lab.store.manifest(numbers).summary["train"] == {
@@ -71,6 +110,28 @@ def test_the_summary_describes_the_splits(lab: Any) -> None:
         "label_max": max(labels),
         "skipped": 0,
     }
+
+
+def test_the_summary_counts_inputs_that_training_has_too(
+    fresh: Callable[[], Any], tmp_path: Path
+) -> None:
+    lab = fresh()
+    folder = shutil.copytree(lab.folder / "reviews", tmp_path / "reviews")
+    again = [row["text"] for row in source(folder, "train")[:2]]
+    with (folder / "test.jsonl").open("a", encoding="utf-8") as stream:
+        # Whatever its label, and however often.
+        stream.writelines(json.dumps({"text": t, "label": 1}) + "\n" for t in [*again, again[0]])
+    step = lab.step(lab.plan(f"task.data.path={folder}"), "dataset")
+    list(run_step(step, lab.store, 1))
+    train = {row["text"] for row in source(folder, "train")}
+    expected = {
+        split: sum(row["text"] in train for row in source(folder, split))
+        for split in ("validation", "test")
+    }
+    assert expected["test"] >= 3
+    summary = lab.store.manifest(step).summary
+    assert {split: summary[split]["also_in_train"] for split in expected} == expected
+    assert "also_in_train" not in summary["train"]
 
 
 @pytest.fixture(scope="module")
