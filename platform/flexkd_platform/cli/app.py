@@ -101,6 +101,12 @@ def submit_command(
         bool, typer.Option("--wait", "--follow", help="show its log to the end")
     ] = False,
     force: Annotated[bool, typer.Option("--force", help="even if the spec is running")] = False,
+    carry: Annotated[
+        int,
+        typer.Option(
+            min=0, max=95, help="most MiB of local data and models that travel", metavar="MIB"
+        ),
+    ] = 50,
     kuberay: Annotated[
         bool, typer.Option("--kuberay", help="as a RayJob of Kubernetes, with --dry-run")
     ] = False,
@@ -138,7 +144,7 @@ def submit_command(
                 as_json=as_json,
             )
         )
-    from .jobs import submit
+    from .submit import submit
 
     raise typer.Exit(
         submit(
@@ -147,6 +153,7 @@ def submit_command(
             storage=storage,
             tracking=tracking_uri,
             address=address,
+            carry=carry,
             wait=wait,
             force=force,
             as_json=as_json,
@@ -177,19 +184,25 @@ def jobs_logs_command(
     job: JobArgument,
     address: DashboardOption = DASHBOARD,
     follow: Annotated[bool, typer.Option("--follow", help="until the job ends")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Show what a job has printed."""
     from .jobs import job_logs
 
-    raise typer.Exit(job_logs(address, job, follow))
+    raise typer.Exit(job_logs(address, job, follow, as_json))
 
 
 @jobs_app.command("stop")
-def jobs_stop_command(job: JobArgument, address: DashboardOption = DASHBOARD) -> None:
+def jobs_stop_command(
+    job: JobArgument,
+    address: DashboardOption = DASHBOARD,
+    wait: Annotated[bool, typer.Option("--wait", help="until it has ended")] = False,
+    as_json: JsonOption = False,
+) -> None:
     """Ask a job to end; it keeps what it has done."""
     from .jobs import stop_job
 
-    raise typer.Exit(stop_job(address, job))
+    raise typer.Exit(stop_job(address, job, wait, as_json))
 
 
 @app.command("compare")

@@ -1,92 +1,40 @@
-"""`flexkd submit` and `flexkd jobs`: the same job on a shared cluster."""
+"""`flexkd jobs`: what runs on a shared cluster, shown, followed and stopped."""
 
 from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from datetime import datetime
-from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from rich.table import Table
 
-from ..spec import FilesSource, JobSpec, PretrainedInit, Problem, SpecError, spec_with
-from ..store import open_store
-from ..tracking import absolute_uri
-from ..tracking.provenance import current_user
-from .common import out, read_spec
-from .run import spec_text
+from ..spec import Problem, SpecError
+from .common import err, out
 
 if TYPE_CHECKING:
-    from ..executors.submission import RayJobs
+    from ..executors.submission import RayJobs, SubmittedJob
 
+T = TypeVar("T")
 
-def submit(
-    spec_path: Path,
-    overrides: list[str],
-    *,
-    storage: str,
-    tracking: str,
-    address: str,
-    wait: bool,
-    force: bool,
-    as_json: bool,
-) -> int:
-    """Submit a spec; with `wait`, show its log and end with its exit code."""
-    spec = with_absolute_paths(read_spec(spec_path, overrides))
-    jobs = _ray_jobs(address)
-    running = [
-        job.id
-        for job in jobs.list()
-        if job.metadata["flexkd.spec_hash"] == spec.hash and job.status in {"PENDING", "RUNNING"}
-    ]
-    if running and not force:
-        problem = Problem(
-            "",
-            f"this spec is running already, as {running[0]}",
-            f"follow it with `flexkd jobs logs {running[0]} --follow --address {address}`, "
-            "or submit it again with --force",
-        )
-        raise SpecError([problem], str(spec_path))
-    arguments = ["--storage", open_store(storage).uri]
-    arguments += ["--tracking-uri", absolute_uri(tracking)] if tracking else []
-    job_id = jobs.submit(spec_text(spec), spec.id, spec.hash, arguments, current_user())
-    if as_json:
-        print(json.dumps({"id": job_id, "spec_hash": spec.hash, "address": address}))
-    else:
-        out.print(f"submitted {job_id} to {address}", markup=False)
-    if not wait:
-        return 0
-    return _follow(jobs, job_id, quiet=as_json)
-
-
-def with_absolute_paths(spec: JobSpec) -> JobSpec:
-    """The spec with its local files and folders named from the root.
-
-    A job runs in a folder of its own. The cluster must see these paths: they do not travel.
-    """
-    changes: dict[str, str] = {}
-    sources = {"task.data": spec.task.data} | {
-        f"task.evaluation.{name}": source for name, source in spec.task.evaluation.items()
-    }
-    for path, source in sources.items():
-        if isinstance(source, FilesSource):
-            changes[f"{path}.path"] = source.path
-    model = spec.teacher.model
-    if isinstance(model, str) and Path(model).expanduser().is_dir():
-        changes["teacher.model"] = model
-    if isinstance(spec.student.init, PretrainedInit):
-        model = spec.student.init.model
-        if Path(model).expanduser().is_dir():
-            changes["student.init.model"] = model
-    absolute = {path: str(Path(value).expanduser().resolve()) for path, value in changes.items()}
-    return spec_with(spec, absolute) if absolute else spec
+REMEDIES = {
+    "RUNTIME_ENV_SETUP_FAILURE": "look at runtime_env_setup-*.log on the head, and whether its "
+    "disk is full; then submit again",
+    "JOB_SUPERVISOR_ACTOR_START_TIMEOUT": "the head had no room for the driver: `ray status` "
+    "shows what runs; then submit again",
+    "JOB_SUPERVISOR_ACTOR_UNSCHEDULABLE": "the head has no room for the driver: `ray status` "
+    "shows what runs; then submit again",
+    "JOB_SUPERVISOR_ACTOR_DIED": "the head restarted or ran out of memory; what was done is kept, "
+    "submit again",
+}
+"""What to do about a job whose driver did not end by itself, by Ray's name of the reason."""
 
 
 def list_jobs(address: str, as_json: bool) -> int:
     """Our jobs on the cluster."""
-    jobs = _ray_jobs(address).list()
+    jobs = _ask(open_jobs(address).list)
     if as_json:
         print(json.dumps([asdict(job) for job in jobs]))
         return 0
@@ -100,46 +48,118 @@ def list_jobs(address: str, as_json: bool) -> int:
 
 def job_status(address: str, job_id: str, as_json: bool) -> int:
     """One job's status."""
-    job = _ray_jobs(address).status(job_id)
+    jobs = open_jobs(address)
+    job = _ask(lambda: jobs.status(job_id))
     if as_json:
         print(json.dumps(asdict(job)))
     else:
         out.print(f"{job.id}: {job.status} {job.message}".rstrip(), markup=False, soft_wrap=True)
+        _show_remedy(job)
     return 0
 
 
-def job_logs(address: str, job_id: str, follow: bool) -> int:
+def job_logs(address: str, job_id: str, follow: bool, as_json: bool) -> int:
     """What a job has printed; with `follow`, what it prints until it ends."""
-    jobs = _ray_jobs(address)
+    jobs = open_jobs(address)
     if follow:
-        return _follow(jobs, job_id, quiet=False)
-    sys.stdout.write(jobs.logs(job_id))
+        return follow_to_the_end(jobs, job_id, {"id": job_id} if as_json else None)
+    text = _ask(lambda: jobs.logs(job_id))
+    if as_json:
+        print(json.dumps({"id": job_id, "logs": text}))
+    else:
+        sys.stdout.write(text)
     return 0
 
 
-def stop_job(address: str, job_id: str) -> int:
-    """Ask a job to end."""
-    _ray_jobs(address).stop(job_id)
-    out.print(f"asked {job_id} to stop; it keeps what it has done", markup=False)
+def stop_job(address: str, job_id: str, wait: bool, as_json: bool) -> int:
+    """Ask a job to end; with `wait`, until it has."""
+    jobs = open_jobs(address)
+    stopped = _ask(lambda: jobs.stop(job_id))
+    job = _ask(lambda: jobs.wait(job_id) if wait and stopped else jobs.status(job_id))
+    if as_json:
+        print(json.dumps({"id": job_id, "stopped": stopped, "status": job.status}))
+    elif not stopped:
+        out.print(f"{job_id} has ended already: {job.status}", markup=False)
+    elif wait:
+        out.print(f"{job_id}: {job.status}; what it has done is kept", markup=False)
+    else:
+        out.print(f"asked {job_id} to stop; it keeps what it has done", markup=False)
     return 0
 
 
-def _ray_jobs(address: str) -> RayJobs:
-    from ..executors.token import use_token_if_there
+def open_jobs(address: str) -> RayJobs:
+    """The jobs of the cluster at an address.
 
-    use_token_if_there()
-    # Imported here: it takes a second, and must come after the token.
+    Raises:
+        SpecError: there is none, or it does not let us in.
+    """
+    # Imported here: it takes a second.
     from ..executors.submission import RayJobs
 
     return RayJobs(address)
 
 
-def _follow(jobs: RayJobs, job_id: str, quiet: bool) -> int:
-    for piece in jobs.follow(job_id):
-        if not quiet:
-            sys.stdout.write(piece)
-            sys.stdout.flush()
-    code = jobs.exit_code(job_id)
-    if not quiet:
-        out.print(f"{job_id}: {jobs.status(job_id).status}, exit code {code}", markup=False)
-    return code
+def follow_to_the_end(jobs: RayJobs, job_id: str, told: Mapping[str, Any] | None) -> int:
+    """Show a job's log until it ends; returns its exit code.
+
+    told: printed as JSON with the outcome, in place of the log.
+    """
+    from ..executors.following import LostClusterError
+
+    again = f"flexkd jobs logs {job_id} --follow --address {jobs.address}"
+    _ask(lambda: jobs.status(job_id))  # one that was never there is no lost one
+    try:
+        for piece in jobs.follow(job_id, _warn):
+            if told is None:
+                sys.stdout.write(piece)
+                sys.stdout.flush()
+        job = jobs.status(job_id)
+    except KeyboardInterrupt:
+        _warn(f"stopped following; {job_id} goes on. Follow it again with `{again}`, or end it ")
+        _warn(f"with `flexkd jobs stop {job_id} --address {jobs.address}`")
+        return 1
+    except LostClusterError as error:
+        _warn(f"{error}; how {job_id} ended is not known. When the cluster is back: `{again}`")
+        return 1
+    except SpecError:
+        _warn(
+            f"{jobs.address} was started anew and knows {job_id} no more; what it had done is kept "
+            "in the storage: submit the spec again"
+        )
+        return 1
+    if told is not None:
+        print(json.dumps({**told, "status": job.status, "exit_code": job.code}))
+        return job.code
+    out.print(f"{job_id}: {job.status}, exit code {job.code}", markup=False)
+    _show_remedy(job)
+    return job.code
+
+
+def _ask(question: Callable[[], T]) -> T:
+    """An answer of the cluster.
+
+    Raises:
+        SpecError: it does not answer.
+    """
+    from ..executors.following import LostClusterError
+
+    try:
+        return question()
+    except LostClusterError as error:
+        remedy = "`ray status` on its head shows whether it is well"
+        raise SpecError([Problem("--address", str(error), remedy)]) from None
+
+
+def _show_remedy(job: SubmittedJob) -> None:
+    """Why a job's driver never ran or did not end by itself, in two lines."""
+    remedy = REMEDIES.get(job.reason)
+    if remedy is None:
+        return
+    lines = [line.strip() for line in job.message.splitlines() if line.strip()]
+    said = " … ".join(dict.fromkeys([lines[0], lines[-1]])) if lines else job.reason
+    _warn(f"{job.id} failed: {said[:400]}")
+    _warn(f"    → {remedy}")
+
+
+def _warn(text: str) -> None:
+    err.print(text, markup=False)

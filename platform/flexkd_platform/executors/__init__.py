@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 from ..spec import Resources
@@ -29,10 +30,14 @@ def open_executor(
     """The executor at an address: `none` is this process, `local` a Ray started here.
 
     Raises:
-        SpecError: no cluster can be joined there.
+        SpecError: no cluster can be joined there, or not with the token that is here.
     """
     if address == "none":
         return InProcessExecutor(store, resources)
+    if address != "local" and "ray" not in sys.modules:
+        from .gcs import prepare_to_join
+
+        prepare_to_join(address)
     # Ray takes two seconds to import, which commands without it need not pay.
     from .ray_executor import RayExecutor
 

@@ -7,7 +7,7 @@ import logging
 import os
 import secrets
 import signal
-import socket
+import stat
 import sys
 import threading
 import warnings
@@ -17,7 +17,8 @@ from typing import Any
 
 import ray
 
-from ..spec import Problem, SpecError
+from .gcs import no_cluster, prepare_to_join
+from .parcel import packed_code
 from .placement import Capacity, Node
 
 NOISY = ("ray", "ray.data", "ray.tune", "ray.train", "ray.air")
@@ -25,8 +26,8 @@ NOISY = ("ray", "ray.data", "ray.tune", "ray.train", "ray.air")
 
 LOG_FORMAT = "%(asctime)s %(name)s %(levelname)s %(message)s"
 
-CONNECT_SECONDS = 5.0
-"""Ray itself tries for two minutes to reach an address where nothing answers."""
+IN_A_JOB = "RAY_JOB_CONFIG_JSON_ENV_VAR"
+"""Set by Ray Jobs for a driver whose runtime environment holds our code already."""
 
 
 def join_cluster(address: str, log_file: Path | None) -> Callable[[], None]:
@@ -46,29 +47,27 @@ def join_cluster(address: str, log_file: Path | None) -> Callable[[], None]:
     if ray.is_initialized():
         return lambda: None
     if address == "local":
-        _make_private_token()
+        _use_private_token()
     else:
-        _check_address(address)
-    if address.startswith("ray://"):
-        # Ray Client has no streaming generators, by which a task tells of its progress.
-        raise _no_cluster(address, "a Ray Client connection cannot run a job; use flexkd submit")
+        prepare_to_join(address)
     leave = contextlib.ExitStack()
     leave.enter_context(_native_stderr(log_file))
     on_term = signal.getsignal(signal.SIGTERM)
     try:
-        ray.init(
-            address=address,
-            log_to_driver=False,
-            # Ray has to set its logging up: told not to, it removes the handler it finds.
-            logging_level=logging.INFO,
-            logging_format=LOG_FORMAT,
-            **({"include_dashboard": False} if address == "local" else {}),
-        )
+        with _what_ray_needs(address) as needed:
+            ray.init(
+                address=address,
+                log_to_driver=False,
+                # Ray has to set its logging up: told not to, it removes the handler it finds.
+                logging_level=logging.INFO,
+                logging_format=LOG_FORMAT,
+                **needed,
+            )
     # Ray leaves with SystemExit where something answers that is no Ray.
     except (ConnectionError, RuntimeError, ValueError, SystemExit) as error:
         leave.close()
         reason = str(error).strip().splitlines()[0] if isinstance(error, Exception) else "no Ray"
-        raise _no_cluster(address, reason) from None
+        raise no_cluster(address, reason) from None
     finally:
         if threading.current_thread() is threading.main_thread():
             # Ray takes SIGTERM for itself and then aborts; whose it was decides what it means.
@@ -116,8 +115,20 @@ def _set_environment() -> None:
     os.environ["TUNE_DISABLE_SIGINT_HANDLER"] = "1"
 
 
-def _make_private_token() -> None:
-    """Make the token that guards a local cluster, if there is none: Ray's is readable to all."""
+@contextlib.contextmanager
+def _what_ray_needs(address: str) -> Iterator[dict[str, Any]]:
+    """Arguments of `ray.init`; a cluster that is joined gets our code, as its nodes need not."""
+    if address == "local":
+        yield {"include_dashboard": False}
+    elif IN_A_JOB in os.environ:
+        yield {}
+    else:
+        with packed_code() as packages:
+            yield {"runtime_env": {"py_modules": [str(package) for package in packages]}}
+
+
+def _use_private_token() -> None:
+    """Guard a local cluster by a token that nobody else can read, as Ray's own is to all."""
     given = ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")
     if any(name in os.environ for name in given):
         return
@@ -127,31 +138,9 @@ def _make_private_token() -> None:
         descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
         with open(descriptor, "w", encoding="ascii") as stream:
             stream.write(secrets.token_hex(32))
-
-
-def _check_address(address: str) -> None:
-    """Refuse an address where nothing listens, within seconds."""
-    if address == "auto":
-        address = os.environ.get("RAY_ADDRESS", address)
-    host, _, port = address.removeprefix("ray://").rpartition(":")
-    if not port.isdigit():
-        return  # a name that Ray knows or refuses by itself
-    try:
-        socket.create_connection((host.strip("[]"), int(port)), CONNECT_SECONDS).close()
-    except (OSError, OverflowError) as error:
-        raise _no_cluster(address, str(error)) from None
-
-
-def _no_cluster(address: str, reason: str) -> SpecError:
-    return SpecError(
-        [
-            Problem(
-                "--address",
-                f"no Ray cluster can be joined at {address!r}: {reason}",
-                "start one with `ray start --head`, or use --address local or none",
-            )
-        ]
-    )
+    if stat.S_IMODE(path.stat().st_mode) & 0o077:
+        # Others may have read it, and it may guard a cluster of theirs: it stays as it is.
+        os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
 
 
 @contextlib.contextmanager

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
-import importlib.util
 import logging
+import os
+import re
 import shlex
-import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,98 +18,178 @@ from typing import Any
 from ray.exceptions import RayError
 from ray.job_submission import JobDetails, JobStatus, JobSubmissionClient
 
-from ..spec import Problem, SpecError
-from ..tracking.provenance import carried_provenance
-
-PACKAGES = ("flexkd_core", "flexkd_platform", "flexkd_dashboards")
-"""What travels in the runtime environment: a cluster needs our dependencies, not our code."""
+from ..spec import JobSpec, Problem, SpecError
+from ..tracking.provenance import USER, carried_provenance
+from .dashboard import Dashboard, find_dashboard
+from .following import LostClusterError, follow
+from .inputs import Inputs
+from .parcel import pack_code
 
 POLL_SECONDS = 1.0
 
 AGENT_ATTEMPTS = 60
 """How often, a second apart, a submission is tried while the head has no agent to take it."""
 
+REQUEST_SECONDS = (10.0, 120.0)
+"""To connect, and between two bytes of an answer; Ray's own client waits for ever."""
+
+STOP_SECONDS = 60
+"""What a job gets to write down what it has done; Ray kills it after 3 s unless told otherwise."""
+
+RAYS_ADDRESSES = ("RAY_API_SERVER_ADDRESS", "RAY_ADDRESS")
+"""Variables that Ray's client prefers to the address that it is given."""
+
 
 @dataclass(frozen=True)
 class SubmittedJob:
-    """A job of ours on a cluster, as Ray Jobs knows it."""
+    """A job of ours on a cluster, as Ray Jobs knows it.
+
+    message: what Ray has to say of its status. reason: why it failed, in Ray's words.
+    exit_code: of its driver, None where that did not end by itself.
+    """
 
     id: str
     status: str
     entrypoint: str
     message: str
+    reason: str
+    exit_code: int | None
     metadata: Mapping[str, str]
     started: float
+
+    @property
+    def over(self) -> bool:
+        """Whether it has ended."""
+        return bool(JobStatus(self.status).is_terminal())
+
+    @property
+    def code(self) -> int:
+        """The exit code of an ended job: 0, 1 or 2, as `flexkd run` has them."""
+        if self.status == JobStatus.SUCCEEDED:
+            return 0
+        return self.exit_code if self.exit_code in {1, 2} else 1
 
 
 class RayJobs:
     """The jobs of one cluster, by the address of its dashboard.
 
     Raises:
-        SpecError: there is none, it wants a token, or its Ray version is another.
+        SpecError: there is none, or it wants a token that we do not have.
     """
 
     def __init__(self, address: str) -> None:
-        self.address = address
         # Ray tells of every package it uploads; what matters of it raises.
         logging.getLogger("ray").setLevel(logging.WARNING)
-        try:
-            self._client = JobSubmissionClient(address)
-        except (ConnectionError, RuntimeError, ValueError, RayError) as error:
-            raise SpecError([_connection_problem(address, error)]) from None
+        self.dashboard = find_dashboard(address)
+        self.address = self.dashboard.url
+        self._client = _client(self.dashboard)
 
     def submit(
-        self, spec_text: str, name: str, spec_hash: str, arguments: Sequence[str], user: str
-    ) -> str:
-        """Send a spec and our code, start `flexkd run` there; returns the submission's id.
+        self,
+        spec: JobSpec,
+        spec_text: str,
+        arguments: Sequence[str],
+        *,
+        inputs: Inputs,
+        user: str,
+        force: bool = False,
+    ) -> SubmittedJob:
+        """Send a spec, its files and our code, and start `flexkd run` there.
 
-        Attempts of one job are numbered: Ray never takes an id twice.
+        spec, spec_text: with the names that `inputs` travel by.
+        force: even if the spec is running.
+
+        Raises:
+            SpecError: it is running, or the cluster does not take it.
         """
-        with _parcel(spec_text) as (folder, packages):
-            command = ["-m", "flexkd_platform.cli", "run", "spec.yaml"]
+        with tempfile.TemporaryDirectory(prefix="flexkd-submit-") as scratch:
+            folder, modules = Path(scratch, "work"), Path(scratch, "modules")
+            folder.mkdir()
+            modules.mkdir()
+            (folder / "spec.yaml").write_text(spec_text, encoding="utf-8")
+            inputs.copy_to(folder)
+            provenance = carried_provenance()
             environment = {
                 "RAY_USAGE_STATS_ENABLED": "0",
                 "PYTHONUNBUFFERED": "1",
-                **carried_provenance(),
+                "RAY_JOB_STOP_WAIT_TIME_S": str(STOP_SECONDS),
+                USER: user,
+                **provenance,
             }
-            return self._submit(
-                entrypoint=_with_rays_python([*command, "--address", "auto", *arguments]),
-                submission_id=f"{name}-{self._attempt(name)}",
-                runtime_env={
-                    "working_dir": str(folder),
-                    "py_modules": packages,
-                    "env_vars": environment,
-                },
-                metadata={"flexkd.spec_hash": spec_hash, "flexkd.user": user},
-            )
+            runtime_env = {
+                "working_dir": str(folder),
+                "py_modules": [str(path) for path in pack_code(modules)],
+                "env_vars": environment,
+            }
+            metadata = {
+                "flexkd.spec_hash": spec.hash,
+                "flexkd.job": spec.id,
+                "flexkd.user": user,
+                **{f"flexkd.{name.lower()[7:]}": value for name, value in provenance.items()},
+            }
+            while True:
+                attempt = self._next_attempt(spec, force=force)
+                job_id = f"{spec.id}-{attempt}"
+                taken = self._submit(
+                    entrypoint=entrypoint([*arguments, "--address", "auto"]),
+                    submission_id=job_id,
+                    runtime_env=dict(runtime_env),
+                    metadata={**metadata, "flexkd.attempt": str(attempt)},
+                )
+                if taken:
+                    return self.status(job_id)
 
-    def _submit(self, **job: Any) -> str:
-        """Hand the job over; a head that has just started takes none for some seconds."""
+    def _next_attempt(self, spec: JobSpec, *, force: bool) -> int:
+        """The number of the next attempt at a job.
+
+        Raises:
+            SpecError: one is running, unless that is wanted.
+        """
+        known = self.list()
+        for job in known:
+            if job.metadata["flexkd.spec_hash"] == spec.hash and not job.over and not force:
+                problem = Problem(
+                    "",
+                    f"this spec is running already, as {job.id} ({job.status.lower()})",
+                    f"follow it with `flexkd jobs logs {job.id} --follow --address "
+                    f"{self.address}`, or submit it again with --force",
+                )
+                raise SpecError([problem])
+        pattern = re.compile(rf"{re.escape(spec.id)}-(\d+)")
+        attempts = [int(match[1]) for job in known if (match := pattern.fullmatch(job.id))]
+        return max(attempts, default=0) + 1
+
+    def _submit(self, **job: Any) -> bool:
+        """Hand the job over; whether its id was still free.
+
+        A head that has just started takes none for some seconds.
+        """
         for attempt in range(AGENT_ATTEMPTS):
             try:
-                return str(self._client.submit_job(**job))
+                with self._asking():
+                    self._client.submit_job(**job)
+                return True
+            except LostClusterError as error:
+                text = str(error)
             except RuntimeError as error:
-                text = " ".join(str(error).split())[:300]
-                if "No available agent" not in text or attempt == AGENT_ATTEMPTS - 1:
-                    break
-                time.sleep(POLL_SECONDS)
+                text = " ".join(str(error).split())
+                if "already exists" in text:
+                    return False
+                if "No available agent" in text and attempt < AGENT_ATTEMPTS - 1:
+                    time.sleep(POLL_SECONDS)
+                    continue
+            break
         problem = Problem(
             "--address",
-            f"the cluster at {self.address} did not take the job: {text}",
+            f"the cluster at {self.address} did not take the job: {text[-300:]}",
             "`ray status` on its head shows whether it is well",
         )
         raise SpecError([problem])
 
-    def _attempt(self, name: str) -> int:
-        known = {job.id for job in self.list()}
-        attempt = 1
-        while f"{name}-{attempt}" in known:
-            attempt += 1
-        return attempt
-
     def list(self) -> list[SubmittedJob]:
         """Our jobs, the newest first."""
-        found = [_ours(details) for details in self._client.list_jobs()]
+        with self._asking():
+            found = [_ours(details) for details in self._client.list_jobs()]
         ours = [job for job in found if "flexkd.spec_hash" in job.metadata]
         return sorted(ours, key=lambda job: -job.started)
 
@@ -119,130 +198,143 @@ class RayJobs:
 
         Raises:
             SpecError: the cluster knows no such job.
+            LostClusterError: it does not answer.
         """
         try:
-            return _ours(self._client.get_job_info(job_id))
-        except RuntimeError:
-            known = ", ".join(job.id for job in self.list()) or "none"
+            with self._asking():
+                return _ours(self._client.get_job_info(job_id))
+        except RuntimeError as error:
+            if "status code 404" not in str(error):
+                raise LostClusterError(f"lost {self.address}: {_short(error)}") from None
+            known = ", ".join(job.id for job in self.list()[:10]) or "none"
             problem = Problem("", f"{self.address} knows no job {job_id!r}", f"known: {known}")
             raise SpecError([problem]) from None
 
     def logs(self, job_id: str) -> str:
         """All that the job has printed."""
         self.status(job_id)
-        return str(self._client.get_job_logs(job_id))
+        with self._asking():
+            return str(self._client.get_job_logs(job_id))
 
-    def stop(self, job_id: str) -> None:
-        """Ask the job to end; it keeps what it has done."""
-        self.status(job_id)
-        self._client.stop_job(job_id)
+    def stop(self, job_id: str) -> bool:
+        """Ask the job to end; it keeps what it has done. Whether it was running."""
+        running = not self.status(job_id).over
+        with self._asking():
+            return bool(self._client.stop_job(job_id)) and running
 
-    def follow(self, job_id: str) -> Iterator[str]:
-        """What the job prints, as it prints it, until it ends.
-
-        A tail may end while the job goes on (a proxy's limit, a lost connection): it is taken up
-        again where it was.
-        """
-        shown = 0
-        while True:
-            over = self.status(job_id).status in _terminal()
-            text = self._client.get_job_logs(job_id)
-            if len(text) > shown:
-                yield text[shown:]
-                shown = len(text)
-            if over:
-                return
-            for piece in self._tail(job_id, shown):
-                yield piece
-                shown += len(piece)
+    def wait(self, job_id: str) -> SubmittedJob:
+        """The job when it has ended."""
+        while not (job := self.status(job_id)).over:
             time.sleep(POLL_SECONDS)
+        return job
 
-    def _tail(self, job_id: str, shown: int) -> Iterator[str]:
-        """The live tail from the `shown`-th character on; ends with the connection."""
-        tail = self._client.tail_job_logs(job_id)
-        loop = asyncio.new_event_loop()
-        skip = shown
+    def follow(self, job_id: str, on_trouble: Callable[[str], None]) -> Iterator[str]:
+        """What the job prints, until it ends. See `following.follow`."""
+        return follow(_FollowedJob(self, job_id), on_trouble)
+
+    def tail(self, job_id: str) -> AsyncIterator[str]:
+        """What the job has printed and prints, as long as the connection lasts."""
+        tail: AsyncIterator[str] = self._client.tail_job_logs(job_id)
+        return tail
+
+    @contextmanager
+    def _asking(self) -> Iterator[None]:
+        """Tell a cluster that does not answer from one that says no."""
         try:
-            while True:
-                try:
-                    piece: str = loop.run_until_complete(anext(tail))
-                except (StopAsyncIteration, ConnectionError, RuntimeError):
-                    return
-                fresh = piece[skip:]
-                skip = max(0, skip - len(piece))
-                if fresh:
-                    yield fresh
-        finally:
-            loop.close()
-
-    def exit_code(self, job_id: str) -> int:
-        """The exit code of an ended job: 0, 1 or 2, as `flexkd run` has them."""
-        details = self._client.get_job_info(job_id)
-        if details.status == JobStatus.SUCCEEDED:
-            return 0
-        code = details.driver_exit_code
-        return code if code in {1, 2} else 1
+            yield
+        except OSError as error:  # as which requests tells of everything that goes wrong on the way
+            raise LostClusterError(f"lost {self.address}: {_short(error)}") from None
+        except RayError as error:
+            raise LostClusterError(f"{self.address} lets us in no more: {_short(error)}") from None
+        except RuntimeError as error:
+            # 500 and more: a proxy before the head, or the head, while it starts or ends.
+            if re.search(r"status code 50[234]", str(error)):
+                raise LostClusterError(f"lost {self.address}: {_short(error)}") from None
+            raise
 
 
-def _with_rays_python(arguments: Sequence[str]) -> str:
-    """A shell command that runs `arguments` with a Python that has Ray.
+@dataclass(frozen=True)
+class _FollowedJob:
+    jobs: RayJobs
+    id: str
+
+    def over(self) -> bool:
+        return self.jobs.status(self.id).over
+
+    def text(self) -> str:
+        return self.jobs.logs(self.id)
+
+    def tail(self) -> AsyncIterator[str]:
+        return self.jobs.tail(self.id)
+
+
+class _Client(JobSubmissionClient):  # type: ignore[misc]
+    """Ray's client, not patient for ever."""
+
+    def _do_request(self, method: str, endpoint: str, **more: Any) -> Any:
+        more.setdefault("timeout", REQUEST_SECONDS)
+        return super()._do_request(method, endpoint, **more)
+
+
+def _client(dashboard: Dashboard) -> JobSubmissionClient:
+    aside = {name: os.environ.pop(name) for name in RAYS_ADDRESSES if name in os.environ}
+    try:
+        return _Client(dashboard.url, headers=dict(dashboard.headers))
+    except (OSError, RuntimeError, ValueError, RayError) as error:
+        problem = Problem(
+            "--address",
+            f"no Ray cluster answers at {dashboard.url}: {_short(error)}",
+            "`ray status` on its head shows whether it is well",
+        )
+        raise SpecError([problem]) from None
+    finally:
+        os.environ.update(aside)
+
+
+def entrypoint(arguments: Sequence[str]) -> str:
+    """The shell command that runs the job with a Python that has Ray.
 
     An entrypoint gets the head's PATH, which names the right Python only where the environment was
     activated before `ray start`; on this machine our own is right.
     """
-    has_ray = "import importlib.util as u, sys; sys.exit(not u.find_spec('ray'))"
+    fits = (
+        "import importlib.util as u, sys; "
+        "sys.exit(sys.version_info < (3, 11) or not u.find_spec('ray'))"
+    )
     candidates = shlex.join(["python", "python3", sys.executable])
-    test = shlex.join(["-c", has_ray])
+    test = shlex.join(["-c", fits])
+    run = shlex.join(["-m", "flexkd_platform.cli", "run", "spec.yaml", *arguments])
+    missing = shlex.join(
+        [
+            "echo",
+            "error: no Python 3.11 or newer with Ray is on the PATH of the head; activate its "
+            "environment before `ray start`",
+        ]
+    )
     return (
-        f'for p in {candidates}; do "$p" {test} 2>/dev/null && break; done; '
-        f'exec "$p" {shlex.join(arguments)}'
+        f'for p in {candidates}; do "$p" {test} 2>/dev/null && exec "$p" {run}; done; '
+        f"{missing}; exit 1"
     )
 
 
-def _terminal() -> set[str]:
-    return {status.value for status in JobStatus if status.is_terminal()}
-
-
 def _ours(details: JobDetails) -> SubmittedJob:
+    failed = details.status == JobStatus.FAILED
     return SubmittedJob(
         id=details.submission_id or details.job_id or "",
         status=details.status.value,
         entrypoint=details.entrypoint,
         message=details.message or "",
+        reason=(details.error_type or "") if failed else "",
+        exit_code=details.driver_exit_code,
         metadata=details.metadata or {},
         started=(details.start_time or 0) / 1000,
     )
 
 
-@contextmanager
-def _parcel(spec_text: str) -> Iterator[tuple[Path, list[str]]]:
-    """The spec in a folder of its own, and our packages without caches of bytecode."""
-    with tempfile.TemporaryDirectory(prefix="flexkd-submit-") as scratch:
-        folder = Path(scratch, "work")
-        folder.mkdir()
-        (folder / "spec.yaml").write_text(spec_text, encoding="utf-8")
-        packages = []
-        for package in PACKAGES:
-            found = importlib.util.find_spec(package)
-            assert found is not None
-            assert found.submodule_search_locations
-            source = Path(found.submodule_search_locations[0])
-            target = Path(scratch, "modules", package)
-            shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
-            packages.append(str(target))
-        yield folder, packages
-
-
-def _connection_problem(address: str, error: Exception) -> Problem:
+def _short(error: Exception) -> str:
+    """The innermost reason in a few words."""
     text = " ".join(str(error).split())
-    if "401" in text or "403" in text or "nauthenticated" in text or "token" in text.lower():
-        return Problem(
-            "--address",
-            f"the cluster at {address} wants a token",
-            "put it into ~/.ray/auth_token (mode 0600), or name its file in RAY_AUTH_TOKEN_PATH",
-        )
-    return Problem(
-        "--address",
-        f"no Ray cluster answers at {address}: {text[:160]}",
-        "give the dashboard's address, as http://127.0.0.1:8265, of a running head",
-    )
+    for mark in ("Connection refused", "timed out", "Name or service not known", "reset by peer"):
+        if mark in text:
+            return mark.lower()
+    return text if len(text) <= 160 else f"{text[:159]}…"

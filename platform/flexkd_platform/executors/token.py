@@ -1,24 +1,70 @@
-"""The token that a Ray cluster with authentication asks for."""
+"""The token that a Ray cluster with authentication asks for: where it lies, and who may read it."""
 
 from __future__ import annotations
 
 import os
+import stat
 import sys
+from dataclasses import dataclass, field
 from pathlib import Path
+
+from ..spec import Problem, SpecError
+
+DEFAULT_PATH = "~/.ray/auth_token"
+
+PLACES = (
+    "put it into the variable RAY_AUTH_TOKEN, into a file that RAY_AUTH_TOKEN_PATH names, or into "
+    f"{DEFAULT_PATH} (files with chmod 600)"
+)
+
+
+@dataclass(frozen=True)
+class Token:
+    """A token and where it was found; its text stays out of messages."""
+
+    text: str = field(repr=False)
+    place: str
+
+
+def find_token() -> Token | None:
+    """The token, from the places where Ray looks and in Ray's order; None if there is none.
+
+    Raises:
+        SpecError: its file can be read by others, or is named but not there, or holds nothing.
+    """
+    text = os.environ.get("RAY_AUTH_TOKEN", "").strip()
+    if text:
+        return Token(text, "RAY_AUTH_TOKEN")
+    named = os.environ.get("RAY_AUTH_TOKEN_PATH")
+    path = Path(named or DEFAULT_PATH).expanduser()
+    if not path.is_file() and not named:
+        return None
+    try:
+        mode = stat.S_IMODE(path.stat().st_mode)
+        text = path.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is no text"
+        raise _refused(path, f"cannot be read: {reason}", "correct RAY_AUTH_TOKEN_PATH") from None
+    if mode & 0o077:
+        raise _refused(path, f"can be read by others (mode {mode:04o})", f"chmod 600 {path}")
+    if not text:
+        raise _refused(path, "is empty", PLACES)
+    return Token(text, str(path))
 
 
 def use_token_if_there() -> None:
     """Have Ray send the token that lies ready, unless the environment says otherwise.
 
-    Ray's client sends one only if `RAY_AUTH_MODE` says so when `ray` is first imported; a cluster
-    without authentication ignores it.
+    Ray sends one only if `RAY_AUTH_MODE` says so when `ray` is first imported; a cluster without
+    authentication ignores it.
+
+    Raises:
+        SpecError: see `find_token`.
     """
-    if _token_there() and "ray" not in sys.modules:
-        os.environ.setdefault("RAY_AUTH_MODE", "token")
+    decided = "RAY_AUTH_MODE" in os.environ or "ray" in sys.modules
+    if not decided and find_token() is not None:
+        os.environ["RAY_AUTH_MODE"] = "token"
 
 
-def _token_there() -> bool:
-    if os.environ.get("RAY_AUTH_TOKEN"):
-        return True
-    path = os.environ.get("RAY_AUTH_TOKEN_PATH") or "~/.ray/auth_token"
-    return Path(path).expanduser().is_file()
+def _refused(path: Path, reason: str, remedy: str) -> SpecError:
+    return SpecError([Problem("", f"the token file {path} {reason}", remedy)])

@@ -15,9 +15,14 @@ PACKAGES = ("flexkd", "ray", "torch", "transformers", "datasets", "mlflow", "pya
 CARRIED = {"flexkd": "FLEXKD_VERSION", "revision": "FLEXKD_REVISION"}
 """Variables that tell a cluster, which gets our code without its metadata, what it runs."""
 
+USER = "FLEXKD_USER"
+"""Variable that tells a job on a cluster who submitted it."""
+
 
 def current_user() -> str:
-    """Login name, or "unknown" in a container whose user has none."""
+    """Who submitted the job or is logged in; "unknown" in a container whose user has no name."""
+    if os.environ.get(USER):
+        return os.environ[USER]
     try:
         return getpass.getuser()
     except (KeyError, OSError):

@@ -65,16 +65,3 @@ def test_a_cluster_that_is_not_there_is_one_clear_line(
 ) -> None:
     assert main(["submit", str(spec), "--address", "http://127.0.0.1:9"]) == 2
     assert "no Ray cluster answers at http://127.0.0.1:9" in capsys.readouterr().err
-
-
-def test_our_code_goes_along(tmp_path: Path) -> None:
-    """A cluster needs our dependencies, not our code: every module and data file is packed."""
-    from flexkd_platform.executors import submission
-
-    with submission._parcel("name: x\n") as (folder, packages):
-        assert (folder / "spec.yaml").read_text() == "name: x\n"
-        packed = {path.name: path for path in map(Path, packages)}
-        assert set(packed) == {"flexkd_core", "flexkd_platform", "flexkd_dashboards"}
-        assert (packed["flexkd_platform"] / "data/builtin/movie_reviews.parquet").is_file()
-        assert (packed["flexkd_dashboards"] / "page.html").is_file()
-        assert not list(packed["flexkd_platform"].rglob("__pycache__"))

@@ -1,0 +1,140 @@
+"""`flexkd submit`: the same job on a shared cluster."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qsl, urlsplit
+
+from ..spec import Problem, SpecError
+from ..store import open_store
+from ..tracking import absolute_uri, default_uri
+from ..tracking.provenance import current_user
+from .common import out, read_spec
+from .jobs import follow_to_the_end, open_jobs
+from .run import spec_text
+
+if TYPE_CHECKING:
+    from ..executors.submission import RayJobs
+
+SECRET_WORDS = ("key", "secret", "token", "password", "credential")
+"""In the name of a URI's parameter."""
+
+
+def submit(
+    spec_path: Path,
+    overrides: list[str],
+    *,
+    storage: str,
+    tracking: str,
+    address: str,
+    carry: int,
+    wait: bool,
+    force: bool,
+    as_json: bool,
+) -> int:
+    """Submit a spec; with `wait`, show its log and end with its exit code."""
+    from ..executors.inputs import local_inputs
+
+    secrets = [*_secrets("--storage", storage), *_secrets("--tracking-uri", tracking)]
+    spec = read_spec(spec_path, overrides, secrets)
+    inputs, problems = local_inputs(spec, storage)
+    problems += secrets + inputs.problems(carry)
+    if problems:
+        raise SpecError(problems, str(spec_path))
+    jobs = open_jobs(address)
+    problems = [
+        *jobs.dashboard.problems(),
+        *_storage_problems(storage, jobs),
+        *_tracking_problems(tracking, storage, jobs),
+    ]
+    if problems:
+        raise SpecError(problems, str(spec_path))
+    sent = inputs.renamed(spec)
+    job = jobs.submit(
+        sent,
+        spec_text(sent),
+        _arguments(storage, tracking),
+        inputs=inputs,
+        user=current_user(),
+        force=force,
+    )
+    told: dict[str, Any] = {
+        "id": job.id,
+        "spec_hash": sent.hash,
+        "attempt": int(job.metadata["flexkd.attempt"]),
+        "address": jobs.address,
+    }
+    if not as_json:
+        out.print(f"submitted {job.id} to {jobs.address}", markup=False, soft_wrap=True)
+    if not wait:
+        if as_json:
+            print(json.dumps(told))
+        return 0
+    return follow_to_the_end(jobs, job.id, told if as_json else None)
+
+
+def _arguments(storage: str, tracking: str) -> list[str]:
+    arguments = ["--storage", open_store(storage).uri]
+    return [*arguments, "--tracking-uri", absolute_uri(tracking)] if tracking else arguments
+
+
+def _storage_problems(storage: str, jobs: RayJobs) -> list[Problem]:
+    """A folder that is only this machine's is no storage of another one."""
+    path = Path(storage.removeprefix("file://")).expanduser()
+    if "://" in storage.removeprefix("file://") or path.is_absolute():
+        return []
+    if jobs.dashboard.on_this_machine:
+        return []
+    return [
+        Problem(
+            "--storage",
+            f"{storage!r} is a folder of this machine, and the cluster is {jobs.address}",
+            "give --storage s3://bucket/…, or by its absolute path a folder that all nodes share",
+        )
+    ]
+
+
+def _tracking_problems(tracking: str, storage: str, jobs: RayJobs) -> list[Problem]:
+    """The server is asked by the job itself: it need not be reachable from here."""
+    if not tracking:
+        try:
+            default_uri(open_store(storage).uri)
+        except ValueError as error:
+            remedy = "give --tracking-uri http://host:5000, or none to record nothing"
+            return [Problem("--tracking-uri", str(error), remedy)]
+        return []
+    host = urlsplit(tracking).hostname or ""
+    here = host in {"localhost", "127.0.0.1", "::1"} or tracking.startswith("sqlite:")
+    absolute = tracking.startswith("sqlite:////")  # perhaps in a folder that the nodes share
+    if here and not absolute and not jobs.dashboard.on_this_machine:
+        message = f"{tracking} is on this machine, and the cluster is {jobs.address}"
+        remedy = "name the server as the cluster's nodes reach it"
+        return [Problem("--tracking-uri", message, remedy)]
+    return []
+
+
+def _secrets(option: str, uri: str) -> list[Problem]:
+    """Of a job's arguments, everybody on the cluster sees each: in lists of processes, in Ray's
+    table of jobs, and in logs.
+    """
+    try:
+        parts = urlsplit(uri)
+        named = parts.password is not None or (
+            parts.username is not None and parts.scheme in {"s3", "gs", "http", "https"}
+        )
+    except ValueError:
+        return []  # what is no URI is refused for that
+    names = [name.lower() for name, _ in parse_qsl(parts.query)]
+    if not named and not any(word in name for name in names for word in SECRET_WORDS):
+        return []
+    shown = f"{parts.scheme}://{parts.hostname or ''}"
+    remedies = {
+        "--storage": "leave it out, and set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or a role,"
+        " on the cluster's nodes",
+        "--tracking-uri": "name an MLflow server that holds the password itself; a server's own "
+        "login is MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD on the cluster's nodes",
+    }
+    message = f"the URI of {shown} holds a secret, which everybody on the cluster would see"
+    return [Problem(option, message, remedies[option])]

@@ -1,0 +1,172 @@
+"""What answers at the address of a cluster's dashboard: a Ray, which one, and whom it lets in."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import ssl
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import Any
+from urllib.parse import urlsplit
+
+from ..spec import Problem, SpecError
+from .token import PLACES, find_token
+
+ANSWER_SECONDS = 10.0
+"""How long an address may take to answer."""
+
+OPTION = "--address"
+EXAMPLE = "give the dashboard's address, as http://HEAD:8265"
+THIS_MACHINE = ("localhost", "127.0.0.1", "::1")
+
+
+@dataclass(frozen=True)
+class Dashboard:
+    """A cluster by its dashboard.
+
+    url: with its scheme, without a slash at the end.
+    ray, python: versions that the head runs; "" for what it does not tell.
+    headers: what every request has to carry; holds the token.
+    """
+
+    url: str
+    ray: str
+    python: str
+    headers: Mapping[str, str]
+
+    @property
+    def on_this_machine(self) -> bool:
+        """Whether the address names this machine."""
+        return urlsplit(self.url).hostname in THIS_MACHINE
+
+    def problems(self) -> list[Problem]:
+        """Versions that our code cannot run with, ours beside theirs."""
+        ours = {"Ray": (version("ray"), self.ray), "Python": (_python(), self.python)}
+        return [
+            Problem(
+                OPTION,
+                f"the cluster runs {name} {theirs}, and this is {name} {here}",
+                f"submit from an environment with {name} {_minor(theirs)}, "
+                f"or start the cluster with {name} {_minor(here)}",
+            )
+            for name, (here, theirs) in ours.items()
+            if theirs and _minor(theirs) != _minor(here)
+        ]
+
+
+def find_dashboard(address: str) -> Dashboard:
+    """The dashboard at an address; a token is sent only to a cluster that asks for one.
+
+    Raises:
+        SpecError: nothing is there, something else is, or it wants a token that we do not have.
+    """
+    url = _url(address)
+    headers: dict[str, str] = {}
+    code, answer = _get(url, "/api/authentication_mode", headers)
+    token = None
+    if _value(answer, "authentication_mode") == "token":
+        token = find_token()
+        if token is None:
+            message = f"the cluster at {url} is in token mode, and there is no token here"
+            raise _problem(message, f"ask whoever runs it for the token, and {PLACES}")
+        headers["Authorization"] = f"Bearer {token.text}"
+    code, answer = _get(url, "/api/version", headers)
+    ray = _value(answer, "ray_version")
+    if code in {401, 403} and token is not None:
+        message = f"the cluster at {url} is in token mode and refuses the token of {token.place}"
+        raise _problem(message, f"ask whoever runs it for its own, and {PLACES}")
+    if code in {401, 403}:
+        message = f"what answers at {url} asks who we are ({code}), and not as a Ray cluster does"
+        raise _problem(message, f"{EXAMPLE}, and not that of something before it")
+    if code != 200 or ray is None:
+        raise _problem(f"what answers at {url} is no Ray dashboard", EXAMPLE)
+    _, answer = _get(url, "/api/v0/cluster_metadata", headers)
+    facts = answer.get("data") if isinstance(answer, dict) else None
+    return Dashboard(url, ray, _value(facts, "pythonVersion") or "", headers)
+
+
+def _url(address: str) -> str:
+    """The address as a URL.
+
+    Raises:
+        SpecError: it is that of something else in a Ray cluster, or no address at all.
+    """
+    if address.startswith("ray://"):
+        raise _problem(f"{address} is an address of Ray Client", EXAMPLE)
+    if address in {"auto", "local", "none", ""}:
+        raise _problem(f"{address!r} is no address to submit to", EXAMPLE)
+    url = address if "://" in address else f"http://{address}"
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError as error:
+        raise _problem(f"{address!r} is no address: {error}", EXAMPLE) from None
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise _problem(f"{address!r} is no address of a dashboard", EXAMPLE)
+    if parts.username or parts.password:
+        raise _problem("the address holds a user or a password", f"leave it out; a token: {PLACES}")
+    if port == 6379:
+        message = f"{address} is where the nodes of a cluster meet, and not its dashboard"
+        raise _problem(message, f"as http://{parts.hostname}:8265")
+    return url.rstrip("/")
+
+
+def _get(url: str, path: str, headers: Mapping[str, str]) -> tuple[int, Any]:
+    """Status and JSON of an answer; None for what is no JSON.
+
+    Raises:
+        SpecError: nothing answers, or not in HTTP.
+    """
+    request = urllib.request.Request(url + path, headers=dict(headers))
+    try:
+        with urllib.request.urlopen(request, timeout=ANSWER_SECONDS) as answer:
+            return answer.status, _json(answer.read())
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, _json(error.read())
+    except (OSError, http.client.HTTPException) as error:
+        cause = error.reason if isinstance(error, urllib.error.URLError) else error
+        raise _unanswered(url, cause) from None
+
+
+def _unanswered(url: str, cause: object) -> SpecError:
+    if isinstance(cause, ssl.SSLCertVerificationError):
+        remedy = "name its certificate in SSL_CERT_FILE and REQUESTS_CA_BUNDLE"
+        return _problem(f"the certificate of {url} is not trusted: {cause.verify_message}", remedy)
+    if isinstance(cause, ssl.SSLError):
+        return _problem(f"{url} does not answer in https", f"try http://{url.partition('://')[2]}")
+    if isinstance(cause, http.client.HTTPException | ConnectionResetError):
+        remedy = f"{EXAMPLE}, or with https:// where it wants that"
+        return _problem(f"what listens at {url} does not answer in http", remedy)
+    reason = getattr(cause, "strerror", None) or str(cause)
+    remedy = f"{EXAMPLE} of a running head, which must be reachable from here"
+    return _problem(f"no Ray cluster answers at {url}: {reason}", remedy)
+
+
+def _json(body: bytes) -> Any:
+    try:
+        return json.loads(body)
+    except ValueError:
+        return None
+
+
+def _value(answer: Any, name: str) -> str | None:
+    found = answer.get(name) if isinstance(answer, dict) else None
+    return found if isinstance(found, str) else None
+
+
+def _python() -> str:
+    return ".".join(map(str, sys.version_info[:3]))
+
+
+def _minor(text: str) -> str:
+    return ".".join(text.split(".")[:2])
+
+
+def _problem(message: str, remedy: str) -> SpecError:
+    return SpecError([Problem(OPTION, message, remedy)])

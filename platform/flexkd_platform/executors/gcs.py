@@ -1,0 +1,82 @@
+"""What answers where the nodes of a Ray cluster meet (port 6379): asked before Ray is imported."""
+
+from __future__ import annotations
+
+import os
+import socket
+from typing import Literal
+
+import grpc
+
+from ..spec import Problem, SpecError
+from .token import PLACES, find_token, use_token_if_there
+
+CONNECT_SECONDS = 5.0
+"""Ray itself tries for two minutes to reach an address where nothing answers."""
+
+QUESTION = "/ray.rpc.NodeInfoGcsService/GetClusterId"
+"""A question without arguments; who may not ask it is told so."""
+
+Mode = Literal["open", "token"]
+
+
+def prepare_to_join(address: str) -> None:
+    """Refuse an address where no cluster can be joined, and have Ray send a token if it must.
+
+    What Ray sends is decided when `ray` is first imported.
+
+    Raises:
+        SpecError: nothing is there, no Ray is, or it wants a token that we do not have.
+    """
+    if address.startswith("ray://"):
+        # Ray Client has no streaming generators, by which a task tells of its progress.
+        raise no_cluster(address, "a Ray Client connection cannot run a job; use flexkd submit")
+    place = os.environ.get("RAY_ADDRESS", address) if address == "auto" else address
+    host, _, port = place.rpartition(":")
+    if not port.isdigit():
+        use_token_if_there()
+        return  # a name that Ray knows or refuses by itself
+    if mode_of(place, host.strip("[]"), int(port)) == "token":
+        # A job's driver gets its token from the node that it runs on, as every worker there does.
+        if os.environ.get("RAY_AUTH_MODE") != "token" and find_token() is None:
+            message = f"the cluster at {place} is in token mode, and there is no token here"
+            remedy = f"ask whoever runs it for the token, and {PLACES}"
+            raise SpecError([Problem("--address", message, remedy)])
+        os.environ["RAY_AUTH_MODE"] = "token"
+
+
+def mode_of(address: str, host: str, port: int) -> Mode:
+    """Whether the cluster there wants a token.
+
+    Raises:
+        SpecError: there is none.
+    """
+    try:
+        socket.create_connection((host, port), CONNECT_SECONDS).close()
+    except (OSError, OverflowError) as error:
+        raise no_cluster(address, str(error)) from None
+    target = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    with grpc.insecure_channel(target, [("grpc.enable_http_proxy", 0)]) as channel:
+        ask = channel.unary_unary(QUESTION)
+        try:
+            ask(b"", timeout=CONNECT_SECONDS)
+        except grpc.RpcError as error:
+            if error.code() == grpc.StatusCode.UNAUTHENTICATED:
+                return "token"
+            reason = "what listens there is no Ray's meeting point; a dashboard takes flexkd submit"
+            raise no_cluster(address, reason) from None
+    return "open"
+
+
+def no_cluster(address: str, reason: str) -> SpecError:
+    """The error of an address where no cluster can be joined."""
+    return SpecError(
+        [
+            Problem(
+                "--address",
+                f"no Ray cluster can be joined at {address!r}: {reason}",
+                "start one with `ray start --head`, or use --address local or none; "
+                "from a machine outside the cluster, flexkd submit",
+            )
+        ]
+    )

@@ -1,0 +1,169 @@
+"""The local files and model folders that a spec names: they travel, stay where they are, or are
+refused before anything is sent.
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..spec import JobSpec, Problem
+
+FOLDER = "inputs"
+"""Where they lie in the job's working directory."""
+
+MEBIBYTE = 1024**2
+
+MOST_MEBIBYTES = 95
+"""Ray's dashboard takes 100 MiB at a time; the spec and the names of the files need some."""
+
+IGNORED = shutil.ignore_patterns("__pycache__", ".git", ".gitignore", ".rayignore")
+"""Ray would read an ignore file as its own and leave out what it names."""
+
+_LEAVES = ("path", "model", "bertscore_model")
+"""Keys of a spec that may name a file or a folder of this machine."""
+
+
+@dataclass(frozen=True)
+class Input:
+    """A file or folder that a spec names.
+
+    places: where in the spec, as keys and indices.
+    """
+
+    source: Path
+    places: tuple[tuple[str | int, ...], ...]
+
+    @property
+    def where(self) -> str:
+        """The first place, dotted."""
+        return ".".join(map(str, self.places[0]))
+
+    def files(self) -> list[Path]:
+        """Its files, in the order of their names; links are what they point at."""
+        if self.source.is_file():
+            return [self.source]
+        return sorted(path for path in self.source.rglob("*") if path.is_file())
+
+    def size(self) -> int:
+        """Bytes of all its files."""
+        return sum(path.stat().st_size for path in self.files())
+
+    def name(self) -> str:
+        """Its own name with a digest of its content: the same on every machine."""
+        digest = hashlib.sha256()
+        for path in self.files():
+            inside = path.relative_to(self.source).as_posix()
+            digest.update(f"{inside}\0{path.stat().st_size}\0".encode())
+            with path.open("rb") as file:
+                while block := file.read(MEBIBYTE):
+                    digest.update(block)
+        short = digest.hexdigest()[:12]
+        stem, dot, suffix = self.source.name.partition(".")
+        if self.source.is_dir():
+            return f"{self.source.name}-{short}"
+        return f"{stem}-{short}{dot}{suffix}"  # the reader goes by the suffix
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What a spec names of this machine's files: what travels, and what stays in shared storage."""
+
+    travelling: tuple[Input, ...]
+    staying: tuple[Input, ...]
+
+    def problems(self, limit: int) -> list[Problem]:
+        """What is too large to travel with a job; `limit` in MiB."""
+        sizes = {found: found.size() for found in self.travelling}
+        if sum(sizes.values()) <= limit * MEBIBYTE:
+            return []
+        raised = f"; or raise --carry, to at most {MOST_MEBIBYTES} (MiB)"
+        remedy = (
+            "put it below a storage folder that the cluster shares, or name data and models of "
+            f"the Hugging Face hub{raised if limit < MOST_MEBIBYTES else ''}"
+        )
+        return [
+            Problem(
+                found.where,
+                f"{found.source} holds {size / MEBIBYTE:.1f} MiB; what travels with a job may hold "
+                f"{limit} MiB in all",
+                remedy,
+            )
+            for found, size in sorted(sizes.items(), key=lambda item: -item[1])[:1]
+        ]
+
+    def renamed(self, spec: JobSpec) -> JobSpec:
+        """The spec as the job reads it: travelling files by a name that is made of their content.
+
+        So the spec's hash, and the job's id with it, say what is read and not where it once lay.
+        """
+        data = copy.deepcopy(spec.to_json())
+        for found in self.travelling:
+            for place in found.places:
+                _set(data, place, f"{FOLDER}/{found.name()}")
+        for found in self.staying:
+            for place in found.places:
+                _set(data, place, str(found.source))
+        return JobSpec.model_validate_json(json.dumps(data))
+
+    def copy_to(self, folder: Path) -> None:
+        """Copy what travels below the job's working directory."""
+        for found in self.travelling:
+            target = folder / FOLDER / found.name()
+            target.parent.mkdir(parents=True, exist_ok=True)
+            if found.source.is_dir():
+                shutil.copytree(found.source, target, ignore=IGNORED)
+            else:
+                shutil.copyfile(found.source, target)
+
+
+def local_inputs(spec: JobSpec, storage: str) -> tuple[Inputs, list[Problem]]:
+    """The files and folders of this machine that a spec names, and those that are not there.
+
+    storage: what lies below it the cluster sees as we do, when it is a folder. A path from the
+    root that is not there here may be there on the cluster, whose own checks will tell.
+    """
+    shared = None if "://" in storage else Path(storage).expanduser().resolve()
+    places: dict[Path, list[tuple[str | int, ...]]] = {}
+    problems = []
+    for place, text in _named(spec.to_json(), ()):
+        path = Path(text).expanduser()
+        is_path = str(place[-1]).rpartition(".")[2] == "path" or (
+            isinstance(place[-1], int) and str(place[-2]).endswith(".path")
+        )
+        if path.is_dir() or (is_path and path.exists()):
+            places.setdefault(path.resolve(), []).append(place)
+        elif is_path and not path.is_absolute():
+            problems.append(
+                Problem(".".join(map(str, place)), f"{text} does not exist", "correct the path")
+            )
+    found = [Input(source, tuple(where)) for source, where in places.items()]
+    stays = [i for i in found if shared is not None and i.source.is_relative_to(shared)]
+    travels = [i for i in found if i not in stays]
+    return Inputs(tuple(travels), tuple(stays)), problems
+
+
+def _named(value: Any, place: tuple[str | int, ...]) -> Iterator[tuple[tuple[str | int, ...], str]]:
+    """Every text that may be a path, with its place: of a key, or of an axis that ends in one."""
+    keys = [part for part in place[-2:] if isinstance(part, str)]
+    if isinstance(value, str):
+        if keys and keys[-1].rpartition(".")[2] in _LEAVES:
+            yield place, value
+    elif isinstance(value, dict):
+        for key, inner in value.items():
+            yield from _named(inner, (*place, key))
+    elif isinstance(value, list | tuple):
+        for number, inner in enumerate(value):
+            yield from _named(inner, (*place, number))
+
+
+def _set(data: Any, place: tuple[str | int, ...], value: str) -> None:
+    for part in place[:-1]:
+        data = data[part]
+    data[place[-1]] = value
