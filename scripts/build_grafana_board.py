@@ -1,0 +1,302 @@
+"""Write dashboards/grafana/flexkd.json, the Grafana board of a cluster, from the table below.
+
+    python scripts/build_grafana_board.py
+
+The metrics are those that Ray exports, under the names of Ray's own boards.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+BOARD = Path(__file__).parents[1] / "dashboards" / "grafana" / "flexkd.json"
+COLUMNS, WIDTH, HEIGHT = 24, 8, 8
+SOURCE = {"type": "prometheus", "uid": "prometheus"}
+
+
+@dataclass(frozen=True)
+class Panel:
+    """A graph: PromQL queries with the legend of each, and the unit as Grafana names it."""
+
+    title: str
+    unit: str
+    queries: tuple[tuple[str, str], ...]
+    says: str
+
+
+ROWS: tuple[tuple[str, tuple[Panel, ...]], ...] = (
+    (
+        "Nodes",
+        (
+            Panel(
+                "CPU",
+                "percent",
+                (
+                    (
+                        'avg by (instance) (ray_node_cpu_utilization{instance=~"$node"})',
+                        "{{instance}}",
+                    ),
+                ),
+                "Busy share of each node's CPUs.",
+            ),
+            Panel(
+                "Memory",
+                "percentunit",
+                (
+                    (
+                        'max by (instance) (ray_node_mem_used{instance=~"$node"})'
+                        ' / max by (instance) (ray_node_mem_total{instance=~"$node"})',
+                        "{{instance}}",
+                    ),
+                ),
+                "Ray kills workers above 95 %.",
+            ),
+            Panel(
+                "GPU",
+                "percent",
+                (
+                    (
+                        "avg by (instance, GpuIndex)"
+                        ' (ray_node_gpus_utilization{instance=~"$node"})',
+                        "{{instance}} gpu {{GpuIndex}}",
+                    ),
+                ),
+                "Busy share of each GPU; empty on nodes without one.",
+            ),
+            Panel(
+                "GPU memory",
+                "decmbytes",
+                (
+                    (
+                        'sum by (instance, GpuIndex) (ray_node_gram_used{instance=~"$node"})',
+                        "{{instance}} gpu {{GpuIndex}}",
+                    ),
+                ),
+                "What teachers and students hold.",
+            ),
+            Panel(
+                "Network",
+                "Bps",
+                (
+                    ('sum(ray_node_network_receive_speed{instance=~"$node"})', "received"),
+                    ('sum(ray_node_network_send_speed{instance=~"$node"})', "sent"),
+                ),
+                "Gradients of several workers, objects between nodes, files of the storage.",
+            ),
+            Panel(
+                "Disk",
+                "percentunit",
+                (
+                    (
+                        'max by (instance) (ray_node_disk_usage{instance=~"$node"})'
+                        ' / (max by (instance) (ray_node_disk_usage{instance=~"$node"})'
+                        ' + max by (instance) (ray_node_disk_free{instance=~"$node"}))',
+                        "{{instance}}",
+                    ),
+                ),
+                "Ray stops spilling objects above 95 %.",
+            ),
+        ),
+    ),
+    (
+        "Jobs",
+        (
+            Panel(
+                "CPUs promised",
+                "short",
+                (
+                    ('sum(ray_resources{Name="CPU",State="USED"})', "in use"),
+                    ('sum(ray_resources{Name="CPU"})', "all"),
+                ),
+                "What trials and scoring have asked for, whether they compute or wait.",
+            ),
+            Panel(
+                "GPUs promised",
+                "short",
+                (
+                    ('sum(ray_resources{Name="GPU",State="USED"})', "in use"),
+                    ('sum(ray_resources{Name="GPU"})', "all"),
+                ),
+                "Fractions of GPUs included.",
+            ),
+            Panel(
+                "Actors",
+                "short",
+                (('sum by (State) (ray_actors{State!="DEAD"})', "{{State}}"),),
+                "Trials, training workers and scorers; pending ones wait for a place.",
+            ),
+            Panel(
+                "Tasks",
+                "short",
+                (('sum by (State) (ray_tasks{State!~"FINISHED|FAILED"})', "{{State}}"),),
+                "Teachers' trainings and chunks that run or wait.",
+            ),
+            Panel(
+                "Object store",
+                "bytes",
+                (("sum by (Location) (ray_object_store_memory)", "{{Location}}"),),
+                "SPILLED: it did not fit the memory.",
+            ),
+            Panel(
+                "Workers lost",
+                "short",
+                (
+                    ("sum(ray_memory_manager_worker_eviction_total)", "out of memory"),
+                    ("sum(ray_node_manager_unexpected_worker_failure_total)", "died"),
+                ),
+                "Lost trials are tried again, from their last checkpoint.",
+            ),
+        ),
+    ),
+    (
+        "Scoring and caching (Ray Data)",
+        (
+            Panel(
+                "Chunks done",
+                "rowsps",
+                (
+                    (
+                        "sum by (operator) (rate(ray_data_output_rows[$__rate_interval]))",
+                        "{{operator}}",
+                    ),
+                ),
+                "A row is a chunk of training examples.",
+            ),
+            Panel(
+                "Tasks running",
+                "short",
+                (("sum by (operator) (ray_data_num_tasks_running)", "{{operator}}"),),
+                "At most `score_workers`.",
+            ),
+            Panel(
+                "Held back",
+                "s",
+                (
+                    (
+                        "sum by (operator)"
+                        " (rate(ray_data_task_submission_backpressure_time[$__rate_interval]))",
+                        "{{operator}}",
+                    ),
+                ),
+                "Seconds a second in which nothing was submitted, for want of room.",
+            ),
+        ),
+    ),
+    (
+        "Trials of several workers (Ray Train)",
+        (
+            Panel(
+                "State",
+                "short",
+                (
+                    (
+                        "sum by (ray_train_run_name, ray_train_controller_state)"
+                        " (ray_train_controller_state)",
+                        "{{ray_train_run_name}} {{ray_train_controller_state}}",
+                    ),
+                ),
+                "SCHEDULING for long: the workers find no place.",
+            ),
+            Panel(
+                "Starting and resizing",
+                "s",
+                (
+                    (
+                        "sum by (ray_train_run_name) (ray_train_worker_group_start_total_time_s)",
+                        "{{ray_train_run_name}}",
+                    ),
+                ),
+                "Seconds in all; an elastic trial starts its workers anew when nodes come or go.",
+            ),
+            Panel(
+                "Reporting and checkpoints",
+                "s",
+                (
+                    (
+                        "sum by (ray_train_run_name) (ray_train_report_total_blocked_time_s)",
+                        "{{ray_train_run_name}} reports",
+                    ),
+                    (
+                        "sum by (ray_train_run_name) (ray_train_checkpoint_transfer_total_time_s)",
+                        "{{ray_train_run_name}} uploads",
+                    ),
+                ),
+                "Seconds in all that training waited.",
+            ),
+        ),
+    ),
+)
+
+
+def board() -> dict[str, Any]:
+    """The board as Grafana's provisioning reads it."""
+    panels: list[dict[str, Any]] = []
+    top = 0
+    for title, row in ROWS:
+        panels.append(
+            {
+                "id": len(panels) + 1,
+                "type": "row",
+                "title": title,
+                "collapsed": False,
+                "gridPos": {"x": 0, "y": top, "w": COLUMNS, "h": 1},
+                "panels": [],
+            }
+        )
+        top += 1
+        for place, panel in enumerate(row):
+            across, down = place % (COLUMNS // WIDTH), place // (COLUMNS // WIDTH)
+            position = {"x": across * WIDTH, "y": top + down * HEIGHT, "w": WIDTH, "h": HEIGHT}
+            panels.append(_graph(panel, len(panels) + 1, position))
+        top += -(-len(row) // (COLUMNS // WIDTH)) * HEIGHT
+    return {
+        "uid": "flexkd",
+        "title": "flexkd on Ray",
+        "tags": ["flexkd", "ray"],
+        "schemaVersion": 39,
+        "editable": False,
+        "refresh": "30s",
+        "time": {"from": "now-1h", "to": "now"},
+        "templating": {"list": [_nodes()]},
+        "panels": panels,
+    }
+
+
+def _graph(panel: Panel, number: int, position: dict[str, int]) -> dict[str, Any]:
+    return {
+        "id": number,
+        "type": "timeseries",
+        "title": panel.title,
+        "description": panel.says,
+        "datasource": SOURCE,
+        "gridPos": position,
+        "fieldConfig": {"defaults": {"unit": panel.unit, "min": 0}, "overrides": []},
+        "options": {"legend": {"displayMode": "list", "placement": "bottom"}},
+        "targets": [
+            {"refId": chr(ord("A") + place), "expr": query, "legendFormat": legend}
+            for place, (query, legend) in enumerate(panel.queries)
+        ],
+    }
+
+
+def _nodes() -> dict[str, Any]:
+    """The choice of nodes at the top of the board."""
+    return {
+        "name": "node",
+        "label": "Node",
+        "type": "query",
+        "datasource": SOURCE,
+        "query": "label_values(ray_node_cpu_utilization, instance)",
+        "includeAll": True,
+        "multi": True,
+        "current": {"text": "All", "value": "$__all"},
+        "refresh": 2,
+    }
+
+
+if __name__ == "__main__":
+    BOARD.parent.mkdir(parents=True, exist_ok=True)
+    BOARD.write_text(json.dumps(board(), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")

@@ -1,0 +1,209 @@
+"""What the images run, as plain processes: on hosts whose disks are read-only, as the image's user.
+
+One head, one worker and a Prometheus serve all tests of this file.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import secrets
+import shutil
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from ..cluster.network import Host, Process
+from ..cluster.services import MakeHost
+from .boards import queries
+from .conftest import DOCKER
+
+pytestmark = pytest.mark.hosts
+
+AS_USER = ["setpriv", "--reuid=10001", "--regid=10001", "--clear-groups"]
+TOKEN_FILE = "/tmp/secrets/ray_auth_token"
+SMALL = ["--object-store-memory", str(150 * 1024**2)]
+
+
+def install(host: Host) -> None:
+    """Put the scripts where the image has them on its PATH."""
+    for script in ("entrypoint.sh", "health.py"):
+        name = "flexkd-" + script.partition(".")[0]
+        host.write(f"/tmp/bin/{name}", (DOCKER / script).read_bytes(), mode=0o755)
+
+
+def give_token(host: Host, token: str, mode: int = 0o400) -> None:
+    host.write(TOKEN_FILE, token, mode=mode)
+    host.run(["chown", "10001:10001", TOKEN_FILE])
+
+
+def environment(**more: str) -> dict[str, str]:
+    path = Host.env()["PATH"]
+    return {"PATH": f"/tmp/bin:{path}", "RAY_AUTH_TOKEN_PATH": TOKEN_FILE, **more}
+
+
+def healthy(host: Host, role: str) -> bool:
+    done = host.run([*AS_USER, "flexkd-health", role], environment(), check=False)
+    return done.returncode == 0
+
+
+@dataclass
+class Cluster:
+    head: Host
+    worker: Host
+    token: str
+    head_process: Process
+    worker_process: Process
+
+    def get(self, path: str, token: str | None = None) -> Any:
+        request = urllib.request.Request(f"http://{self.head.address}:8265{path}")
+        if token is not None:
+            request.add_header("Authorization", f"Bearer {token}")
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            return json.load(answer)
+
+    def targets(self) -> list[str]:
+        found = self.get("/api/prometheus/sd", self.token)
+        return [target for group in found for target in group["targets"]]
+
+
+@pytest.fixture(scope="module")
+def cluster(make_host: MakeHost) -> Iterator[Cluster]:
+    head, worker, token = make_host("head"), make_host("worker"), secrets.token_hex(16)
+    for host in (head, worker):
+        install(host)
+        give_token(host, token)
+    head_process = head.start([*AS_USER, "flexkd-entrypoint", "head", *SMALL], environment())
+    head_process.wait_until(lambda: healthy(head, "head"))
+    argv = [*AS_USER, "flexkd-entrypoint", "worker", "--num-cpus", "1", *SMALL]
+    where = environment(RAY_HEAD_ADDRESS=f"{head.address}:6379")
+    worker_process = worker.start(argv, where)
+    worker_process.wait_until(lambda: healthy(worker, "worker"))
+    yield Cluster(head, worker, token, head_process, worker_process)
+    for host in (worker, head):
+        host.stop()
+
+
+def test_head_and_worker_are_one_cluster_that_asks_for_the_token(cluster: Cluster) -> None:
+    path = "/api/v0/nodes?limit=10"
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        cluster.get(path)
+    assert refused.value.code == 401
+    with pytest.raises(urllib.error.HTTPError) as wrong:
+        cluster.get(path, "guessed")
+    assert wrong.value.code == 403
+    nodes = cluster.get(path, cluster.token)["data"]["result"]["result"]
+    assert sorted(node["node_ip"] for node in nodes if node["state"] == "ALIVE") == sorted(
+        [cluster.head.address, cluster.worker.address]
+    )
+    cpus = {node["node_ip"]: node["resources_total"].get("CPU", 0) for node in nodes}
+    assert cpus == {cluster.head.address: 0, cluster.worker.address: 1}
+
+
+def test_everything_runs_as_the_images_user_and_shows_no_token(cluster: Cluster) -> None:
+    for host in (cluster.head, cluster.worker):
+        shown = host.run(["ps", "-eo", "uid=,args="]).stdout
+        ray = [line.split(maxsplit=1) for line in shown.splitlines() if "ray" in line]
+        assert ray
+        assert {uid for uid, command in ray if "ps -eo" not in command} == {"10001"}
+        assert cluster.token not in shown
+
+
+def test_health_tells_a_head_from_a_worker(cluster: Cluster) -> None:
+    assert healthy(cluster.head, "worker"), "a head is a node, too"
+    done = cluster.worker.run([*AS_USER, "flexkd-health", "head"], environment(), check=False)
+    assert done.returncode == 1
+    assert "gcs_healthz" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_kuberays_wait_for_the_head_passes_with_the_token_alone(cluster: Cluster) -> None:
+    check = ["ray", "health-check", "--address", f"{cluster.head.address}:6379"]
+    with_token = environment(RAY_AUTH_MODE="token")
+    assert cluster.worker.run([*AS_USER, *check], with_token, check=False).returncode == 0
+    without = environment(RAY_AUTH_MODE="token", RAY_AUTH_TOKEN="guessed")
+    assert cluster.worker.run([*AS_USER, *check], without, check=False).returncode != 0
+
+
+def test_the_head_tells_prometheus_of_every_node(cluster: Cluster) -> None:
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        cluster.get("/api/prometheus/sd")
+    assert refused.value.code == 401
+    cluster.head_process.wait_until(
+        lambda: (
+            {f"{cluster.head.address}:8080", f"{cluster.worker.address}:8080"}
+            <= set(cluster.targets())
+        )
+    )
+
+
+@pytest.fixture(scope="module")
+def prometheus(cluster: Cluster, make_host: MakeHost) -> Iterator[str]:
+    """Prometheus with the configuration of the containers; the address of its API."""
+    if shutil.which("prometheus") is None:
+        pytest.skip("prometheus not found; install Debian's package of that name")
+    host = make_host("prometheus")
+    give_token(host, cluster.token)
+    host.write("/tmp/etc/hosts", f"127.0.0.1 localhost\n{cluster.head.address} head\n")
+    text = (DOCKER / "prometheus" / "prometheus.yaml").read_text()
+    assert "/run/secrets/ray_auth_token" in text
+    text = text.replace("/run/secrets/ray_auth_token", TOKEN_FILE).replace("15s", "2s")
+    config = host.write("/tmp/prometheus.yaml", text)
+    argv = ["prometheus", f"--config.file={config}", "--storage.tsdb.path=/tmp/data"]
+    process = host.start([*AS_USER, *argv], {"HOME": "/tmp"})
+    api = f"http://{host.address}:9090/api/v1"
+    wanted = f"http://{cluster.worker.address}:8080/metrics"
+
+    def scraped() -> bool:
+        with urllib.request.urlopen(f"{api}/targets", timeout=10) as answer:
+            active = json.load(answer)["data"]["activeTargets"]
+        up = {target["scrapeUrl"] for target in active if target["health"] == "up"}
+        return wanted in up and bool(ask(api, "ray_resources"))
+
+    process.wait_until(scraped)
+    yield api
+    host.stop()
+
+
+def ask(api: str, query: str) -> list[Any]:
+    url = f"{api}/query?{urllib.parse.urlencode({'query': query})}"
+    with urllib.request.urlopen(url, timeout=10) as answer:
+        found = json.load(answer)
+    assert found["status"] == "success"
+    return list(found["data"]["result"])
+
+
+def test_every_query_of_the_board_is_one_that_prometheus_understands(prometheus: str) -> None:
+    found = queries()
+    assert found
+    for query in found:
+        ask(prometheus, query)
+
+
+def test_the_panels_of_an_idle_cluster_have_values(prometheus: str, cluster: Cluster) -> None:
+    always = re.compile(r"ray_(node_(cpu|mem|disk|network)|resources\{Name=\"CPU\"\}|object_store)")
+    shown = [query for query in queries() if always.search(query)]
+    assert len(shown) >= 6
+    empty = [query for query in shown if not ask(prometheus, query)]
+    assert empty == []
+    (total,) = ask(prometheus, 'sum(ray_resources{Name="CPU"})')
+    assert total["value"][1] == "1", "the worker's; the head gives none"
+
+
+def test_a_stopped_container_leaves_nothing_behind(cluster: Cluster) -> None:
+    """Last in this file: Docker and Kubernetes send SIGTERM to what the entrypoint has become."""
+    for host, process in (
+        (cluster.worker, cluster.worker_process),
+        (cluster.head, cluster.head_process),
+    ):
+        started = host.run(["pgrep", "--oldest", "--full", "ray start"]).stdout.strip()
+        host.run(["kill", "-TERM", started])
+        process.wait(30)
+        left = host.run(["ps", "-eo", "args="]).stdout
+        assert "raylet" not in left
+        assert "gcs_server" not in left
