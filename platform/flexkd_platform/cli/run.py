@@ -11,11 +11,19 @@ from types import FrameType
 
 import yaml
 
-from ..executors import Capacity, open_executor, resource_problems
-from ..job import JobFolder, Outcome, find_job, leaderboard, results_json, run_job
+from ..executors import Capacity, open_executor, resource_problems, stopping_problems
+from ..job import (
+    JobFolder,
+    Outcome,
+    find_job,
+    leaderboard,
+    results_json,
+    run_job,
+    search_json,
+)
 from ..spec import JobSpec, SpecError
 from ..store import Store
-from ..tracking import ResilientTracker, open_tracker
+from ..tracking import ResilientTracker, open_tracker, params_text
 from .common import ON_THIS_MACHINE, checked_plan, out, reachable, read_spec
 from .progress import open_view
 from .report import write_report
@@ -29,6 +37,7 @@ def run(
     spec = read_spec(spec_path, overrides, problems)
     if address in ON_THIS_MACHINE:
         problems += resource_problems(spec.resources, Capacity.of_machine())
+    problems += stopping_problems(spec.sweep.scheduler, address)
     plan = checked_plan(spec, spec_path, overrides, problems)
     assert store is not None, "a storage that cannot be written is a problem"
     folder = JobFolder(store, spec.id)
@@ -37,7 +46,7 @@ def run(
         log.parent.mkdir(parents=True, exist_ok=True)
     signal.signal(signal.SIGTERM, _stop)
     # With nothing to run there is no need to start or join a Ray, which takes seconds.
-    done = all(store.has(step) for step in plan.steps())
+    done = plan.search is None and all(store.has(step) for step in plan.steps())
     tracker = None
     executor = open_executor("none" if done else address, store, spec.resources, log)
     try:
@@ -45,7 +54,7 @@ def run(
         if not done and executor.problems():
             raise SpecError(executor.problems(), str(spec_path))
         view = open_view(out, quiet=as_json)
-        artifacts = f"{store.uri}/mlartifacts" if uri.startswith("sqlite:") else None
+        artifacts = store.uri_of("mlartifacts") if uri.startswith("sqlite:") else None
         tracker = open_tracker(
             uri,
             spec.experiment,
@@ -54,9 +63,8 @@ def run(
             on_trouble=view.warn,
         )
         if not as_json:
-            out.print(
-                f"job {spec.id}: {len(plan.trials)} trials in {folder.location}", markup=False
-            )
+            trials = f"{'at most ' if plan.search else ''}{plan.most_trials} trials"
+            out.print(f"job {spec.id}: {trials} in {folder.location}", markup=False)
         text = spec_text(spec)
         outcome = run_job(plan, text, executor=executor, store=store, tracker=tracker, view=view)
         report = write_report(find_job(store, spec.id), spec)
@@ -88,10 +96,11 @@ def show_outcome(outcome: Outcome, store: Store, folder: JobFolder, uri: str) ->
         # One metric fits a terminal; the report and `flexkd compare` show all of them.
         ranking = outcome.metric_names[:1]
         out.print(leaderboard(groups, metrics=ranking, reference=spec.reference))
+    _show_chosen(outcome)
     for record in outcome.records:
         if record.status == "failed":
             out.print(f"failed: {record.label}: {record.reason}", markup=False, soft_wrap=True)
-    where = folder.local("report/index.html") or f"{folder.location}/report/index.html"
+    where = folder.local("report/index.html") or store.uri_of(f"{folder.path}/report/index.html")
     out.print(f"\n{outcome.status} in {outcome.seconds:.1f} s", markup=False)
     out.print(f"report:  {where}", markup=False, soft_wrap=True)
     if uri.startswith("http"):
@@ -101,6 +110,18 @@ def show_outcome(outcome: Outcome, store: Store, folder: JobFolder, uri: str) ->
         mlflow = "mlflow" if shutil.which("mlflow") else Path(sys.executable).with_name("mlflow")
         line = f"{mlflow} ui --backend-store-uri {uri}"
         out.print(f"MLflow:  {line}", markup=False, soft_wrap=True)
+
+
+def _show_chosen(outcome: Outcome) -> None:
+    """What validation chooses of a search, and how many trials were pruned."""
+    search = search_json(outcome.plan, outcome.records).get("search", {})
+    for best in search.get("best", []):
+        (mean,) = (found["mean"] for found in best["metrics"].values())
+        text = params_text(best["params"], ", ")
+        out.print(f"best {best['method']} on {search['metric']} ({mean:.4f}): {text}", markup=False)
+    pruned = sum(record.status == "pruned" for record in outcome.records)
+    if pruned:
+        out.print(f"{pruned} of {len(outcome.records)} trials pruned, in no mean", markup=False)
 
 
 def _stop(number: int, frame: FrameType | None) -> None:

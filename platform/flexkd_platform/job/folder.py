@@ -26,7 +26,7 @@ class JobFolder:
     @property
     def location(self) -> str:
         """Where the folder is, for people: a path or a URI."""
-        return f"{self.store.uri}/{self.path}"
+        return self.store.uri_of(self.path)
 
     def local(self, name: str) -> Path | None:
         """The path of a file where the storage is a local disk; None elsewhere."""

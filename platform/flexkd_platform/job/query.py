@@ -26,7 +26,7 @@ class JobFiles:
 
     def training_log(self, trial_hash: str) -> list[StepMetrics]:
         """The step metrics of a finished trial, in order."""
-        return read_log_file(self.store.folder_at("distill", trial_hash) / "log.parquet")
+        return read_log_file(self.store.file_at("distill", trial_hash, "log.parquet"))
 
     def importance(self, score_hash: str) -> list[float]:
         """G, one value a teacher unit."""

@@ -28,7 +28,7 @@ class Recorder:
     """Tells one job's tracker what happens. The store is the truth, so all can be told again."""
 
     def __init__(self, tracker: Tracker, plan: Plan, spec_yaml: str, store: Store) -> None:
-        self._tracker, self._plan = tracker, plan
+        self._tracker, self.plan = tracker, plan
         self._spec_yaml, self._store = spec_yaml, store
         self._runs: dict[str, str] = {}
         self._open: dict[str, Trial] = {}
@@ -36,7 +36,9 @@ class Recorder:
 
     def start(self, datasets: Sequence[Step]) -> None:
         """The job begins, as soon as its data are known; an axis may make several of them."""
-        spec = self._plan.spec
+        if self._started:
+            return
+        spec = self.plan.spec
         dataset = datasets[0] if datasets else None
         self._started = True
         digest = str(dataset.identity["fingerprint"]) if dataset else ""
@@ -99,18 +101,18 @@ class Recorder:
         results = scratch / "results.json"
         results.write_text(folder.read("results.json"))
         files = {"results.json": results}
-        for step in self._plan.shared:
+        for step in self.plan.shared:
             if step.kind == "score" and self._store.has(step):
                 place = f"score-{step.hash[:12]}/importance.safetensors"
-                files[place] = self._store.folder(step) / "importance.safetensors"
+                files[place] = self._store.file(step, "importance.safetensors")
             if step.kind == "select" and self._store.has(step):
                 place = f"select-{step.hash[:12]}/units.json"
-                files[place] = self._store.folder(step) / "units.json"
+                files[place] = self._store.file(step, "units.json")
         return files
 
     def _job_metrics(self, outcome: Outcome) -> dict[str, float]:
         metrics = {"seconds": outcome.seconds, "trials": float(len(outcome.trials))}
-        found = teacher_json(self._plan, self._store).get("metrics", {})
+        found = teacher_json(self.plan, self._store).get("metrics", {})
         return metrics | {f"teacher/{name}": value for name, value in found.items()}
 
     def _record(self, trial: Trial, status: TrialStatus, reason: str) -> TrialRecord:
@@ -130,7 +132,7 @@ class Recorder:
             status=status,
             metrics=metrics,
             seconds=seconds,
-            job=self._plan.spec.hash,
+            job=self.plan.spec.hash,
             user=current_user(),
             reason=reason,
         )

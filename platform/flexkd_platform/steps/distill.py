@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -33,6 +32,7 @@ from ..spec import (
 from ..store import Store
 from ..tasks import Examples, decoder_start
 from ..tracking import StepMetrics
+from .checkpoint import copy_of_weights, put_weights
 from .dataset import read_rows
 from .examples import GENERATION, encode
 from .features import FeatureTerm, paired_units
@@ -40,6 +40,7 @@ from .generate import read_responses
 from .measure import better, measure
 from .objective import DistillationObjective, parse_method, uses_head
 from .reselect import Reselection
+from .resumption import Course, Resumption
 from .rollout import Rollout
 from .select import read_directions, read_units
 from .tapped import TappedModel
@@ -69,6 +70,7 @@ def make_student(
         if worker.rank == 0:
             with store.publish(step, started) as draft:
                 draft.summary |= training.save(draft.folder, weights)
+            training.resumption.drop()
         worker.barrier()
 
 
@@ -101,10 +103,17 @@ class _Training:
             identity,
             decoder_start_id=start_id,
         )
-        self.log: list[StepMetrics] = []
-        self._best: dict[str, float] | None = None
-        self._best_weights: dict[str, Tensor] | None = None
+        self.course = Course()
         self._teach()
+        self.resumption = Resumption(
+            step,
+            store,
+            worker,
+            self.course,
+            seed=identity["seed"],
+            every=resources.checkpoint_steps,
+            terms=self.terms,
+        )
 
     def _teach(self) -> None:
         """The teacher's side: what it says, what of it is matched, and through what."""
@@ -229,21 +238,23 @@ class _Training:
             draw=self.draw,
             before_step=self.before_step,
             micro_batch=self.resources.micro_batch,
+            begin=self.resumption.begin,
         ):
             assert progress.metrics is not None
-            entry = progress.metrics
-            if progress.done % per_epoch == 0 or progress.done == progress.total:
+            entry, course = progress.metrics, self.course
+            epoch_ends = progress.done % per_epoch == 0 or progress.done == progress.total
+            if epoch_ends:
                 task = self.identity["task"]
                 found = measure(self.model, self.validation, task, "validation", self.worker.device)
                 values = {f"validation/{name}": value for name, value in found.items()}
                 entry = StepMetrics(entry.step, {**entry.values, **values})
-                if settings["keep"] == "best" and better(task, found, self._best):
-                    self._best = found
-                    self._best_weights = copy.deepcopy(self.module.state_dict())
-            self.log.append(entry)
+                if settings["keep"] == "best" and better(task, found, course.best):
+                    course.best, course.best_weights = found, copy_of_weights(self.module)
+            course.log.append(entry)
+            self.resumption.reached(progress.done, progress.total, epoch_ends)
             yield replace(progress, metrics=entry)
-        if self._best_weights is not None:
-            self.module.load_state_dict(self._best_weights)
+        if self.course.best_weights is not None:
+            put_weights(self.module, self.course.best_weights)
 
     def save(self, folder: Path, weights: Mapping[str, Tensor] | None) -> dict[str, Any]:
         """Write the student, its projectors and its log; returns what the manifest says of them.
@@ -257,14 +268,15 @@ class _Training:
             projectors = self.module.projectors.state_dict()
             kept = projectors if weights is None else _below("projectors.", weights)
             save_file(dict(kept), folder / "projector.safetensors")
-        write_log(self.log, folder / "log.parquet")
-        last = self.log[-1].values
+        log, best = self.course.log, self.course.best
+        write_log(log, folder / "log.parquet")
+        last = log[-1].values
         validation = {k: v for k, v in last.items() if k.startswith("validation/")}
-        if self._best is not None:
-            validation = {f"validation/{name}": value for name, value in self._best.items()}
+        if best is not None:
+            validation = {f"validation/{name}": value for name, value in best.items()}
         return {
             "parameters": sum(p.numel() for p in self.model.parameters()),
-            "steps": len(self.log),
+            "steps": len(log),
             "metrics": {"train/loss": last["train/loss"]} | validation,
         }
 
@@ -332,7 +344,7 @@ def write_log(log: list[StepMetrics], path: Path) -> None:
 
 def read_log(step: Step, store: Store) -> list[StepMetrics]:
     """The step metrics of a published student, in order."""
-    return read_log_file(store.folder(step) / "log.parquet")
+    return read_log_file(store.file(step, "log.parquet"))
 
 
 def read_log_file(path: Path) -> list[StepMetrics]:

@@ -49,7 +49,7 @@ def make_selection(step: Step, store: Store) -> None:
 
 def read_importance(step: Step, store: Store) -> NDArray[np.float64]:
     """G of a published score step, by unit."""
-    importance: NDArray[np.float64] = load_file(store.folder(step) / "importance.safetensors")["G"]
+    importance: NDArray[np.float64] = load_file(store.file(step, "importance.safetensors"))["G"]
     return importance
 
 
@@ -61,11 +61,11 @@ def read_moment(step: Step, store: Store) -> NDArray[np.float64] | None:
 
 def read_units(step: Step, store: Store) -> list[int]:
     """The selected units of a published selection, in rank order."""
-    units: list[int] = json.loads((store.folder(step) / "units.json").read_text())
+    units: list[int] = json.loads(store.file(step, "units.json").read_text())
     return units
 
 
 def read_directions(step: Step, store: Store) -> NDArray[np.float64]:
     """The directions (D, d_S) of a published selection of them."""
-    directions: NDArray[np.float64] = load_file(store.folder(step) / "directions.safetensors")["U"]
+    directions: NDArray[np.float64] = load_file(store.file(step, "directions.safetensors"))["U"]
     return directions

@@ -1,6 +1,7 @@
 """Content-addressed artifacts on a disk or an object store."""
 
+from .location import StoreError
 from .manifest import FileEntry, Manifest, describe_file
-from .store import Draft, Store, StoreError, open_store
+from .store import Draft, Store, open_store
 
 __all__ = ["Draft", "FileEntry", "Manifest", "Store", "StoreError", "describe_file", "open_store"]

@@ -28,6 +28,7 @@ class Manifest:
 
     summary: small results that readers want without opening files (metrics, counts, digests).
     seconds: how long the step ran.
+    place: the folder beside the manifest that holds the files; "" if they lie beside it themselves.
     """
 
     kind: str
@@ -37,16 +38,31 @@ class Manifest:
     files: Mapping[str, FileEntry]
     summary: Mapping[str, Any] = field(default_factory=dict)
     seconds: float = 0.0
+    place: str = ""
 
     @classmethod
     def of(
-        cls, step: Step, files: Mapping[str, FileEntry], summary: Mapping[str, Any], seconds: float
+        cls,
+        step: Step,
+        files: Mapping[str, FileEntry],
+        summary: Mapping[str, Any],
+        seconds: float,
+        place: str = "",
     ) -> Manifest:
         """The manifest of what `step` made."""
         needs = {role: needed.hash for role, needed in step.needs.items()}
-        return cls(
-            step.kind, step.hash, dict(step.identity), needs, dict(files), dict(summary), seconds
-        )
+        identity = dict(step.identity)
+        files, summary = dict(sorted(files.items())), dict(summary)
+        return cls(step.kind, step.hash, identity, needs, files, summary, seconds, place)
+
+    @property
+    def digest(self) -> str:
+        """Of the files: the SHA-256 of a line `<sha256>  <name>` for each, ordered by name.
+
+        These are the lines of `sha256sum`, whoever wants to check a copy of them.
+        """
+        lines = [f"{entry.sha256}  {name}\n" for name, entry in sorted(self.files.items())]
+        return hashlib.sha256("".join(lines).encode()).hexdigest()
 
     def to_bytes(self) -> bytes:
         """The manifest as indented JSON, for people too."""

@@ -1,7 +1,11 @@
 """Where artifacts live: `<storage>/steps/<kind>/<hash>/`, on any filesystem of pyarrow.
 
 An artifact is there if and only if its manifest is. On a local disk the whole folder appears by
-one rename; on an object store the files are put first and the manifest last.
+one rename. On an object store the files are put first, into a folder of this attempt's own, and the
+manifest that names the folder last: whoever publishes at the same time has another folder, so a
+manifest never speaks of anybody else's files. What pyarrow cannot do there is put a manifest only
+if there is none: of two at the same instant the later one stays, and the files of the other lie
+unused until they are swept. Both are whole, and made from the same step.
 """
 
 from __future__ import annotations
@@ -12,8 +16,8 @@ import shutil
 import tempfile
 import time
 import uuid
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,11 +26,14 @@ import pyarrow as pa
 from pyarrow import fs
 
 from ..plan import Step, StepKind
-from .manifest import MANIFEST, Manifest, describe_file
+from .leftovers import sweep_folder, sweep_objects
+from .location import StoreError, joined, open_location, remedy
+from .manifest import MANIFEST, FileEntry, Manifest, describe_file
+from .parts import DiskParts, ObjectParts, Parts
+from .transfer import download, upload
 
-
-class StoreError(ValueError):
-    """The storage cannot be used as asked; says what to do."""
+ATTEMPT = "files-"
+"""Begins the name of the folder that one publisher's files are put into on an object store."""
 
 
 @dataclass
@@ -46,6 +53,10 @@ class Store:
         self.root = root.rstrip("/")
         self.uri = uri
         self.is_local = isinstance(filesystem, fs.LocalFileSystem)
+
+    def uri_of(self, path: str) -> str:
+        """The place of `path` below the storage, as a path or URI that others can open."""
+        return joined(self.uri, path)
 
     # --- artifacts ---------------------------------------------------------------------------
 
@@ -76,14 +87,44 @@ class Store:
 
     def folder_at(self, kind: StepKind, digest: str) -> Path:
         """The folder of a published artifact, by kind and hash. See `folder`."""
-        place = self._place(kind, digest)
         if self.is_local:
             self.manifest_at(kind, digest)
-            return Path(place)
-        cached = _download_folder(self.uri) / kind / digest
+            return Path(self._place(kind, digest))
+        cached = self._downloads / kind / digest
         if not (cached / MANIFEST).is_file():
-            self._download(place, self.manifest_at(kind, digest), cached)
+            self._download(self.manifest_at(kind, digest), cached)
         return cached
+
+    def file(self, step: Step, name: str) -> Path:
+        """One file of an artifact, on this disk: of a remote one nothing else is fetched."""
+        return self.file_at(step.kind, step.hash, name)
+
+    def file_at(self, kind: StepKind, digest: str, name: str) -> Path:
+        """One file of a published artifact, by kind and hash. See `file`.
+
+        Raises:
+            StoreError: there is no such artifact, or it has no such file.
+        """
+        whole = self._downloads / kind / digest
+        if not self.is_local and (whole / MANIFEST).is_file() and (whole / name).is_file():
+            return whole / name
+        manifest = self.manifest_at(kind, digest)
+        if name not in manifest.files:
+            known = ", ".join(manifest.files) or "none"
+            raise StoreError(f"{kind} {digest[:12]} has no file {name}; it has {known}")
+        if self.is_local:
+            return Path(self._place(kind, digest)) / name
+        # By content: a file of one attempt is not taken for that of another.
+        alone = whole.with_name(f"{digest}.files") / manifest.files[name].sha256 / name
+        if not alone.is_file():
+            alone.parent.mkdir(parents=True, exist_ok=True)
+            aside = alone.with_name(f"{alone.name}.{uuid.uuid4().hex[:8]}.tmp")
+            try:
+                self._fetch(manifest, name, aside)
+                os.replace(aside, alone)
+            finally:
+                aside.unlink(missing_ok=True)
+        return alone
 
     @contextmanager
     def publish(self, step: Step, since: float | None = None) -> Iterator[Draft]:
@@ -93,66 +134,103 @@ class Store:
         `time.perf_counter()` at which the step began, now when left out.
         """
         started = time.perf_counter() if since is None else since
-        place = self._place(step.kind, step.hash)
         staging = Path(f"{self.root}/staging") if self.is_local else Path(tempfile.gettempdir())
         folder = staging / f"{step.kind}-{step.hash[:16]}-{uuid.uuid4().hex[:8]}"
         folder.mkdir(parents=True)
         try:
             draft = Draft(folder)
             yield draft
-            for name in draft.parts:
-                (folder / name).write_bytes(self.read_part(step, name))
-            files = {
-                path.relative_to(folder).as_posix(): describe_file(path)
-                for path in sorted(folder.rglob("*"))
-                if path.is_file()
-            }
-            manifest = Manifest.of(step, files, draft.summary, time.perf_counter() - started)
             if not self.has(step):
-                self._commit(folder, place, manifest)
+                put = self._publish_folder if self.is_local else self._publish_objects
+                put(step, draft, started)
             if draft.parts:
                 self.drop_parts(step)
         finally:
             shutil.rmtree(folder, ignore_errors=True)
+        if self.is_local:
+            sweep_folder(staging)
+        else:
+            place = self._place(step.kind, step.hash)
+            sweep_objects(self.filesystem, place, ATTEMPT, keep=self.manifest(step).place)
 
-    def _commit(self, folder: Path, place: str, manifest: Manifest) -> None:
-        if not self.is_local:
-            for name in manifest.files:
-                self._write(f"{place}/{name}", (folder / name).read_bytes())
-            self._write(f"{place}/{MANIFEST}", manifest.to_bytes())
-            return
+    def _publish_folder(self, step: Step, draft: Draft, started: float) -> None:
+        """On a disk: complete the folder, then rename it."""
+        folder, place = draft.folder, Path(self._place(step.kind, step.hash))
+        parts = self._parts(step)
+        for name in draft.parts:
+            parts.copy(name, str(folder / name))
+        files = {name: describe_file(path) for name, path in _files(folder).items()}
+        seconds = time.perf_counter() - started
+        manifest = Manifest.of(step, files, draft.summary, seconds)
         (folder / MANIFEST).write_bytes(manifest.to_bytes())
         for name in (*manifest.files, MANIFEST):
             _sync(folder / name)
-        Path(place).parent.mkdir(parents=True, exist_ok=True)
-        _move(folder, Path(place))
-        _sync(Path(place).parent)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        _move(folder, place)
+        _sync(place.parent)
+
+    def _publish_objects(self, step: Step, draft: Draft, started: float) -> None:
+        """On an object store: put the files, then the manifest."""
+        place = self._place(step.kind, step.hash)
+        attempt = f"{ATTEMPT}{uuid.uuid4().hex[:12]}"
+        target, parts = f"{place}/{attempt}", self._parts(step)
+        files: dict[str, FileEntry] = {}
+        try:
+            for name, path in _files(draft.folder).items():
+                files[name] = upload(self.filesystem, path, f"{target}/{name}")
+            for name in draft.parts:
+                files[name] = parts.copy(name, f"{target}/{name}")
+            late = self.has(step)
+            if not late:
+                seconds = time.perf_counter() - started
+                manifest = Manifest.of(step, files, draft.summary, seconds, attempt)
+                self._write(f"{place}/{MANIFEST}", manifest.to_bytes())
+        except BaseException as error:
+            with suppress(OSError):  # what cannot be deleted now is swept later
+                self._delete_folder(target)
+            if isinstance(error, FileNotFoundError) and self.has(step):
+                return  # whoever published it dropped the parts that we were copying
+            raise
+        if late:
+            self._delete_folder(target)
 
     # --- finished chunks of a step that is not finished ----------------------------------------
 
     def parts(self, step: Step) -> set[str]:
         """Names of the chunks of `step` that are done."""
-        selector = fs.FileSelector(self._parts(step), allow_not_found=True)
-        found = self.filesystem.get_file_info(selector)
-        return {info.base_name for info in found if not info.base_name.endswith(".tmp")}
+        return self._parts(step).names()
 
     def write_part(self, step: Step, name: str, content: bytes) -> None:
         """Keep one chunk's result; the same chunk written twice is one part."""
-        self._write(f"{self._parts(step)}/{name}", content)
+        self._parts(step).write(name, content)
+
+    def put_part_file(self, step: Step, name: str, path: Path) -> FileEntry:
+        """Keep the content of a file as a part, without holding it in memory; its digest."""
+        return self._parts(step).put(name, path)
 
     def read_part(self, step: Step, name: str) -> bytes:
-        """The content of one chunk."""
-        return self._read(f"{self._parts(step)}/{name}")
+        """The content of one chunk.
+
+        Raises:
+            FileNotFoundError: it is not there.
+        """
+        return self._parts(step).read(name)
+
+    def fetch_part(self, step: Step, name: str, path: Path) -> FileEntry:
+        """Copy a part to a file of this disk, without holding it in memory; the copy's digest.
+
+        Raises:
+            FileNotFoundError: it is not there.
+        """
+        return self._parts(step).fetch(name, path)
 
     def drop_part(self, step: Step, name: str) -> None:
         """Forget one chunk, if it is there."""
-        path = f"{self._parts(step)}/{name}"
-        if self._is_file(path):
-            self.filesystem.delete_file(path)
+        self._parts(step).drop(name)
 
     def drop_parts(self, step: Step) -> None:
         """Forget the chunks of a step that is published."""
-        self._delete_folder(self._parts(step))
+        self._parts(step).drop_all()
 
     # --- files of jobs -------------------------------------------------------------------------
 
@@ -202,15 +280,24 @@ class Store:
             self._read(probe)
             self.filesystem.delete_file(probe)
         except (OSError, pa.ArrowException) as error:
-            raise StoreError(f"the storage {self.uri} cannot be written: {error}") from None
+            reason = f"the storage {self.uri} cannot be written: {error}{remedy(error)}"
+            raise StoreError(reason) from None
 
     # --- inside --------------------------------------------------------------------------------
 
-    def _place(self, kind: StepKind, digest: str) -> str:
+    def _place(self, kind: str, digest: str) -> str:
         return f"{self.root}/steps/{kind}/{digest}"
 
-    def _parts(self, step: Step) -> str:
-        return f"{self.root}/parts/{step.kind}-{step.hash}"
+    def _parts(self, step: Step) -> Parts:
+        folder = f"{self.root}/parts/{step.kind}-{step.hash}"
+        return DiskParts(folder) if self.is_local else ObjectParts(self.filesystem, folder)
+
+    @property
+    def _downloads(self) -> Path:
+        """Where what was fetched from this storage is kept on this disk."""
+        user = f"{tempfile.gettempdir()}/flexkd-cache-{os.getuid()}"
+        base = os.environ.get("FLEXKD_CACHE") or user
+        return Path(base) / hashlib.sha256(self.uri.encode()).hexdigest()[:16]
 
     def _is_file(self, path: str) -> bool:
         return bool(self.filesystem.get_file_info(path).type == fs.FileType.File)
@@ -221,9 +308,11 @@ class Store:
         return content
 
     def _write(self, path: str, content: bytes) -> None:
-        # An object store's put is atomic; a disk needs a second name and a rename.
+        # An object store's put is atomic, and it has no folders; a disk needs folders, a second
+        # name and a rename.
         target = f"{path}.{uuid.uuid4().hex[:8]}.tmp" if self.is_local else path
-        self.filesystem.create_dir(path.rpartition("/")[0], recursive=True)
+        if self.is_local:
+            Path(path).parent.mkdir(parents=True, exist_ok=True)
         with self.filesystem.open_output_stream(target) as stream:
             stream.write(content)
         if target != path:
@@ -233,40 +322,43 @@ class Store:
         if self.filesystem.get_file_info(path).type == fs.FileType.Directory:
             self.filesystem.delete_dir(path)
 
-    def _download(self, place: str, manifest: Manifest, target: Path) -> None:
+    def _download(self, manifest: Manifest, target: Path) -> None:
+        """Fetch a whole artifact."""
+        target.parent.mkdir(parents=True, exist_ok=True)
+        sweep_folder(target.parent, f"{manifest.hash}-")
         staging = target.with_name(f"{target.name}-{uuid.uuid4().hex[:8]}")
-        staging.mkdir(parents=True)
-        for name, entry in manifest.files.items():
-            path = staging / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(self._read(f"{place}/{name}"))
-            if describe_file(path) != entry:
-                shutil.rmtree(staging)
-                raise StoreError(f"{place}/{name} is not what its manifest says; delete {place}")
-        (staging / MANIFEST).write_bytes(manifest.to_bytes())
-        _move(staging, target)
-        shutil.rmtree(staging, ignore_errors=True)
+        staging.mkdir()
+        try:
+            for name in manifest.files:
+                path = staging / name
+                path.parent.mkdir(parents=True, exist_ok=True)
+                self._fetch(manifest, name, path)
+            (staging / MANIFEST).write_bytes(manifest.to_bytes())
+            _move(staging, target)
+        finally:
+            shutil.rmtree(staging, ignore_errors=True)
+
+    def _fetch(self, manifest: Manifest, name: str, path: Path) -> None:
+        """Fetch one file of an artifact and compare it with the manifest."""
+        place = self._place(manifest.kind, manifest.hash)
+        source = "/".join(part for part in (place, manifest.place, name) if part)
+        if download(self.filesystem, source, path) != manifest.files[name]:
+            raise StoreError(f"{source} is not what its manifest says; delete {place}")
 
 
 def open_store(uri: str) -> Store:
     """The store at a local path or a URI that pyarrow knows (`s3://bucket/prefix`, …).
 
     Raises:
-        StoreError: the URI is not understood.
+        StoreError: the URI is not understood, or holds credentials.
     """
-    if "://" not in uri:
-        path = Path(uri).expanduser().resolve()
-        return Store(fs.LocalFileSystem(), str(path), str(path))
-    try:
-        filesystem, root = fs.FileSystem.from_uri(uri)
-    except (pa.ArrowException, OSError, ValueError) as error:
-        raise StoreError(f"{uri} is no storage that can be used: {error}") from None
-    return Store(filesystem, root, root if isinstance(filesystem, fs.LocalFileSystem) else uri)
+    return Store(*open_location(uri))
 
 
-def _download_folder(uri: str) -> Path:
-    base = os.environ.get("FLEXKD_CACHE") or f"{tempfile.gettempdir()}/flexkd-cache-{os.getuid()}"
-    return Path(base) / hashlib.sha256(uri.encode()).hexdigest()[:16]
+def _files(folder: Path) -> Mapping[str, Path]:
+    """The files of a folder by their names in an artifact, in order."""
+    found = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {path.relative_to(folder).as_posix(): path for path in found}
 
 
 def _move(folder: Path, place: Path) -> None:

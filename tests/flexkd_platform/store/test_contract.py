@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,7 +12,9 @@ import pytest
 from pyarrow import fs
 
 from flexkd_platform.plan import Step
-from flexkd_platform.store import FileEntry, Manifest, Store, StoreError
+from flexkd_platform.store import FileEntry, Manifest, Store, StoreError, describe_file
+from flexkd_platform.store.parts import INLINE
+from flexkd_platform.store.transfer import PIECE
 
 MakeStore = Callable[[], Store]
 
@@ -81,11 +84,12 @@ def test_the_manifest_says_what_it_is_and_which_bytes_it_holds(store: Store, ste
 def test_the_place_is_kind_and_hash(store: Store, step: Step) -> None:
     publish(store, step)
     place = f"steps/score/{step.hash}"
-    assert everything(store) == [
-        f"{place}/empty",
-        f"{place}/manifest.json",
-        f"{place}/model/größe.txt",
-    ]
+    folder = store.manifest(step).place
+    assert (folder == "") is store.is_local
+    within = f"{place}/{folder}" if folder else place
+    assert everything(store) == sorted(
+        [f"{place}/manifest.json", f"{within}/empty", f"{within}/model/größe.txt"]
+    )
 
 
 def test_an_exception_in_the_body_leaves_nothing(store: Store, step: Step) -> None:
@@ -147,6 +151,53 @@ def test_steps_do_not_see_each_other(store: Store, step: Step) -> None:
     assert store.parts(other) == set()
 
 
+def test_one_file_is_there_without_the_others(
+    make_store: MakeStore, step: Step, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    publish(make_store(), step)
+    store = make_store()
+    file = store.file(step, "model/größe.txt")
+    assert file.read_text(encoding="utf-8") == "content"
+    assert store.file_at("score", step.hash, "model/größe.txt") == file
+    fetched = {path.name for path in (tmp_path / "downloads").rglob("*") if path.is_file()}
+    assert fetched == (set() if store.is_local else {"größe.txt"})
+    with pytest.raises(StoreError, match=r"has no file nothing; it has empty, model/größe.txt$"):
+        store.file(step, "nothing")
+    folder = store.folder(step)
+    assert store.file(step, "empty") == folder / "empty"
+    with pytest.raises(StoreError, match="no teacher"):
+        store.file(step.needs["teacher"], "empty")
+
+
+def test_the_digest_of_an_artifact_is_that_of_its_files(store: Store, step: Step) -> None:
+    publish(store, step)
+    folder = store.folder(step)
+    lines = subprocess.run(
+        "sha256sum $(find . -type f ! -name manifest.json | LC_ALL=C sort | cut -c 3-)",
+        shell=True,
+        cwd=folder,
+        capture_output=True,
+        check=True,
+    ).stdout
+    assert store.manifest(step).digest == hashlib.sha256(lines).hexdigest()
+    other = Step("score", {"chunk": 5})
+    publish(store, other, "other content")
+    assert store.manifest(other).digest != store.manifest(step).digest
+
+
+def test_two_that_publish_at_the_same_instant_leave_one_whole_artifact(
+    make_store: MakeStore, step: Step, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each looks before the other is done; whoever stays, its files are those of its manifest."""
+    first, second = make_store(), make_store()
+    monkeypatch.setattr(second, "has", lambda step: False)
+    publish(first, step, "of the first, which is longer")
+    publish(second, step, "of the second")
+    store = make_store()
+    text = (store.folder(step) / "model" / "größe.txt").read_text(encoding="utf-8")
+    assert text == ("of the first, which is longer" if store.is_local else "of the second")
+
+
 # --- parts -------------------------------------------------------------------------------------
 
 
@@ -191,6 +242,90 @@ def test_a_part_that_is_missing_publishes_nothing_and_keeps_the_others(
     assert store.parts(step) == {"chunk-0"}
 
 
+SIZES = [0, 5, INLINE, INLINE + 1, 2 * PIECE + 7]
+"""Of a part: what an object store keeps in its record, and what goes in one piece or many."""
+
+
+def content_of(size: int) -> bytes:
+    return (b"0123456789abcde" * (size // 15 + 1))[:size]
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_files_go_through_parts_as_they_are(
+    make_store: MakeStore, step: Step, tmp_path: Path, size: int
+) -> None:
+    path, back = tmp_path / "weights", tmp_path / "back"
+    path.write_bytes(content_of(size))
+    entry = make_store().put_part_file(step, "weights", path)
+    assert entry == describe_file(path)
+    path.write_bytes(b"changed afterwards")
+    assert make_store().parts(step) == {"weights"}
+    assert make_store().fetch_part(step, "weights", back) == entry
+    assert back.read_bytes() == content_of(size)
+    assert make_store().read_part(step, "weights") == content_of(size)
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_the_last_content_of_a_part_is_the_one_that_stays(
+    store: Store, step: Step, tmp_path: Path, size: int
+) -> None:
+    (tmp_path / "file").write_bytes(content_of(size))
+    for order in (1, -1):
+        writes = [
+            lambda: store.write_part(step, "part", b"small"),
+            lambda: store.put_part_file(step, "part", tmp_path / "file"),
+        ][::order]
+        for write in writes:
+            write()
+        assert store.read_part(step, "part") == (content_of(size) if order == 1 else b"small")
+        with store.publish(Step("score", {"order": order, "size": size})):
+            pass
+    store.drop_part(step, "part")
+    assert store.parts(step) == set()
+    with pytest.raises(FileNotFoundError):
+        store.read_part(step, "part")
+    with pytest.raises(FileNotFoundError):
+        store.fetch_part(step, "part", tmp_path / "back")
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_large_parts_become_files_of_the_artifact(
+    make_store: MakeStore, step: Step, tmp_path: Path, size: int
+) -> None:
+    path = tmp_path / "chunk"
+    path.write_bytes(content_of(size))
+    make_store().put_part_file(step, "chunk-0", path)
+    store = make_store()
+    with store.publish(step) as draft:
+        (draft.folder / "a file").write_text("own")
+        draft.parts = ["chunk-0"]
+    assert store.manifest(step).files["chunk-0"] == describe_file(path)
+    assert (make_store().folder(step) / "chunk-0").read_bytes() == content_of(size)
+    assert set(store.manifest(step).files) == {"a file", "chunk-0"}
+    assert store.parts(step) == set()
+    assert not [name for name in everything(store) if name.startswith("parts/")]
+
+
+def test_a_published_part_does_not_change_with_later_parts(store: Store, step: Step) -> None:
+    store.write_part(step, "chunk-0", b"published")
+    with store.publish(step) as draft:
+        draft.parts = ["chunk-0"]
+    store.write_part(step, "chunk-0", b"of somebody who is late")
+    assert (store.folder(step) / "chunk-0").read_bytes() == b"published"
+
+
+def test_who_finds_the_parts_gone_since_another_published_is_just_late(
+    make_store: MakeStore, step: Step
+) -> None:
+    store = make_store()
+    store.write_part(step, "chunk-0", b"0")
+    with make_store().publish(step) as late:
+        with store.publish(step) as draft:
+            draft.parts = ["chunk-0"]
+        late.parts = ["chunk-0"]
+    assert set(store.manifest(step).files) == {"chunk-0"}
+
+
 # --- files -------------------------------------------------------------------------------------
 
 
@@ -219,6 +354,9 @@ def test_a_storage_that_can_be_written_is_left_as_it_was(store: Store) -> None:
 def test_a_storage_that_cannot_be_written(make_store: MakeStore) -> None:
     store = make_store()
     store.write_file("a file", b"")
-    blocked = Store(store.filesystem, f"{store.root}/a file", "the uri")
+    # To S3 a path is but a name: what cannot be written there is a bucket that is not there.
+    flat = isinstance(store.filesystem, fs.S3FileSystem)
+    root = "no-such-bucket/prefix" if flat else f"{store.root}/a file"
+    blocked = Store(store.filesystem, root, "the uri")
     with pytest.raises(StoreError, match=r"^the storage the uri cannot be written: "):
         blocked.check_writable()

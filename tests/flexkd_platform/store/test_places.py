@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import shutil
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from pyarrow import fs
 
 from flexkd_platform.plan import Step
-from flexkd_platform.store import Store, StoreError, open_store
+from flexkd_platform.store import Store, StoreError, leftovers, open_store
 
 
 def publish(store: Store, step: Step, text: str = "content") -> None:
@@ -26,7 +30,7 @@ def test_a_remote_file_that_is_not_what_its_manifest_says(
     remote: Store, step: Step, content: bytes
 ) -> None:
     publish(remote, step)
-    place = f"steps/score/{step.hash}"
+    place = f"steps/score/{step.hash}/{remote.manifest(step).place}"
     remote.write_file(f"{place}/b", content)
     for _ in range(2):  # a first failure leaves nothing that a second could take for whole
         with pytest.raises(StoreError, match=f"{place}/b is not what its manifest says; delete"):
@@ -157,3 +161,110 @@ def test_ways_to_name_a_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, st
 def test_uris_that_name_no_storage(uri: str) -> None:
     with pytest.raises(StoreError, match=f"^{uri} is no storage that can be used: "):
         open_store(uri)
+
+
+@pytest.mark.parametrize(
+    ("uri", "shown"),
+    [
+        ("s3://AKIAKEY:hidden@bucket/p?region=x", "s3://bucket/p is given with credentials before"),
+        ("s3://AKIAKEY@bucket/p", "s3://bucket/p is given with credentials before an @"),
+        ("s3://bucket/p?access_key=AKIAKEY&secret_key=hidden", r"\(access_key, secret_key\)"),
+        ("s3://bucket/p?session_token=hidden", r"\(session_token\)"),
+        ("abfs://account:hidden@container/p", "abfs://container/p is given with credentials"),
+    ],
+)
+def test_credentials_in_a_uri_are_refused_and_not_shown(uri: str, shown: str) -> None:
+    with pytest.raises(StoreError, match=shown) as refused:
+        open_store(uri)
+    assert "AWS_SECRET_ACCESS_KEY" in str(refused.value)
+    assert "hidden" not in str(refused.value)
+    assert "AKIAKEY" not in str(refused.value)
+
+
+def test_what_a_uri_says_of_how_to_connect_stays_behind_the_place(
+    s3_uri: str, tmp_path: Path
+) -> None:
+    store = open_store(s3_uri)
+    place = store.uri_of("jobs/größe 1/a?b#c.json")
+    before, _, query = s3_uri.partition("?")
+    assert place.endswith(f"?{query}")
+    assert place.startswith(before.replace("ä", "%C3%A4"))
+    store.write_file("jobs/größe 1/a?b#c.json", b"content")
+    filesystem, path = fs.FileSystem.from_uri(place)
+    with filesystem.open_input_stream(path) as stream:
+        assert stream.read() == b"content"
+    assert open_store(str(tmp_path)).uri_of("jobs/a b") == f"{tmp_path}/jobs/a b"
+
+
+def test_a_bucket_that_is_not_there_is_a_storage_that_cannot_be_written(s3_uri: str) -> None:
+    store = open_store(s3_uri.replace("s3://team/", "s3://no-such-bucket/"))
+    with pytest.raises(StoreError, match=r"(?i)cannot be written: .*no.such.bucket.*; create it"):
+        store.check_writable()
+
+
+# --- leftovers ---------------------------------------------------------------------------------
+
+
+def test_leftovers_on_a_disk_are_swept_when_they_are_old(tmp_path: Path, step: Step) -> None:
+    store = open_store(str(tmp_path))
+    old, young, inside = (tmp_path / "staging" / name for name in ("old", "young", "inside"))
+    for folder in (old, young, inside):
+        folder.mkdir(parents=True)
+        (folder / "half").write_text("half")
+    past = time.time() - leftovers.AGE - 60
+    for path in (old / "half", old, inside):
+        os.utime(path, (past, past))
+    publish(store, step)
+    assert {path.name for path in (tmp_path / "staging").iterdir()} == {"young", "inside"}
+
+
+def test_leftovers_of_an_artifact_on_an_object_store_are_swept_when_they_are_old(
+    s3_uri: str, step: Step, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = open_store(s3_uri)
+    place = f"steps/score/{step.hash}"
+    store.write_file(f"{place}/files-of-somebody-killed/a", b"half")
+    publish(store, step)
+    kept = store.manifest(step).place
+    assert set(store.list_folder(place)) == {"files-of-somebody-killed", kept, "manifest.json"}
+    monkeypatch.setattr(leftovers, "AGE", -60)
+    publish(store, step)
+    assert set(store.list_folder(place)) == {kept, "manifest.json"}
+    assert (store.folder(step) / "a").read_text() == "content"
+
+
+def test_an_upload_that_fails_leaves_nothing(
+    remote: Store, step: Step, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(path: str, content: bytes) -> None:
+        raise OSError("the network is gone")
+
+    monkeypatch.setattr(remote, "_write", fail)  # the manifest's, after the files
+    with pytest.raises(OSError, match="the network is gone"):
+        publish(remote, step)
+    assert remote.list_folder(f"steps/score/{step.hash}") == []
+
+
+def test_large_parts_are_copied_by_the_storage_itself(
+    s3_uri: str, step: Step, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = open_store(s3_uri)
+    (tmp_path / "part").write_bytes(b"x" * 100_000)
+    store.put_part_file(step, "part", tmp_path / "part")
+    read: list[str] = []
+    reader = store.filesystem.open_input_stream
+    spied = Spied(store.filesystem, lambda path: (read.append(path), reader(path))[1])
+    with Store(spied, store.root, store.uri).publish(step) as draft:
+        draft.parts = ["part"]
+    assert [path.rpartition("/")[2] for path in read if "/parts/" in path] == ["part"]
+    assert (store.folder(step) / "part").read_bytes() == b"x" * 100_000
+
+
+class Spied:
+    """A filesystem with another way of reading."""
+
+    def __init__(self, filesystem: fs.FileSystem, read: Callable[[str], object]) -> None:
+        self._filesystem, self.open_input_stream = filesystem, read
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._filesystem, name)

@@ -1,0 +1,229 @@
+"""Finished parts of a step that is not finished: named files that are replaced whole."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import uuid
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from pyarrow import fs
+
+from .manifest import FileEntry, describe_file
+from .transfer import copy, download, upload
+
+INLINE = 64 * 1024
+"""Bytes of a part that stay in its record on an object store."""
+
+
+class Parts(ABC):
+    """The parts of one step. A part written twice is one part; it is read whole or not at all."""
+
+    @abstractmethod
+    def names(self) -> set[str]:
+        """Of the parts that are there."""
+
+    @abstractmethod
+    def write(self, name: str, content: bytes) -> None:
+        """Keep a part."""
+
+    @abstractmethod
+    def put(self, name: str, path: Path) -> FileEntry:
+        """Keep the content of a file, however large."""
+
+    @abstractmethod
+    def read(self, name: str) -> bytes:
+        """The content of a part. Raises FileNotFoundError: it is not there."""
+
+    @abstractmethod
+    def fetch(self, name: str, path: Path) -> FileEntry:
+        """Copy a part to a file of this disk, however large. Raises FileNotFoundError."""
+
+    @abstractmethod
+    def copy(self, name: str, target: str) -> FileEntry:
+        """Have the storage itself copy a part to `target`, a path of it. Raises FileNotFoundError.
+
+        What is copied stays what it is, whatever is written under the part's name later.
+        """
+
+    @abstractmethod
+    def drop(self, name: str) -> None:
+        """Forget a part; one that is not there is forgotten already."""
+
+    @abstractmethod
+    def drop_all(self) -> None:
+        """Forget the parts."""
+
+
+class DiskParts(Parts):
+    """One file each, in a folder."""
+
+    def __init__(self, folder: str) -> None:
+        self._folder = Path(folder)
+
+    def names(self) -> set[str]:
+        """Of the files, but for those that are being written."""
+        found = self._folder.iterdir() if self._folder.is_dir() else iter(())
+        return {path.name for path in found if path.suffix != ".tmp"}
+
+    def write(self, name: str, content: bytes) -> None:
+        """Written aside and renamed."""
+        with self._replacing(name) as aside:
+            aside.write_bytes(content)
+
+    def put(self, name: str, path: Path) -> FileEntry:
+        """Copied aside and renamed."""
+        with self._replacing(name) as aside:
+            shutil.copyfile(path, aside)
+            return describe_file(aside)
+
+    def read(self, name: str) -> bytes:
+        """The file."""
+        return (self._folder / name).read_bytes()
+
+    def fetch(self, name: str, path: Path) -> FileEntry:
+        """A copy of the file."""
+        shutil.copyfile(self._folder / name, path)
+        return describe_file(path)
+
+    def copy(self, name: str, target: str) -> FileEntry:
+        """A second name of the file, where the disk has such; files of parts never change."""
+        try:
+            os.link(self._folder / name, target)
+        except FileNotFoundError:
+            raise
+        except OSError:  # not every filesystem has links
+            shutil.copyfile(self._folder / name, target)
+        return describe_file(Path(target))
+
+    def drop(self, name: str) -> None:
+        """Delete the file."""
+        (self._folder / name).unlink(missing_ok=True)
+
+    def drop_all(self) -> None:
+        """Delete the folder."""
+        with suppress(FileNotFoundError):  # two may finish the step at once
+            shutil.rmtree(self._folder)
+
+    @contextmanager
+    def _replacing(self, name: str) -> Iterator[Path]:
+        aside = self._folder / f"{name}.{uuid.uuid4().hex[:8]}.tmp"
+        aside.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            yield aside
+            os.replace(aside, self._folder / name)
+        finally:
+            aside.unlink(missing_ok=True)
+
+
+@dataclass(frozen=True)
+class _Record:
+    """What an object store keeps under a part's name: the part, or where it is, and its digest."""
+
+    entry: FileEntry
+    blob: str = ""
+    content: bytes = b""
+
+    def to_bytes(self) -> bytes:
+        head = {"bytes": self.entry.bytes, "sha256": self.entry.sha256, "blob": self.blob}
+        return json.dumps(head).encode() + b"\n" + self.content
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> _Record:
+        line, _, content = data.partition(b"\n")
+        head = json.loads(line)
+        return cls(FileEntry(head["bytes"], head["sha256"]), head["blob"], content)
+
+
+class ObjectParts(Parts):
+    """A record each, put in one go, and large ones as a blob beside it that never changes.
+
+    The record has the digest, so that parts become files of an artifact without being read.
+    """
+
+    def __init__(self, filesystem: fs.FileSystem, folder: str) -> None:
+        self._filesystem, self._folder = filesystem, folder
+
+    def names(self) -> set[str]:
+        """Of the records."""
+        selector = fs.FileSelector(self._folder, allow_not_found=True)
+        found = self._filesystem.get_file_info(selector)
+        return {info.base_name for info in found if info.is_file}
+
+    def write(self, name: str, content: bytes) -> None:
+        """One put, or two if it is large."""
+        entry = FileEntry(len(content), hashlib.sha256(content).hexdigest())
+        if len(content) <= INLINE:
+            self._put_record(name, _Record(entry, content=content))
+            return
+        blob = self._new_blob(name)
+        with self._filesystem.open_output_stream(blob) as stream:
+            stream.write(content)
+        self._put_record(name, _Record(entry, blob))
+
+    def put(self, name: str, path: Path) -> FileEntry:
+        """The blob, in pieces, then its record."""
+        blob = self._new_blob(name)
+        entry = upload(self._filesystem, path, blob)
+        self._put_record(name, _Record(entry, blob))
+        return entry
+
+    def read(self, name: str) -> bytes:
+        """From the record, or the blob that it names."""
+        record = self._record(name)
+        return self._read(record.blob) if record.blob else record.content
+
+    def fetch(self, name: str, path: Path) -> FileEntry:
+        """In pieces."""
+        record = self._record(name)
+        if record.blob:
+            return download(self._filesystem, record.blob, path)
+        path.write_bytes(record.content)
+        return record.entry
+
+    def copy(self, name: str, target: str) -> FileEntry:
+        """By the storage itself; what is in the record is put."""
+        record = self._record(name)
+        if record.blob:
+            copy(self._filesystem, record.blob, target, record.entry.bytes)
+        else:
+            with self._filesystem.open_output_stream(target) as stream:
+                stream.write(record.content)
+        return record.entry
+
+    def drop(self, name: str) -> None:
+        """The record first: without it there is no part."""
+        for path in (f"{self._folder}/{name}", f"{self._folder}/blobs/{name}"):
+            kind = self._filesystem.get_file_info(path).type
+            with suppress(FileNotFoundError):  # another process may drop it, too
+                if kind == fs.FileType.File:
+                    self._filesystem.delete_file(path)
+                elif kind == fs.FileType.Directory:
+                    self._filesystem.delete_dir(path)
+
+    def drop_all(self) -> None:
+        """Records and blobs."""
+        if self._filesystem.get_file_info(self._folder).type == fs.FileType.Directory:
+            with suppress(FileNotFoundError):
+                self._filesystem.delete_dir(self._folder)
+
+    def _new_blob(self, name: str) -> str:
+        return f"{self._folder}/blobs/{name}/{uuid.uuid4().hex}"
+
+    def _put_record(self, name: str, record: _Record) -> None:
+        with self._filesystem.open_output_stream(f"{self._folder}/{name}") as stream:
+            stream.write(record.to_bytes())
+
+    def _record(self, name: str) -> _Record:
+        return _Record.from_bytes(self._read(f"{self._folder}/{name}"))
+
+    def _read(self, path: str) -> bytes:
+        with self._filesystem.open_input_stream(path) as stream:
+            content: bytes = stream.read()
+        return content
