@@ -245,6 +245,10 @@ def _row_mean(values_BTD: Tensor, rows_BT: Tensor) -> Tensor:
     order whatever the batch, and a NaN in a row that does not count stays out.
     """
     rows_BT = rows_BT.to(values_BTD.device)
+    if bool((rows_BT.sum(dim=1) == 1).all()):
+        # The mean over one row is that row, as where a head reads one. Adding 0 takes −0 away, as
+        # the sum below does.
+        return values_BTD[rows_BT].to(torch.float64) + 0.0
     mean_BD = values_BTD.new_zeros(values_BTD.shape[0], values_BTD.shape[2], dtype=torch.float64)
     for mean_D, values_TD, rows_T in zip(mean_BD, values_BTD, rows_BT, strict=True):
         counted_ND = values_TD[rows_T].to(torch.float64)

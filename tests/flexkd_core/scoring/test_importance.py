@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from flexkd_core.scoring import IMPORTANCE_KINDS, OUTPUTS, unit_importance
+from flexkd_core.scoring.importance import _row_mean
 
 
 @pytest.fixture
@@ -294,3 +295,22 @@ def test_logits_must_depend_on_the_layer(cubic, hidden_BTD, rows_BT) -> None:
 
     with pytest.raises(ValueError, match="do not depend on the scored layer"):
         unit_importance(beside, cubic.layer, rows_BT)
+
+
+def test_the_mean_over_one_row_is_that_row_to_the_last_bit() -> None:
+    """As where a head reads one row: the same bytes as the sum over rows, −0 and NaN included."""
+    values_BTD = torch.randn(5, 4, 3, generator=torch.Generator().manual_seed(0))
+    row_B = torch.tensor([0, 3, 1, 1, 2])
+    values_BTD[1, 3, 0] = -0.0
+    values_BTD[2, 1, 1] = float("nan")
+    values_BTD[3, 2] = float("inf")  # of a row that does not count
+    rows_BT = torch.nn.functional.one_hot(row_B, 4).bool()
+    found_BD = _row_mean(values_BTD, rows_BT)
+    # An example more, without a row, takes the way of the sum.
+    more_BTD = torch.cat([values_BTD, values_BTD[:1]])
+    more_BT = torch.cat([rows_BT, torch.zeros(1, 4, dtype=torch.bool)])
+    expected_BD = _row_mean(more_BTD, more_BT)[:5]
+    assert found_BD.dtype == torch.float64
+    assert found_BD.numpy().tobytes() == expected_BD.numpy().tobytes()
+    assert found_BD[1, 0].signbit().item() is False
+    assert torch.equal(found_BD[0], values_BTD[0, 0].double())
