@@ -5,14 +5,18 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
-import stat
 import sys
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import grpc
 import pytest
 
-from flexkd_platform.executors.ray_cluster import _make_private_token, _native_stderr, join_cluster
+from flexkd_platform.executors.gcs import QUESTION, mode_of, prepare_to_join
+from flexkd_platform.executors.ray_cluster import IN_A_JOB, _native_stderr, join_cluster
 from flexkd_platform.spec import SpecError
 
 
@@ -48,6 +52,119 @@ def test_an_address_where_nothing_listens_is_refused_at_once(
     assert "ray start --head" in problem.remedy
 
 
+@pytest.fixture
+def meeting_point() -> Iterator[Callable[[str | None], int]]:
+    """`meeting_point(token)`: answers as the GCS of a cluster that wants it; returns its port."""
+    servers = []
+
+    def start(token: str | None) -> int:
+        def answer(_: bytes, context: grpc.ServicerContext) -> bytes:
+            given = dict(context.invocation_metadata()).get("authorization")
+            if token is not None and given != f"Bearer {token}":
+                context.abort(grpc.StatusCode.UNAUTHENTICATED, "InvalidAuthToken")
+            return b""
+
+        service, _, method = QUESTION[1:].partition("/")
+        handlers = {method: grpc.unary_unary_rpc_method_handler(answer)}
+        server = grpc.server(ThreadPoolExecutor(1))
+        server.add_generic_rpc_handlers([grpc.method_handlers_generic_handler(service, handlers)])
+        port = server.add_insecure_port("127.0.0.1:0")
+        server.start()
+        servers.append(server)
+        return int(port)
+
+    yield start
+    for server in servers:
+        server.stop(0).wait()
+
+
+@pytest.fixture
+def no_token(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No token anywhere; what a test sets in the environment is undone."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"):
+        monkeypatch.setenv(name, "")
+        monkeypatch.delenv(name)
+
+
+def test_ray_sends_a_token_to_a_cluster_that_wants_one(
+    meeting_point: Callable[[str | None], int], no_token: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RAY_AUTH_TOKEN", "token-of-the-cluster")
+    prepare_to_join(f"127.0.0.1:{meeting_point(None)}")
+    assert "RAY_AUTH_MODE" not in os.environ
+    prepare_to_join(f"127.0.0.1:{meeting_point('token-of-the-cluster')}")
+    assert os.environ["RAY_AUTH_MODE"] == "token"
+
+
+def test_a_cluster_that_wants_a_token_is_not_joined_without(
+    meeting_point: Callable[[str | None], int], no_token: None
+) -> None:
+    with pytest.raises(SpecError, match="is in token mode, and there is no token here") as caught:
+        prepare_to_join(f"127.0.0.1:{meeting_point('secret')}")
+    assert "~/.ray/auth_token" in caught.value.problems[0].remedy
+
+
+def test_a_token_file_that_others_can_read_is_refused(
+    meeting_point: Callable[[str | None], int], no_token: None, tmp_path: Path
+) -> None:
+    path = tmp_path / ".ray" / "auth_token"
+    path.parent.mkdir()
+    path.write_text("token")
+    path.chmod(0o640)
+    with pytest.raises(SpecError, match=f"chmod 600 {path}"):
+        prepare_to_join(f"127.0.0.1:{meeting_point('token')}")
+
+
+@pytest.mark.ray
+def test_the_real_meeting_point_is_recognised(ray_cluster: str) -> None:
+    import ray
+
+    host, _, port = ray.get_runtime_context().gcs_address.rpartition(":")
+    assert mode_of("", host, int(port)) == "open"
+
+
+def test_a_dashboard_is_no_meeting_point(no_ray: None) -> None:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        with pytest.raises(SpecError, match="a dashboard takes flexkd submit"):
+            join_cluster(f"127.0.0.1:{server.server_port}", None)
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+@pytest.mark.parametrize("in_a_job", [False, True])
+def test_a_cluster_that_is_joined_gets_our_code(
+    in_a_job: bool,
+    meeting_point: Callable[[str | None], int],
+    no_token: None,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its other nodes need not have it; a job of Ray Jobs has brought it already."""
+    import ray
+
+    asked: dict[str, object] = {}
+    there: list[str] = []
+
+    def init(**given: object) -> None:
+        asked.update(given)
+        env = given.get("runtime_env")
+        if isinstance(env, dict):
+            there.extend(path for path in env["py_modules"] if Path(path).is_dir())
+
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    monkeypatch.setattr(ray, "init", init)
+    if in_a_job:
+        monkeypatch.setenv(IN_A_JOB, "{}")
+    join_cluster(f"127.0.0.1:{meeting_point(None)}", None)
+    names = [Path(path).name.partition("-")[0] for path in there]
+    assert names == (
+        [] if in_a_job else ["flexkd_core", "flexkd_platform", "flexkd_dashboards", "flexkd"]
+    )
+
+
 @pytest.mark.parametrize("error", [ConnectionError("gone\nfor good"), SystemExit(15)])
 def test_what_ray_raises_is_one_line(
     error: BaseException, no_ray: None, monkeypatch: pytest.MonkeyPatch
@@ -61,30 +178,6 @@ def test_what_ray_raises_is_one_line(
     with pytest.raises(SpecError) as caught:
         join_cluster("auto", None)
     assert "\n" not in caught.value.problems[0].message
-
-
-def test_the_token_we_make_is_for_its_owner_alone(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("HOME", str(tmp_path))
-    for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"):
-        monkeypatch.delenv(name, raising=False)
-    _make_private_token()
-    path = tmp_path / ".ray" / "auth_token"
-    token = path.read_text()
-    assert len(token) == 64
-    assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    _make_private_token()
-    assert path.read_text() == token, "one that is there is kept"
-
-
-def test_no_token_is_made_where_the_user_decided(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
-    _make_private_token()
-    assert not (tmp_path / ".ray").exists()
 
 
 def test_compiled_code_writes_to_the_log_and_python_to_the_terminal(
