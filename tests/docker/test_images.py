@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
 import re
+import runpy
 import shutil
 import subprocess
 import tomllib
 from importlib.metadata import version
-from types import ModuleType
 
 import pytest
 
@@ -16,15 +15,6 @@ from .conftest import DOCKER, ROOT
 
 DOCKERFILE = (DOCKER / "Dockerfile").read_text(encoding="utf-8")
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-
-
-def script(name: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(name, DOCKER / f"{name}.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def stages() -> dict[str, str]:
@@ -115,7 +105,7 @@ def test_scripts_of_the_image_can_be_run(name: str) -> None:
 
 
 def test_requirements_of_the_images_are_those_of_the_project() -> None:
-    requirements = script("requirements").requirements
+    requirements = runpy.run_path(str(DOCKER / "requirements.py"))["requirements"]
     server = requirements(PROJECT, "server")
     assert [line.partition(">")[0] for line in server] == ["mlflow", "boto3", "psycopg2-binary"]
     platform = requirements(PROJECT, "platform")
