@@ -37,13 +37,12 @@ def run_trials_on_ray(
     process. What Ray keeps for itself lies in `<storage>/ray/<name>` and is deleted at the end.
     """
     by_hash = {trial.hash: trial for trial in trials}
-    scratch = f"{store.uri}/ray"
     trainable = tune.with_parameters(
         _trainable,
         trials=by_hash,
         uri=store.uri,
         resources=resources,
-        scratch=f"{scratch}/{name}",
+        scratch=store.uri_of(f"ray/{name}"),
     )
     tuner = tune.Tuner(
         tune.with_resources(trainable, trial_resources(resources)),
@@ -56,7 +55,7 @@ def run_trials_on_ray(
         ),
         run_config=tune.RunConfig(
             name=name,
-            storage_path=scratch,
+            storage_path=store.uri_of("ray"),
             callbacks=[_Relay(by_hash, listener)],
             failure_config=tune.FailureConfig(max_failures=LOST_WORKER_RETRIES),
             verbose=0,
