@@ -53,12 +53,13 @@ def validate_command(
     set_: SetOption = [],  # noqa: B006, typer copies it
     storage: StorageOption = DEFAULT_STORAGE,
     tracking_uri: TrackingOption = "",
+    address: AddressOption = "local",
     as_json: JsonOption = False,
 ) -> None:
-    """Check a spec, its data and its models; nothing is started."""
+    """Check a spec, its data and its models, and that it fits; nothing is started."""
     from .plan import validate
 
-    raise typer.Exit(validate(spec, set_, storage, tracking_uri, as_json))
+    raise typer.Exit(validate(spec, set_, storage, tracking_uri, address, as_json))
 
 
 @app.command("plan")
@@ -66,13 +67,14 @@ def plan_command(
     spec: SpecArgument,
     set_: SetOption = [],  # noqa: B006
     storage: StorageOption = DEFAULT_STORAGE,
+    tracking_uri: TrackingOption = "",
     address: AddressOption = "local",
     as_json: JsonOption = False,
 ) -> None:
     """Show what a job would do: steps, what is there already, trials, resources."""
     from .plan import show_plan
 
-    raise typer.Exit(show_plan(spec, set_, storage, address, as_json))
+    raise typer.Exit(show_plan(spec, set_, storage, tracking_uri, address, as_json))
 
 
 @app.command("run")

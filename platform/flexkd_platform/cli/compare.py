@@ -50,7 +50,7 @@ def compare(
     ranked = _ranked(shown, metrics, finished)
     if output == "table" and not metrics:
         ranked = ranked[:1]  # what fits a terminal
-    groups = group_trials(finished, baseline=baseline or None, metrics=ranked)
+    groups = group_trials(trials, baseline=baseline or None, metrics=ranked)
     table = leaderboard(groups, metrics=ranked, format=output)  # type: ignore[call-overload]
     if output == "table":
         out.print(table)

@@ -9,15 +9,21 @@ from typing import Any
 
 from rich.table import Table
 
-from ..executors import Capacity, fitting_trials, open_executor, resource_problems
-from ..plan import Plan
+from ..executors import (
+    Capacity,
+    fitting_trials,
+    open_executor,
+    resource_problems,
+    stopping_problems,
+)
+from ..plan import Plan, Search
+from ..spec import SpecError
 from ..store import Store
 from .common import (
     ON_THIS_MACHINE,
     checked_plan,
     out,
     reachable,
-    reachable_store,
     read_spec,
 )
 
@@ -25,53 +31,81 @@ FP32_BYTES = 4
 
 
 def validate(
-    spec_path: Path, overrides: list[str], storage: str, tracking: str, as_json: bool
+    spec_path: Path,
+    overrides: list[str],
+    storage: str,
+    tracking: str,
+    address: str,
+    as_json: bool,
 ) -> int:
     """Say that nothing is wrong, or raise all that is; nothing is started."""
-    _, _, problems = reachable(storage, tracking)
-    spec = read_spec(spec_path, overrides, problems)
-    problems += resource_problems(spec.resources, Capacity.of_machine())
-    plan = checked_plan(spec, spec_path, overrides, problems)
+    plan, _, _ = _examined(spec_path, overrides, storage, tracking, address)
     if as_json:
-        print(json.dumps({"id": spec.id, "spec_hash": spec.hash, "trials": len(plan.trials)}))
+        numbers = {"id": plan.spec.id, "spec_hash": plan.spec.hash, "trials": plan.most_trials}
+        print(json.dumps(numbers))
     else:
-        out.print(f"{spec_path}: nothing wrong, {len(plan.trials)} trials, job {spec.id}")
+        trials = f"{'at most ' if plan.search else ''}{plan.most_trials} trials"
+        out.print(f"{spec_path}: nothing wrong, {trials}, job {plan.spec.id}")
     return 0
 
 
 def show_plan(
-    spec_path: Path, overrides: list[str], storage: str, address: str, as_json: bool
+    spec_path: Path,
+    overrides: list[str],
+    storage: str,
+    tracking: str,
+    address: str,
+    as_json: bool,
 ) -> int:
     """Show the steps with what is there, the trials, and what they take.
 
     Without an address, the resources are this machine's; with one, the cluster's.
     """
-    store, problems = reachable_store(storage)
-    spec = read_spec(spec_path, overrides, problems)
-    capacity = Capacity.of_machine()
-    if store is not None and address not in ON_THIS_MACHINE:
-        executor = open_executor(address, store, spec.resources)
-        capacity = executor.capacity()
-        executor.close()
-    problems = [*problems, *resource_problems(spec.resources, capacity)]
-    plan = checked_plan(spec, spec_path, overrides, problems)
-    assert store is not None, "a storage that cannot be written is a problem"
-    numbers = plan_numbers(plan, store, fitting_trials(spec.resources, capacity))
+    plan, store, capacity = _examined(spec_path, overrides, storage, tracking, address)
+    numbers = plan_numbers(plan, store, capacity)
     if as_json:
         print(json.dumps(numbers))
     else:
-        _show(plan, numbers)
+        show_numbers(plan, numbers)
     return 0
 
 
-def plan_numbers(plan: Plan, store: Store, concurrent: int) -> dict[str, Any]:
-    """The plan as JSON: steps and trials with whether they are there, peak resources, sizes."""
+def _examined(
+    spec_path: Path, overrides: list[str], storage: str, tracking: str, address: str
+) -> tuple[Plan, Store, Capacity]:
+    """The plan of a spec that nothing is wrong with, and what there is to run it on.
+
+    Raises:
+        SpecError: everything that is wrong, with the spec, the places and the cluster.
+    """
+    store, _, problems = reachable(storage, tracking)
+    spec = read_spec(spec_path, overrides, problems)
+    capacity = Capacity.of_machine()
+    if store is not None and address not in ON_THIS_MACHINE:
+        try:
+            executor = open_executor(address, store, spec.resources)
+        except SpecError as error:
+            problems += error.problems
+        else:
+            capacity = executor.capacity()
+            executor.close()
+    problems += resource_problems(spec.resources, capacity)
+    problems += stopping_problems(spec.sweep.scheduler, address)
+    plan = checked_plan(spec, spec_path, overrides, problems)
+    assert store is not None, "a storage that cannot be written is a problem"
+    return plan, store, capacity
+
+
+def plan_numbers(plan: Plan, store: Store, capacity: Capacity) -> dict[str, Any]:
+    """The plan as JSON: steps and trials with whether they are there, peak resources, sizes.
+
+    Of a search with Optuna, the trials are those of its first round.
+    """
     resources = plan.spec.resources
-    cpus = max(
-        resources.score_workers,
-        resources.teacher_cpus,
-        concurrent * resources.least_workers * resources.trial_cpus,
-    )
+    concurrent = fitting_trials(resources, capacity)
+    workers = concurrent * resources.least_workers
+    cpus = max(resources.score_workers, resources.teacher_cpus, workers * resources.trial_cpus)
+    teacher_gpus = resources.score_workers * resources.gpus_of_teacher
     return {
         "id": plan.spec.id,
         "spec_hash": plan.spec.hash,
@@ -89,16 +123,31 @@ def plan_numbers(plan: Plan, store: Store, concurrent: int) -> dict[str, Any]:
             }
             for trial in plan.trials
         ],
+        **({"search": _search_numbers(plan.search)} if plan.search else {}),
+        "nodes": [{"cpus": node.cpus, "gpus": node.gpus} for node in capacity.nodes],
         "concurrent_trials": concurrent,
-        "peak": {
-            "cpus": cpus,
-            "gpus": concurrent * resources.least_workers * resources.trial_gpus,
-        },
+        "peak": {"cpus": cpus, "gpus": max(teacher_gpus, workers * resources.trial_gpus)},
         "teacher_cache_bytes": plan.cache_numbers * FP32_BYTES,
     }
 
 
-def _show(plan: Plan, numbers: dict[str, Any]) -> None:
+def _search_numbers(search: Search) -> dict[str, Any]:
+    return {
+        "points": search.points,
+        "seeds": len(search.spec.sweep.seeds),
+        "trials_at_most": search.most_trials,
+        "spaces": [
+            {
+                "method": search.spec.sweep.methods[place].kind,
+                "space": {path: drawn.to_json() for path, drawn in space.items()},
+            }
+            for place, space in search.spaces.items()
+        ],
+    }
+
+
+def show_numbers(plan: Plan, numbers: dict[str, Any]) -> None:
+    """The numbers as tables and sentences."""
     steps = Table("step", "hash", "there", title=None)
     for step in numbers["steps"]:
         steps.add_row(step["kind"], step["hash"][:12], "yes" if step["present"] else "no")
@@ -112,14 +161,35 @@ def _show(plan: Plan, numbers: dict[str, Any]) -> None:
     for (method, params), counts in groups.items():
         trials.add_row(method, params, str(counts.total()), f"{counts[True]} of {counts.total()}")
     out.print(trials)
+    if "search" in numbers:
+        _show_search(numbers["search"])
+    nodes = Counter((node["cpus"], node["gpus"]) for node in numbers["nodes"])
+    shown = ", ".join(f"{n} × {cpus:g} CPUs, {gpus:g} GPUs" for (cpus, gpus), n in nodes.items())
     missing = sum(not trial["present"] for trial in numbers["trials"])
     peak = numbers["peak"]
     size = numbers["teacher_cache_bytes"] / 2**20
     most = "at most " if plan.teacher_evaluations else ""
     out.print(
+        f"nodes: {shown}\n"
         f"{missing} of {len(numbers['trials'])} trials to run, "
         f"{numbers['concurrent_trials']} at a time; peak {peak['cpus']} CPUs, "
         f"{peak['gpus']:g} GPUs; teacher cache {most}{size:.1f} MiB",
+        markup=False,
+        soft_wrap=True,
+    )
+
+
+def _show_search(search: dict[str, Any]) -> None:
+    for each in search["spaces"]:
+        drawn = ", ".join(
+            f"{path.rpartition('].')[2]} in {value}"
+            for path, one in each["space"].items()
+            for value in [" ".join(f"{name} {values}" for name, values in one.items())]
+        )
+        out.print(f"searched: {each['method']}, {drawn}", markup=False, soft_wrap=True)
+    out.print(
+        f"{search['points']} points × {search['seeds']} seeds, of which the first round is shown; "
+        f"{search['trials_at_most']} trials at most",
         markup=False,
         soft_wrap=True,
     )

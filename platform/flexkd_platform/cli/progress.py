@@ -183,7 +183,7 @@ class LiveView(SilentView):
     def trial_ended(self, trial: Trial, status: str, seconds: float, note: str) -> None:
         """The bar gives way to a line."""
         self._remove(trial.hash)
-        style = "red" if status == "failed" else ""
+        style = {"failed": "red", "pruned": "dim"}.get(status, "")
         text = trial_text(trial, status, seconds, note)
         self._console.print(text, style=style, markup=False)
         if "sweep" in self._tasks:

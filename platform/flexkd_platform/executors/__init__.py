@@ -10,10 +10,12 @@ from ..store import Store
 from .executor import Executor, StepError, TrialListener
 from .inprocess import InProcessExecutor
 from .placement import Capacity, Node, fitting_trials, resource_problems
+from .stopping import Halving, stopping_problems
 
 __all__ = [
     "Capacity",
     "Executor",
+    "Halving",
     "InProcessExecutor",
     "Node",
     "StepError",
@@ -21,6 +23,7 @@ __all__ = [
     "fitting_trials",
     "open_executor",
     "resource_problems",
+    "stopping_problems",
 ]
 
 

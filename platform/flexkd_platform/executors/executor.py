@@ -11,6 +11,7 @@ from ..spec import Problem, Resources
 from ..steps import ChunkDone, ChunkedPass, Progress
 from ..store import Store
 from .placement import Capacity, fitting_trials, resource_problems
+from .stopping import Halving
 
 
 class StepError(RuntimeError):
@@ -36,6 +37,9 @@ class TrialListener(Protocol):
 
     def ended(self, trial: Trial, failure: StepError | None) -> None:
         """The trial's artifacts are there, or `failure` says why not."""
+
+    def pruned(self, trial: Trial, reason: str) -> None:
+        """The trial was stopped before its end, and has no artifacts."""
 
 
 class Executor(ABC):
@@ -68,8 +72,16 @@ class Executor(ABC):
         """
 
     @abstractmethod
-    def trials(self, trials: Sequence[Trial], listener: TrialListener) -> None:
-        """Run trials, as many at a time as fit. One that fails does not stop the others."""
+    def trials(
+        self, trials: Sequence[Trial], listener: TrialListener, halving: Halving | None = None
+    ) -> None:
+        """Run trials, as many at a time as fit. One that fails does not stop the others.
+
+        halving: how those that do badly are stopped early; None: all train to their end.
+
+        Raises:
+            SpecError: trials cannot be stopped here; none was started.
+        """
 
     def concurrent_trials(self) -> int:
         """How many trials run at a time; at least one, if `problems` finds nothing."""

@@ -6,6 +6,7 @@ import traceback
 from collections.abc import Callable, Sequence
 
 from ..plan import Step, Trial
+from ..spec import SpecError
 from ..steps import (
     ChunkDone,
     ChunkedPass,
@@ -17,6 +18,7 @@ from ..steps import (
 )
 from .executor import Executor, StepError, TrialListener
 from .placement import Capacity
+from .stopping import Halving, cannot_stop
 
 
 class InProcessExecutor(Executor):
@@ -57,8 +59,12 @@ class InProcessExecutor(Executor):
         except Exception as error:
             raise failure_of(error) from error
 
-    def trials(self, trials: Sequence[Trial], listener: TrialListener) -> None:
-        """Run the trials one after the other."""
+    def trials(
+        self, trials: Sequence[Trial], listener: TrialListener, halving: Halving | None = None
+    ) -> None:
+        """Run the trials one after the other, so that there is nothing to decide between them."""
+        if halving is not None:
+            raise SpecError([cannot_stop()])
         for trial in trials:
             listener.started(trial)
             failure = None

@@ -17,6 +17,7 @@ from .placement import Capacity
 from .ray_chunks import run_chunks_on_ray
 from .ray_cluster import cluster_capacity, join_cluster
 from .ray_trials import run_trials_on_ray
+from .stopping import Halving
 
 HEAVY = frozenset({"teacher", "warm_up", "evaluate"})
 """Kinds of shared steps that run as a task; the others take less time than a worker's start."""
@@ -83,7 +84,9 @@ class RayExecutor(Executor):
         except Exception as error:
             raise failure_of(error) from error
 
-    def trials(self, trials: Sequence[Trial], listener: TrialListener) -> None:
+    def trials(
+        self, trials: Sequence[Trial], listener: TrialListener, halving: Halving | None = None
+    ) -> None:
         """One Tune experiment; what it keeps for itself is of no use to a later run."""
         self._attempts += 1
         name = f"sweep-{trials[0].hash[:12]}-{ray.get_runtime_context().get_job_id()}"
@@ -94,6 +97,7 @@ class RayExecutor(Executor):
             self.resources,
             self.concurrent_trials(),
             f"{name}-{self._attempts}",
+            halving,
         )
 
     def close(self) -> None:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import traceback
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from typing import Any
 
 from ray import tune
 from ray.exceptions import RayActorError, RayTaskError
 from ray.tune.experiment import Trial as TuneTrial
+from ray.tune.schedulers import ASHAScheduler
 
 from ..plan import Trial
 from ..spec import Resources
@@ -18,6 +20,13 @@ from ..store import Store, open_store
 from .bundles import bundled
 from .executor import LostWorkerError, StepError, TrialListener
 from .inprocess import failure_of
+from .stopping import Halving
+
+STEP, SCORE = "step", "score"
+"""What the scheduler reads of a report: optimiser steps, and how good the student is by then."""
+
+STOPPING_SECONDS = 20
+"""How long the process of a stopped trial may take to end before it is killed."""
 
 LOST_WORKER_RETRIES = 2
 """How often a trial is started again that lost a process (not one that failed)."""
@@ -30,12 +39,17 @@ def run_trials_on_ray(
     resources: Resources,
     concurrent: int,
     name: str,
+    halving: Halving | None = None,
 ) -> None:
     """Run the trials as one Tune experiment called `name`; events reach the listener here.
 
     A trial's own error is a result like any other; Tune starts only those again that lost a
     process. What Ray keeps for itself lies in `<storage>/ray/<name>` and is deleted at the end.
     """
+    # A report between two epochs has no score to stop a trial by, which Tune takes for a mistake.
+    os.environ["TUNE_DISABLE_STRICT_METRIC_CHECKING"] = "1"
+    # A trial that was stopped ends by itself, or is ended: by default Tune would wait ten minutes.
+    os.environ["TUNE_FORCE_TRIAL_CLEANUP_S"] = str(STOPPING_SECONDS)
     by_hash = {trial.hash: trial for trial in trials}
     trainable = tune.with_parameters(
         _trainable,
@@ -43,20 +57,24 @@ def run_trials_on_ray(
         uri=store.uri,
         resources=resources,
         scratch=store.uri_of(f"ray/{name}"),
+        halving=halving,
     )
     tuner = tune.Tuner(
         tune.with_resources(trainable, trial_resources(resources)),
         param_space={"trial": tune.grid_search(list(by_hash))},
         tune_config=tune.TuneConfig(
             max_concurrent_trials=concurrent,
-            reuse_actors=True,
+            # The process of a trial of several workers is not used again: where it is stopped, it
+            # has a run of theirs to end.
+            reuse_actors=resources.most_workers == 1,
+            scheduler=None if halving is None else _asha(halving),
             trial_name_creator=_trial_name,
             trial_dirname_creator=_trial_name,
         ),
         run_config=tune.RunConfig(
             name=name,
             storage_path=store.uri_of("ray"),
-            callbacks=[_Relay(by_hash, listener)],
+            callbacks=[_Relay(by_hash, listener, halving)],
             failure_config=tune.FailureConfig(max_failures=LOST_WORKER_RETRIES),
             verbose=0,
         ),
@@ -84,6 +102,20 @@ def _trial_name(trial: TuneTrial) -> str:
     return str(trial.config["trial"][:16])
 
 
+def _asha(halving: Halving) -> ASHAScheduler:
+    """Tune's, in optimiser steps; `max_t` is never met, since to be at its end stops no trial."""
+    return ASHAScheduler(
+        time_attr=STEP,
+        metric=SCORE,
+        mode="max",
+        grace_period=halving.grace_steps,
+        reduction_factor=halving.reduction_factor,
+        max_t=2**31,
+        # Otherwise a trial that has passed a rung is compared again at the rungs below it.
+        stop_last_trials=False,
+    )
+
+
 def _trainable(
     config: dict[str, str],
     *,
@@ -91,30 +123,49 @@ def _trainable(
     uri: str,
     resources: Resources,
     scratch: str,
+    halving: Halving | None = None,
 ) -> None:
     error = detail = ""
     try:
-        for bundle in _bundles(trials[config["trial"]], uri, resources, scratch):
-            tune.report({"rows": bundle})
+        # A trial that is stopped does not come back from a report: closing ends what it started.
+        with contextlib.closing(_bundles(trials[config["trial"]], uri, resources, scratch)) as told:
+            for bundle in told:
+                for rows, decision in _parted(bundle, halving):
+                    tune.report({"rows": rows, **decision})
     except LostWorkerError:
         raise
     except Exception as caught:  # told to the driver as the trial's result
         failure = failure_of(caught)
         error, detail = str(failure), failure.detail
-    tune.report({"rows": [], "error": error, "detail": detail})
+    tune.report({"rows": [], "error": error, "detail": detail, "ended": True})
+
+
+def _parted(
+    bundle: list[Progress], halving: Halving | None
+) -> Iterator[tuple[list[Progress], dict[str, float]]]:
+    """The bundle, cut after every step at which the scheduler decides, with what it decides by."""
+    rows: list[Progress] = []
+    for progress in bundle:
+        rows.append(progress)
+        score = None if halving is None else halving.score(progress)
+        if score is not None:
+            yield rows, {STEP: progress.done, SCORE: score}
+            rows = []
+    if rows:
+        yield rows, {}
 
 
 def _bundles(
     trial: Trial, uri: str, resources: Resources, scratch: str
-) -> Iterator[list[Progress]]:
+) -> Generator[list[Progress]]:
     if resources.most_workers > 1:
         # Imported on the worker, and only where it is needed: it takes a second.
         from .ray_train import train_on_workers
 
-        return train_on_workers(trial, uri, resources, scratch)
+        yield from train_on_workers(trial, uri, resources, scratch)
+        return
     worker = SoloWorker("cuda" if resources.trial_gpus else "cpu")
-    steps = run_trial(trial.distill, trial.evaluate, open_store(uri), worker, resources)
-    return bundled(steps)
+    yield from bundled(run_trial(trial.distill, trial.evaluate, open_store(uri), worker, resources))
 
 
 class _Relay(tune.Callback):  # type: ignore[misc]
@@ -123,10 +174,15 @@ class _Relay(tune.Callback):  # type: ignore[misc]
     A trial that is run again tells its steps again, the same ones: they are passed on once.
     """
 
-    def __init__(self, trials: Mapping[str, Trial], listener: TrialListener) -> None:
+    def __init__(
+        self, trials: Mapping[str, Trial], listener: TrialListener, halving: Halving | None
+    ) -> None:
         self._trials = trials
         self._listener = listener
+        self._halving = halving
         self._told: dict[str, int] = {}
+        self._last: dict[str, Progress] = {}
+        self._done: set[str] = set()
         self._failures: dict[str, StepError] = {}
 
     def on_trial_start(self, iteration: int, trials: Any, trial: TuneTrial, **info: Any) -> None:
@@ -141,19 +197,35 @@ class _Relay(tune.Callback):  # type: ignore[misc]
         ours = self._ours(trial)
         # Taken out: Tune keeps the last result of every trial and writes it into its state.
         rows: list[Progress] = result.pop("rows", [])
+        if rows:
+            self._last[ours.hash] = rows[-1]
         new = [progress for progress in rows if progress.done > self._told[ours.hash]]
         if new:
             self._told[ours.hash] = new[-1].done
             self._listener.progressed(ours, new)
+        if result.get("ended"):
+            self._done.add(ours.hash)
         if result.get("error"):
             self._failures[ours.hash] = StepError(result["error"], result.pop("detail"))
 
     def on_trial_complete(self, iteration: int, trials: Any, trial: TuneTrial, **info: Any) -> None:
         ours = self._ours(trial)
-        self._listener.ended(ours, self._failures.get(ours.hash))
+        if ours.hash in self._done:
+            self._listener.ended(ours, self._failures.get(ours.hash))
+        else:
+            self._listener.pruned(ours, self._reason(self._last[ours.hash]))
 
     def on_trial_error(self, iteration: int, trials: Any, trial: TuneTrial, **info: Any) -> None:
         self._listener.ended(self._ours(trial), _lost(trial.get_pickled_error()))
+
+    def _reason(self, last: Progress) -> str:
+        assert self._halving is not None, "only a scheduler stops a trial"
+        values = last.metrics.values if last.metrics else {}
+        return (
+            f"stopped at step {last.done} of {last.total}: {self._halving.metric} "
+            f"{values[self._halving.metric]:.4f} is not among the best "
+            f"1/{self._halving.reduction_factor} there"
+        )
 
     def __getstate__(self) -> dict[str, Any]:
         # Tune pickles its callbacks to resume from; we resume from the store instead, and what

@@ -6,6 +6,7 @@ from .preflight import Preflight
 from .query import JobFiles, find_job
 from .results import JobState, Outcome, StepOutcome, results_json
 from .runner import plan_json, run_job
+from .searching import search_json
 from .tables import leaderboard
 from .view import View
 
@@ -24,5 +25,6 @@ __all__ = [
     "plan_json",
     "results_json",
     "run_job",
+    "search_json",
     "to_json",
 ]

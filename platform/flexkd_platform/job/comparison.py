@@ -30,6 +30,8 @@ class Group:
 
     params: what tells it from the other groups.
     n, seeds: how many trials finished, and with which seeds.
+    pruned: how many were stopped early. Those that finished did so for being good: their mean is
+        better than the setting is, so such a group comes after all that are complete.
     metrics: name → mean, spread and interval over the seeds, in the metric's own unit. A metric
         that one of the trials lacks, or that is not finite in one, is left out: a mean of the
         seeds that went well would be no mean.
@@ -45,6 +47,7 @@ class Group:
     metrics: Mapping[str, Summary]
     versus: Mapping[str, PairedDifference] | None
     settings: Mapping[str, Json]
+    pruned: int = 0
 
 
 @dataclass
@@ -55,6 +58,7 @@ class _Cell:
     settings: Mapping[str, Json]
     params: dict[str, Json] = field(default_factory=dict)
     by_seed: dict[int, TrialRecord] = field(default_factory=dict)
+    pruned: set[int] = field(default_factory=set)
 
     def values(self, metric: str) -> dict[int, float]:
         """Seed → metric; empty unless every trial has a finite one."""
@@ -65,7 +69,8 @@ class _Cell:
 def group_trials(
     trials: Iterable[TrialRecord], *, baseline: str | None, metrics: Sequence[str]
 ) -> list[Group]:
-    """Groups of finished trials, best first by the mean of the first metric.
+    """Groups of finished trials, best first by the mean of the first metric; those of which a
+    trial was pruned come last.
 
     Failed and pruned trials are in no mean. The same trial, or the same seed with the same
     settings, counts once, however many jobs or experiments it is read from.
@@ -90,6 +95,7 @@ def group_trials(
             metrics={m: summarise(v.values()) for m in metrics if (v := cell.values(m))},
             versus=_versus(cell, _opponent(cell, baselines, metrics), metrics),
             settings=cell.settings,
+            pruned=len(cell.pruned - cell.by_seed.keys()),
         )
         for cell, params in zip(cells, shown, strict=True)
     ]
@@ -102,6 +108,7 @@ def to_json(group: Group) -> dict[str, Any]:
         "method": group.method,
         "params": dict(group.params),
         "n": group.n,
+        "pruned": group.pruned,
         "metrics": {
             name: {"mean": summary.mean, "std": summary.std, "ci95": _pair(summary.ci95)}
             for name, summary in group.metrics.items()
@@ -121,13 +128,17 @@ def lower_is_better(metric: str) -> bool:
 
 
 def _gather(trials: Iterable[TrialRecord]) -> list[_Cell]:
-    finished = [trial for trial in trials if trial.status in {"done", "reused"}]
+    given = list(trials)
+    finished = [trial for trial in given if trial.status in {"done", "reused"}]
     cells: dict[str, _Cell] = {}
     for trial in sorted(finished, key=lambda t: (t.method, t.group, t.seed, t.hash, t.status)):
         cell = cells.setdefault(trial.group, _Cell(trial.method, trial.settings))
         cell.by_seed.setdefault(trial.seed, trial)
         # A job shows only what varies in it: together, its trials tell more.
         cell.params.update(trial.params)
+    for trial in given:
+        if trial.status == "pruned" and trial.group in cells:
+            cells[trial.group].pruned.add(trial.seed)
     return list(cells.values())
 
 
@@ -171,7 +182,10 @@ def _opponent(cell: _Cell, baselines: Sequence[_Cell], metrics: Sequence[str]) -
     fitting = [other for other in baselines if _same_surroundings(cell.settings, other.settings)]
     if not fitting:
         return None
-    return min(fitting, key=lambda other: _badness(other.values(metrics[0]), metrics[0]))
+    return min(
+        fitting,
+        key=lambda o: (len(o.pruned) > 0, _badness(o.values(metrics[0]), metrics[0])),
+    )
 
 
 def _same_surroundings(ours: Mapping[str, Json], theirs: Mapping[str, Json]) -> bool:
@@ -216,13 +230,14 @@ def _badness(values: Mapping[int, float], metric: str) -> float:
     return mean if lower_is_better(metric) else -mean
 
 
-def _rank(group: Group, metrics: Sequence[str]) -> tuple[float, str, str, str]:
+def _rank(group: Group, metrics: Sequence[str]) -> tuple[bool, float, str, str, str]:
     badness = math.inf
     if metrics and metrics[0] in group.metrics:
         mean = group.metrics[metrics[0]].mean
         badness = mean if lower_is_better(metrics[0]) else -mean
     # Ties are settled by what a group is, so that the order is the same on every machine.
     return (
+        group.pruned > 0,
         badness,
         group.method,
         canonical_json(dict(group.params)),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -31,6 +31,7 @@ from ..spec import (
     spec_with,
 )
 from .fitting import OUTPUTS_OF, method_problems, model_problems, pair_problems
+from .searching import search_problems
 
 T = TypeVar("T")
 
@@ -42,11 +43,12 @@ class Preflight:
         self._seen: dict[str, Any] = {}
 
     def problems(self, spec: JobSpec) -> list[Problem]:
-        """Everything wrong with the world the spec describes, over all points of its axes."""
-        axes = spec.sweep.axes
+        """Everything wrong with the world the spec describes, over all points of its axes, and at
+        the edges of what is drawn.
+        """
         found: dict[tuple[str, str], Problem] = {}
-        for values in itertools.product(*axes.values()):
-            point = spec_with(spec, dict(zip(axes, values, strict=True))) if axes else spec
+        for changes in _points(spec):
+            point = spec_with(spec, changes) if changes else spec
             for problem in self._point_problems(point):
                 found.setdefault((problem.path, problem.message), problem)
         return list(found.values())
@@ -115,7 +117,8 @@ class Preflight:
             if outputs is not None and isinstance(spec.task, GenerationTask):
                 outputs = min(outputs, student.vocab_size)
         problems += method_problems(spec, outputs, teacher, student)
-        return [*problems, *self._bertscore(spec)[1]]
+        rows = None if data is None else data.sizes["train"]
+        return [*problems, *self._bertscore(spec)[1], *search_problems(spec, rows)]
 
     def _bertscore(self, spec: JobSpec) -> tuple[ModelFacts | None, list[Problem]]:
         """The model that compares words, where a metric needs it."""
@@ -162,6 +165,16 @@ class Preflight:
             self._seen[name] = find()
         result: T = self._seen[name]
         return result
+
+
+def _points(spec: JobSpec) -> Iterator[dict[str, Any]]:
+    """Every point of the listed axes; with drawn values, each of whose edges comes once."""
+    axes, space = spec.sweep.axes, spec.sweep.space
+    first = {path: drawn.edges[0] for path, drawn in space.items()}
+    edges = [first, *(first | {p: edge} for p, d in space.items() for edge in d.edges[1:])]
+    for values in itertools.product(*axes.values()):
+        for drawn in edges:
+            yield {**dict(zip(axes, values, strict=True)), **drawn}
 
 
 def _source(model: str, revision: str | None, facts: ModelFacts) -> str:

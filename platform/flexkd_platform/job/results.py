@@ -11,6 +11,7 @@ from ..steps import read_units
 from ..store import Store
 from ..tracking import TrialRecord
 from .comparison import Group, group_trials, to_json
+from .searching import search_json
 
 StepStatus = Literal["ran", "reused", "failed"]
 JobState = Literal["running", "done", "failed", "interrupted"]
@@ -69,6 +70,7 @@ def results_json(outcome: Outcome, store: Store) -> dict[str, Any]:
         "selection": _selection_json(outcome.plan.shared, store),
         "trials": [_trial_json(record) for record in outcome.records],
         "groups": [to_json(group) for group in outcome.groups()],
+        **search_json(outcome.plan, outcome.records),
     }
 
 

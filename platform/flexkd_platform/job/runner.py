@@ -14,6 +14,7 @@ from ..tracking import Tracker, TrialRecord
 from .folder import JobFolder
 from .recorder import Recorder
 from .results import JobState, Outcome, StepOutcome, StepStatus, results_json
+from .searching import halving_of, validation_metric, verdicts
 from .view import View
 
 LABELS = {
@@ -91,6 +92,12 @@ def plan_json(plan: Plan, store: Store) -> dict[str, object]:
     }
 
 
+def pruned_before(folder: JobFolder) -> dict[str, str]:
+    """The trials that this job has pruned, each with the reason; they stay so."""
+    ended = {e["hash"]: e for e in folder.ledger() if e["event"] == "trial"}
+    return {digest: e["reason"] for digest, e in ended.items() if e["status"] == "pruned"}
+
+
 def _rows_text(split: str, profile: Mapping[str, Any]) -> str:
     skipped = f" ({profile['skipped']:,} empty ones skipped)" if profile.get("skipped") else ""
     return f"{split} {profile['rows']:,}{skipped}"
@@ -114,14 +121,16 @@ class _Run:
         self.failures: dict[str, str] = {}
         self._began = time.perf_counter()
         self._reused: set[str] = set()
+        self._pruned = pruned_before(folder)
 
     # --- shared steps --------------------------------------------------------------------------
 
     def shared_steps(self) -> None:
-        """Data sets, teachers, scoring passes and selections, in that order."""
+        """Data sets, teachers, scoring passes and selections, in that order; each of them once."""
         for dataset in self._shared("dataset"):
             self._single(dataset)
-        self.recorder.start([step for step in self._shared("dataset") if self.store.has(step)])
+        datasets = [step for step in self.plan.shared if step.kind == "dataset"]
+        self.recorder.start([step for step in datasets if self.store.has(step)])
         for kind in SINGLE:
             for step in self._shared(kind):
                 self._single(step)
@@ -136,7 +145,12 @@ class _Run:
                 self._single(step)
 
     def _shared(self, *kinds: StepKind) -> list[Step]:
-        return [step for step in self.plan.shared if step.kind in kinds]
+        """The steps of some kinds that have not had their turn."""
+        return [
+            step
+            for step in self.plan.shared
+            if step.kind in kinds and step.hash not in self.outcome.steps
+        ]
 
     def _single(self, step: Step) -> None:
         if not self._ready(step):
@@ -231,13 +245,40 @@ class _Run:
     # --- the sweep -----------------------------------------------------------------------------
 
     def sweep(self) -> None:
-        """All trials: those that are there are recorded, the others run."""
-        waiting = []
+        """All trials; of a search those of one round after the other."""
+        if self.plan.search is None:
+            self._run_trials()
+            return
+        # Optuna takes half a second to import, which other jobs need not pay.
+        from ..plan.rounds import Rounds
+
+        rounds = Rounds(self.plan.search)
+        metric = validation_metric(self.plan.spec, self.plan.search.settings.metric)
+        while asked := rounds.ask():
+            self._grow(rounds.plan())
+            self._run_trials()
+            rounds.tell(verdicts(asked, self.outcome.trials, metric))
+
+    def _grow(self, plan: Plan) -> None:
+        """Go on with a plan that has more trials, and what they share that is not there yet."""
+        self.plan = self.outcome.plan = self.recorder.plan = plan
+        self.folder.write_json("plan.json", plan_json(plan, self.store))
+        self.shared_steps()
+
+    def _run_trials(self) -> None:
+        """The trials that have not had their turn: what is there is recorded, the others run."""
+        waiting, reused = [], 0
         for trial in self.plan.trials:
+            if trial.hash in self.outcome.trials:
+                continue
             own = (trial.distill, trial.evaluate)
             self._reused |= {step.hash for step in own if self.store.has(step)}
             if all(step.hash in self._reused for step in own):
-                self._trial_ended(trial, "reused", "")
+                self._trial_ended(trial, "reused", "", shown=False)
+                reused += 1
+                continue
+            if trial.hash in self._pruned and trial.distill.hash not in self._reused:
+                self._trial_ended(trial, "pruned", self._pruned[trial.hash], shown=False)
                 continue
             # The evaluation's own needs too: a student whose test is missing is not trained.
             upstream = trial.evaluate.upstream()
@@ -247,10 +288,12 @@ class _Run:
             else:
                 reason = f"the {LABELS[broken.kind]} it needs failed: {self.failures[broken.hash]}"
                 self._trial_ended(trial, "failed", reason)
-        reused = sum(record.status == "reused" for record in self.outcome.trials.values())
         self.view.sweep_started(len(waiting), reused, self.executor.concurrent_trials())
         if waiting:
-            self.executor.trials(waiting, self)
+            self.executor.trials(waiting, self, halving_of(self.plan.spec))
+        for trial in waiting:
+            if self.outcome.trials[trial.hash].status == "pruned":
+                self.store.drop_parts(trial.distill)  # only now is nobody left to write any
 
     def started(self, trial: Trial) -> None:
         """The trial has a worker."""
@@ -269,7 +312,13 @@ class _Run:
         detail = failure.detail if failure else ""
         self._trial_ended(trial, "failed" if failure else "done", str(failure or ""), detail)
 
-    def _trial_ended(self, trial: Trial, status: str, reason: str, detail: str = "") -> None:
+    def pruned(self, trial: Trial, reason: str) -> None:
+        """It was stopped in favour of others."""
+        self._trial_ended(trial, "pruned", reason)
+
+    def _trial_ended(
+        self, trial: Trial, status: str, reason: str, detail: str = "", *, shown: bool = True
+    ) -> None:
         record = self.recorder.trial_ended(trial, status, reason)
         self.outcome.trials[trial.hash] = record
         if status == "failed":
@@ -283,11 +332,13 @@ class _Run:
             seconds=record.seconds,
             **({"reason": reason, "traceback": detail} if reason else {}),
         )
-        if status != "reused":
+        if shown:
             self.view.trial_ended(trial, status, record.seconds, reason or self._metric(record))
             self._write_results()
 
     def _trial_steps(self, trial: Trial, record: TrialRecord) -> None:
+        if record.status == "pruned":
+            return  # its steps neither are there nor failed
         for step in (trial.distill, trial.evaluate):
             there = self.store.has(step)
             status: StepStatus = "failed"

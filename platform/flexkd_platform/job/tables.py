@@ -101,7 +101,7 @@ def _cells(
         header += ["published"] if metric in published else []
     rows = []
     for group in groups:
-        row = [group.method, params_text(group.params, ", "), str(group.n)]
+        row = [group.method, params_text(group.params, ", "), _count(group)]
         for metric in metrics:
             summary = group.metrics.get(metric)
             row.append(NOTHING if summary is None else _mean_text(metric, summary))
@@ -135,12 +135,12 @@ def _csv(groups: Sequence[Group], metrics: Sequence[str], reference: Sequence[Pu
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(
-        ["method", "params", "n", *(f"{m} {name}" for m in metrics for name in COLUMNS)]
+        ["method", "params", "n", "pruned", *(f"{m} {name}" for m in metrics for name in COLUMNS)]
     )
     for group in groups:
         numbers = [n for metric in metrics for n in _numbers(group, metric, reference)]
         params = json.dumps(dict(group.params), ensure_ascii=False)
-        writer.writerow([group.method, params, group.n, *numbers])
+        writer.writerow([group.method, params, group.n, group.pruned, *numbers])
     return out.getvalue()
 
 
@@ -165,6 +165,10 @@ def _json(groups: Sequence[Group], metrics: Sequence[str], reference: Sequence[P
         published = {metric: one.to_json() for metric, one in found.items() if one}
         rows.append({**to_json(group), **({"published": published} if published else {})})
     return json.dumps(rows, indent=2, ensure_ascii=False)
+
+
+def _count(group: Group) -> str:
+    return f"{group.n} ({group.pruned} pruned)" if group.pruned else str(group.n)
 
 
 def _in_percent(metric: str) -> bool:

@@ -20,7 +20,9 @@ class View(Protocol):
         """The step is `ran`, `reused` or `failed`."""
 
     def sweep_started(self, trials: int, reused: int, at_a_time: int) -> None:
-        """So many trials are to be run; `reused` ones of the sweep are there already."""
+        """So many trials are to be run; `reused` ones of the sweep are there already. A search
+        says so of each of its rounds.
+        """
 
     def trial_started(self, trial: Trial) -> None:
         """A trial has a worker."""
@@ -29,7 +31,7 @@ class View(Protocol):
         """`done` of the trial's `total` optimiser steps are done."""
 
     def trial_ended(self, trial: Trial, status: str, seconds: float, note: str) -> None:
-        """The trial is `done` or `failed`."""
+        """The trial is `done`, `failed` or `pruned`."""
 
     def warn(self, message: str) -> None:
         """Something is wrong that does not stop the job."""

@@ -1,8 +1,10 @@
 """What a spec comes to: steps named by their content, and the trials that share them."""
 
-from .build import Plan, build_plan
+from .build import build_plan
 from .facts import Facts, FactsOf
 from .layers import LayerRef, Stacks, layer_pairs, layer_refs, stack_of
+from .planner import Plan, trial_settings
+from .space import Point, Search, Space
 from .step import CODE_VERSIONS, Step, StepKind
 from .steps_of import OUTPUTS, score_step, teacher_step
 from .trial import Trial, uses_features, uses_outputs, uses_teacher
@@ -14,6 +16,9 @@ __all__ = [
     "FactsOf",
     "LayerRef",
     "Plan",
+    "Point",
+    "Search",
+    "Space",
     "Stacks",
     "Step",
     "StepKind",
@@ -24,6 +29,7 @@ __all__ = [
     "score_step",
     "stack_of",
     "teacher_step",
+    "trial_settings",
     "uses_features",
     "uses_outputs",
     "uses_teacher",

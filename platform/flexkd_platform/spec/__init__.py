@@ -34,8 +34,10 @@ from .methods import (
 )
 from .problems import Problem, SpecError
 from .resources import Elastic, Resources
+from .scheduler import Asha, NoScheduler, Scheduler
 from .schema import json_schema
 from .score import Score
+from .search import GridSearch, OptunaSearch, RandomSearch, Search
 from .section import Section, canonical_json, sha256_of
 from .sources import (
     BuiltinData,
@@ -59,6 +61,7 @@ from .sources import (
     SplitSizes,
     TextColumns,
 )
+from .space import Choice, Distribution, Drawn, IntUniform, LogUniform, Uniform, readable
 from .student import (
     AlignedInit,
     CutInit,
@@ -87,22 +90,26 @@ from .teacher import BlankModel, FineTune, Teacher
 
 __all__ = [
     "AlignedInit",
+    "Asha",
     "Beam",
     "BlankModel",
     "BuiltinData",
     "BuiltinDocstrings",
     "BuiltinSource",
+    "Choice",
     "CkaDistillation",
     "ClassificationTask",
     "CutInit",
-    "DECODING",
     "DataSource",
+    "DECODING",
     "Decoding",
     "Distill",
+    "Distribution",
     "DocumentColumns",
     "DocumentFiles",
     "DocumentHub",
     "DocumentSource",
+    "Drawn",
     "Elastic",
     "Evaluate",
     "FeatureMethod",
@@ -114,6 +121,7 @@ __all__ = [
     "GenerationTask",
     "GramDistillation",
     "Greedy",
+    "GridSearch",
     "HubData",
     "HubSource",
     "InstructionColumns",
@@ -121,6 +129,7 @@ __all__ = [
     "InstructionHub",
     "InstructionSource",
     "InstructionTask",
+    "IntUniform",
     "JobSpec",
     "JsdDistillation",
     "LabelTask",
@@ -128,26 +137,32 @@ __all__ = [
     "LogitDistillation",
     "LogitLoss",
     "LogitMethod",
+    "LogUniform",
     "LOWER_IS_BETTER",
-    "MAX_NEW_TOKENS",
-    "METHODS",
-    "METRICS",
     "MadeSplits",
+    "MAX_NEW_TOKENS",
     "Method",
+    "METHODS",
     "Metric",
+    "METRICS",
     "MiniLlm",
+    "NoScheduler",
     "ON_REQUEST",
     "OnPolicy",
+    "OptunaSearch",
     "PretrainedInit",
     "Problem",
     "ProcrustesDistillation",
     "ProjectorDistillation",
     "Published",
     "RandomInit",
+    "RandomSearch",
     "RegressionTask",
     "Resources",
     "Sampling",
+    "Scheduler",
     "Score",
+    "Search",
     "Section",
     "SeqKd",
     "SkewForward",
@@ -167,10 +182,12 @@ __all__ = [
     "TextTask",
     "Tracking",
     "TvdDistillation",
+    "Uniform",
     "canonical_json",
     "json_schema",
     "line_in",
     "load_spec",
+    "readable",
     "sha256_of",
     "spec_with",
 ]

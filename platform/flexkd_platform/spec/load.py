@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import difflib
-import itertools
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -15,15 +14,14 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from .document import PathPart, join_path, line_of, parse_yaml, set_path, split_path
+from .expand import expanded
 from .job import JobSpec
 from .problems import Problem, SpecError
 from .schema import schema_at
+from .search import GridSearch
 
 AXIS_ROOTS = ("task", "teacher", "student", "score", "distill")
 """Sections that an axis may reach into: what a trial computes."""
-
-_Origin = tuple[int, dict[str, int]]
-"""Where an expanded method came from: its place in the list, and its place in each axis."""
 
 
 def load_spec(path: Path, overrides: Sequence[str] = ()) -> JobSpec:
@@ -112,49 +110,13 @@ def _apply_values(data: dict[str, Any], changes: Mapping[str, Any]) -> list[Prob
 
 
 def _validate(data: dict[str, Any]) -> tuple[JobSpec | None, list[Problem]]:
-    """Expand the methods' axes, validate, and check every value of every axis."""
-    expanded, origins = _expand_methods(data)
-    spec, problems = _validate_expanded(expanded)
-    problems = _unique(_at_origin(problem, origins) for problem in problems)
+    """Expand lists and distributions, validate, and check every value an axis or draw can take."""
+    one_valued, origins = expanded(data)
+    spec, problems = _validate_expanded(one_valued)
     # The axes are checked against the spec without them, so that both kinds of problems show.
     if spec is not None:
-        problems += _axis_problems(spec)
-    return spec, problems
-
-
-def _expand_methods(data: dict[str, Any]) -> tuple[dict[str, Any], list[_Origin]]:
-    """A method whose setting is a list becomes one method for each of its values."""
-    methods = data.get("sweep", {}).get("methods") if isinstance(data.get("sweep"), dict) else None
-    if not isinstance(methods, list):
-        return data, []
-    expanded, origins = [], []
-    for place, method in enumerate(methods):
-        axes = (
-            {k: v for k, v in method.items() if k != "kind" and isinstance(v, list) and v}
-            if isinstance(method, dict)
-            else {}
-        )
-        for chosen in itertools.product(*(range(len(values)) for values in axes.values())):
-            at = dict(zip(axes, chosen, strict=True))
-            expanded.append(
-                {**method, **{k: axes[k][i] for k, i in at.items()}} if axes else method
-            )
-            origins.append((place, at))
-    result = {**data, "sweep": {**data["sweep"], "methods": expanded}}
-    return copy.deepcopy(result), origins
-
-
-def _at_origin(problem: Problem, origins: list[_Origin]) -> Problem:
-    """Name the place in the file, not the place among the expanded methods."""
-    parts = split_path(problem.path)
-    if parts[:2] != ("sweep", "methods") or len(parts) < 3 or not origins:
-        return problem
-    place, at = origins[int(parts[2])]
-    setting = parts[3:4]
-    inner: tuple[PathPart, ...] = setting
-    if setting and setting[0] in at:
-        inner = (*setting, at[str(setting[0])])
-    return replace(problem, path=join_path(("sweep", "methods", place, *inner, *parts[4:])))
+        problems += [*_search_problems(spec), *_axis_problems(spec), *_space_problems(spec)]
+    return spec, _unique(origins.of(problem) for problem in problems)
 
 
 def _validate_expanded(data: dict[str, Any]) -> tuple[JobSpec | None, list[Problem]]:
@@ -186,25 +148,80 @@ def _within_unions(details: Sequence[ErrorDetails], data: Any) -> list[ErrorDeta
     ]
 
 
+def _search_problems(spec: JobSpec) -> list[Problem]:
+    """A grid has no distributions, and without any nothing is drawn."""
+    search, space = spec.sweep.search, spec.sweep.space
+    if isinstance(search, GridSearch):
+        return [
+            Problem(
+                join_path(("sweep", "space", path)),
+                "a distribution, but a grid takes every value",
+                "give a list, or draw from it with sweep.search: {kind: random, samples: 20}",
+            )
+            for path in space
+        ]
+    if space:
+        return []
+    remedy = "give a setting a distribution, as alpha: {log_uniform: [0.01, 1]}, or use kind: grid"
+    return [Problem("sweep.search.kind", f"{search.kind}, but nothing is drawn", remedy)]
+
+
 def _axis_problems(spec: JobSpec) -> list[Problem]:
-    base = spec.to_json()
+    return [
+        problem
+        for path, values in spec.sweep.axes.items()
+        for problem in _value_problems(
+            spec,
+            path,
+            {("sweep", "axes", path, place): value for place, value in enumerate(values)},
+        )
+    ]
+
+
+def _space_problems(spec: JobSpec) -> list[Problem]:
+    """What is wrong with the edges of a distribution; what lies between them is taken on trust."""
     problems = []
-    for path, values in spec.sweep.axes.items():
-        where: tuple[PathPart, ...] = ("sweep", "axes", path)
-        root = str(split_path(path)[0]) if split_path(path) else ""
-        if root not in AXIS_ROOTS:
-            remedy = f"an axis is a dotted path into {', '.join(AXIS_ROOTS)}"
+    for path, drawn in spec.sweep.space.items():
+        where: tuple[PathPart, ...] = ("sweep", "space", path)
+        parts = split_path(path)
+        if parts[:2] == ("sweep", "methods"):
+            known = range(len(spec.sweep.methods))
+            if len(parts) < 4 or parts[2] not in known or parts[3] == "kind":
+                remedy = "name a setting of a method there is, as sweep.methods[0].alpha"
+                problems.append(Problem(join_path(where), f"{path!r} is no setting", remedy))
+                continue
+        elif path in spec.sweep.axes:
             problems.append(
-                Problem(join_path(where), f"{path!r} names no field of a trial", remedy)
+                Problem(join_path(where), f"{path} is an axis too", "leave one of them out")
             )
             continue
-        for place, value in enumerate(values):
-            changed = copy.deepcopy(base)
-            found = _apply_values(changed, {path: value}) or _validate_expanded(changed)[1]
-            problems += [
-                replace(problem, path=join_path((*where, place)), message=_axis_message(problem))
-                for problem in found
-            ]
+        (name,) = type(drawn).model_fields
+        values = {(*where, name, place): value for place, value in enumerate(drawn.edges)}
+        problems += _value_problems(spec, path, values)
+    return problems
+
+
+def _value_problems(
+    spec: JobSpec, path: str, values: Mapping[tuple[PathPart, ...], Any]
+) -> list[Problem]:
+    """What is wrong with the spec when a dotted path has one of some values, by where each is."""
+    base = spec.to_json()
+    parts = split_path(path)
+    drawn = next(iter(values))[1] == "space"
+    if parts[:1] not in {(root,) for root in AXIS_ROOTS} and not (
+        drawn and parts[:2] == ("sweep", "methods")
+    ):
+        where = next(iter(values))[:3]
+        remedy = f"an axis is a dotted path into {', '.join(AXIS_ROOTS)}"
+        return [Problem(join_path(where), f"{path!r} names no field of a trial", remedy)]
+    problems = []
+    for where, value in values.items():
+        changed = copy.deepcopy(base)
+        found = _apply_values(changed, {path: value}) or _validate_expanded(changed)[1]
+        problems += [
+            replace(problem, path=join_path(where), message=_axis_message(problem))
+            for problem in found
+        ]
     return _unique(problems)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from typing import Any
 
@@ -12,19 +12,33 @@ from .job import JobSpec
 def json_schema() -> dict[str, Any]:
     """JSON Schema (2020-12) of a job spec as a person writes it.
 
-    A method's setting may be a list, which is an axis, so its schema allows both.
+    A method's setting may be a list, which is an axis, or a distribution, so its schema allows all
+    three; an axis may be a distribution too.
     """
     schema = JobSpec.model_json_schema(by_alias=True)
     schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
-    mapping = _resolve(schema["$defs"]["Sweep"]["properties"]["methods"], schema)["items"]
+    sweep = schema["$defs"]["Sweep"]["properties"]
+    schema["$defs"]["Distribution"] = sweep["space"]["additionalProperties"]
+    drawn = {"$ref": "#/$defs/Distribution"}
+    sweep["space"]["additionalProperties"] = drawn
+    axis = sweep["axes"]
+    axis["additionalProperties"] = {"anyOf": [axis["additionalProperties"], drawn]}
+    mapping = _resolve(sweep["methods"], schema)["items"]
+    sections: dict[str, dict[str, Any]] = {}
     for reference in mapping["discriminator"]["mapping"].values():
         method = _resolve({"$ref": reference}, schema)
         for name, setting in method["properties"].items():
             if name != "kind":
-                value = {k: v for k, v in setting.items() if k not in {"description", "default"}}
-                kept = {k: setting[k] for k in ("description", "default") if k in setting}
-                listed = {"type": "array", "items": value, "minItems": 1}
-                method["properties"][name] = {"anyOf": [value, listed], **kept}
+                sections |= _sections(setting, schema)
+                _allow(
+                    method,
+                    name,
+                    lambda value: [{"type": "array", "items": value, "minItems": 1}, drawn],
+                )
+    for section in sections.values():
+        for name in section.get("properties", {}):
+            if name != "kind":
+                _allow(section, name, lambda value: [drawn])
     # Which variant is meant must be written, also where the tag has a default in Python.
     for node in list(_nodes_with(schema, "discriminator")):
         choice = node["discriminator"]
@@ -35,6 +49,27 @@ def json_schema() -> dict[str, Any]:
     for node in _nodes_with(schema, "patternProperties"):
         node["additionalProperties"] = False
     return schema
+
+
+def _allow(
+    section: dict[str, Any], name: str, more: Callable[[dict[str, Any]], list[dict[str, Any]]]
+) -> None:
+    """Let a setting be more than its value: what `more` makes of the value's schema."""
+    setting = section["properties"][name]
+    value = {k: v for k, v in setting.items() if k not in {"description", "default"}}
+    kept = {k: setting[k] for k in ("description", "default") if k in setting}
+    section["properties"][name] = {"anyOf": [value, *more(value)], **kept}
+
+
+def _sections(node: Any, schema: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """The sections that a setting may be, by reference."""
+    if isinstance(node, list):
+        return {name: each for inner in node for name, each in _sections(inner, schema).items()}
+    if not isinstance(node, dict):
+        return {}
+    if "$ref" in node:
+        return {node["$ref"]: _resolve(node, schema)}
+    return _sections([node.get("anyOf"), node.get("oneOf")], schema)
 
 
 def _nodes_with(node: Any, keyword: str) -> Iterator[dict[str, Any]]:

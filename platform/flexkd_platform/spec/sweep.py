@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import Field, field_validator
 
 from .methods import Method, MethodName
+from .scheduler import NoScheduler, Scheduler
+from .search import GridSearch, Search
 from .section import Section
-
-
-class GridSearch(Section):
-    """Every combination of the axes, once."""
-
-    kind: Literal["grid"] = "grid"
+from .space import Distribution
 
 
 class Sweep(Section):
     """Every method, with every value of every axis that touches it, with every seed."""
 
     methods: tuple[Method, ...] = Field(
-        min_length=1, description="a list in place of a setting is an axis of that method"
+        min_length=1,
+        description="a list in place of a setting is an axis of that method, a distribution is "
+        "searched",
     )
     axes: dict[str, tuple[Any, ...]] = Field(
         default_factory=dict, description="dotted path of the spec: the values it takes"
@@ -28,7 +27,13 @@ class Sweep(Section):
     seeds: Annotated[tuple[Annotated[int, Field(ge=0, lt=2**32)], ...], Field(min_length=1)] = (
         Field((10, 20, 30), description="results are aggregated over them")
     )
-    search: GridSearch = Field(default_factory=GridSearch)
+    search: Search = Field(default_factory=GridSearch)
+    space: dict[str, Distribution] = Field(
+        default_factory=dict,
+        description="dotted path of the spec: what it is drawn from; a distribution in place of a "
+        "method's setting, or of an axis's values, is put here when the spec is read",
+    )
+    scheduler: Scheduler = Field(default_factory=NoScheduler)
     baseline: MethodName | None = Field(
         "ft", description="method that the others are compared with"
     )

@@ -190,6 +190,7 @@ class Heard:
     events: list[tuple[str, str]] = field(default_factory=list)
     progress: dict[str, list[Progress]] = field(default_factory=dict)
     failures: dict[str, StepError] = field(default_factory=dict)
+    reasons: dict[str, str] = field(default_factory=dict)
 
     def started(self, trial: Trial) -> None:
         self.events.append(("started", trial.hash))
@@ -202,6 +203,10 @@ class Heard:
         self.events.append(("ended", trial.hash))
         if failure is not None:
             self.failures[trial.hash] = failure
+
+    def pruned(self, trial: Trial, reason: str) -> None:
+        self.events.append(("pruned", trial.hash))
+        self.reasons[trial.hash] = reason
 
     def of(self, trial: Trial) -> list[str]:
         """What happened to the trial but its progress."""

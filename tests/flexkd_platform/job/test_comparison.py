@@ -95,7 +95,25 @@ def test_failed_and_pruned_trials_are_in_no_mean() -> None:
         trial("ft", 50, 0.2, status="pruned"),
         trial("kd", 10, 0.3, status="failed"),
     ]
-    assert grouped([*FT, *extra]) == grouped(FT)
+    (group,) = grouped([*FT, *extra])
+    assert group == replace(grouped(FT)[0], pruned=1)
+    assert to_json(group)["pruned"] == 1
+
+
+def test_a_group_with_pruned_seeds_comes_after_the_complete_ones() -> None:
+    """Its seeds that finished were the good ones: their mean is no estimate of the setting's."""
+    better = [trial("kd", 10, 0.95), trial("kd", 20, 0.1, status="pruned")]
+    first, second = grouped([*FT, *better])
+    assert (first.method, second.method) == ("ft", "kd")
+    assert (second.n, second.pruned, second.metrics["test/accuracy"].mean) == (1, 1, 0.95)
+    assert second.versus is not None
+    assert second.versus["test/accuracy"].n == 1, "paired over the seeds that both finished"
+
+
+def test_a_seed_that_finished_elsewhere_is_not_pruned() -> None:
+    both = [trial("ft", 10, 0.2, status="pruned"), trial("ft", 10, 0.7)]
+    (group,) = grouped(both)
+    assert (group.n, group.pruned) == (1, 0)
 
 
 def test_reused_trials_count_like_those_that_were_run() -> None:
@@ -243,7 +261,7 @@ def test_params_of_all_trials_of_a_group_are_shown() -> None:
 
 def test_json_has_the_form_of_results_json() -> None:
     first, second = (to_json(group) for group in grouped([*FT[:2], *FLEX[:1]]))
-    assert list(first) == ["method", "params", "n", "metrics", "versus"]
+    assert list(first) == ["method", "params", "n", "pruned", "metrics", "versus"]
     assert first["params"] == {"alpha": 0.5}
     assert first["metrics"] == {ACCURACY: {"mean": 0.75, "std": None, "ci95": None}}
     assert first["versus"][ACCURACY].keys() == {

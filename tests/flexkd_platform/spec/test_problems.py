@@ -38,7 +38,7 @@ ONE_PROBLEM = {
         "sweep.seed",
         7,
         "unknown key 'seed'",
-        "did you mean 'seeds'? allowed here: axes, baseline, methods, search, seeds",
+        "did you mean 'seeds'? allowed here: axes, baseline, methods, scheduler, search, seeds, space",
     ),
     "unknown key with no likeness": (
         "name: quick\n",

@@ -1,0 +1,190 @@
+"""Points of a sweep become trials, and trials a plan; equal steps have equal hashes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+from ..spec import Choice, GenerationTask, JobSpec, canonical_json, spec_with
+from .facts import Facts, FactsOf
+from .space import Search
+from .step import Step
+from .steps_of import cache_numbers, distill_step, evaluate_step, teacher_step
+from .trial import Trial, flatten, method_params
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Every trial of a job, and with them every step: equal steps have equal hashes.
+
+    teacher_evaluations: of teachers that write text, which is measured apart from their training.
+    cache_numbers: fp32 numbers that the teacher caches hold; of text at most, since responses are
+        as long as they are.
+    search: what is still to be chosen as results come; None where every trial is here.
+    """
+
+    spec: JobSpec
+    trials: tuple[Trial, ...]
+    teachers: tuple[Step, ...]
+    teacher_evaluations: tuple[Step, ...] = ()
+    cache_numbers: int = 0
+    search: Search | None = None
+
+    @cached_property
+    def shared(self) -> tuple[Step, ...]:
+        """The steps that trials share, dependencies first: data, teacher, score, cache, select."""
+        steps: dict[str, Step] = {}
+        own = [step for trial in self.trials for step in (trial.distill, trial.evaluate)]
+        wanted = [*self.teachers, *self.teacher_evaluations]
+        for step in wanted:
+            for needed in (*step.upstream(), step):
+                steps.setdefault(needed.hash, needed)
+        trained = {trial.distill.hash for trial in self.trials}
+        for step in own:
+            for needed in step.upstream():
+                if needed.hash not in trained:
+                    steps.setdefault(needed.hash, needed)
+        return tuple(steps.values())
+
+    def steps(self) -> Iterator[Step]:
+        """All steps: the shared ones, then each trial's own."""
+        yield from self.shared
+        for trial in self.trials:
+            yield trial.distill
+            yield trial.evaluate
+
+    @property
+    def most_trials(self) -> int:
+        """Trials in all; fewer where two points come to the same training."""
+        return len(self.trials) if self.search is None else self.search.most_trials
+
+
+@dataclass(frozen=True)
+class _Expanded:
+    """A trial as one point asks for it. axes: the values that may tell it from others."""
+
+    place: int
+    axes: Mapping[str, Any]
+    seed: int
+    step: Step
+    spec: JobSpec
+    facts: Facts
+
+
+class Planner:
+    """Gathers the trials that points of a sweep come to; equal ones are one trial."""
+
+    def __init__(self, spec: JobSpec, facts_of: FactsOf) -> None:
+        self.spec, self.facts_of = spec, facts_of
+        self._found: dict[str, list[_Expanded]] = {}
+        self._specs: dict[str, tuple[JobSpec, Facts]] = {}
+
+    def add(self, place: int, point: Mapping[str, Any], unread: Mapping[str, Any]) -> list[str]:
+        """The hashes of the trials, in the order of the seeds, of a method at a point.
+
+        Args:
+            place: of the method in the spec.
+            point: dotted path → value.
+            unread: values that the method does not depend on, and which must be right all the same.
+
+        Raises:
+            SpecError: the point makes a spec that is not allowed.
+        """
+        changed, known = self._at({**unread, **point})
+        method = changed.sweep.methods[place]
+        axes = {path: value for path, value in point.items() if not path.startswith("sweep.")}
+        hashes = []
+        for seed in self.spec.sweep.seeds:
+            step = distill_step(changed, known, method, seed)
+            entry = _Expanded(place, axes, seed, step, changed, known)
+            self._found.setdefault(step.hash, []).append(entry)
+            hashes.append(step.hash)
+        return hashes
+
+    def plan(self) -> Plan:
+        """The plan of all points so far."""
+        trials = tuple(self._trial(same) for same in self._found.values())
+        teachers: dict[str, Step] = {}
+        evaluations: dict[str, Step] = {}
+        facts: dict[str, Facts] = {}
+        for changed, known in self._specs.values():
+            teacher = teacher_step(changed, known)
+            teachers.setdefault(teacher.hash, teacher)
+            facts[teacher.hash] = known
+            if isinstance(changed.task, GenerationTask):
+                evaluation = evaluate_step(changed, known, teacher)
+                evaluations.setdefault(evaluation.hash, evaluation)
+        plan = Plan(self.spec, trials, tuple(teachers.values()), tuple(evaluations.values()))
+        return replace(plan, cache_numbers=_cache_numbers(plan, facts))
+
+    def _at(self, point: Mapping[str, Any]) -> tuple[JobSpec, Facts]:
+        key = canonical_json(dict(point))
+        if key not in self._specs:
+            changed = spec_with(self.spec, point) if point else self.spec
+            self._specs[key] = (changed, self.facts_of(changed))
+        return self._specs[key]
+
+    def _trial(self, same: list[_Expanded]) -> Trial:
+        """One trial of the points that came to the same hash; axes that differ do not touch it."""
+        first = same[0]
+        touching: dict[str, Any] = {}
+        for path, value in first.axes.items():
+            values = self._values(path)
+            found = {canonical_json(other.axes.get(path)) for other in same}
+            if len(values) != 1 and len(found) == 1:
+                touching |= _told_apart(path, value, values)
+        method = first.spec.sweep.methods[first.place]
+        params = {**method_params(method), **touching}
+        evaluate = evaluate_step(first.spec, first.facts, first.step)
+        settings = trial_settings(first.step)
+        return Trial(method.kind, params, settings, first.seed, first.step, evaluate)
+
+    def _values(self, path: str) -> Sequence[Any]:
+        """The listed values of an axis; none where it is drawn from a range."""
+        drawn = self.spec.sweep.space.get(path)
+        if drawn is None:
+            return self.spec.sweep.axes[path]
+        return drawn.choice if isinstance(drawn, Choice) else ()
+
+
+def _cache_numbers(plan: Plan, known_of: Mapping[str, Facts]) -> int:
+    numbers = 0
+    for step in plan.shared:
+        if step.kind == "cache":
+            teacher = step.needs["teacher"]
+            facts = known_of[teacher.hash]
+            numbers += cache_numbers(teacher.identity, facts, step.identity["holds"])
+    return numbers
+
+
+def _told_apart(path: str, value: Any, values: Sequence[Any]) -> dict[str, Any]:
+    """What tells one value of an axis from the others: of a section, the keys that differ."""
+    if not isinstance(value, Mapping):
+        return {path: value}
+    others = [flatten(other) for other in values if isinstance(other, Mapping)]
+    return {
+        f"{path}.{key}": inner
+        for key, inner in flatten(value).items()
+        if any(other.get(key) != inner for other in others)
+    }
+
+
+def trial_settings(distill: Step) -> dict[str, Any]:
+    """All that decides a trial's result but its seed, from the identities of its steps.
+
+    Where several steps of a kind differ in a setting, as the caches of two layers do, its value is
+    the list of theirs.
+    """
+    settings = flatten(distill.identity)
+    settings.pop("seed")
+    found: dict[str, list[Any]] = {}
+    for needed in distill.upstream():
+        named = dict(needed.identity)
+        if needed.kind == "warm_up":
+            named.pop("seed")  # the trial's own
+        for path, value in flatten(named, needed.kind).items():
+            values = found.setdefault(path, [])
+            values += [value] if value not in values else []
+    return settings | {p: values[0] if len(values) == 1 else values for p, values in found.items()}

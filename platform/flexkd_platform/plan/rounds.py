@@ -1,0 +1,95 @@
+"""Optuna, asked for points in rounds of a fixed size and told what came of them.
+
+The same spec and the same results give the same points, whatever the trials ran on and in whatever
+order they ended: a round is told as a whole before the next one is asked for. Nothing is kept but
+the results, so a search that was cut off is asked again from its first round, whose trials are
+there already.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import optuna
+
+from ..spec import Choice, Distribution, IntUniform, LogUniform, Uniform, readable
+from .planner import Plan, Planner
+from .space import Point, Search, grid_points, unread
+
+Verdict = float | Literal["failed", "pruned"]
+"""What came of a point: how good it is, more being better; or why that is not known."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A point that Optuna suggested. trials: hashes, in the order of the seeds."""
+
+    place: int
+    number: int
+    point: Point
+    trials: tuple[str, ...]
+
+
+class Rounds:
+    """The rounds of one search, from the first."""
+
+    def __init__(self, search: Search) -> None:
+        self._search = search
+        self._planner = Planner(search.spec, search.facts_of)
+        for place in range(len(search.spec.sweep.methods)):
+            if place not in search.spaces:
+                for point in grid_points(search.spec):
+                    self._planner.add(place, point, unread(search.spec, point))
+        self._fixed = len(self._planner.plan().trials)
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        self._studies = {
+            place: optuna.create_study(
+                direction="maximize",
+                sampler=optuna.samplers.TPESampler(seed=search.settings.seed),
+            )
+            for place in search.spaces
+        }
+        self.asked: list[Asked] = []
+
+    def ask(self) -> tuple[Asked, ...]:
+        """The next round: up to `batch` points of every searched method; () when all are asked."""
+        before = len(self.asked)
+        for place, study in self._studies.items():
+            left = self._search.settings.samples - len(study.trials)
+            for _ in range(min(left, self._search.settings.batch)):
+                trial = study.ask()
+                space = self._search.spaces[place]
+                point = {path: _suggested(trial, path, drawn) for path, drawn in space.items()}
+                rest = unread(self._search.spec, space)
+                hashes = tuple(self._planner.add(place, point, rest))
+                self.asked.append(Asked(place, trial.number, point, hashes))
+        return tuple(self.asked[before:])
+
+    def tell(self, verdicts: Iterable[tuple[Asked, Verdict]]) -> None:
+        """What came of the points of a round, as pairs in the order in which they were asked."""
+        for asked, verdict in verdicts:
+            study = self._studies[asked.place]
+            if verdict == "failed":
+                study.tell(asked.number, state=optuna.trial.TrialState.FAIL)
+            elif verdict == "pruned":
+                study.tell(asked.number, state=optuna.trial.TrialState.PRUNED)
+            else:
+                study.tell(asked.number, verdict)
+
+    def plan(self) -> Plan:
+        """The fixed trials and those of all points asked for so far."""
+        return replace(self._planner.plan(), search=replace(self._search, fixed=self._fixed))
+
+
+def _suggested(trial: optuna.Trial, path: str, drawn: Distribution) -> Any:
+    if isinstance(drawn, Choice):
+        # By its place: a category of Optuna's is text or a number, and a value may be a section.
+        return drawn.choice[trial.suggest_categorical(path, range(len(drawn.choice)))]
+    if isinstance(drawn, IntUniform):
+        return trial.suggest_int(path, *drawn.int_uniform)
+    if isinstance(drawn, LogUniform):
+        return readable(trial.suggest_float(path, *drawn.edges, log=True), drawn.log_uniform)
+    assert isinstance(drawn, Uniform)
+    return readable(trial.suggest_float(path, *drawn.edges), drawn.uniform)
