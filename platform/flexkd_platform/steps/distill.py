@@ -71,7 +71,6 @@ def make_student(
             with store.publish(step, started) as draft:
                 draft.summary |= training.save(draft.folder, weights)
             training.resumption.drop()
-        worker.barrier()
 
 
 class _Training:

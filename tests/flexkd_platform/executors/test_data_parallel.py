@@ -1,9 +1,11 @@
-"""Two workers of half a batch each are one worker of the whole batch."""
+"""Results do not depend on how many workers compute a batch, or in how many pieces."""
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterator, Mapping
+import itertools
+import json
+import shutil
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +14,19 @@ import pytest
 from flexkd_platform.executors import InProcessExecutor
 from flexkd_platform.plan import Plan, Trial
 from flexkd_platform.spec import Resources
-from flexkd_platform.steps import read_log, run_trial
+from flexkd_platform.steps import read_log
 from flexkd_platform.store import Store, open_store
 
-from .conftest import Heard, PlanOf, SpecOf, StoreWith, metrics_of, writing_json
-
-pytestmark = pytest.mark.ray
+from .conftest import (
+    Heard,
+    PlanOf,
+    SpecOf,
+    StoreWith,
+    metrics_of,
+    run_shared,
+    writing_json,
+)
+from .group_of import train_in_group
 
 METHODS: list[dict[str, Any]] = [
     {"kind": "ft"},
@@ -57,52 +66,101 @@ MEASURED = 5e-4
 """Relative, for what students are measured at. A correlation does not change when a unit is shifted
 or scaled, so those weights have a gradient of 0 but for rounding, and Adam makes steps of that."""
 
+FIRST = 2e-5
+"""Relative, for every number of the first step, the gradient's norm among them."""
+
+LATER = 4e-4
+"""Relative, for the steps after it in micro-batches: rounding has gone through Adam as described
+above. The largest that was seen, 2.3e-4, is of a divergence of 0.003 beside a correlation."""
+
 ROWS = {"odd last batch": 29, "last batch of one": 33}
 """Training rows, in batches of 16."""
 
 
-@pytest.fixture
-def by_value() -> Iterator[None]:
-    """Functions of this module reach workers, which cannot import it, by their code."""
-    from ray import cloudpickle
+WAYS: dict[str, tuple[int, Resources]] = {
+    "two workers": (2, Resources()),
+    "two workers, sharded": (2, Resources(parallel="fsdp", teacher_placement="sharded")),
+    "micro-batches": (1, Resources(micro_batch=3)),
+    "two workers, micro-batches": (2, Resources(micro_batch=3)),
+    "two workers, sharded, micro-batches": (2, Resources(parallel="fsdp", micro_batch=3)),
+}
+"""What changes no result: workers, and the resources of each."""
 
-    module = sys.modules[__name__]
-    cloudpickle.register_pickle_by_value(module)
-    yield
-    cloudpickle.unregister_pickle_by_value(module)
+
+@dataclass(frozen=True)
+class Reference:
+    """Trials, a store with what they need, and one where one worker has trained them at once."""
+
+    trials: tuple[Trial, ...]
+    prepared: Store
+    trained: Store
 
 
-def test_losses_do_not_depend_on_the_number_of_workers(
-    spec_of: SpecOf,
-    plan_of: PlanOf,
-    store_with: StoreWith,
-    material: Path,
-    ray_cluster: None,
-    by_value: None,
-    tmp_path: Path,
-    record_property: Any,
-) -> None:
-    """Every method, with the cached and the live teacher, in one Ray Train run of two workers."""
+@pytest.fixture(scope="module")
+def references(
+    spec_of: SpecOf, plan_of: PlanOf, material: Path, tmp_path_factory: pytest.TempPathFactory
+) -> list[Reference]:
+    """Every method, with the cached and the live teacher, on labels and on text."""
     plans = [_plan(spec_of, plan_of, material, rows) for rows in ROWS.values()]
     plans += [_writing_plan(spec_of, plan_of, task) for task in ("instruction", "summarization")]
-    alone = [store_with(plan) for plan in plans]
-    together = [store_with(plan) for plan in plans]
-    for plan, store in zip(plans, alone, strict=True):
-        listener = Heard()
-        InProcessExecutor(store, Resources()).trials(plan.trials, listener)
-        assert listener.failures == {}
-    _train_on_two([(p.trials, s.uri) for p, s in zip(plans, together, strict=True)], tmp_path)
+    found = []
+    for plan in plans:
+        prepared = tmp_path_factory.mktemp("prepared")
+        run_shared(plan, InProcessExecutor(open_store(str(prepared)), Resources(teacher_cpus=1)))
+        trained = tmp_path_factory.mktemp("trained") / "store"
+        shutil.copytree(prepared, trained)
+        store, heard = open_store(str(trained)), Heard()
+        InProcessExecutor(store, Resources()).trials(plan.trials, heard)
+        assert heard.failures == {}
+        found.append(Reference(plan.trials, open_store(str(prepared)), store))
+    return found
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_losses_do_not_depend_on_how_a_batch_is_computed(
+    way: str, references: list[Reference], tmp_path: Path, record_property: Any
+) -> None:
+    """Two workers with b examples each are one with 2b, and so are its parts one by one."""
+    size, resources = WAYS[way]
+    stores, work = [], []
+    for place, reference in enumerate(references):
+        shutil.copytree(reference.prepared.root, tmp_path / f"store-{place}")
+        store = open_store(str(tmp_path / f"store-{place}"))
+        trials = [t for t in reference.trials if possible(t, resources)]
+        if way != "two workers":
+            trials = fewer(trials, live=resources.teacher_placement == "sharded")
+        work.append((trials, store.uri, resources))
+        stores.append(store)
+    train_in_group(size, work, tmp_path / "group")
     worst: dict[str, float] = {}
-    for plan, one, two in zip(plans, alone, together, strict=True):
-        for trial in plan.trials:
-            difference = _largest_difference(trial, one, two)
+    for reference, store, (trials, *_) in zip(references, stores, work, strict=True):
+        one = reference.trained
+        for trial in trials:
+            assert _largest_difference(trial, one, store, steps=1) < FIRST
+            difference = _largest_difference(trial, one, store)
             name = f"{trial.method} {trial.distill.identity['method'].get('loss', '')}".strip()
             worst[name] = max(worst.get(name, 0.0), difference)
-            assert metrics_of(trial, two) == pytest.approx(metrics_of(trial, one), rel=MEASURED)
+            assert metrics_of(trial, store) == pytest.approx(metrics_of(trial, one), rel=MEASURED)
     for name, difference in worst.items():
         record_property(name, difference)
         print(f"{name}: {difference:.1e}")
-    assert max(worst.values()) < 1e-4
+    assert max(worst.values()) < (LATER if resources.micro_batch else 1e-4)
+
+
+def fewer(trials: list[Trial], *, live: bool) -> list[Trial]:
+    """Every method once: with the cached or with the live teacher, or on the way it is here."""
+    found: dict[str, Trial] = {}
+    for trial in sorted(trials, key=lambda trial: ("teacher" in trial.distill.needs) != live):
+        method = trial.distill.identity["method"]
+        found.setdefault(f"{json.dumps(method)} {trial.distill.identity.get('layers')}", trial)
+    return list(found.values())
+
+
+def possible(trial: Trial, resources: Resources) -> bool:
+    """Responses are drawn, and units selected anew, by a whole model alone."""
+    identity = trial.distill.identity
+    whole = identity["method"].get("on_policy") or "reselect" in identity
+    return not whole or resources.parallel == "ddp"
 
 
 def _plan(spec_of: SpecOf, plan_of: PlanOf, material: Path, rows: int) -> Plan:
@@ -127,11 +185,11 @@ def _writing_plan(spec_of: SpecOf, plan_of: PlanOf, task: str) -> Plan:
     return plan_of(spec_of(**writing_json(task) | {"sweep": sweep}))
 
 
-def _largest_difference(trial: Trial, one: Store, two: Store) -> float:
-    """The largest relative difference of any number of the training of any step."""
+def _largest_difference(trial: Trial, one: Store, two: Store, steps: int | None = None) -> float:
+    """The largest relative difference of any number of the training of any, or the first, step."""
     logs = zip(read_log(trial.distill, one), read_log(trial.distill, two), strict=True)
     differences = []
-    for first, second in logs:
+    for first, second in itertools.islice(logs, steps):
         assert first.step == second.step
         assert first.values.keys() == second.values.keys()
         for name, value in first.values.items():
@@ -143,29 +201,7 @@ def _largest_difference(trial: Trial, one: Store, two: Store) -> float:
     return max(differences)
 
 
-def _train_on_two(work: list[tuple[tuple[Trial, ...], str]], scratch: Path) -> None:
-    import ray.train
-    from ray.train.torch import TorchTrainer
-
-    TorchTrainer(
-        _loop,
-        train_loop_config={"work": work},
-        scaling_config=ray.train.ScalingConfig(num_workers=2, resources_per_worker={"CPU": 1}),
-        run_config=ray.train.RunConfig(name="both", storage_path=str(scratch / "train")),
-    ).fit()
-
-
-def _loop(config: Mapping[str, Any]) -> None:
-    from flexkd_platform.executors.ray_train import RayTrainWorker
-
-    worker = RayTrainWorker()
-    for trials, uri in config["work"]:
-        store = open_store(uri)
-        for trial in trials:
-            for _ in run_trial(trial.distill, trial.evaluate, store, worker, Resources()):
-                pass
-
-
+@pytest.mark.ray
 def test_trials_of_two_workers_run_end_to_end(
     spec_of: SpecOf, plan_of: PlanOf, store_with: StoreWith, ray_cluster: None, heard: Heard
 ) -> None:
