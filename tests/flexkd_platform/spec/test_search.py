@@ -1,0 +1,166 @@
+"""Distributions in place of values: read, kept, and refused where they make no sense."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jsonschema
+import pytest
+import yaml
+
+from flexkd_platform.spec import Asha, Choice, LogUniform, OptunaSearch, Uniform, json_schema
+
+from .conftest import Load, Problems
+
+TEXT = """\
+name: quick
+sweep:
+  methods:
+    - {kind: ft}
+    - {kind: flexkd, alpha: {log_uniform: [0.01, 1]}, beta: [0.1, 0.2]}
+    - {kind: cka, logit: {kind: jsd, beta: {uniform: [0, 1]}}}
+  axes: {distill.learning_rate: {log_uniform: [1e-5, 1e-3]}, distill.epochs: [1, 2]}
+  search: {kind: optuna, samples: 8}
+  scheduler: {kind: asha, grace_steps: 10}
+  seeds: [10, 20]
+"""
+
+
+def test_distributions_are_kept_apart_from_the_values(load: Load) -> None:
+    spec = load(TEXT)
+    assert spec.sweep.space == {
+        "sweep.methods[1].alpha": LogUniform(log_uniform=(0.01, 1)),
+        "sweep.methods[1].beta": Choice(choice=(0.1, 0.2)),
+        "sweep.methods[2].logit.beta": Uniform(uniform=(0, 1)),
+        "distill.learning_rate": LogUniform(log_uniform=(1e-5, 1e-3)),
+    }
+    assert [method.kind for method in spec.sweep.methods] == ["ft", "flexkd", "cka"]
+    assert spec.sweep.axes == {"distill.epochs": (1, 2)}
+    assert spec.sweep.search == OptunaSearch(kind="optuna", samples=8)
+    assert spec.sweep.scheduler == Asha(kind="asha", grace_steps=10)
+
+
+def test_a_spec_with_everything_filled_in_is_the_same_spec(load: Load) -> None:
+    spec = load(TEXT)
+    again = load(yaml.safe_dump(spec.to_json(), sort_keys=False))
+    assert again == spec
+    assert again.hash == spec.hash
+
+
+def test_editors_know_distributions() -> None:
+    validator = jsonschema.Draft202012Validator(json_schema())
+    # YAML 1.1 reads 1e-5 as text.
+    given = yaml.safe_load(TEXT.replace("1e-5", "0.00001").replace("1e-3", "0.001"))
+    assert list(validator.iter_errors(given)) == []
+    given["sweep"]["methods"][1]["alpha"] = {"log_uniform": "high"}
+    assert list(validator.iter_errors(given))
+
+
+WRONG: dict[str, tuple[str, str, str, int, str, str]] = {
+    "in a grid": (
+        "{kind: optuna, samples: 8}",
+        "{kind: grid}",
+        "sweep.methods[1].alpha",
+        5,
+        "a distribution, but a grid takes every value",
+        "kind: random",
+    ),
+    "order": (
+        "log_uniform: [0.01, 1]",
+        "log_uniform: [1, 0.01]",
+        "sweep.methods[1].alpha.log_uniform",
+        5,
+        "1 is not less than 0.01",
+        "lowest first",
+    ),
+    "logarithm": (
+        "log_uniform: [0.01, 1]",
+        "log_uniform: [0, 1]",
+        "sweep.methods[1].alpha.log_uniform",
+        5,
+        "0 has no logarithm",
+        "above 0",
+    ),
+    "edge": (
+        "log_uniform: [0.01, 1]",
+        "uniform: [-1, 1]",
+        "sweep.methods[1].alpha.uniform[0]",
+        5,
+        "greater than or equal to 0",
+        "",
+    ),
+    "choice in a list": (
+        "beta: [0.1, 0.2]",
+        "beta: [0.1, -0.2]",
+        "sweep.methods[1].beta[1]",
+        5,
+        "greater than or equal to 0",
+        "",
+    ),
+    "edge of an axis": (
+        "log_uniform: [1e-5, 1e-3]",
+        "uniform: [-1, 1]",
+        'sweep.axes["distill.learning_rate"].uniform[0]',
+        7,
+        "greater than 0",
+        "",
+    ),
+    "samples": (
+        "samples: 8",
+        "samples: 0",
+        "sweep.search.samples",
+        8,
+        "greater than 0",
+        "",
+    ),
+    "factor": (
+        "grace_steps: 10",
+        "grace_steps: 10, reduction_factor: 1",
+        "sweep.scheduler.reduction_factor",
+        9,
+        "greater than 1",
+        "",
+    ),
+    "metric": (
+        "samples: 8",
+        "samples: 8, metric: acuracy",
+        "sweep.search.metric",
+        8,
+        "'accuracy'",
+        "",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", WRONG)
+def test_what_is_wrong_is_said_at_its_place_in_the_file(what: str, problems: Problems) -> None:
+    before, after, path, line, message, remedy = WRONG[what]
+    assert TEXT.count(before) == 1
+    (found, *_) = (p for p in problems(TEXT.replace(before, after)) if p.path == path)
+    assert found.line == line
+    assert message in found.message
+    assert remedy in found.remedy
+
+
+def test_a_search_with_nothing_to_draw_is_refused(problems: Problems, text: str) -> None:
+    changed = text.replace("[0.05, 0.5]", "0.5") + "  search: {kind: random, samples: 3}\n"
+    (found,) = problems(changed)
+    assert found.path == "sweep.search.kind"
+    assert "nothing is drawn" in found.message
+
+
+@pytest.mark.parametrize(
+    ("space", "message"),
+    [
+        ({"sweep.methods[9].alpha": {"uniform": [0, 1]}}, "is no setting"),
+        ({"sweep.seeds": {"choice": [1]}}, "names no field of a trial"),
+        ({"resources.trial_cpus": {"int_uniform": [1, 2]}}, "names no field of a trial"),
+        ({"distill.epochs": {"uniform": [1, 2]}}, "is an axis too"),
+        ({"distill.batch_size": {"normal": [1, 2]}}, "a distribution is one of uniform"),
+    ],
+)
+def test_the_space_names_settings_of_trials(
+    space: dict[str, Any], message: str, problems: Problems
+) -> None:
+    found = problems(TEXT + f"  space: {space}\n")
+    assert [message in problem.message for problem in found] == [True]
