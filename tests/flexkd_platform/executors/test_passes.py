@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,9 @@ pytestmark = pytest.mark.ray
 
 CHUNK = 4
 CHUNKS = 30
+
+PATIENCE = 60.0
+"""Seconds after which something that has to happen is taken not to; nothing waits that long."""
 
 
 @pytest.fixture
@@ -131,6 +135,44 @@ def test_a_killed_worker_changes_nothing(
     assert outcome(request_, store) == reference
 
 
+def test_a_slow_worker_keeps_one_part_at_most_from_the_others(
+    ray_cluster: None, tmp_path: Path
+) -> None:
+    """One works on its part until all that the others can get are done."""
+    from flexkd_platform.executors.ray_chunks import IN_FLIGHT, run_chunks_on_ray
+
+    assert IN_FLIGHT == 2
+    go_on = tmp_path / "go on"
+
+    class Stuck:
+        """A pass whose part 3 takes as long as the driver wants."""
+
+        def open(self, store: Store, worker: int) -> Any:
+            def work(part: int) -> ChunkDone:
+                waited = 0.0
+                while part == 3 and not go_on.exists():
+                    time.sleep(0.05)
+                    waited += 0.05
+                    if waited > PATIENCE:
+                        return ChunkDone(part, 0, worker, "the others did not get done")
+                return ChunkDone(part, 1, worker)
+
+            return work
+
+    heard: list[ChunkDone] = []
+
+    def tell(done: ChunkDone) -> None:
+        heard.append(done)
+        if len(heard) == CHUNKS - IN_FLIGHT:
+            assert 3 not in {done.chunk for done in heard}
+            go_on.touch()
+
+    request: Any = Stuck()
+    run_chunks_on_ray(request, str(tmp_path), list(range(CHUNKS)), 2, 0, tell)
+    assert go_on.exists()
+    assert sorted(done.chunk for done in heard) == list(range(CHUNKS))
+
+
 def test_an_interrupted_pass_goes_on_where_it_was(
     plan: Plan,
     request_: ScoringPass,
@@ -206,8 +248,6 @@ def _break_teacher(request: ScoringPass, store: Store) -> None:
 
 def _free_cpus() -> float:
     """The CPUs that nothing holds, once Ray has had time to notice that workers left."""
-    import time
-
     import ray
 
     for _ in range(100):

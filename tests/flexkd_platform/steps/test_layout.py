@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import shutil
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -16,6 +18,8 @@ from safetensors.torch import load_file
 
 from flexkd_platform.steps import GenerationPass, ScoringPass, layout, passes, read_responses
 from flexkd_platform.steps.layout import MOST_PARTS, Layout
+from flexkd_platform.steps.reduction import pack, publish_score
+from flexkd_platform.steps.scored_chunk import PartialSum
 
 
 @settings(deadline=None)
@@ -148,3 +152,25 @@ def test_responses_are_the_same_in_any_parts(
     assert json.dumps(one) != json.dumps([one[0]] * len(one))
     counts = [len(list(each.store.folder(step).glob("chunk-*"))) for each in labs]
     assert counts[0] > counts[1] == 2
+
+
+def test_a_reduction_holds_one_part_at_a_time(lab: Any, tmp_path: Path) -> None:
+    """Eight times the parts, and the same memory: tracemalloc counts numpy's arrays too."""
+    plan = lab.plan("score.geometry=false")
+    lab.alone(plan, "dataset")
+    step = lab.step(plan, "score")
+    units = 4096
+    sums = [PartialSum(np.full(units, 1.0), 1, None)] * 16
+    part = pack(sums)
+    peaks = []
+    for parts in (8, 64):
+        each = copy_of(lab, tmp_path / str(parts), ("dataset",))
+        for number in range(parts):
+            each.store.write_part(step, f"chunk-{number:08d}.safetensors", part)
+        tracemalloc.start()
+        publish_score(step, each.store)
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+        assert each.store.manifest(step).summary["examples"] == 16 * parts
+    assert peaks[0] < 4 * len(part)
+    assert peaks[1] < peaks[0] + len(part)
