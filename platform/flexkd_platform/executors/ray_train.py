@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Generator
+from dataclasses import dataclass
 from typing import Any
 
+import ray
 import ray.train
 import ray.train.torch
 from ray.util.queue import Empty, Queue
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from ..plan import Trial
-from ..spec import Resources
+from ..spec import Elastic, Resources
 from ..steps import GroupWorker, Progress, run_trial
 from ..store import open_store
 from .bundles import bundled
@@ -21,68 +23,152 @@ from .inprocess import failure_of
 
 POLL_SECONDS = 1.0
 
-WAIT_SECONDS = 24 * 3600
-"""How long workers wait for each other."""
+WAIT_SECONDS = 3600
+"""How long workers wait for each other within a step or for a checkpoint of all; a worker that is
+lost is noticed by its closed connection, or by Ray, long before."""
+
+RESIZE_SECONDS = 60.0
+"""How often an elastic trial looks whether there are nodes for more workers."""
+
+END_SECONDS = 10.0
+"""How long a run that is ended may take to put its things away, before it is killed."""
+
+FRUITLESS_RUNS = 3
+"""How often workers are lost without a new step in between, before a trial is given up."""
+
+MOST_RESTARTS = 100
+"""How often workers are started again in all: also those that are lost before they say a word."""
 
 LOST_PEER = ("connection closed by peer", "connection reset by peer", "gloo", "nccl")
 """What the other workers' errors say when one of them is lost."""
 
 
+@dataclass(frozen=True)
+class Begun:
+    """Said by the first worker of a group: the first group, or one after a loss or a resize."""
+
+    workers: int
+
+
+Told = list[Progress] | Begun | StepError
+"""What workers tell. Not by `ray.train.report`: that would wait in Train's queue, drained every two
+seconds, and every worker would have to report in step; and Tune's callback for it locks up when the
+last report arrives after the trial's own. An error told there would have Train start again."""
+
+
 def train_on_workers(
     trial: Trial, uri: str, resources: Resources, scratch: str
-) -> Iterator[list[Progress]]:
-    """Run the trial on `resources.most_workers` workers; yields its steps in bundles.
+) -> Generator[list[Progress]]:
+    """Run the trial on `resources.trial_workers` workers; yields its steps in bundles.
+
+    When a worker is lost, or nodes come for more, Ray Train starts the group again, of as many
+    workers as there is room for; it goes on from the training's checkpoint, and tells the steps
+    since then again. Closing the generator ends the run with its workers.
 
     scratch: a URI where Ray Train may keep what it needs.
 
-    They come by a queue of our own. With `ray.train.report` they would wait in Train's queue,
-    drained every two seconds, and every worker would have to report in step; and Tune's callback
-    for it locks up when the last report arrives after the trial's own.
-
     Raises:
-        StepError: the training failed.
-        LostWorkerError: a worker was lost.
+        StepError: the training failed, or loses its workers whenever it is tried.
+        LostWorkerError: the process that watches over the workers was lost.
     """
-    told: Queue[list[Progress]] = Queue(actor_options={"num_cpus": 0})
-    trainer = ray.train.torch.TorchTrainer(
-        _loop,
-        train_loop_config={
-            "trial": trial,
-            "uri": uri,
-            "resources": resources,
-            "told": told,
-        },
-        scaling_config=ray.train.ScalingConfig(
-            num_workers=resources.most_workers,
-            use_gpu=resources.trial_gpus > 0,
-            resources_per_worker={
-                "CPU": resources.trial_cpus,
-                **({"GPU": resources.trial_gpus} if resources.trial_gpus else {}),
-            },
-        ),
-        # The first worker measures the student while the others wait for it, which takes long where
-        # text is generated; a peer that is lost is noticed by its closed connection.
-        torch_config=ray.train.torch.TorchConfig(timeout_s=WAIT_SECONDS),
-        # No retries here: Tune runs a trial again that lost a process.
-        run_config=ray.train.RunConfig(
-            name=f"train-{trial.hash[:16]}-{uuid.uuid4().hex[:8]}", storage_path=scratch
-        ),
+    told: Queue[Told] = Queue(actor_options={"num_cpus": 0})
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+    # In a process of its own, since nothing but a signal to that ends a run of Ray Train's.
+    run = (
+        ray.remote(_fit)
+        .options(num_cpus=0, max_retries=0, scheduling_strategy=here)
+        .remote(trial, uri, resources, scratch, told)
     )
-    with ThreadPoolExecutor(1) as thread:
-        run = thread.submit(trainer.fit)
-        while not (run.done() and told.empty()):
+    try:
+        patience = _Patience()
+        while not (ray.wait([run], timeout=0)[0] and told.empty()):
             try:
-                yield told.get(timeout=POLL_SECONDS)
+                message = told.get(timeout=POLL_SECONDS)
             except Empty:
                 continue
-        try:
-            run.result()
-        except ray.train.WorkerGroupError as error:
-            failures = error.worker_failures.values()
-            known = next((f for f in failures if isinstance(f, StepError)), None)
-            raise known or LostWorkerError(str(error)) from None
-        finally:
-            told.shutdown(force=True)
+            if isinstance(message, StepError):
+                raise message
+            patience.hear(message)
+            if not isinstance(message, Begun):
+                yield message
+        _raise_lost(run)
+    finally:
+        _end(run)
+        told.shutdown(force=True)
+
+
+class _Patience:
+    """Gives a trial up that loses its workers again and again at the same place."""
+
+    def __init__(self) -> None:
+        self._done = self._fruitless = self._workers = 0
+
+    def hear(self, message: list[Progress] | Begun) -> None:
+        """Raises StepError when it is enough."""
+        if isinstance(message, Begun):
+            # A group that is larger than the last one was not lost, but made so.
+            self._fruitless += message.workers <= self._workers or not self._workers
+            self._workers = message.workers
+            if self._fruitless > FRUITLESS_RUNS:
+                raise StepError(
+                    f"its workers were lost in each of {FRUITLESS_RUNS} runs "
+                    "(killed, or out of memory?)"
+                )
+        elif message[-1].done > self._done:
+            self._done, self._fruitless = message[-1].done, 0
+
+
+def _raise_lost(run: Any) -> None:
+    try:
+        lost = ray.get(run)
+    except ray.exceptions.RayError as error:
+        raise LostWorkerError(str(error)) from None
+    if lost is not None:
+        raise LostWorkerError(lost)
+
+
+def _end(run: Any) -> None:
+    """End a run that is not at its end: as Ctrl-C would, which gives back what it reserved."""
+    if not ray.wait([run], timeout=0)[0]:
+        ray.cancel(run)
+        ray.wait([run], timeout=END_SECONDS)
+        ray.cancel(run, force=True)
+
+
+def _fit(
+    trial: Trial, uri: str, resources: Resources, scratch: str, told: Queue[Told]
+) -> str | None:
+    """Let Ray Train run the trial; returns why it gave up, if it did."""
+    trainer = ray.train.torch.TorchTrainer(
+        _loop,
+        train_loop_config={"trial": trial, "uri": uri, "resources": resources, "told": told},
+        scaling_config=scaling(resources),
+        torch_config=ray.train.torch.TorchConfig(timeout_s=WAIT_SECONDS),
+        run_config=ray.train.RunConfig(
+            name=f"train-{trial.hash[:16]}-{uuid.uuid4().hex[:8]}",
+            storage_path=scratch,
+            failure_config=ray.train.FailureConfig(max_failures=MOST_RESTARTS),
+        ),
+    )
+    try:
+        trainer.fit()
+    except ray.train.TrainingFailedError as error:
+        return str(error)
+    return None
+
+
+def scaling(resources: Resources) -> ray.train.ScalingConfig:
+    """How many workers Ray Train starts, and what each of them has."""
+    wanted = resources.trial_workers
+    each: dict[str, float] = {"CPU": resources.trial_cpus}
+    if resources.trial_gpus:
+        each["GPU"] = resources.trial_gpus
+    return ray.train.ScalingConfig(
+        num_workers=(wanted.min, wanted.max) if isinstance(wanted, Elastic) else wanted,
+        use_gpu=resources.trial_gpus > 0,
+        resources_per_worker=each,
+        elastic_resize_monitor_interval_s=RESIZE_SECONDS,
+    )
 
 
 def group_worker(resources: Resources) -> GroupWorker:
@@ -95,7 +181,10 @@ def group_worker(resources: Resources) -> GroupWorker:
 
 
 def _loop(config: dict[str, Any]) -> None:
+    told: Queue[Told] = config["told"]
     worker = group_worker(config["resources"])
+    if worker.rank == 0:
+        told.put(Begun(worker.size))
     try:
         for bundle in bundled(
             run_trial(
@@ -107,8 +196,9 @@ def _loop(config: dict[str, Any]) -> None:
             )
         ):
             if worker.rank == 0:
-                config["told"].put(bundle)
+                told.put(bundle)
     except Exception as error:
         if isinstance(error, RuntimeError) and any(t in str(error).lower() for t in LOST_PEER):
             raise  # a consequence; the cause is another worker's
-        raise failure_of(error) from error
+        # Not raised: Ray Train would start the group again. The driver ends it now.
+        told.put(failure_of(error))

@@ -30,7 +30,7 @@ from torch.distributed.checkpoint.storage import StorageReader, StorageWriter, W
 from torch.futures import Future
 
 from ..plan import Step
-from ..store import FileEntry, Store, describe_file
+from ..store import FileEntry, Store
 
 FORMAT = 1
 PREFIX, SUFFIX = "training-", ".json"
@@ -163,8 +163,7 @@ class ShardWriter(StorageWriter):
             with tempfile.TemporaryDirectory(prefix="flexkd-checkpoint-") as folder:
                 path = Path(folder) / file
                 save_file(tensors, path)
-                entry = describe_file(path)
-                self._store.write_part(self._step, file, path.read_bytes())
+                entry = self._store.put_part_file(self._step, file, path)
         return _done([WriteResult(index, 0, (box, entry)) for index, box in boxes])
 
     def finish(self, metadata: Metadata, results: list[list[WriteResult]]) -> None:
@@ -242,12 +241,11 @@ class ShardReader(StorageReader):
             DamagedCheckpointError: a file is not there, or not what the marker says.
         """
         for file in sorted({self._files[item.storage_index] for item in plan.items}):
-            path = self._folder / file
             try:
-                path.write_bytes(self._store.read_part(self._step, file))
+                entry = self._store.fetch_part(self._step, file, self._folder / file)
             except FileNotFoundError:
                 raise DamagedCheckpointError(f"{file} is not there") from None
-            if describe_file(path) != self._marker.files[file]:
+            if entry != self._marker.files[file]:
                 raise DamagedCheckpointError(f"{file} is not what its marker says")
         return plan
 

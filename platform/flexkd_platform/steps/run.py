@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import torch
+
 from ..plan import Step
 from ..spec import Resources
 from ..store import Store
@@ -17,7 +19,9 @@ from .training import Progress
 from .worker import SoloWorker, Worker, local_device
 
 
-def run_step(step: Step, store: Store, threads: int) -> Iterator[Progress]:
+def run_step(
+    step: Step, store: Store, threads: int, checkpoint_steps: int | None = None
+) -> Iterator[Progress]:
     """Run a step that one worker runs alone, unless its artifact is there.
 
     Raises:
@@ -28,13 +32,13 @@ def run_step(step: Step, store: Store, threads: int) -> Iterator[Progress]:
     if step.kind == "dataset":
         make_dataset(step, store)
     elif step.kind == "teacher":
-        yield from make_teacher(step, store, threads)
+        yield from make_teacher(step, store, threads, checkpoint_steps)
     elif step.kind == "base":
         make_base_model(step, store)
     elif step.kind == "select":
         make_selection(step, store)
     elif step.kind == "warm_up":
-        alone = Resources(trial_cpus=threads)
+        alone = Resources(trial_cpus=threads, checkpoint_steps=checkpoint_steps)
         yield from make_student(step, store, SoloWorker(local_device()), alone)
     elif step.kind == "evaluate":
         make_evaluation(step, store, threads)
@@ -45,9 +49,17 @@ def run_step(step: Step, store: Store, threads: int) -> Iterator[Progress]:
 def run_trial(
     distill: Step, evaluate: Step, store: Store, worker: Worker, resources: Resources
 ) -> Iterator[Progress]:
-    """Train and measure one student; what is there already is not done again."""
-    if not store.has(distill):
+    """Train and measure one student; what is there already is not done again.
+
+    The first worker measures alone. The others end before it: none waits for it.
+    """
+    if not _agreed(store.has(distill), worker):
         yield from make_student(distill, store, worker, resources)
     if worker.rank == 0 and not store.has(evaluate):
         make_evaluation(evaluate, store, resources.trial_cpus)
-    worker.barrier()
+
+
+def _agreed(there: bool, worker: Worker) -> bool:
+    """What the first worker saw: one that saw another thing would leave the rest waiting for it."""
+    seen = torch.tensor([[float(there)]], device=worker.device)
+    return bool(worker.gather(seen, [1] * worker.size)[0])
