@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 
 import pytest
 
 from flexkd_platform.cli.app import main
+from flexkd_platform.executors.submission import RayJobs
 
 pytestmark = pytest.mark.ray
+
+PATIENCE = 240.0
+"""Seconds after which something that has to happen is taken not to; nothing waits that long."""
 
 SPEC = """\
 name: sent
@@ -45,7 +50,9 @@ def test_submit_follows_the_job_and_ends_with_its_exit_code(
     (folder,) = (tmp_path / "storage/jobs").iterdir()
     assert json.loads((folder / "results.json").read_text())["job"]["status"] == "done"
 
-    # The second attempt has a number of its own; a trial that fails is exit code 1.
+    assert str(tmp_path) not in (folder / "spec.yaml").read_text(), "its files came along"
+
+    # A trial that fails is exit code 1.
     rate = ["--set", "distill.learning_rate=1e30"]
     assert main(["submit", str(spec), "--wait", *storage, *rate]) == 1
     assert "the loss is" in capfd.readouterr().out
@@ -58,6 +65,34 @@ def test_submit_follows_the_job_and_ends_with_its_exit_code(
     assert main(["jobs", "logs", ours, "--address", ray_cluster]) == 0
     assert "test/accuracy" in capfd.readouterr().out
     assert main(["jobs", "status", "nobody-1", "--address", ray_cluster]) == 2
+
+
+def test_a_job_that_is_stopped_keeps_what_it_has_done(
+    ray_cluster: str, spec: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    storage = tmp_path / "storage"
+    more = ["--set", "sweep.seeds=[1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16]"]
+    one = ["--set", "resources.max_concurrent_trials=1", "--set", "name=stopped"]
+    cluster = ["--address", ray_cluster, "--json"]
+    assert main(["submit", str(spec), *more, *one, "--storage", str(storage), *cluster]) == 0
+    job_id = json.loads(capfd.readouterr().out)["id"]
+    jobs, end = RayJobs(ray_cluster), time.monotonic() + PATIENCE
+    while "seed 1: done" not in jobs.logs(job_id):
+        assert not jobs.status(job_id).over, jobs.logs(job_id)
+        assert time.monotonic() < end
+        time.sleep(0.2)
+    assert main(["jobs", "stop", job_id, "--wait", *cluster]) == 0
+    assert json.loads(capfd.readouterr().out)["status"] == "STOPPED"
+    (folder,) = (storage / "jobs").iterdir()
+    results = json.loads((folder / "results.json").read_text())
+    assert results["job"]["status"] == "interrupted"
+    done = [trial for trial in results["trials"] if trial["status"] == "done"]
+    assert 1 <= len(done) < 16
+    events = [json.loads(line) for line in (folder / "ledger.jsonl").read_text().splitlines()]
+    assert events[-1]["event"] == "interrupted"
+    # Every trial that is told as done can be reused: its last step is in the storage.
+    assert len(list((storage / "steps" / "evaluate").iterdir())) >= len(done)
+    assert "interrupted; what was done is kept" in jobs.logs(job_id)
 
 
 def test_a_cluster_that_is_not_there_is_one_clear_line(
