@@ -15,7 +15,7 @@ check_secret_file() { # variable file
   [ -r "$2" ] || fail "$1 names $2, which user $(id -u) may not read; make it that user's own"
   [ -s "$2" ] || fail "$1 names $2, which is empty; write the secret into it"
   case $(stat -L -c %a "$2") in
-    *0) ;;
+    *00) ;;
     *) fail "others can read $2, which $1 names; chmod 0400 $2" ;;
   esac
 }
