@@ -23,7 +23,7 @@ from ..job import (
 )
 from ..spec import JobSpec, SpecError
 from ..store import Store
-from ..tracking import ResilientTracker, open_tracker, params_text
+from ..tracking import ResilientTracker, open_tracker, params_text, shown_uri
 from .common import ON_THIS_MACHINE, checked_plan, out, reachable, read_spec
 from .progress import open_view
 from .report import write_report
@@ -104,11 +104,13 @@ def show_outcome(outcome: Outcome, store: Store, folder: JobFolder, uri: str) ->
     out.print(f"\n{outcome.status} in {outcome.seconds:.1f} s", markup=False)
     out.print(f"report:  {where}", markup=False, soft_wrap=True)
     if uri.startswith("http"):
-        out.print(f"MLflow:  {uri}, experiment {spec.experiment}", markup=False, soft_wrap=True)
+        out.print(
+            f"MLflow:  {shown_uri(uri)}, experiment {spec.experiment}", markup=False, soft_wrap=True
+        )
     elif uri != "none":
         # In a virtual environment that is not activated, `mlflow` alone would not be found.
         mlflow = "mlflow" if shutil.which("mlflow") else Path(sys.executable).with_name("mlflow")
-        line = f"{mlflow} ui --backend-store-uri {uri}"
+        line = f"{mlflow} ui --backend-store-uri {shown_uri(uri)}"
         out.print(f"MLflow:  {line}", markup=False, soft_wrap=True)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
@@ -15,6 +16,7 @@ from ..tracking import (
     DatasetRecord,
     JobRecord,
     StepMetrics,
+    StoredStudent,
     Tracker,
     TrialRecord,
     TrialStatus,
@@ -80,7 +82,7 @@ class Recorder:
         there = self._store.has(trial.distill)
         self._tracker.finish_trial(
             record,
-            folder=self._store.folder(trial.distill) / "model" if there else None,
+            student=self._student(trial.distill) if there else None,
             rows=read_log(trial.distill, self._store) if there else [],
         )
         return replace(record, run_id=self._runs[trial.hash])
@@ -97,10 +99,12 @@ class Recorder:
         self._tracker.finish_job(status, self._job_metrics(outcome))  # type: ignore[arg-type]
 
     def _job_files(self, folder: JobFolder, scratch: Path) -> dict[str, Path]:
-        """results.json, and of every selection the importance vector G and the units."""
+        """results.json, where all artifacts lie, and of every selection G and the units."""
         results = scratch / "results.json"
         results.write_text(folder.read("results.json"))
-        files = {"results.json": results}
+        artifacts = scratch / "artifacts.json"
+        artifacts.write_text(json.dumps(self._artifacts(), indent=1) + "\n")
+        files = {"results.json": results, "artifacts.json": artifacts}
         for step in self.plan.shared:
             if step.kind == "score" and self._store.has(step):
                 place = f"score-{step.hash[:12]}/importance.safetensors"
@@ -109,6 +113,25 @@ class Recorder:
                 place = f"select-{step.hash[:12]}/units.json"
                 files[place] = self._store.file(step, "units.json")
         return files
+
+    def _student(self, step: Step) -> StoredStudent:
+        return StoredStudent(
+            uri=self._store.artifact_uri(step),
+            digest=self._store.manifest(step).digest,
+            folder=lambda: self._store.folder(step) / "model",
+        )
+
+    def _artifacts(self) -> list[dict[str, str | int]]:
+        """Where everything lies that the job made or used, and what it must be."""
+        found: list[dict[str, str | int]] = []
+        for step in self.plan.steps():
+            if not self._store.has(step):
+                continue
+            manifest = self._store.manifest(step)
+            size = sum(entry.bytes for entry in manifest.files.values())
+            place = {"uri": self._store.artifact_uri(step), "sha256": manifest.digest}
+            found.append({"kind": step.kind, "hash": step.hash, "bytes": size, **place})
+        return found
 
     def _job_metrics(self, outcome: Outcome) -> dict[str, float]:
         metrics = {"seconds": outcome.seconds, "trials": float(len(outcome.trials))}

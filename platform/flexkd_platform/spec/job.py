@@ -22,7 +22,9 @@ class Tracking(Section):
     """Where the runs are recorded."""
 
     experiment: str | None = Field(None, description="MLflow experiment; the job's name if absent")
-    log_students: bool = Field(True, description="copy every student's folder to MLflow")
+    log_students: bool = Field(
+        False, description="copy every student to MLflow, not only where it lies and its digest"
+    )
 
 
 class Published(Section):

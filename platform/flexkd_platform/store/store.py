@@ -72,6 +72,12 @@ class Store:
         """
         return self.manifest_at(step.kind, step.hash)
 
+    def artifact_uri(self, step: Step) -> str:
+        """Where the files of a published artifact lie, for whoever fetches them without us."""
+        place = f"steps/{step.kind}/{step.hash}"
+        inner = self.manifest(step).place
+        return self.uri_of(f"{place}/{inner}" if inner else place)
+
     def manifest_at(self, kind: StepKind, digest: str) -> Manifest:
         """The manifest of a published artifact, by kind and hash. See `manifest`."""
         try:

@@ -15,11 +15,13 @@ from .records import (
     JobStatus,
     Json,
     StepMetrics,
+    StoredStudent,
     TrialRecord,
     TrialStatus,
     params_text,
 )
 from .resilient import ResilientTracker
+from .showing import shown_uri
 from .tracker import Tracker
 
 __all__ = [
@@ -33,6 +35,7 @@ __all__ = [
     "MlflowTracker",
     "ResilientTracker",
     "StepMetrics",
+    "StoredStudent",
     "Tracker",
     "TrialRecord",
     "TrialStatus",
@@ -42,4 +45,5 @@ __all__ = [
     "open_tracker",
     "params_text",
     "read_trials",
+    "shown_uri",
 ]

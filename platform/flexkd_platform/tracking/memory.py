@@ -112,7 +112,7 @@ class MemoryRuns(RunBackend):
 class MemoryTracker(RunTracker):
     """A tracker whose runs are gone with it, unless it is given a list to keep them in."""
 
-    def __init__(self, runs: list[MemoryRun] | None = None, *, log_students: bool = True) -> None:
+    def __init__(self, runs: list[MemoryRun] | None = None, *, log_students: bool = False) -> None:
         backend = MemoryRuns(runs)
         self.runs = backend.runs
         super().__init__(backend, log_students=log_students)

@@ -46,7 +46,7 @@ class MlflowTracker(RunTracker):
         uri: str,
         experiment: str,
         artifact_location: str | None = None,
-        log_students: bool = True,
+        log_students: bool = False,
     ) -> None:
         super().__init__(MlflowRuns(uri, experiment, artifact_location), log_students=log_students)
 

@@ -13,6 +13,7 @@ from .connection import connect, patience, sqlite_path
 from .memory import MemoryTracker
 from .mlflow_tracker import MlflowTracker
 from .resilient import ResilientTracker
+from .showing import shown_uri, without_password
 from .tracker import Tracker
 
 NONE = "none"
@@ -20,6 +21,37 @@ NONE = "none"
 
 DATABASES = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}
 """Databases that are opened directly, with the port each listens on."""
+
+REFUSALS = (
+    (
+        ("Invalid Host header",),
+        "refuses the name by which it is asked: it answers to other names alone",
+        "start it with `mlflow server --allowed-hosts <that name and port>`, or give a name that "
+        "it answers to",
+    ),
+    (
+        ("error code 401",),
+        "asks who you are",
+        "set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN",
+    ),
+    (
+        ("error code 403",),
+        "knows who you are and lets you do nothing",
+        "ask for the permission to read and create experiments, or set the variables "
+        "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD of somebody who has it",
+    ),
+    (
+        ("out-of-date database schema",),
+        "has the tables of another MLflow",
+        "back it up and run `mlflow db upgrade {uri}`, with the password in it if it has one",
+    ),
+    (
+        ("password authentication failed", "no password supplied"),
+        "does not take the user and password of the URI",
+        "correct them",
+    ),
+)
+"""How stores refuse: words of the error, what it comes to, and what to do."""
 
 CHECK_SECONDS = 5
 OPTION = "--tracking-uri"
@@ -48,7 +80,7 @@ def open_tracker(
     experiment: str,
     *,
     artifact_location: str | None = None,
-    log_students: bool = True,
+    log_students: bool = False,
     on_trouble: Callable[[str], None] | None = None,
 ) -> Tracker:
     """The tracker for a URI that `check_tracking` has found nothing wrong with.
@@ -68,7 +100,9 @@ def open_tracker(
     if sqlite_path(uri) is not None:
         connect(uri)  # creates the database here, before any worker could
     tracker = MlflowTracker(uri, experiment, artifact_location, log_students)
-    return tracker if on_trouble is None else ResilientTracker(tracker, on_trouble)
+    if on_trouble is None:
+        return tracker
+    return ResilientTracker(tracker, lambda line: on_trouble(without_password(line, uri)))
 
 
 def check_tracking(uri: str) -> list[Problem]:
@@ -78,8 +112,11 @@ def check_tracking(uri: str) -> list[Problem]:
     try:
         parts = urlsplit(uri)
         port = parts.port
-    except ValueError as error:
-        return [_problem(f"{uri!r} is no URI: {error}", "give it as http://host:5000")]
+    except ValueError:  # its text may be part of a password
+        message = f"{shown_uri(uri)!r} is no URI: what should be its port is no number"
+        return [
+            _problem(message, "give it as http://host:5000; write / and @ in a password %2F, %40")
+        ]
     scheme = parts.scheme.split("+")[0]
     if scheme == "sqlite":
         return _check_sqlite(uri)
@@ -90,7 +127,7 @@ def check_tracking(uri: str) -> list[Problem]:
     given = "a folder" if scheme in {"", "file"} else f"of kind {scheme!r}"
     return [
         _problem(
-            f"{uri!r} is {given}, which MLflow records nothing in",
+            f"{shown_uri(uri)!r} is {given}, which MLflow records nothing in",
             "allowed are http(s)://host:port, sqlite:////absolute/path.db, "
             "postgresql://…, mysql://…, mssql://… and none",
         )
@@ -120,18 +157,16 @@ def _check_sqlite(uri: str) -> list[Problem]:
 
 def _check_server(uri: str, parts: SplitResult) -> list[Problem]:
     if not parts.hostname:
-        return [_problem(f"{uri!r} names no host", "give it as http://host:5000")]
+        return [_problem(f"{shown_uri(uri)!r} names no host", "give it as http://host:5000")]
     return _ask(
         uri,
-        "start it (`mlflow server`), correct the URI, or leave it out to record in the storage; "
-        "a server that asks who you are needs MLFLOW_TRACKING_USERNAME and "
-        "MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN",
+        "start it (`mlflow server`), correct the URI, or leave it out to record in the storage",
     )
 
 
 def _check_database(uri: str, parts: SplitResult, port: int) -> list[Problem]:
     host = parts.hostname or "localhost"
-    shown = f"{parts.scheme}://{host}:{port}"  # without the password
+    shown = f"{parts.scheme}://{host}:{port}"  # without user and password
     try:
         # MLflow itself tries to connect for a quarter of an hour.
         socket.create_connection((host, port), timeout=CHECK_SECONDS).close()
@@ -146,23 +181,22 @@ def _ask(uri: str, remedy: str) -> list[Problem]:
         with patience(timeout=CHECK_SECONDS, retries=0):
             connect(uri).search_experiments(max_results=1)
     except Exception as error:  # each client library has errors of its own
-        shown = _without_password(uri)
-        return [_problem(f"{shown} does not answer as a tracking store: {_cause(error)}", remedy)]
+        text = without_password(" ".join(str(error).split()), uri)
+        shown = shown_uri(uri)
+        for marks, reason, its_remedy in REFUSALS:
+            if any(mark in text for mark in marks):
+                return [_problem(f"{shown} {reason}", its_remedy.format(uri=shown))]
+        message = f"{shown} does not answer as a tracking store: {_cause(text)}"
+        return [_problem(message, remedy)]
     return []
 
 
-def _cause(error: BaseException) -> str:
+def _cause(text: str) -> str:
     """The innermost reason in one short line: `Connection refused` rather than the call stack."""
-    text = " ".join(str(error).split())
     for mark in ("Connection refused", "timed out", "Name or service not known"):
         if mark in text:
             return mark
     return text if len(text) <= 200 else f"{text[:199]}…"
-
-
-def _without_password(uri: str) -> str:
-    parts = urlsplit(uri)
-    return uri.replace(f":{parts.password}@", ":…@") if parts.password else uri
 
 
 def _problem(message: str, remedy: str = "") -> Problem:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal, TypeAlias
 
 from ..spec import sha256_of
@@ -58,6 +59,20 @@ class TrialRecord:
     def label(self) -> str:
         """`flexkd α=0.5 seed 10`, for people."""
         return " ".join(filter(None, [self.method, params_text(self.params), f"seed {self.seed}"]))
+
+
+@dataclass(frozen=True)
+class StoredStudent:
+    """Where a student's files are kept. They are large: the storage has them, runs refer to it.
+
+    uri: of the artifact's folder in the storage.
+    digest: SHA-256 over the names and SHA-256s of its files, as its manifest gives it.
+    folder: fetches what is worth a copy, if one is wanted; returns its local folder.
+    """
+
+    uri: str
+    digest: str
+    folder: Callable[[], Path]
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from typing_extensions import override
 
-from .records import JobRecord, JobStatus, StepMetrics, TrialRecord
+from .records import JobRecord, JobStatus, StepMetrics, StoredStudent, TrialRecord
 from .tracker import Tracker
 
 
@@ -43,9 +43,9 @@ class ResilientTracker(Tracker):
 
     @override
     def finish_trial(
-        self, trial: TrialRecord, *, folder: Path | None, rows: Sequence[StepMetrics]
+        self, trial: TrialRecord, *, student: StoredStudent | None, rows: Sequence[StepMetrics]
     ) -> None:
-        self._try(lambda: self._inner.finish_trial(trial, folder=folder, rows=rows))
+        self._try(lambda: self._inner.finish_trial(trial, student=student, rows=rows))
 
     @override
     def log_job_files(self, files: Mapping[str, Path]) -> None:

@@ -21,6 +21,7 @@ from .encoding import (
     SECONDS,
     STATUS,
     STUDENT,
+    STUDENT_DIGEST,
     TAG_LIMIT,
     USER,
     cut,
@@ -31,7 +32,7 @@ from .encoding import (
 )
 from .points import Recorded, point_count, same_value
 from .provenance import current_user, provenance
-from .records import JobRecord, JobStatus, StepMetrics, TrialRecord
+from .records import JobRecord, JobStatus, StepMetrics, StoredStudent, TrialRecord
 from .tracker import Tracker
 
 ENDED: dict[str, RunStatus] = {
@@ -51,10 +52,11 @@ class RunTracker(Tracker):
     """Get-or-create over a `RunBackend`.
 
     Args:
-        log_students: copy students' folders to the backend; where they lie is recorded anyway.
+        log_students: copy students' folders to the backend; where they lie, and the digest of
+            what lies there, is recorded anyway.
     """
 
-    def __init__(self, runs: RunBackend, *, log_students: bool = True) -> None:
+    def __init__(self, runs: RunBackend, *, log_students: bool = False) -> None:
         self._runs = runs
         self._log_students = log_students
         self._job: Run | None = None
@@ -100,7 +102,7 @@ class RunTracker(Tracker):
 
     @override
     def finish_trial(
-        self, trial: TrialRecord, *, folder: Path | None, rows: Sequence[StepMetrics]
+        self, trial: TrialRecord, *, student: StoredStudent | None, rows: Sequence[StepMetrics]
     ) -> None:
         run = self._trial_run(trial)
         was_done = run.tags.get(STATUS) == "done"
@@ -113,8 +115,8 @@ class RunTracker(Tracker):
         # A trial that is reused took no time; what its training took is on record.
         finals = dict(trial.metrics) if was_done else {**trial.metrics, SECONDS: trial.seconds}
         self._record_finals(run, finals)
-        if folder is not None:
-            self._student(run, folder)
+        if student is not None:
+            self._student(run, student)
         names = sorted({*final_names(run.tags), *trial.metrics})
         self._set(run, {METRICS: ",".join(names), POINTS: str(max(had, has))})
         if trial.reason and not succeeded:
@@ -209,16 +211,17 @@ class RunTracker(Tracker):
             raise
         self._recorded[run_id].add(points)
 
-    def _student(self, run: Run, folder: Path) -> None:
-        if not folder.is_dir():
-            raise FileNotFoundError(f"the student's folder {folder} is not there")
+    def _student(self, run: Run, student: StoredStudent) -> None:
         if self._log_students:
+            folder = student.folder()
+            if not folder.is_dir():
+                raise FileNotFoundError(f"the student's folder {folder} is not there")
             there = self._runs.artifacts(run.id, STUDENT_FOLDER)
             for path in sorted(path for path in folder.rglob("*") if path.is_file()):
                 name = path.relative_to(folder).as_posix()
                 if there.get(name) != path.stat().st_size:
                     self._runs.put(run.id, f"{STUDENT_FOLDER}/{name}", path)
-        self._set(run, {STUDENT: str(folder)})
+        self._set(run, {STUDENT: student.uri, STUDENT_DIGEST: student.digest})
 
 
 def _shows(latest: Mapping[str, float], metrics: Mapping[str, float]) -> bool:

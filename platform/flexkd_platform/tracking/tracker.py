@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from .records import JobRecord, JobStatus, StepMetrics, TrialRecord
+from .records import JobRecord, JobStatus, StepMetrics, StoredStudent, TrialRecord
 
 
 class Tracker(ABC):
@@ -40,7 +40,7 @@ class Tracker(ABC):
 
     @abstractmethod
     def finish_trial(
-        self, trial: TrialRecord, *, folder: Path | None, rows: Sequence[StepMetrics]
+        self, trial: TrialRecord, *, student: StoredStudent | None, rows: Sequence[StepMetrics]
     ) -> None:
         """Complete a trial's run, started or not, from what the store holds.
 
@@ -48,7 +48,7 @@ class Tracker(ABC):
 
         Args:
             trial: with its status, final metrics and, unless done, the reason.
-            folder: the student's folder, if there is one.
+            student: where it is kept, if there is one.
             rows: all of its step metrics; those that `log_steps` has recorded are passed over.
         """
 

@@ -23,6 +23,7 @@ from flexkd_platform.tracking import (
     MemoryTracker,
     MlflowTracker,
     ResilientTracker,
+    StoredStudent,
     Tracker,
     TrialRecord,
 )
@@ -44,7 +45,7 @@ class SeenRun:
 class Place:
     """Somewhere to record; every `tracker()` is like that of a new process."""
 
-    def tracker(self, *, log_students: bool = True) -> Tracker:
+    def tracker(self, *, log_students: bool = False) -> Tracker:
         raise NotImplementedError
 
     def runs(self, kind: str) -> list[SeenRun]:
@@ -55,11 +56,16 @@ class Place:
         return run
 
 
+def stored(folder: Path) -> StoredStudent:
+    """A student in a storage that is this folder."""
+    return StoredStudent(f"s3://team/{folder.name}", "d" * 64, lambda: folder)
+
+
 class MemoryPlace(Place):
     def __init__(self) -> None:
         self.kept: list[MemoryRun] = []
 
-    def tracker(self, *, log_students: bool = True) -> Tracker:
+    def tracker(self, *, log_students: bool = False) -> Tracker:
         return MemoryTracker(self.kept, log_students=log_students)
 
     def runs(self, kind: str) -> list[SeenRun]:
@@ -79,7 +85,7 @@ class MemoryPlace(Place):
 
 
 class ResilientPlace(MemoryPlace):
-    def tracker(self, *, log_students: bool = True) -> Tracker:
+    def tracker(self, *, log_students: bool = False) -> Tracker:
         return ResilientTracker(super().tracker(log_students=log_students), pytest.fail)
 
 
@@ -87,7 +93,7 @@ class MlflowPlace(Place):
     def __init__(self, uri: str, experiment: str) -> None:
         self.uri, self.experiment = uri, experiment
 
-    def tracker(self, *, log_students: bool = True) -> Tracker:
+    def tracker(self, *, log_students: bool = False) -> Tracker:
         return MlflowTracker(self.uri, self.experiment, log_students=log_students)
 
     def runs(self, kind: str) -> list[SeenRun]:

@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 
-from flexkd_platform.tracking import JobRecord, StepMetrics, Tracker, TrialRecord
+from flexkd_platform.tracking import JobRecord, StepMetrics, StoredStudent, Tracker, TrialRecord
+
+from .conftest import stored
 
 Place = Any  # of conftest.py
 MakeTrial = Callable[..., TrialRecord]
@@ -38,7 +40,7 @@ def whole_job(tracker: Tracker, job: JobRecord, trial: TrialRecord, student: Pat
     tracker.start_job(job)
     tracker.start_trial(trial)
     tracker.log_steps(trial.hash, ROWS[:5])
-    tracker.finish_trial(trial, folder=student, rows=ROWS)
+    tracker.finish_trial(trial, student=stored(student), rows=ROWS)
     tracker.log_job_files({"spec.yaml": student / "model.safetensors"})
     tracker.finish_job("done", {"seconds": 3.0})
 
@@ -62,8 +64,8 @@ def test_finishing_alone_records_what_a_live_job_records(
     tracker.start_trial(live)
     for row in ROWS:
         tracker.log_steps(live.hash, [row])
-    tracker.finish_trial(live, folder=None, rows=ROWS)
-    place.tracker().finish_trial(alone, folder=None, rows=ROWS)
+    tracker.finish_trial(live, student=None, rows=ROWS)
+    place.tracker().finish_trial(alone, student=None, rows=ROWS)
     first, second = place.runs("trial")
     assert first.points == second.points
     assert first.params == second.params
@@ -77,7 +79,7 @@ def test_holes_are_filled(place: Place, trial: TrialRecord) -> None:
     tracker.start_trial(trial)
     tracker.log_steps(trial.hash, ROWS[:2])
     tracker.log_steps(trial.hash, ROWS[5:7])
-    place.tracker().finish_trial(trial, folder=None, rows=ROWS)
+    place.tracker().finish_trial(trial, student=None, rows=ROWS)
     assert points_of(ROWS) <= set(place.run("trial").points)
 
 
@@ -107,7 +109,7 @@ def test_steps_can_be_logged_by_a_process_that_did_not_start_the_trial(
 )
 def test_trial_ends_as_it_did(place: Place, make_trial: MakeTrial, status: str, ended: str) -> None:
     reason = "" if ended == "FINISHED" else "loss is not finite at step 7"
-    place.tracker().finish_trial(make_trial(status=status, reason=reason), folder=None, rows=[])
+    place.tracker().finish_trial(make_trial(status=status, reason=reason), student=None, rows=[])
     run = place.run("trial")
     assert run.status == ended
     assert run.tags["flexkd.status"] == ("done" if ended == "FINISHED" else status)
@@ -119,11 +121,11 @@ def test_a_failed_trial_can_be_done_later_but_not_undone(
 ) -> None:
     failed = make_trial(status="failed", reason="out of memory", metrics={}, seconds=3.0)
     tracker = place.tracker()
-    tracker.finish_trial(failed, folder=None, rows=ROWS[:3])
+    tracker.finish_trial(failed, student=None, rows=ROWS[:3])
     tracker.start_trial(make_trial())
     assert place.run("trial").status == "RUNNING"
-    tracker.finish_trial(make_trial(), folder=None, rows=ROWS)
-    tracker.finish_trial(failed, folder=None, rows=ROWS[:3])
+    tracker.finish_trial(make_trial(), student=None, rows=ROWS)
+    tracker.finish_trial(failed, student=None, rows=ROWS[:3])
     tracker.start_trial(failed)
     run = place.run("trial")
     assert run.status == "FINISHED"
@@ -133,9 +135,9 @@ def test_a_failed_trial_can_be_done_later_but_not_undone(
 
 
 def test_a_later_evaluation_adds_its_metric(place: Place, make_trial: MakeTrial) -> None:
-    place.tracker().finish_trial(make_trial(), folder=None, rows=ROWS)
+    place.tracker().finish_trial(make_trial(), student=None, rows=ROWS)
     more = make_trial(metrics={"test/accuracy": 0.8125, "test/matthews": 0.625})
-    place.tracker().finish_trial(more, folder=None, rows=ROWS)
+    place.tracker().finish_trial(more, student=None, rows=ROWS)
     points = place.run("trial").points
     assert ("test/matthews", 8, 0.625) in points
     assert len([point for point in points if point[0] == "test/accuracy"]) == 1
@@ -147,21 +149,27 @@ def test_student_is_copied_once_and_completed(
     tokenizer = student / "tokenizer" / "vocab.txt"
     text = tokenizer.read_text()
     tokenizer.unlink()
-    place.tracker().finish_trial(trial, folder=student, rows=[])
+    place.tracker(log_students=True).finish_trial(trial, student=stored(student), rows=[])
     assert place.run("trial").artifacts == {"student/model.safetensors": 5}
     tokenizer.write_text(text)
-    place.tracker().finish_trial(trial, folder=student, rows=[])
+    place.tracker(log_students=True).finish_trial(trial, student=stored(student), rows=[])
     expected = {"student/model.safetensors": 5, "student/tokenizer/vocab.txt": 5}
     assert place.run("trial").artifacts == expected
 
 
 def test_student_is_only_pointed_to_when_it_is_not_to_be_copied(
-    place: Place, trial: TrialRecord, student: Path
+    place: Place, trial: TrialRecord
 ) -> None:
-    place.tracker(log_students=False).finish_trial(trial, folder=student, rows=[])
+    def fetch() -> Path:
+        raise AssertionError("its files are fetched to be copied, and never else")
+
+    student = StoredStudent("s3://team/steps/distill/1?region=x", "ab" * 32, fetch)
+    for _ in range(2):
+        place.tracker().finish_trial(trial, student=student, rows=[])
     run = place.run("trial")
     assert run.artifacts == {}
-    assert run.tags["flexkd.student"] == str(student)
+    assert run.tags["flexkd.student"] == "s3://team/steps/distill/1?region=x"
+    assert run.tags["flexkd.student_sha256"] == "ab" * 32
 
 
 def test_more_than_one_request_can_hold(place: Place, make_trial: MakeTrial) -> None:
@@ -171,7 +179,7 @@ def test_more_than_one_request_can_hold(place: Place, make_trial: MakeTrial) -> 
     tracker = place.tracker()
     tracker.start_trial(trial)
     tracker.log_steps(trial.hash, rows)
-    place.tracker().finish_trial(trial, folder=None, rows=rows)
+    place.tracker().finish_trial(trial, student=None, rows=rows)
     run = place.run("trial")
     assert points_of(rows) <= set(run.points)
     assert len(run.params) == 253
@@ -183,7 +191,7 @@ def test_metrics_that_are_not_finite_are_recorded_once(place: Place, make_trial:
     trial = make_trial(metrics={"test/mse": math.inf, "test/pearson": math.nan})
     rows = [StepMetrics(1, {"train/loss": math.nan})]
     for _ in range(2):
-        place.tracker().finish_trial(trial, folder=None, rows=rows)
+        place.tracker().finish_trial(trial, student=None, rows=rows)
     assert [key for key, _, _ in place.run("trial").points] == [
         "seconds",
         "test/mse",

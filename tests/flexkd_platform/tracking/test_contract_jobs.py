@@ -70,14 +70,14 @@ def test_parent_is_found_by_a_process_that_did_not_start_the_job(
     place: Place, job: JobRecord, trial: TrialRecord
 ) -> None:
     parent = place.tracker().start_job(job)
-    place.tracker().finish_trial(trial, folder=None, rows=[])
+    place.tracker().finish_trial(trial, student=None, rows=[])
     assert place.run("trial").tags["mlflow.parentRunId"] == parent
 
 
 def test_another_job_joins_a_trial(place: Place, job: JobRecord, make_trial: MakeTrial) -> None:
     first = place.tracker()
     parent = first.start_job(job)
-    first.finish_trial(make_trial(), folder=None, rows=ROWS)
+    first.finish_trial(make_trial(), student=None, rows=ROWS)
     before = place.run("trial")
     second = place.tracker()
     second.start_job(replace(job, hash="2" * 64, id="other-22222222"))
@@ -89,7 +89,7 @@ def test_another_job_joins_a_trial(place: Place, job: JobRecord, make_trial: Mak
         params={"alpha": 0.5, "distill.learning_rate": 3e-4},
     )
     second.start_trial(joined)
-    second.finish_trial(joined, folder=None, rows=ROWS)
+    second.finish_trial(joined, student=None, rows=ROWS)
     run = place.run("trial")
     assert run.tags["flexkd.jobs"] == f"{'1' * 64},{'2' * 64}"
     assert run.tags["mlflow.parentRunId"] == parent

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import os
+import shutil
 import socket
+import sqlite3
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import closing, suppress
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import pytest
 
@@ -22,8 +26,10 @@ from flexkd_platform.tracking import (
     check_tracking,
     default_uri,
     open_tracker,
+    shown_uri,
 )
 from flexkd_platform.tracking.connection import patience
+from flexkd_platform.tracking.showing import without_password
 
 
 @pytest.mark.parametrize(
@@ -38,6 +44,10 @@ from flexkd_platform.tracking.connection import patience
         ("sqlite:///:memory:", "names no file"),
         ("http://127.0.0.1:9", "Connection refused"),  # the discard port: nobody listens
         ("postgresql://flexkd:secret@127.0.0.1:9/mlflow", "Connection refused"),
+        ("postgresql+psycopg2://flexkd:secret@127.0.0.1:9/mlflow", "Connection refused"),
+        ("postgres://flexkd:secret@host/mlflow", "of kind 'postgres'"),
+        ("postgresql://flexkd:secret/1@host:port/mlflow", "is no URI"),
+        ("http://flexkd:secret@127.0.0.1:9", "Connection refused"),
     ],
 )
 def test_what_is_wrong_is_said_in_one_problem(uri: str, said: str) -> None:
@@ -46,6 +56,96 @@ def test_what_is_wrong_is_said_in_one_problem(uri: str, said: str) -> None:
     assert problem.path == "--tracking-uri"
     assert problem.remedy
     assert "secret" not in str(problem)
+
+
+@pytest.mark.parametrize("password", ["plain", "a/b", "a@b", "a:b", "a%40b", "100%"])
+def test_a_password_is_shown_nowhere(password: str) -> None:
+    uri = f"postgresql://flexkd:{password}@host:5432/mlflow"
+    assert shown_uri(uri) == "postgresql://flexkd:…@host:5432/mlflow"
+    text = f"cannot connect to {uri}: {unquote(password)} is wrong"
+    expected = "cannot connect to postgresql://flexkd:…@host:5432/mlflow: … is wrong"
+    assert without_password(text, uri) == expected
+
+
+@pytest.mark.parametrize(
+    "uri", ["http://host:5000", "sqlite:////a/b@c.db", "none", "http://u@host"]
+)
+def test_what_has_no_password_is_shown_as_it_is(uri: str) -> None:
+    assert shown_uri(uri) == uri
+    assert without_password(f"about {uri}", uri) == f"about {uri}"
+
+
+@pytest.fixture
+def answering() -> Iterator[Callable[[int, str], str]]:
+    """`answering(status, text)`: the URI of a server before MLflow's that answers so, always."""
+    started = []
+
+    def start(status: int, text: str) -> str:
+        class Answer(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                self.send_response(status)
+                self.end_headers()
+                self.wfile.write(text.encode())
+
+            do_GET = do_POST
+
+            def log_message(self, *arguments: object) -> None:
+                """Keeps the tests' output clean."""
+
+        server = HTTPServer(("127.0.0.1", 0), Answer)
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        started.append(server)
+        return f"http://127.0.0.1:{server.server_port}"
+
+    yield start
+    for server in started:
+        server.shutdown()
+        server.server_close()
+
+
+@pytest.mark.parametrize(
+    ("status", "text", "said", "remedy"),
+    [
+        (401, "You are not authenticated.", "asks who you are", "MLFLOW_TRACKING_TOKEN"),
+        (403, "Permission denied", "lets you do nothing", "ask for the permission"),
+        (403, "Invalid Host header - possible", "answers to other names", "--allowed-hosts"),
+        (502, "Bad gateway", "does not answer as a tracking store", "mlflow server"),
+    ],
+)
+def test_a_server_that_refuses(
+    answering: Callable[[int, str], str], status: int, text: str, said: str, remedy: str
+) -> None:
+    uri = answering(status, text)
+    (problem,) = check_tracking(uri)
+    assert uri in problem.message
+    assert said in problem.message
+    assert remedy in problem.remedy
+
+
+def test_tables_of_another_mlflow(tmp_path: Path, database: str, trial: TrialRecord) -> None:
+    MlflowTracker(database, "check").start_trial(trial)
+    old = tmp_path / "old.db"
+    shutil.copyfile(database.removeprefix("sqlite:///"), old)
+    with closing(sqlite3.connect(old)) as connection, connection:
+        connection.execute("UPDATE alembic_version SET version_num = 'cc1f77228345'")
+    (problem,) = check_tracking(f"sqlite:///{old}")
+    assert "the tables of another MLflow" in problem.message
+    assert f"mlflow db upgrade sqlite:///{old}" in problem.remedy
+
+
+def test_trouble_on_the_way_shows_no_password(
+    monkeypatch: pytest.MonkeyPatch, trial: TrialRecord
+) -> None:
+    def fail(self: object, trial: TrialRecord) -> str:
+        raise OSError("cannot reach postgresql://flexkd:secret@host/mlflow")
+
+    monkeypatch.setattr(MlflowTracker, "start_trial", fail)
+    told: list[str] = []
+    uri = "postgresql://flexkd:secret@host/mlflow"
+    open_tracker(uri, "x", on_trouble=told.append).start_trial(trial)
+    (line,) = told
+    assert "postgresql://flexkd:…@host/mlflow" in line
+    assert "secret" not in line
 
 
 @pytest.fixture
@@ -126,13 +226,15 @@ def test_patience_ends_with_its_block_and_yields_to_a_person(
 
 RECORD = """
 import sys
-from flexkd_platform.tracking import StepMetrics, TrialRecord, default_uri, open_tracker
+from flexkd_platform.tracking import StepMetrics, StoredStudent, TrialRecord
+from flexkd_platform.tracking import default_uri, open_tracker
 assert "mlflow" not in sys.modules, "importing the tracking must not import MLflow"
-tracker = open_tracker(default_uri(sys.argv[1]), "both")
+tracker = open_tracker(default_uri(sys.argv[1]), "both", log_students=True)
 trial = TrialRecord("a" * 64, "ft", {}, {}, 1, "done", {"test/accuracy": 0.5}, 1.0)
 import pathlib
-student = pathlib.Path(sys.argv[1], "student")
-tracker.finish_trial(trial, folder=student, rows=[StepMetrics(1, {"loss": 1.0})])
+folder = pathlib.Path(sys.argv[1], "student")
+student = StoredStudent("here", "digest", lambda: folder)
+tracker.finish_trial(trial, student=student, rows=[StepMetrics(1, {"loss": 1.0})])
 tracker.close()
 """
 

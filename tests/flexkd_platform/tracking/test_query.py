@@ -30,7 +30,7 @@ def name(request: pytest.FixtureRequest) -> str:
 def record(uri: str, experiment: str, *trials: TrialRecord) -> None:
     tracker = MlflowTracker(uri, experiment)
     for trial in trials:
-        tracker.finish_trial(trial, folder=None, rows=[])
+        tracker.finish_trial(trial, student=None, rows=[])
 
 
 def test_trials_come_back_as_they_were(uri: str, name: str, make_trial: MakeTrial) -> None:
@@ -69,7 +69,7 @@ def test_by_job_and_by_user(uri: str, name: str, job: JobRecord, make_trial: Mak
         make_trial(hash="b" * 64, user="o'hara"),
         make_trial(hash="c" * 64, job="3" * 64, user="ada"),
     ):
-        tracker.finish_trial(trial, folder=None, rows=[])
+        tracker.finish_trial(trial, student=None, rows=[])
 
     def hashes(**wanted: Any) -> list[str]:
         return [t.hash[0] for t in read_trials(uri, experiments=[name], **wanted)]

@@ -46,7 +46,7 @@ def test_trouble_is_told_once_in_one_line_and_nothing_more_is_sent(
     inner.broken = True
     for row in ROWS:
         tracker.log_steps(trial.hash, [row])
-    tracker.finish_trial(trial, folder=None, rows=ROWS)
+    tracker.finish_trial(trial, student=None, rows=ROWS)
     tracker.finish_job("done", {})
     assert told == ["tracking stopped, the job goes on: connection refused"]
     assert inner.calls == 1
@@ -64,7 +64,7 @@ def test_the_same_calls_again_complete_the_record(job: JobRecord, trial: TrialRe
         tracker.start_job(job)
         tracker.start_trial(trial)
         tracker.log_steps(trial.hash, ROWS[:3])
-        tracker.finish_trial(trial, folder=None, rows=ROWS)
+        tracker.finish_trial(trial, student=None, rows=ROWS)
         tracker.finish_job("done", {})
 
     all_calls()
@@ -102,9 +102,9 @@ def test_a_server_dies_and_comes_back(
 
     mortal_server.stop()
     tracker.log_steps(trials[0].hash, ROWS[4:])
-    tracker.finish_trial(trials[0], folder=None, rows=ROWS)
+    tracker.finish_trial(trials[0], student=None, rows=ROWS)
     assert tracker.start_trial(trials[1]) == ""
-    tracker.finish_trial(trials[1], folder=None, rows=ROWS)
+    tracker.finish_trial(trials[1], student=None, rows=ROWS)
     tracker.finish_job("done", {"seconds": 1.0})
     assert not tracker.complete
     assert len(told) == 1
@@ -113,7 +113,7 @@ def test_a_server_dies_and_comes_back(
     mortal_server.start()
     tracker.start_job(job)
     for trial in trials:
-        tracker.finish_trial(trial, folder=None, rows=ROWS)
+        tracker.finish_trial(trial, student=None, rows=ROWS)
     tracker.finish_job("done", {"seconds": 1.0})
     assert tracker.complete
     read = read_trials(mortal_server.uri, experiments=["mortal"], job=job.id)

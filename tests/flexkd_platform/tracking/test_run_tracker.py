@@ -14,6 +14,8 @@ from flexkd_platform.tracking.backend import Point
 from flexkd_platform.tracking.memory import MemoryRuns
 from flexkd_platform.tracking.run_tracker import RunTracker
 
+from .conftest import stored
+
 ROWS = [StepMetrics(step, {"loss": -step, "lr": step / 10}) for step in range(6)]
 TRIAL = TrialRecord(
     hash="a" * 64,
@@ -38,8 +40,8 @@ def test_whatever_was_logged_before_the_end_is_the_same(
         live.log_steps(TRIAL.hash, rows)
         crashed = live.runs
         live = MemoryTracker(crashed)
-    live.finish_trial(TRIAL, folder=None, rows=ROWS)
-    alone.finish_trial(TRIAL, folder=None, rows=ROWS)
+    live.finish_trial(TRIAL, student=None, rows=ROWS)
+    alone.finish_trial(TRIAL, student=None, rows=ROWS)
     key = str  # any order will do
     assert sorted(live.runs[0].points, key=key) == sorted(alone.runs[0].points, key=key)
     assert live.trials() == alone.trials()
@@ -47,7 +49,7 @@ def test_whatever_was_logged_before_the_end_is_the_same(
 
 def test_trials_read_back_as_they_were() -> None:
     tracker = MemoryTracker()
-    tracker.finish_trial(TRIAL, folder=None, rows=ROWS)
+    tracker.finish_trial(TRIAL, student=None, rows=ROWS)
     (read,) = tracker.trials()
     assert read.run_id == "memory-1"
     for name in ("hash", "method", "params", "settings", "seed", "status", "metrics", "seconds"):
@@ -66,9 +68,9 @@ def test_steps_of_an_unknown_trial_are_refused() -> None:
 
 
 def test_a_missing_student_is_an_error_and_not_an_empty_folder(tmp_path: Path) -> None:
-    tracker = MemoryTracker()
+    tracker = MemoryTracker(log_students=True)
     with pytest.raises(FileNotFoundError, match="nowhere"):
-        tracker.finish_trial(TRIAL, folder=tmp_path / "nowhere", rows=[])
+        tracker.finish_trial(TRIAL, student=stored(tmp_path / "nowhere"), rows=[])
     assert tracker.trials() == []
 
 
