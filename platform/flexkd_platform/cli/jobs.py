@@ -34,7 +34,7 @@ REMEDIES = {
 
 def list_jobs(address: str, as_json: bool) -> int:
     """Our jobs on the cluster."""
-    jobs = _ask(open_jobs(address).list)
+    jobs = ask(open_jobs(address).list)
     if as_json:
         print(json.dumps([asdict(job) for job in jobs]))
         return 0
@@ -49,7 +49,7 @@ def list_jobs(address: str, as_json: bool) -> int:
 def job_status(address: str, job_id: str, as_json: bool) -> int:
     """One job's status."""
     jobs = open_jobs(address)
-    job = _ask(lambda: jobs.status(job_id))
+    job = ask(lambda: jobs.status(job_id))
     if as_json:
         print(json.dumps(asdict(job)))
     else:
@@ -63,7 +63,7 @@ def job_logs(address: str, job_id: str, follow: bool, as_json: bool) -> int:
     jobs = open_jobs(address)
     if follow:
         return follow_to_the_end(jobs, job_id, {"id": job_id} if as_json else None)
-    text = _ask(lambda: jobs.logs(job_id))
+    text = ask(lambda: jobs.logs(job_id))
     if as_json:
         print(json.dumps({"id": job_id, "logs": text}))
     else:
@@ -74,8 +74,8 @@ def job_logs(address: str, job_id: str, follow: bool, as_json: bool) -> int:
 def stop_job(address: str, job_id: str, wait: bool, as_json: bool) -> int:
     """Ask a job to end; with `wait`, until it has."""
     jobs = open_jobs(address)
-    stopped = _ask(lambda: jobs.stop(job_id))
-    job = _ask(lambda: jobs.wait(job_id) if wait and stopped else jobs.status(job_id))
+    stopped = ask(lambda: jobs.stop(job_id))
+    job = ask(lambda: jobs.wait(job_id) if wait and stopped else jobs.status(job_id))
     if as_json:
         print(json.dumps({"id": job_id, "stopped": stopped, "status": job.status}))
     elif not stopped:
@@ -107,7 +107,7 @@ def follow_to_the_end(jobs: RayJobs, job_id: str, told: Mapping[str, Any] | None
     from ..executors.following import LostClusterError
 
     again = f"flexkd jobs logs {job_id} --follow --address {jobs.address}"
-    _ask(lambda: jobs.status(job_id))  # one that was never there is no lost one
+    ask(lambda: jobs.status(job_id))  # one that was never there is no lost one
     try:
         for piece in jobs.follow(job_id, _warn):
             if told is None:
@@ -135,7 +135,7 @@ def follow_to_the_end(jobs: RayJobs, job_id: str, told: Mapping[str, Any] | None
     return job.code
 
 
-def _ask(question: Callable[[], T]) -> T:
+def ask(question: Callable[[], T]) -> T:
     """An answer of the cluster.
 
     Raises:

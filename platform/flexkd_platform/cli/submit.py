@@ -12,7 +12,7 @@ from ..store import open_store
 from ..tracking import absolute_uri, default_uri
 from ..tracking.provenance import current_user
 from .common import out, read_spec
-from .jobs import follow_to_the_end, open_jobs
+from .jobs import ask, follow_to_the_end, open_jobs
 from .run import spec_text
 
 if TYPE_CHECKING:
@@ -52,13 +52,15 @@ def submit(
     if problems:
         raise SpecError(problems, str(spec_path))
     sent = inputs.renamed(spec)
-    job = jobs.submit(
-        sent,
-        spec_text(sent),
-        _arguments(storage, tracking),
-        inputs=inputs,
-        user=current_user(),
-        force=force,
+    job = ask(
+        lambda: jobs.submit(
+            sent,
+            spec_text(sent),
+            _arguments(storage, tracking),
+            inputs=inputs,
+            user=current_user(),
+            force=force,
+        )
     )
     told: dict[str, Any] = {
         "id": job.id,

@@ -269,7 +269,15 @@ class _FollowedJob:
 
 
 class _Client(JobSubmissionClient):  # type: ignore[misc]
-    """Ray's client, not patient for ever."""
+    """Ray's client, not patient for ever, and with our headers alone.
+
+    Given none, it would send a token to a cluster that wants none, or fail for want of one, where
+    `RAY_AUTH_MODE` says so.
+    """
+
+    def __init__(self, dashboard: Dashboard) -> None:
+        super().__init__(dashboard.url, headers={"Authorization": "", **dashboard.headers})
+        self._headers = dict(dashboard.headers)
 
     def _do_request(self, method: str, endpoint: str, **more: Any) -> Any:
         more.setdefault("timeout", REQUEST_SECONDS)
@@ -279,7 +287,7 @@ class _Client(JobSubmissionClient):  # type: ignore[misc]
 def _client(dashboard: Dashboard) -> JobSubmissionClient:
     aside = {name: os.environ.pop(name) for name in RAYS_ADDRESSES if name in os.environ}
     try:
-        return _Client(dashboard.url, headers=dict(dashboard.headers))
+        return _Client(dashboard)
     except (OSError, RuntimeError, ValueError, RayError) as error:
         problem = Problem(
             "--address",

@@ -6,6 +6,7 @@ import contextlib
 import functools
 import getpass
 import json
+import os
 import re
 import selectors
 import shlex
@@ -316,6 +317,25 @@ def test_the_address_given_wins_over_the_environment(
     monkeypatch.setenv("RAY_API_SERVER_ADDRESS", "http://127.0.0.1:9")
     assert main(["jobs", "list", "--json", "--address", ray_cluster]) == 0
     assert isinstance(json.loads(capfd.readouterr().out), list)
+
+
+@pytest.mark.ray
+def test_an_open_cluster_needs_no_token_whatever_the_mode_here(
+    ray_cluster: str, tmp_path: Path
+) -> None:
+    """Ray's own client fails for want of a token where the mode says so."""
+    command = [sys.executable, "-m", "flexkd_platform.cli", "jobs", "list", "--json"]
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("RAY_")}
+    environment |= {"HOME": str(tmp_path), "RAY_AUTH_MODE": "token"}
+    done = subprocess.run(
+        [*command, "--address", ray_cluster],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert isinstance(json.loads(done.stdout), list)
 
 
 def test_a_head_without_a_fitting_python_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
