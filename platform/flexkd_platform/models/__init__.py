@@ -22,6 +22,7 @@ from .locate import locate
 from .output_rows import OutputHead, OutputRows, output_head
 from .saving import load_saved, save_model
 from .slicing import SLICES
+from .spreading import spread
 from .student import build_student
 from .tap import LayerTap
 
@@ -56,6 +57,7 @@ __all__ = [
     "output_head",
     "resolve_layers",
     "save_model",
+    "spread",
     "stacks",
     "tokenizer_digest",
 ]

@@ -121,8 +121,10 @@ class OutputHead(nn.Module):
         """Logits (N, V)."""
         # Not the module itself, which an OutputRows may be hooked on; and added after the product,
         # as the models do.
-        logits_NV = linear(hidden_ND, self.weight)
-        return logits_NV if self.bias_V is None else logits_NV + self.bias_V
+        logits_NV = linear(hidden_ND.to(self.weight.device), self.weight)
+        if self.bias_V is not None:
+            logits_NV = logits_NV + self.bias_V
+        return logits_NV.to(hidden_ND.device)
 
 
 def output_head(model: nn.Module) -> OutputHead:

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from flexkd_core import Projector
 
-from ..models import build_student, load_saved, load_tokenizer, locate, save_model
+from ..models import build_student, load_saved, load_tokenizer, locate, save_model, spread
 from ..plan import LayerRef, Step, stack_of, uses_features, uses_outputs
 from ..spec import (
     FlexKd,
@@ -124,7 +124,7 @@ class _Training:
         teacher, read = None, None
         if "teacher" in self.step.needs:
             teacher, tokenizer = load_teacher(self.step.needs["teacher"], self.store)
-            teacher = self.worker.place(teacher).eval()
+            teacher = self._placed(teacher).eval()
             if identity["task"] not in GENERATION:
                 read = encode(self.table, tokenizer, self.step.needs["teacher"].identity)
         targets = self._targets(teacher, read, [theirs for _, theirs in pairs])
@@ -166,6 +166,11 @@ class _Training:
                 seed=identity["seed"],
                 device=self.worker.device,
             )
+
+    def _placed(self, teacher: Any) -> Any:
+        if self.resources.teacher_placement == "device_map":
+            return spread(teacher)
+        return self.worker.place(teacher)
 
     def _matched(self, layer: LayerRef) -> dict[str, Any]:
         """The selected units or directions of a teacher layer, for Flex-KD."""
@@ -227,7 +232,7 @@ class _Training:
             seed=self.identity["seed"],
             **{k: v for k, v in settings.items() if k in Recipe.__dataclass_fields__},
         )
-        per_epoch = -(-len(self.data) // recipe.batch_size)
+        per_epoch = recipe.epoch_steps(len(self.data))
         for progress in train(
             self.module,
             self.data,

@@ -41,7 +41,7 @@ class Reselection:
         worker: Worker,
     ) -> None:
         self._method, self._terms, self._settings = method, terms, settings
-        self._tapped = TappedModel(teacher).to(worker.device).eval()
+        self._tapped = TappedModel(teacher).eval()
         self._width, self._worker, self._examples = width, worker, examples
 
     def __call__(self, step: int, shares: Sequence[Share]) -> None:

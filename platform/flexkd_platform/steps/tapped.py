@@ -64,7 +64,9 @@ class TappedModel(nn.Module):
                 hidden_ND = head.take()
             found = {HEAD_INPUT: hidden_ND, LOGITS: empty_0V} if self._outputs else {}
         for place, (layer, tap) in enumerate(zip(self._layers, self._taps, strict=True)):
-            features_ND = tap.take()[masks[stack_of(layer)]]
+            hidden_BTD, mask_BT = tap.take(), masks[stack_of(layer)]
+            # The layers of a model that is spread over devices lie on several.
+            features_ND = hidden_BTD[mask_BT.to(hidden_BTD.device)].to(mask_BT.device)
             if self.projectors:
                 features_ND = self.projectors[place](features_ND)
             found[str(layer)] = features_ND

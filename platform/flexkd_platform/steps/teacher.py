@@ -25,17 +25,22 @@ from .dataset import read_rows
 from .examples import GENERATION, encode
 from .measure import measure
 from .objective import DistillationObjective, parse_method
+from .resumption import Course, Resumption
 from .tapped import TappedModel
 from .training import Progress, Recipe, train
 from .worker import SoloWorker, local_device, torch_threads
 
 
-def make_teacher(step: Step, store: Store, threads: int) -> Iterator[Progress]:
+def make_teacher(
+    step: Step, store: Store, threads: int, checkpoint_steps: int | None = None
+) -> Iterator[Progress]:
     """Fine-tune the teacher, or take it as it is, and publish its folder and metrics.
 
     The folder `model/` is what `save_pretrained` writes; a teacher used as it is stays where it
     lies and is not copied. Of a teacher that writes text `nll` is measured here, and its texts in
     an evaluation of their own.
+
+    checkpoint_steps: optimiser steps between checkpoints of the training; epochs when None.
     """
     started = time.perf_counter()
     identity = step.identity
@@ -59,7 +64,14 @@ def make_teacher(step: Step, store: Store, threads: int) -> Iterator[Progress]:
             with torch.random.fork_rng():
                 torch.manual_seed(seed)
                 recipe = Recipe(**finetune)
-                yield from train(TappedModel(model), data, objective, recipe, worker)
+                resumption = Resumption(
+                    step, store, worker, Course(), seed=seed, every=checkpoint_steps
+                )
+                module, begin = TappedModel(model), resumption.begin
+                for progress in train(module, data, objective, recipe, worker, begin=begin):
+                    ends = progress.done % recipe.epoch_steps(len(data)) == 0
+                    resumption.reached(progress.done, progress.total, ends)
+                    yield progress
         model.to(worker.device).eval()
         with store.publish(step, started) as draft:
             if finetune:
@@ -73,6 +85,7 @@ def make_teacher(step: Step, store: Store, threads: int) -> Iterator[Progress]:
                 metrics |= {f"{split}/{name}": value for name, value in found.items()}
             draft.summary["metrics"] = metrics
             (draft.folder / "metrics.json").write_text(json.dumps(metrics, indent=1) + "\n")
+        store.drop_parts(step)  # its checkpoints
 
 
 def load_teacher(step: Step, store: Store) -> tuple[Any, Any]:

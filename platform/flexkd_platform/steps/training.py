@@ -44,9 +44,12 @@ class Recipe:
 
     def total_steps(self, examples: int) -> int:
         """Optimiser steps of the whole training, at least one."""
-        per_epoch = math.ceil(examples / self.batch_size)
         # The decimal as it is written: in floats 1.1 epochs of 10 steps are more than 11 steps.
-        return max(1, math.ceil(Fraction(str(self.epochs)) * per_epoch))
+        return max(1, math.ceil(Fraction(str(self.epochs)) * self.epoch_steps(examples)))
+
+    def epoch_steps(self, examples: int) -> int:
+        """Optimiser steps of one epoch."""
+        return math.ceil(examples / self.batch_size)
 
     def rate(self, step: int, total: int) -> float:
         """Learning rate of step `step` (from 0): up to the peak, then down to 0."""

@@ -159,8 +159,9 @@ def fewer(trials: list[Trial], *, live: bool) -> list[Trial]:
 def possible(trial: Trial, resources: Resources) -> bool:
     """Responses are drawn, and units selected anew, by a whole model alone."""
     identity = trial.distill.identity
-    whole = identity["method"].get("on_policy") or "reselect" in identity
-    return not whole or resources.parallel == "ddp"
+    if identity["method"].get("on_policy"):
+        return resources.parallel == "ddp"
+    return "reselect" not in identity or resources.teacher_placement != "sharded"
 
 
 def _plan(spec_of: SpecOf, plan_of: PlanOf, material: Path, rows: int) -> Plan:

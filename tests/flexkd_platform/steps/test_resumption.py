@@ -11,7 +11,7 @@ import pytest
 
 from flexkd_platform.plan import Trial
 from flexkd_platform.spec import Resources
-from flexkd_platform.steps import SoloWorker, read_log
+from flexkd_platform.steps import SoloWorker, read_log, run_step
 from flexkd_platform.steps.distill import make_student
 
 WAYS: dict[str, tuple[str, list[str], Resources]] = {
@@ -68,3 +68,24 @@ def bytes_of(
     folder: Path = lab.store.folder(trial.distill)
     files = (path for path in folder.rglob("*") if path.is_file() and path.name != "manifest.json")
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
+
+
+def test_a_teacher_goes_on_too(fresh: Callable[[], Any]) -> None:
+    """With the dropout of its architecture on, which draws on where it was."""
+    lab = fresh()
+    plan = lab.plan("teacher.finetune.epochs=3")
+    lab.alone(plan, "dataset")
+    step = lab.step(plan, "teacher")
+    list(run_step(step, lab.store, 1))
+    weights = (lab.store.folder(step) / "model" / "model.safetensors").read_bytes()
+    shutil.rmtree(lab.store.folder(step))
+    told = []
+    training: Any = run_step(step, lab.store, 1, checkpoint_steps=3)
+    for progress in training:
+        told.append(progress.done)
+        if progress.done == 7:
+            training.close()
+    told += [progress.done for progress in run_step(step, lab.store, 1, checkpoint_steps=3)]
+    assert told == [*range(1, 8), *range(7, 13)]
+    assert (lab.store.folder(step) / "model" / "model.safetensors").read_bytes() == weights
+    assert lab.store.parts(step) == set()
