@@ -32,6 +32,7 @@ from ..spec import (
 )
 from .fitting import OUTPUTS_OF, method_problems, model_problems, pair_problems
 from .searching import search_problems
+from .sharing import sharing_problems
 
 T = TypeVar("T")
 
@@ -117,6 +118,7 @@ class Preflight:
             if outputs is not None and isinstance(spec.task, GenerationTask):
                 outputs = min(outputs, student.vocab_size)
         problems += method_problems(spec, outputs, teacher, student)
+        problems += sharing_problems(spec)
         rows = None if data is None else data.sizes["train"]
         return [*problems, *self._bertscore(spec)[1], *search_problems(spec, rows)]
 
