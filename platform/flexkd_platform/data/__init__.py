@@ -9,7 +9,7 @@ this folder, in reading order: `sources` (which source is read by what), `builti
 
 from .checks import DataFacts, check_data, load_evaluation, load_splits
 from .evaluation import SetFacts
-from .splits import SPLITS, Splits
+from .splits import SPLITS, Splits, texts_of
 from .templates import RESPONSE_MARKERS
 
 __all__ = [
@@ -21,4 +21,5 @@ __all__ = [
     "check_data",
     "load_evaluation",
     "load_splits",
+    "texts_of",
 ]

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import pyarrow.compute as pc
-
+from ..data import texts_of
 from ..models import make_base
 from ..plan import Step
 from ..store import Store
@@ -15,7 +14,8 @@ def make_base_model(step: Step, store: Store) -> None:
     identity = step.identity
     table = read_rows(store.folder(step.needs["dataset"]), "train")
     columns = [n for n in ("text", "text_pair", "prompt", "response") if n in table.column_names]
-    texts = [text for name in columns for text in pc.drop_null(table[name]).to_pylist()]
+    found = (text for name in columns for text in texts_of(table, name))
+    texts = (text for text in found if text is not None)
     with store.publish(step) as draft:
         make_base(
             identity["config"],
