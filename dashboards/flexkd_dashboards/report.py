@@ -39,7 +39,8 @@ def render_report(data: ReportData) -> str:
     sections = (
         _results(data, verdict),
         _figures(figures),
-        _failures(data),
+        _cut(data, "failed"),
+        _cut(data, "pruned"),
         _teacher(data),
         _steps(data),
         _spec(data),
@@ -161,11 +162,16 @@ def _key_entry(figure: str, entry: KeyEntry) -> Markup:
     return tag("li", tag("button", sample, entry.label, type="button", **attributes))
 
 
-def _failures(data: ReportData) -> Markup:
-    failed = [trial for trial in data.trials if trial["status"] == "failed"]
-    if not failed:
+def _cut(data: ReportData, status: str) -> Markup:
+    """The trials that did not come to their end."""
+    trials = [trial for trial in data.trials if trial["status"] == status]
+    if not trials:
         return Markup()
-    return _section("failed", "Failed trials", tables.failed_trials(failed))
+    note = Markup()
+    if status == "pruned":
+        text = "Stopped early for doing worse than others by then; they are in no mean."
+        note = tag("p", text, class_="note")
+    return _section(status, f"{status.title()} trials", note, tables.cut_trials(trials, status))
 
 
 def _teacher(data: ReportData) -> Markup:

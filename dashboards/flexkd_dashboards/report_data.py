@@ -73,11 +73,12 @@ class Versus(TypedDict):
 
 
 class Group(TypedDict):
-    """The trials that differ in their seed alone, aggregated."""
+    """The trials that differ in their seed alone, aggregated; `pruned` are not among the n."""
 
     method: str
     params: Mapping[str, Any]
     n: int
+    pruned: NotRequired[int]
     metrics: Mapping[str, Spread]
     versus: Mapping[str, Versus] | None
 

@@ -7,9 +7,9 @@ from .markup import Content, Markup, joined, table, tag
 from .metric_styles import ABSENT, MetricStyle, bare_name, name_of, style_of, title_of
 from .report_data import Group, PublishedResult, ReportData, Spread, Trial
 from .theme import method_series
-from .verdict import Verdict, ranked_groups
+from .verdict import Verdict, pruned, ranked_groups
 
-__all__ = ["failed_trials", "leaderboard", "other_metrics", "published_list", "steps", "versions"]
+__all__ = ["cut_trials", "leaderboard", "other_metrics", "published_list", "steps", "versions"]
 
 SHORT_HASH = 12
 
@@ -30,7 +30,7 @@ def leaderboard(data: ReportData, verdict: Verdict) -> Markup:
         [
             _method(data, group, group is verdict.best),
             settings_text(group["params"]),
-            str(group["n"]),
+            f"{group['n']} ({pruned(group)} pruned)" if pruned(group) else str(group["n"]),
             style.spread(*_mean_and_std(group, metric), group["n"]),
             _interval(group["metrics"].get(metric), style),
             *([_difference(data, group)] if data.baseline is not None else []),
@@ -109,10 +109,10 @@ def steps(data: ReportData) -> Markup:
     )
 
 
-def failed_trials(trials: list[Trial]) -> Markup:
-    """The trials that failed, with their reasons."""
+def cut_trials(trials: list[Trial], status: str) -> Markup:
+    """The trials that failed, or were pruned, with their reasons."""
     return table(
-        f"{count(len(trials), 'failed trial')}",
+        f"{count(len(trials), f'{status} trial')}",
         ["Method", "Settings", "Seed", "Time", "Reason"],
         [
             [

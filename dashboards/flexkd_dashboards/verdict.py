@@ -17,22 +17,30 @@ class Verdict:
     """What the leaderboard marks and says."""
 
     best: Group | None
-    """The best group of those with two seeds or more; no winner is picked on one seed."""
+    """The best group of those with two seeds or more, none pruned: no winner is picked on one seed,
+    nor on the seeds that went well."""
     sentence: str
     """One or two plain sentences."""
 
 
 def ranked_groups(data: ReportData) -> list[Group]:
-    """Groups by the ranking metric, best first; those without a value last."""
+    """Groups by the ranking metric, best first; then those with pruned trials, whose means are of
+    the seeds that went well; then those without a value.
+    """
     style = style_of(data.ranking_metric)
 
-    def worseness(group: Group) -> float:
+    def worseness(group: Group) -> tuple[bool, bool, float]:
         mean = _mean(group, data.ranking_metric)
         if mean is None:
-            return math.inf
-        return -mean if style.higher_is_better else mean
+            return True, True, math.inf
+        return False, pruned(group) > 0, -mean if style.higher_is_better else mean
 
     return sorted(data.groups, key=worseness)
+
+
+def pruned(group: Group) -> int:
+    """How many of its trials were stopped early."""
+    return group.get("pruned", 0)
 
 
 def reach_verdict(data: ReportData) -> Verdict:
@@ -44,7 +52,7 @@ def reach_verdict(data: ReportData) -> Verdict:
         return Verdict(None, f"No method has a result for {name_of(metric)}.")
     labels = setup_labels(data.setups)
     leader = ranked[0]
-    best = next((g for g in ranked if g["n"] > 1), None)
+    best = next((g for g in ranked if g["n"] > 1 and not pruned(g)), None)
     leader_label = labels[group_key(leader["method"], leader["params"])]
     extreme = "highest" if style.higher_is_better else "lowest"
     if len(ranked) == 1:
@@ -53,6 +61,12 @@ def reach_verdict(data: ReportData) -> Verdict:
             None,
             f"{leader_label} is the only method with a result: {name_of(metric)} "
             f"{_value(leader, metric)} over {seeds}.",
+        )
+    if best is None and any(map(pruned, ranked)):
+        return Verdict(
+            None,
+            f"{leader_label} shows {name_of(metric)} {_value(leader, metric)}, but no method has "
+            "two seeds or more of which none was pruned, so no winner is named.",
         )
     if best is None:
         return Verdict(

@@ -50,5 +50,5 @@ def cannot_stop() -> Problem:
         "sweep.scheduler.kind",
         "asha decides between trials that run side by side, and without Ray they run one after "
         "the other",
-        "use --address local, or --set sweep.scheduler.kind=none",
+        "use --address local, or --set sweep.scheduler='{kind: none}'",
     )

@@ -51,7 +51,7 @@ def search_problems(spec: JobSpec, train_rows: int | None) -> Iterator[Problem]:
                 "none would be stopped",
                 f"set grace_steps to {last} or less"
                 if last
-                else "train for more than one epoch, or set sweep.scheduler.kind: none",
+                else "train for more than one epoch, or leave sweep.scheduler out",
             )
 
 

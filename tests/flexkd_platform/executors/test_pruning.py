@@ -1,0 +1,177 @@
+"""Trials that do badly are stopped, end with all they started, and leave their place to others."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import pytest
+
+from flexkd_platform.executors import Halving, InProcessExecutor, stopping_problems
+from flexkd_platform.plan import Plan, Trial
+from flexkd_platform.spec import Asha, NoScheduler, Resources, SpecError
+from flexkd_platform.steps import Progress, read_log
+from flexkd_platform.store import Store
+from flexkd_platform.tracking import StepMetrics
+
+from .conftest import Heard, PlanOf, SpecOf, StoreWith
+
+PATIENCE = 60.0
+"""Seconds after which something that has to happen is taken not to; nothing waits that long."""
+
+HALVING = Halving("validation/accuracy", False, grace_steps=3, reduction_factor=2)
+
+EPOCHS = 6
+
+
+@pytest.fixture
+def plan(spec_of: SpecOf, plan_of: PlanOf) -> Plan:
+    """A trial that learns, one that stays where it started, and a third that learns too."""
+    return plan_of(
+        spec_of(
+            distill={"epochs": EPOCHS, "batch_size": 16, "learning_rate": 1e-2},
+            sweep={
+                "methods": [{"kind": "ft"}],
+                "axes": {"distill.learning_rate": [1e-2, 1e-9, 9e-3]},
+                "seeds": [1],
+            },
+        )
+    )
+
+
+def on_ray(store: Store, **resources: Any) -> Any:
+    from flexkd_platform.executors.ray_executor import RayExecutor
+
+    return RayExecutor(store, Resources(**resources), "local")
+
+
+@pytest.mark.ray
+def test_a_trial_that_does_badly_is_stopped_and_its_process_works_on(
+    plan: Plan, store_with: StoreWith, ray_cluster: None, heard: Heard
+) -> None:
+    good, bad, other = plan.trials
+    alone, store = store_with(plan), store_with(plan)
+    InProcessExecutor(alone, Resources()).trials(plan.trials, Heard())
+    on_ray(store, max_concurrent_trials=1).trials(plan.trials, heard, HALVING)
+    assert heard.failures == {}
+    assert heard.of(good) == ["started", "ended"]
+    assert heard.of(bad) == ["started", "pruned"]
+    assert heard.of(other)[0] == "started"
+    assert_stopped_early(bad, store, heard)
+    # The process that was stopped in the middle trains the next one, to the same bits.
+    ended = good if heard.of(other)[1] == "pruned" else other
+    assert read_log(ended.distill, store) == read_log(ended.distill, alone)
+    assert_all_given_back()
+    assert store.list_folder("ray") == []
+
+
+@pytest.mark.ray
+def test_a_run_of_two_workers_is_stopped_with_its_workers(
+    plan: Plan, store_with: StoreWith, ray_cluster: None, heard: Heard
+) -> None:
+    good, bad, _ = plan.trials
+    store = store_with(plan)
+    on_ray(store, trial_workers=2).trials([good, bad], heard, HALVING)
+    assert heard.failures == {}
+    assert heard.of(good) == ["started", "ended"]
+    assert heard.of(bad) == ["started", "pruned"]
+    assert_stopped_early(bad, store, heard)
+    assert_all_given_back()
+
+
+def assert_stopped_early(trial: Trial, store: Store, heard: Heard) -> None:
+    steps = heard.steps(trial)
+    assert steps == list(range(1, len(steps) + 1))
+    assert steps[-1] < 3 * EPOCHS
+    assert not store.has(trial.distill)
+    assert not store.has(trial.evaluate)
+    reason = heard.reasons[trial.hash]
+    assert reason.startswith("stopped at step ")
+    assert "validation/accuracy 0." in reason
+
+
+def assert_all_given_back() -> None:
+    """No CPU, placement group or actor of a trial is held by anybody."""
+    import ray
+    from ray.util import placement_group_table
+
+    end = time.monotonic() + PATIENCE
+    while True:
+        free = ray.available_resources().get("CPU", 0.0) == ray.cluster_resources()["CPU"]
+        states = {group["state"] for group in placement_group_table().values()}
+        if free and states <= {"REMOVED"}:
+            return
+        assert time.monotonic() < end, (ray.available_resources(), placement_group_table())
+        time.sleep(0.1)
+
+
+# --- without Ray -------------------------------------------------------------------------------
+
+
+def test_without_ray_nothing_is_stopped_and_that_is_said(
+    plan: Plan, store_with: StoreWith, heard: Heard
+) -> None:
+    with pytest.raises(SpecError) as caught:
+        InProcessExecutor(store_with(plan), Resources()).trials(plan.trials, heard, HALVING)
+    assert heard.events == []
+    asha = Asha(kind="asha", grace_steps=1)
+    (problem,) = stopping_problems(asha, "none")
+    assert caught.value.problems == (problem,)
+    assert problem.path == "sweep.scheduler.kind"
+    assert "--set sweep.scheduler='{kind: none}'" in problem.remedy
+    assert stopping_problems(asha, "local") == []
+    assert stopping_problems(NoScheduler(), "none") == []
+
+
+def progress(done: int, **values: float) -> Progress:
+    named = {f"validation/{name}": value for name, value in values.items()}
+    return Progress(done, 10, 4, StepMetrics(done, {"train/loss": 0.1, **named}))
+
+
+def test_the_score_is_the_validation_metric_with_more_being_better() -> None:
+    loss = Halving("validation/nll", True, grace_steps=1, reduction_factor=2)
+    assert HALVING.score(progress(5, accuracy=0.75, nll=0.5)) == 0.75
+    assert loss.score(progress(5, accuracy=0.75, nll=0.5)) == -0.5
+
+
+def test_nothing_is_decided_between_epochs_nor_at_the_end() -> None:
+    assert HALVING.score(progress(5)) is None
+    assert HALVING.score(Progress(5, 10, 4)) is None
+    assert HALVING.score(progress(10, accuracy=0.1)) is None
+
+
+@pytest.mark.ray
+def test_reports_are_cut_where_the_scheduler_decides() -> None:
+    from flexkd_platform.executors.ray_trials import SCORE, STEP, _parted
+
+    steps = [progress(1), progress(2, accuracy=0.5), progress(3), progress(4, accuracy=0.6)]
+    parts = list(_parted(steps, HALVING))
+    assert [[p.done for p in rows] for rows, _ in parts] == [[1, 2], [3, 4]]
+    assert [told for _, told in parts] == [{STEP: 2, SCORE: 0.5}, {STEP: 4, SCORE: 0.6}]
+    assert list(_parted(steps, None)) == [(steps, {})]
+    assert list(_parted(steps[:1], HALVING)) == [(steps[:1], {})]
+
+
+@pytest.mark.ray
+def test_rungs_are_passed_once_and_the_end_is_none() -> None:
+    """Tune's own scheduler, with our settings, on a list of reports."""
+    from ray.tune.experiment import Trial as TuneTrial
+    from ray.tune.schedulers import TrialScheduler
+
+    from flexkd_platform.executors.ray_trials import SCORE, STEP, _asha
+
+    scheduler = _asha(HALVING)
+    first, second = TuneTrial("stub", stub=True), TuneTrial("stub", stub=True)
+    for each in (first, second):
+        scheduler.on_trial_add(None, each)
+
+    def told(trial: TuneTrial, step: int, score: float) -> str:
+        decided: str = scheduler.on_trial_result(None, trial, {STEP: step, SCORE: score})
+        return decided
+
+    go, stop = TrialScheduler.CONTINUE, TrialScheduler.STOP
+    assert told(first, 7, 0.6) == go, "its first report is past two rungs, 3 and 6"
+    assert told(first, 8, 0.1) == go, "of which it passed the higher; the lower decides no more"
+    assert told(second, 3, 0.1) == go, "nobody was compared at the rung of 3"
+    assert told(second, 6, 0.5) == stop
+    assert told(first, 10**6, 0.6) == go, "however long a trial is, its end is no reason"

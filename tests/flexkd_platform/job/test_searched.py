@@ -1,0 +1,246 @@
+"""Whole searches: what validation chooses, what a second run does again, what is pruned."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+import pytest
+
+from flexkd_platform.cli.progress import SilentView
+from flexkd_platform.executors import Halving, InProcessExecutor, TrialListener
+from flexkd_platform.job import Preflight, run_job
+from flexkd_platform.plan import Trial
+from flexkd_platform.spec import JobSpec, load_spec
+from flexkd_platform.steps import Progress
+from flexkd_platform.store import Store, open_store
+from flexkd_platform.tracking import StepMetrics
+
+from .conftest import Shop
+
+SPEC = """\
+name: searched
+task: {kind: classification, max_length: 12, data: {source: files, path: WORLD/reviews}}
+teacher: {model: WORLD/teacher, finetune: {epochs: 1, batch_size: 8, learning_rate: 1e-3}}
+student: {init: {kind: sliced, layers: 1, hidden_size: 8}}
+score: {chunk: 8}
+distill: {epochs: 2, batch_size: 8, learning_rate: 1e-3}
+sweep:
+  methods:
+    - {kind: ft}
+    - {kind: flexkd, alpha: {log_uniform: [0.01, 1]}}
+  search: SEARCH
+  seeds: [10, 20]
+resources: {teacher_cpus: 1}
+"""
+
+OPTUNA = "{kind: optuna, samples: 4, batch: 2}"
+
+
+@pytest.fixture
+def shop(tmp_path: Path, tiny_world: Path) -> Shop:
+    return Shop(tmp_path, SPEC.replace("WORLD", str(tiny_world)).replace("SEARCH", OPTUNA))
+
+
+def ran(results: dict[str, Any], status: str = "done") -> list[str]:
+    return [trial["hash"] for trial in results["trials"] if trial["status"] == status]
+
+
+def test_a_search_chooses_by_the_mean_on_validation(shop: Shop) -> None:
+    results = shop.run()
+    assert results["job"]["status"] == "done"
+    assert len(ran(results)) == 2 + 4 * 2
+    search = results["search"]
+    assert search["kind"] == "optuna"
+    assert search["metric"] == "validation/accuracy"
+    assert search["space"] == {"sweep.methods[1].alpha": {"log_uniform": [0.01, 1.0]}}
+    assert {best["method"] for best in search["best"]} == {"ft", "flexkd"}
+    for best in search["best"]:
+        means = {}
+        for trial in results["trials"]:
+            if trial["method"] == best["method"]:
+                key = json.dumps(trial["params"])
+                means.setdefault(key, []).append(trial["metrics"]["validation/accuracy"])
+        assert all(len(values) == 2 for values in means.values())
+        given = best["metrics"]["validation/accuracy"]["mean"]
+        assert given == pytest.approx(max(map(fmean, means.values())))
+        assert given == pytest.approx(fmean(means[json.dumps(best["params"])]))
+    plan = json.loads(
+        (shop.folder / "storage/jobs" / results["job"]["id"] / "plan.json").read_text()
+    )
+    assert [trial["hash"] for trial in plan["trials"]] == [t["hash"] for t in results["trials"]]
+
+
+def test_the_same_command_asks_for_the_same_points(shop: Shop) -> None:
+    first = shop.run()
+    again = shop.run()
+    assert ran(again, "reused") == ran(first)
+    assert again["search"] == first["search"]
+
+
+def test_a_search_that_was_cut_off_goes_on(shop: Shop) -> None:
+    """Without its last rounds' trials, as an interruption leaves it, it asks for them again."""
+    whole = shop.run()
+    store = open_store(str(shop.folder / "storage"))
+    lost = [trial["hash"] for trial in whole["trials"][-3:]]
+    for digest in lost:
+        store.filesystem.delete_dir(f"{store.root}/steps/distill/{digest}")
+    again = shop.run()
+    assert ran(again) == lost
+    assert [t["metrics"] for t in again["trials"]] == [t["metrics"] for t in whole["trials"]]
+
+
+def test_what_later_rounds_share_is_made_in_them(shop: Shop) -> None:
+    shop.text = (
+        shop.text.replace("alpha: {log_uniform: [0.01, 1]}", "alpha: 0.5")
+        .replace("  search:", "  axes: {score.seed: {int_uniform: [1, 1000]}}\n  search:")
+        .replace("score: {", "score: {kind: random, ")
+    )
+    results = shop.run()
+    assert results["job"]["status"] == "done"
+    scores = [step for step in results["steps"] if step["kind"] == "score"]
+    assert len(scores) == 4
+    hashes = [step["hash"] for step in results["steps"]]
+    assert len(hashes) == len(set(hashes)), "each step is told of once"
+
+
+def test_a_random_search_runs_its_trials_like_a_grid(shop: Shop) -> None:
+    shop.text = shop.text.replace(OPTUNA, "{kind: random, samples: 3, seed: 4}")
+    results = shop.run()
+    assert len(ran(results)) == 2 + 3 * 2
+    assert results["search"]["metric"] == "validation/accuracy"
+    assert sorted(group["n"] for group in results["groups"]) == [2, 2, 2, 2]
+    assert all(group["versus"] for group in results["groups"] if group["method"] == "flexkd")
+
+
+def test_the_report_shows_a_search(shop: Shop) -> None:
+    page = shop.report(shop.run())
+    assert "flexkd" in page
+
+
+# --- pruned trials -----------------------------------------------------------------------------
+
+
+class Pruning(InProcessExecutor):
+    """Prunes the trials of one seed after two steps, and trains the others."""
+
+    asked: list[Halving | None]
+
+    def trials(
+        self, trials: Sequence[Trial], listener: TrialListener, halving: Halving | None = None
+    ) -> None:
+        self.asked = [halving]
+        for trial in trials:
+            if trial.seed != 20 or trial.method != "flexkd":
+                super().trials([trial], listener)
+                continue
+            listener.started(trial)
+            values = {"train/loss": 1.0, "validation/accuracy": 0.99}
+            listener.progressed(trial, [Progress(2, 8, 8, StepMetrics(2, values))])
+            self.store.write_part(trial.distill, "half.bin", b"half a training")
+            listener.pruned(trial, "stopped at step 2 of 8")
+
+
+def prune(
+    shop: Shop, *overrides: str, executor: type[InProcessExecutor] = Pruning
+) -> tuple[dict[str, Any], Path, Store]:
+    plan = shop.plan(*overrides)
+    store = open_store(str(shop.folder / "storage"))
+    run_job(
+        plan,
+        shop.text,
+        executor=executor(store, plan.spec.resources),
+        store=store,
+        tracker=shop.tracker,
+        view=SilentView(),
+    )
+    folder = shop.folder / "storage/jobs" / plan.spec.id
+    return json.loads((folder / "results.json").read_text()), folder, store
+
+
+@pytest.fixture
+def pruned(shop: Shop) -> Shop:
+    shop.text = shop.text.replace("alpha: {log_uniform: [0.01, 1]}", "alpha: 0.5").replace(
+        f"  search: {OPTUNA}\n", "  scheduler: {kind: asha, grace_steps: 2}\n"
+    )
+    return shop
+
+
+def test_a_pruned_trial_is_in_no_mean_and_leaves_nothing(pruned: Shop) -> None:
+    results, folder, store = prune(pruned)
+    assert results["job"]["status"] == "done", "to prune is no failure"
+    (trial,) = (t for t in results["trials"] if t["status"] == "pruned")
+    assert (trial["method"], trial["seed"], trial["metrics"]) == ("flexkd", 20, {})
+    assert trial["reason"] == "stopped at step 2 of 8"
+    by_method = {group["method"]: group for group in results["groups"]}
+    assert (by_method["flexkd"]["n"], by_method["flexkd"]["pruned"]) == (1, 1)
+    assert (by_method["ft"]["n"], by_method["ft"]["pruned"]) == (2, 0)
+    assert by_method["flexkd"]["versus"]["test/accuracy"]["n"] == 1
+    assert [group["method"] for group in results["groups"]] == ["ft", "flexkd"]
+    assert trial["hash"] not in {step["hash"] for step in results["steps"]}
+    (planned,) = (t for t in pruned.plan().trials if t.hash == trial["hash"])
+    assert store.parts(planned.distill) == set()
+    events = [json.loads(line) for line in (folder / "ledger.jsonl").read_text().splitlines()]
+    (told,) = (e for e in events if e.get("hash") == trial["hash"] and e["event"] == "trial")
+    assert told["status"] == "pruned"
+    (run,) = (r for r in pruned.tracker.trials() if r.hash == trial["hash"])
+    assert run.status == "pruned"
+
+
+def test_what_was_pruned_stays_so_until_the_spec_changes(pruned: Shop) -> None:
+    first, _, _ = prune(pruned)
+    again, _, _ = prune(pruned)
+    assert [t["status"] for t in again["trials"]] == ["reused", "reused", "reused", "pruned"]
+    assert again["groups"] == first["groups"]
+    full, _, _ = prune(pruned, "sweep.scheduler={kind: none}", executor=InProcessExecutor)
+    assert sorted(t["status"] for t in full["trials"]) == ["done", "reused", "reused", "reused"]
+
+
+def test_the_report_and_the_page_say_what_was_pruned(pruned: Shop) -> None:
+    results, _, _ = prune(pruned)
+    page = pruned.report(results)
+    assert "Pruned trials" in page
+    assert "stopped at step 2 of 8" in page
+    assert "1 (1 pruned)" in page
+
+
+# --- what is refused ---------------------------------------------------------------------------
+
+
+def found(shop: Shop, *overrides: str) -> list[tuple[str, str]]:
+    file = shop.folder / "job.yaml"
+    file.write_text(shop.text, encoding="utf-8")
+    spec: JobSpec = load_spec(file, overrides)
+    return [(problem.path, problem.message) for problem in Preflight().problems(spec)]
+
+
+def test_a_metric_that_validation_has_not_is_refused(shop: Shop) -> None:
+    search = "sweep.search={kind: optuna, samples: 4, metric: rougeL}"
+    scheduler = "sweep.scheduler={kind: asha, grace_steps: 2, metric: nll}"
+    assert found(shop) == []
+    assert found(shop, search, scheduler) == [
+        ("sweep.search.metric", "rougeL is not measured on the validation split of classification"),
+        ("sweep.scheduler.metric", "nll is not measured on the validation split of classification"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("grace", "epochs", "refused"), [(4, 2, False), (5, 2, True), (1, 1, True), (8, 3, False)]
+)
+def test_a_scheduler_that_never_stops_anything_is_refused(
+    grace: int, epochs: int, refused: bool, shop: Shop
+) -> None:
+    """26 examples in batches of 8: 4 steps an epoch, at whose end validation is measured."""
+    scheduler = f"sweep.scheduler={{kind: asha, grace_steps: {grace}}}"
+    problems = found(shop, scheduler, f"distill.epochs={epochs}")
+    assert [path for path, _ in problems] == ["sweep.scheduler.grace_steps"] * refused
+
+
+def test_the_edges_of_what_is_drawn_are_looked_at(shop: Shop) -> None:
+    drawn = "sweep.axes={task.max_length: {int_uniform: [8, 4000]}}"
+    ((path, message),) = found(shop, drawn)
+    assert path == "task.max_length"
+    assert message.startswith("4000 tokens, but")
