@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+from pathlib import Path
 from typing import Literal
 
 import grpc
@@ -31,7 +32,7 @@ def prepare_to_join(address: str) -> None:
     if address.startswith("ray://"):
         # Ray Client has no streaming generators, by which a task tells of its progress.
         raise no_cluster(address, "a Ray Client connection cannot run a job; use flexkd submit")
-    place = os.environ.get("RAY_ADDRESS", address) if address == "auto" else address
+    place = _address_of_auto() if address == "auto" else address
     host, _, port = place.rpartition(":")
     if not port.isdigit():
         use_token_if_there()
@@ -43,6 +44,20 @@ def prepare_to_join(address: str) -> None:
             remedy = f"ask whoever runs it for the token, and {PLACES}"
             raise SpecError([Problem("--address", message, remedy)])
         os.environ["RAY_AUTH_MODE"] = "token"
+
+
+def _address_of_auto() -> str:
+    """Where Ray looks first: the environment, then the note of the last `ray start` here."""
+    if os.environ.get("RAY_ADDRESS"):
+        return os.environ["RAY_ADDRESS"]
+    note = Path(os.environ.get("RAY_TMPDIR", "/tmp"), "ray", "ray_current_cluster")
+    try:
+        place = note.read_text(encoding="utf-8").strip()
+        host, _, port = place.rpartition(":")
+        socket.create_connection((host.strip("[]"), int(port)), CONNECT_SECONDS).close()
+    except (OSError, ValueError):
+        return "auto"  # an old note; Ray looks further
+    return place
 
 
 def mode_of(address: str, host: str, port: int) -> Mode:

@@ -36,6 +36,8 @@ REQUEST_SECONDS = (10.0, 120.0)
 STOP_SECONDS = 60
 """What a job gets to write down what it has done; Ray kills it after 3 s unless told otherwise."""
 
+RAYS_LOGGERS = ("ray", "ray.dashboard.modules.dashboard_sdk", "ray.dashboard.modules.job.sdk")
+
 RAYS_ADDRESSES = ("RAY_API_SERVER_ADDRESS", "RAY_ADDRESS")
 """Variables that Ray's client prefers to the address that it is given."""
 
@@ -79,7 +81,8 @@ class RayJobs:
 
     def __init__(self, address: str) -> None:
         # Ray tells of every package it uploads; what matters of it raises.
-        logging.getLogger("ray").setLevel(logging.WARNING)
+        for name in RAYS_LOGGERS:
+            logging.getLogger(name).setLevel(logging.WARNING)
         self.dashboard = find_dashboard(address)
         self.address = self.dashboard.url
         self._client = _client(self.dashboard)

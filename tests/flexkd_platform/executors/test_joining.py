@@ -116,6 +116,25 @@ def test_a_token_file_that_others_can_read_is_refused(
         prepare_to_join(f"127.0.0.1:{meeting_point('token')}")
 
 
+def test_auto_is_the_cluster_that_was_started_here(
+    meeting_point: Callable[[str | None], int],
+    no_token: None,
+    closed_port: int,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Ray leaves a note of it; an old one is passed over, as Ray looks further."""
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))
+    note = tmp_path / "ray" / "ray_current_cluster"
+    note.parent.mkdir()
+    note.write_text(f"127.0.0.1:{closed_port}")
+    prepare_to_join("auto")
+    note.write_text(f"127.0.0.1:{meeting_point('secret')}")
+    with pytest.raises(SpecError, match="is in token mode, and there is no token here"):
+        prepare_to_join("auto")
+
+
 @pytest.mark.ray
 def test_the_real_meeting_point_is_recognised(ray_cluster: str) -> None:
     import ray
