@@ -262,7 +262,7 @@ def test_a_head_that_is_gone_while_it_is_followed(
     script = (
         "from flexkd_platform.executors import following; following.QUIET_SECONDS = 2.0\n"
         "from flexkd_platform.executors import submission; import functools, sys\n"
-        "submission.REQUEST_SECONDS = (2.0, 5.0)\n"
+        "from flexkd_platform.executors import ray_client as rays; rays.REQUEST_SECONDS = (2, 5)\n"
         "submission.follow = functools.partial(following.follow, patience=4.0)\n"
         "from flexkd_platform.cli import main\n"
         "sys.exit(main(sys.argv[1:]))\n"

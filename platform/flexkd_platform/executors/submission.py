@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import logging
-import os
 import re
-import shlex
-import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
@@ -16,30 +12,24 @@ from pathlib import Path
 from typing import Any
 
 from ray.exceptions import RayError
-from ray.job_submission import JobDetails, JobStatus, JobSubmissionClient
+from ray.job_submission import JobDetails, JobStatus
 
 from ..spec import JobSpec, Problem, SpecError
 from ..tracking.provenance import USER, carried_provenance
-from .dashboard import Dashboard, find_dashboard
+from .dashboard import find_dashboard
+from .entrypoint import entrypoint
 from .following import LostClusterError, follow
 from .inputs import Inputs
 from .parcel import pack_code
+from .ray_client import open_client, short
 
 POLL_SECONDS = 1.0
 
 AGENT_ATTEMPTS = 60
 """How often, a second apart, a submission is tried while the head has no agent to take it."""
 
-REQUEST_SECONDS = (10.0, 120.0)
-"""To connect, and between two bytes of an answer; Ray's own client waits for ever."""
-
 STOP_SECONDS = 60
 """What a job gets to write down what it has done; Ray kills it after 3 s unless told otherwise."""
-
-RAYS_LOGGERS = ("ray", "ray.dashboard.modules.dashboard_sdk", "ray.dashboard.modules.job.sdk")
-
-RAYS_ADDRESSES = ("RAY_API_SERVER_ADDRESS", "RAY_ADDRESS")
-"""Variables that Ray's client prefers to the address that it is given."""
 
 
 @dataclass(frozen=True)
@@ -80,12 +70,9 @@ class RayJobs:
     """
 
     def __init__(self, address: str) -> None:
-        # Ray tells of every package it uploads; what matters of it raises.
-        for name in RAYS_LOGGERS:
-            logging.getLogger(name).setLevel(logging.WARNING)
         self.dashboard = find_dashboard(address)
         self.address = self.dashboard.url
-        self._client = _client(self.dashboard)
+        self._client = open_client(self.dashboard)
 
     def submit(
         self,
@@ -208,7 +195,7 @@ class RayJobs:
                 return _ours(self._client.get_job_info(job_id))
         except RuntimeError as error:
             if "status code 404" not in str(error):
-                raise LostClusterError(f"lost {self.address}: {_short(error)}") from None
+                raise LostClusterError(f"lost {self.address}: {short(error)}") from None
             known = ", ".join(job.id for job in self.list()[:10]) or "none"
             problem = Problem("", f"{self.address} knows no job {job_id!r}", f"known: {known}")
             raise SpecError([problem]) from None
@@ -246,13 +233,13 @@ class RayJobs:
         try:
             yield
         except OSError as error:  # as which requests tells of everything that goes wrong on the way
-            raise LostClusterError(f"lost {self.address}: {_short(error)}") from None
+            raise LostClusterError(f"lost {self.address}: {short(error)}") from None
         except RayError as error:
-            raise LostClusterError(f"{self.address} lets us in no more: {_short(error)}") from None
+            raise LostClusterError(f"{self.address} lets us in no more: {short(error)}") from None
         except RuntimeError as error:
             # 500 and more: a proxy before the head, or the head, while it starts or ends.
             if re.search(r"status code 50[234]", str(error)):
-                raise LostClusterError(f"lost {self.address}: {_short(error)}") from None
+                raise LostClusterError(f"lost {self.address}: {short(error)}") from None
             raise
 
 
@@ -271,63 +258,6 @@ class _FollowedJob:
         return self.jobs.tail(self.id)
 
 
-class _Client(JobSubmissionClient):  # type: ignore[misc]
-    """Ray's client, not patient for ever, and with our headers alone.
-
-    Given none, it would send a token to a cluster that wants none, or fail for want of one, where
-    `RAY_AUTH_MODE` says so.
-    """
-
-    def __init__(self, dashboard: Dashboard) -> None:
-        super().__init__(dashboard.url, headers={"Authorization": "", **dashboard.headers})
-        self._headers = dict(dashboard.headers)
-
-    def _do_request(self, method: str, endpoint: str, **more: Any) -> Any:
-        more.setdefault("timeout", REQUEST_SECONDS)
-        return super()._do_request(method, endpoint, **more)
-
-
-def _client(dashboard: Dashboard) -> JobSubmissionClient:
-    aside = {name: os.environ.pop(name) for name in RAYS_ADDRESSES if name in os.environ}
-    try:
-        return _Client(dashboard)
-    except (OSError, RuntimeError, ValueError, RayError) as error:
-        problem = Problem(
-            "--address",
-            f"no Ray cluster answers at {dashboard.url}: {_short(error)}",
-            "`ray status` on its head shows whether it is well",
-        )
-        raise SpecError([problem]) from None
-    finally:
-        os.environ.update(aside)
-
-
-def entrypoint(arguments: Sequence[str]) -> str:
-    """The shell command that runs the job with a Python that has Ray.
-
-    An entrypoint gets the head's PATH, which names the right Python only where the environment was
-    activated before `ray start`; on this machine our own is right.
-    """
-    fits = (
-        "import importlib.util as u, sys; "
-        "sys.exit(sys.version_info < (3, 11) or not u.find_spec('ray'))"
-    )
-    candidates = shlex.join(["python", "python3", sys.executable])
-    test = shlex.join(["-c", fits])
-    run = shlex.join(["-m", "flexkd_platform.cli", "run", "spec.yaml", *arguments])
-    missing = shlex.join(
-        [
-            "echo",
-            "error: no Python 3.11 or newer with Ray is on the PATH of the head; activate its "
-            "environment before `ray start`",
-        ]
-    )
-    return (
-        f'for p in {candidates}; do "$p" {test} 2>/dev/null && exec "$p" {run}; done; '
-        f"{missing}; exit 1"
-    )
-
-
 def _ours(details: JobDetails) -> SubmittedJob:
     failed = details.status == JobStatus.FAILED
     return SubmittedJob(
@@ -340,12 +270,3 @@ def _ours(details: JobDetails) -> SubmittedJob:
         metadata=details.metadata or {},
         started=(details.start_time or 0) / 1000,
     )
-
-
-def _short(error: Exception) -> str:
-    """The innermost reason in a few words."""
-    text = " ".join(str(error).split())
-    for mark in ("Connection refused", "timed out", "Name or service not known", "reset by peer"):
-        if mark in text:
-            return mark.lower()
-    return text if len(text) <= 160 else f"{text[:159]}…"

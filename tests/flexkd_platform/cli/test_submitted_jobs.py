@@ -24,8 +24,9 @@ import pytest
 
 from flexkd_platform.cli.app import main
 from flexkd_platform.executors import submission
+from flexkd_platform.executors.entrypoint import entrypoint
 from flexkd_platform.executors.following import follow
-from flexkd_platform.executors.submission import RayJobs, entrypoint
+from flexkd_platform.executors.submission import RayJobs
 
 SPEC = """\
 name: short
