@@ -38,7 +38,8 @@ ONE_PROBLEM = {
         "sweep.seed",
         7,
         "unknown key 'seed'",
-        "did you mean 'seeds'? allowed here: axes, baseline, methods, scheduler, search, seeds, space",
+        "did you mean 'seeds'? "
+        "allowed here: axes, baseline, methods, scheduler, search, seeds, space",
     ),
     "unknown key with no likeness": (
         "name: quick\n",
