@@ -225,10 +225,11 @@ class RayHosts:
         """The head's address for drivers and for nodes that join."""
         return f"{self.head.address}:6379"
 
-    def join(self, host: Host) -> None:
-        """Have a host join as a worker."""
+    def join(self, host: Host, cpus: int = 1) -> None:
+        """Have a host join as a worker; with no CPUs it is a place for drivers alone."""
         argv = ["ray", "start", f"--address={self.address}", f"--node-ip-address={host.address}"]
-        self.nodes[host.name] = host.start([*argv, *_RAY_NODE], self.env)
+        node = [*argv, f"--num-cpus={cpus}", *_RAY_NODE]
+        self.nodes[host.name] = host.start(node, self.env)
 
     def kill(self, worker: Host) -> None:
         """Have a worker's node die: its host is powered off."""
@@ -253,7 +254,7 @@ class RayHosts:
         wait_until(lambda: self.alive() == number, f"{number} live Ray nodes", seconds)
 
 
-_RAY_NODE = ["--num-cpus=1", f"--object-store-memory={150 * 1024**2}", "--block"]
+_RAY_NODE = [f"--object-store-memory={150 * 1024**2}", "--block"]
 
 
 def start_ray(
@@ -273,7 +274,7 @@ def start_ray(
         host.write("/tmp/home/.ray/auth_token", token, mode=0o600)
     cluster = RayHosts(hosts[0], hosts[1:], settings, token_file)
     argv = ["ray", "start", "--head", "--port=6379", f"--node-ip-address={cluster.head.address}"]
-    argv += ["--include-dashboard=true", "--dashboard-host=0.0.0.0", *_RAY_NODE]
+    argv += ["--include-dashboard=true", "--dashboard-host=0.0.0.0", "--num-cpus=1", *_RAY_NODE]
     head = cluster.nodes["head"] = cluster.head.start(argv, settings)
     head.wait_until(lambda: cluster.alive() == 1)
     for worker in cluster.workers:

@@ -1,0 +1,163 @@
+"""A job whose storage is S3 and whose tracking is MLflow on PostgreSQL, on hosts without a disk.
+
+The driver's host has our code and no CPU to give; the others have a CPU each and none of our code.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from flexkd_platform.store import Manifest, Store, open_store
+
+from ..flexkd_platform.tracking.conftest import MlflowPlace
+from .network import CHECKOUT, Host
+from .services import Database, MakeHost, ObjectStorage, RayHosts, TrackingServer
+
+SPEC = """\
+name: away
+task:
+  kind: instruction
+  data: {source: builtin, name: docstrings, train: 26, validation: 4, test: 4}
+  max_prompt: 24
+  max_response: 8
+teacher:
+  model:
+    config: {model_type: gpt2, n_embd: 16, n_layer: 3, n_head: 4}
+    vocab_size: 400
+  finetune: {epochs: 1, batch_size: 8, learning_rate: 1e-3}
+student: {init: {kind: random, layers: 2, hidden_size: 8}}
+score: {chunk: 4}
+distill: {epochs: 1, batch_size: 8, learning_rate: 1e-3}
+sweep: {methods: [{kind: kd}, {kind: flexkd}], seeds: [1]}
+evaluate: {decoding: {kind: greedy}, max_new_tokens: 4}
+resources: {score_workers: 2, teacher_cpus: 1}
+"""
+
+
+@pytest.fixture(scope="module")
+def driver(make_host: MakeHost, ray_hosts: RayHosts) -> Iterator[Host]:
+    """A node of the cluster that has our code, and the spec."""
+    host = make_host("driver", checkout=True)
+    host.write("/tmp/home/away.yaml", SPEC)
+    before = ray_hosts.alive()
+    ray_hosts.join(host, cpus=0)
+    ray_hosts.wait_for_nodes(before + 1)
+    yield host
+    ray_hosts.kill(host)
+
+
+@pytest.fixture(scope="module")
+def job(
+    driver: Host,
+    ray_hosts: RayHosts,
+    s3: ObjectStorage,
+    mlflow_server: TrackingServer,
+) -> dict[str, Any]:
+    """`results.json` of the job, run on the cluster."""
+    where = ["--storage", s3.uri("away/größe"), "--tracking-uri", mlflow_server.uri]
+    return run(driver, *where, "--address", ray_hosts.address, env=ray_hosts.env)
+
+
+def run(host: Host, *options: str, env: dict[str, str]) -> dict[str, Any]:
+    places = ":".join(str(CHECKOUT / place) for place in ("", "platform", "dashboards"))
+    argv = [sys.executable, "-m", "flexkd_platform.cli", "run", "away.yaml", *options, "--json"]
+    done = host.run(argv, env | {"PYTHONPATH": places}, timeout=350)
+    results: dict[str, Any] = json.loads(done.stdout)
+    return results
+
+
+@pytest.fixture
+def storage(s3: ObjectStorage, monkeypatch: pytest.MonkeyPatch) -> Store:
+    """The job's storage, for this process."""
+    for name, value in s3.env.items():
+        monkeypatch.setenv(name, value)
+    return open_store(s3.uri("away/größe"))
+
+
+def test_it_is_done_and_nothing_lies_on_any_host(
+    job: dict[str, Any], ray_hosts: RayHosts, driver: Host
+) -> None:
+    assert job["job"]["status"] == "done"
+    assert [trial["status"] for trial in job["trials"]] == ["done", "done"]
+    for host in (ray_hosts.head, *ray_hosts.workers, driver):
+        found = host.run(["find", "/tmp", "-path", "*/steps/*", "-name", "manifest.json"]).stdout
+        assert found == "", f"{host.name} has artifacts of its own"
+
+
+def test_the_same_as_on_one_disk_without_ray(
+    job: dict[str, Any], driver: Host, ray_hosts: RayHosts
+) -> None:
+    here = ["--storage", "/tmp/home/local", "--tracking-uri", "none", "--address", "none"]
+    local = run(driver, *here, env=ray_hosts.env)
+    assert local["selection"], "a selection is compared"
+    for ours, theirs in zip(job["selection"], local["selection"], strict=True):
+        assert ours["score_digest"] == theirs["score_digest"]
+        assert ours["units"] == theirs["units"]
+    for ours, theirs in zip(job["trials"], local["trials"], strict=True):
+        assert ours["hash"] == theirs["hash"]
+        assert ours["metrics"] == pytest.approx(theirs["metrics"], abs=1e-6)
+
+
+def test_runs_say_where_their_student_lies_and_what_it_must_be(
+    job: dict[str, Any], mlflow_server: TrackingServer, storage: Store, s3: ObjectStorage
+) -> None:
+    place = MlflowPlace(mlflow_server.uri, "away")
+    runs = {run.id: run for run in place.runs("trial")}
+    assert set(runs) == {trial["run_id"] for trial in job["trials"]}
+    for trial in job["trials"]:
+        run = runs[trial["run_id"]]
+        assert run.status == "FINISHED"
+        assert run.artifacts == {}, "large files stay in the storage"
+        folder = open_store(run.tags["flexkd.student"])
+        manifest = storage.manifest_at("distill", trial["hash"])
+        assert run.tags["flexkd.student_sha256"] == manifest.digest
+        content = folder.read_file("model/model.safetensors")
+        entry = manifest.files["model/model.safetensors"]
+        assert hashlib.sha256(content).hexdigest() == entry.sha256
+    shown = json.dumps([dict(run.tags) for run in [*runs.values(), place.run("job")]])
+    assert s3.env["AWS_SECRET_ACCESS_KEY"] not in shown
+    assert {"spec.yaml", "results.json", "artifacts.json", "report/index.html"} <= set(
+        place.run("job").artifacts
+    )
+
+
+def test_what_the_job_leaves_is_in_the_bucket(
+    job: dict[str, Any], s3: ObjectStorage, storage: Store, postgres: Database
+) -> None:
+    (folder,) = storage.list_folder("jobs")
+    names = storage.list_folder(f"jobs/{folder}")
+    assert {"spec.yaml", "plan.json", "ledger.jsonl", "results.json"} <= set(names)
+    for step in job["steps"]:
+        manifest: Manifest = storage.manifest_at(step["kind"], step["hash"])
+        files = [
+            f"steps/{step['kind']}/{step['hash']}/{manifest.place}/{n}" for n in manifest.files
+        ]
+        kept = [key.removeprefix("away/größe/") for key in s3.keys("away/größe/steps/")]
+        assert set(files) <= set(kept)
+    assert [key for key in s3.keys("away/größe/parts/") if not key.endswith("/")] == []
+    assert [key for key in s3.keys("away/größe/ray/") if not key.endswith("/")] == []
+    everything = "".join(
+        storage.read_file(f"jobs/{folder}/{name}").decode() for name in names if "." in name
+    )
+    assert s3.env["AWS_SECRET_ACCESS_KEY"] not in everything
+    assert postgres.password not in everything
+
+
+def test_all_again_runs_nothing(
+    job: dict[str, Any],
+    driver: Host,
+    ray_hosts: RayHosts,
+    s3: ObjectStorage,
+    mlflow_server: TrackingServer,
+) -> None:
+    where = ["--storage", s3.uri("away/größe"), "--tracking-uri", mlflow_server.uri]
+    again = run(driver, *where, "--address", ray_hosts.address, env=ray_hosts.env)
+    assert {step["status"] for step in again["steps"]} == {"reused"}
+    assert {trial["status"] for trial in again["trials"]} == {"reused"}
+    assert [t["run_id"] for t in again["trials"]] == [t["run_id"] for t in job["trials"]]

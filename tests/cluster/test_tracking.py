@@ -1,0 +1,96 @@
+"""Tracking as a team has it: MLflow on PostgreSQL, which hands out artifacts from S3 itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from flexkd_platform.tracking import TrialRecord, check_tracking, open_tracker
+
+# The suite that every tracker passes, with its records and its look from outside.
+from ..flexkd_platform.tracking.conftest import MlflowPlace, job, make_trial, stored, trial
+from ..flexkd_platform.tracking.test_contract import *  # noqa: F403
+from ..flexkd_platform.tracking.test_contract import student
+from .network import Process
+from .services import (
+    Database,
+    MakeHost,
+    ObjectStorage,
+    TrackingServer,
+    answers,
+    postgres_missing,
+    start_mlflow,
+)
+
+__all__ = ["job", "make_trial", "student", "trial"]
+
+pytestmark = pytest.mark.skipif(bool(postgres_missing()), reason=str(postgres_missing()))
+
+
+@pytest.fixture
+def place(mlflow_server: TrackingServer, request: pytest.FixtureRequest) -> MlflowPlace:
+    """An experiment of its own on the server."""
+    return MlflowPlace(mlflow_server.uri, request.node.name)
+
+
+def test_a_copy_of_a_student_goes_through_the_server_to_s3(
+    mlflow_server: TrackingServer, s3: ObjectStorage, trial: TrialRecord, student: Path
+) -> None:
+    assert check_tracking(mlflow_server.uri) == []
+    place = MlflowPlace(mlflow_server.uri, "copies")
+    place.tracker(log_students=True).finish_trial(trial, student=stored(student), rows=[])
+    run = place.run("trial")
+    found = [key for key in s3.keys("mlflow/") if run.id in key]
+    assert sorted(key.partition("/artifacts/")[2] for key in found) == [
+        "student/model.safetensors",
+        "student/tokenizer/vocab.txt",
+    ]
+
+
+@pytest.fixture(scope="module")
+def other_name(
+    make_host: MakeHost, postgres: Database, s3: ObjectStorage
+) -> Iterator[TrackingServer]:
+    """A server that answers to a name which nobody here asks it by."""
+    host = make_host("mlflow-named")
+    backend = postgres.create("named")
+    artifacts = f"s3://{s3.bucket}/named"
+    server = start_mlflow(host, backend, artifacts, s3.env, allowed_hosts="mlflow.example:5001")
+    yield server
+    host.stop()
+
+
+def test_a_server_that_answers_to_another_name(other_name: TrackingServer) -> None:
+    assert answers(f"{other_name.uri}/health"), "it is there, and refuses all but this"
+    (problem,) = check_tracking(other_name.uri)
+    assert "answers to other names alone" in problem.message
+    assert "--allowed-hosts" in problem.remedy
+
+
+def test_a_database_asked_directly_and_with_a_wrong_password(postgres: Database) -> None:
+    uri = postgres.create("direct")
+    wrong = uri.replace(postgres.password, "guessed-wrong")
+    (problem,) = check_tracking(wrong)
+    assert "does not take the user and password" in problem.message
+    assert "guessed-wrong" not in str(problem)
+    assert f"{postgres.user}:…@{postgres.host.address}" in problem.message
+
+
+def test_a_server_that_dies_stops_tracking_and_not_the_job(
+    mlflow_server: TrackingServer, trial: TrialRecord
+) -> None:
+    told: list[str] = []
+    tracker = open_tracker(mlflow_server.uri, "dies", on_trouble=told.append)
+    tracker.start_trial(trial)
+    process: Process = mlflow_server.process
+    process.stop()
+    try:
+        tracker.finish_trial(trial, student=None, rows=[])
+        assert len(told) == 1
+        assert told[0].startswith("tracking stopped, the job goes on: ")
+    finally:
+        mlflow_server.restart()
+    open_tracker(mlflow_server.uri, "dies").finish_trial(trial, student=None, rows=[])
+    assert MlflowPlace(mlflow_server.uri, "dies").run("trial").status == "FINISHED"
