@@ -41,10 +41,11 @@ def submit(
     spec = read_spec(spec_path, overrides, secrets)
     inputs, problems = local_inputs(spec, storage)
     problems += secrets + inputs.problems(carry)
-    if problems:
-        raise SpecError(problems, str(spec_path))
-    jobs = open_jobs(address)
-    problems = [
+    try:
+        jobs = open_jobs(address)
+    except SpecError as error:
+        raise SpecError([*problems, *error.problems], str(spec_path)) from None
+    problems += [
         *jobs.dashboard.problems(),
         *_storage_problems(storage, jobs),
         *_tracking_problems(tracking, storage, jobs),
