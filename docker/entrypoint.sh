@@ -76,6 +76,9 @@ start_mlflow() {
     export PGPASSWORD
   fi
   export MLFLOW_DISABLE_TELEMETRY=true
+  # Importing MLflow takes seconds, and more from a cold disk; by default a worker that does not
+  # answer within five is killed while it starts.
+  export MLFLOW_UVICORN_OPTS="${MLFLOW_UVICORN_OPTS:---timeout-worker-healthcheck 60}"
   exec mlflow server --host 0.0.0.0 --port "${MLFLOW_PORT:-5000}" --serve-artifacts \
     --workers "${MLFLOW_WORKERS:-2}" "$@"
 }

@@ -114,5 +114,5 @@ def test_a_stopped_container_leaves_nothing_behind(tracking: Tracking) -> None:
     """Last in this file: Docker sends SIGTERM to what the entrypoint has become."""
     oldest = ["pgrep", "--oldest", "--full", "mlflow server"]
     tracking.host.run(["kill", "-TERM", tracking.host.run(oldest).stdout.strip()])
-    tracking.process.wait(30)
+    tracking.process.wait(60)
     assert "mlflow" not in tracking.host.run(["ps", "-eo", "args="]).stdout.replace("ps -eo", "")

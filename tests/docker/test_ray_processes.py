@@ -8,18 +8,23 @@ from __future__ import annotations
 import json
 import re
 import secrets
+import shlex
 import shutil
 import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
+
+from flexkd_platform.cli.app import main
 
 from ..cluster.network import Host, Process
-from ..cluster.services import MakeHost
+from ..cluster.services import MakeHost, ObjectStorage
 from .boards import queries
 from .conftest import DOCKER
 
@@ -73,15 +78,19 @@ class Cluster:
 
 
 @pytest.fixture(scope="module")
-def cluster(make_host: MakeHost) -> Iterator[Cluster]:
-    head, worker, token = make_host("head"), make_host("worker"), secrets.token_hex(16)
+def cluster(make_host: MakeHost, s3: ObjectStorage) -> Iterator[Cluster]:
+    # The images hold this project; here the checkout does.
+    head, worker = (make_host(name, checkout=True) for name in ("head", "worker"))
+    token = secrets.token_hex(16)
     for host in (head, worker):
         install(host)
         give_token(host, token)
-    head_process = head.start([*AS_USER, "flexkd-entrypoint", "head", *SMALL], environment())
+    head_process = head.start(
+        [*AS_USER, "flexkd-entrypoint", "head", *SMALL], environment(**s3.env)
+    )
     head_process.wait_until(lambda: healthy(head, "head"))
     argv = [*AS_USER, "flexkd-entrypoint", "worker", "--num-cpus", "1", *SMALL]
-    where = environment(RAY_HEAD_ADDRESS=f"{head.address}:6379")
+    where = environment(RAY_HEAD_ADDRESS=f"{head.address}:6379", **s3.env)
     worker_process = worker.start(argv, where)
     worker_process.wait_until(lambda: healthy(worker, "worker"))
     yield Cluster(head, worker, token, head_process, worker_process)
@@ -193,6 +202,42 @@ def test_the_panels_of_an_idle_cluster_have_values(prometheus: str, cluster: Clu
     assert empty == []
     (total,) = ask(prometheus, 'sum(ray_resources{Name="CPU"})')
     assert total["value"][1] == "1", "the worker's; the head gives none"
+
+
+SPEC = """\
+name: in-a-pod
+task: {kind: classification, data: {source: builtin, train: 24, validation: 8, test: 8}}
+teacher:
+  model: {config: {model_type: bert, hidden_size: 16, num_hidden_layers: 2, num_attention_heads: 2,
+                   intermediate_size: 32, max_position_embeddings: 66}, vocab_size: 400}
+student: {init: {kind: sliced, layers: 1, hidden_size: 8}}
+distill: {epochs: 1, batch_size: 8}
+sweep: {methods: [{kind: ft}], seeds: [10]}
+resources: {score_workers: 1, teacher_cpus: 1}
+"""
+
+
+def test_a_printed_ray_job_runs(
+    cluster: Cluster, s3: ObjectStorage, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Submitted by the command that KubeRay's submitter runs, with the spec of the ConfigMap."""
+    file = tmp_path / "spec.yaml"
+    file.write_text(SPEC, encoding="utf-8")
+    where = ["--storage", s3.uri("in-a-pod"), "--tracking-uri", "none"]
+    assert main(["submit", str(file), "--kuberay", "--dry-run", *where]) == 0
+    spec_map, job = yaml.safe_load_all(capsys.readouterr().out)
+    # The only change: where the ConfigMap is mounted, on a disk that is read-only here.
+    mounted = cluster.head.write("/tmp/config/spec.yaml", spec_map["data"]["spec.yaml"])
+    command = shlex.split(job["spec"]["entrypoint"].replace("/etc/flexkd/spec.yaml", mounted))
+    submit = ["ray", "job", "submit", "--address", "http://127.0.0.1:8265", "--", *command]
+    env = environment(RAY_AUTH_MODE="token")
+    done = cluster.head.run([*AS_USER, *submit], env, check=False, timeout=240)
+    assert done.returncode == 0, (done.stdout + done.stderr)[-3000:]
+    name = spec_map["metadata"]["annotations"]["flexkd/job"]
+    assert f"in-a-pod/jobs/{name}/results.json" in s3.keys("in-a-pod/jobs/")
+    shown = done.stdout + done.stderr
+    assert cluster.token not in shown
+    assert s3.env["AWS_SECRET_ACCESS_KEY"] not in shown
 
 
 def test_a_stopped_container_leaves_nothing_behind(cluster: Cluster) -> None:
