@@ -2,6 +2,7 @@
 
 from .location import StoreError
 from .manifest import FileEntry, Manifest, describe_file
-from .store import Draft, Store, open_store
+from .publishing import Draft
+from .store import Store, open_store
 
 __all__ = ["Draft", "FileEntry", "Manifest", "Store", "StoreError", "describe_file", "open_store"]

@@ -1,48 +1,30 @@
 """Where artifacts live: `<storage>/steps/<kind>/<hash>/`, on any filesystem of pyarrow.
 
-An artifact is there if and only if its manifest is. On a local disk the whole folder appears by
-one rename. On an object store the files are put first, into a folder of this attempt's own, and the
-manifest that names the folder last: whoever publishes at the same time has another folder, so a
-manifest never speaks of anybody else's files. What pyarrow cannot do there is put a manifest only
-if there is none: of two at the same instant the later one stays, and the files of the other lie
-unused until they are swept. Both are whole, and made from the same step.
+An artifact is there if and only if its manifest is.
 """
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shutil
 import tempfile
 import time
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 from pyarrow import fs
 
 from ..plan import Step, StepKind
+from .downloads import Downloads, named
 from .leftovers import sweep_folder, sweep_objects
 from .location import StoreError, joined, open_location, remedy
-from .manifest import MANIFEST, FileEntry, Manifest, describe_file
+from .manifest import MANIFEST, FileEntry, Manifest
 from .parts import DiskParts, ObjectParts, Parts
-from .transfer import download, upload
-
-ATTEMPT = "files-"
-"""Begins the name of the folder that one publisher's files are put into on an object store."""
-
-
-@dataclass
-class Draft:
-    """An artifact being made: write files into `folder`, set `summary`, name finished `parts`."""
-
-    folder: Path
-    summary: dict[str, Any] = field(default_factory=dict)
-    parts: Sequence[str] = ()
+from .publishing import ATTEMPT, Draft, publish_folder, publish_objects
 
 
 class Store:
@@ -53,6 +35,7 @@ class Store:
         self.root = root.rstrip("/")
         self.uri = uri
         self.is_local = isinstance(filesystem, fs.LocalFileSystem)
+        self._downloads = Downloads(filesystem, self.root, uri)
 
     def uri_of(self, path: str) -> str:
         """The place of `path` below the storage, as a path or URI that others can open."""
@@ -96,10 +79,7 @@ class Store:
         if self.is_local:
             self.manifest_at(kind, digest)
             return Path(self._place(kind, digest))
-        cached = self._downloads / kind / digest
-        if not (cached / MANIFEST).is_file():
-            self._download(self.manifest_at(kind, digest), cached)
-        return cached
+        return self._downloads.folder(kind, digest, lambda: self.manifest_at(kind, digest))
 
     def file(self, step: Step, name: str) -> Path:
         """One file of an artifact, on this disk: of a remote one nothing else is fetched."""
@@ -111,26 +91,10 @@ class Store:
         Raises:
             StoreError: there is no such artifact, or it has no such file.
         """
-        whole = self._downloads / kind / digest
-        if not self.is_local and (whole / MANIFEST).is_file() and (whole / name).is_file():
-            return whole / name
-        manifest = self.manifest_at(kind, digest)
-        if name not in manifest.files:
-            known = ", ".join(manifest.files) or "none"
-            raise StoreError(f"{kind} {digest[:12]} has no file {name}; it has {known}")
-        if self.is_local:
-            return Path(self._place(kind, digest)) / name
-        # By content: a file of one attempt is not taken for that of another.
-        alone = whole.with_name(f"{digest}.files") / manifest.files[name].sha256 / name
-        if not alone.is_file():
-            alone.parent.mkdir(parents=True, exist_ok=True)
-            aside = alone.with_name(f"{alone.name}.{uuid.uuid4().hex[:8]}.tmp")
-            try:
-                self._fetch(manifest, name, aside)
-                os.replace(aside, alone)
-            finally:
-                aside.unlink(missing_ok=True)
-        return alone
+        if not self.is_local:
+            return self._downloads.file(kind, digest, name, lambda: self.manifest_at(kind, digest))
+        named(self.manifest_at(kind, digest), name)
+        return Path(self._place(kind, digest)) / name
 
     @contextmanager
     def publish(self, step: Step, since: float | None = None) -> Iterator[Draft]:
@@ -140,15 +104,21 @@ class Store:
         `time.perf_counter()` at which the step began, now when left out.
         """
         started = time.perf_counter() if since is None else since
+        place = self._place(step.kind, step.hash)
         staging = Path(f"{self.root}/staging") if self.is_local else Path(tempfile.gettempdir())
         folder = staging / f"{step.kind}-{step.hash[:16]}-{uuid.uuid4().hex[:8]}"
         folder.mkdir(parents=True)
         try:
             draft = Draft(folder)
             yield draft
+            draft.seconds = time.perf_counter() - started
             if not self.has(step):
-                put = self._publish_folder if self.is_local else self._publish_objects
-                put(step, draft, started)
+                parts = self._parts(step)
+                if self.is_local:
+                    publish_folder(step, draft, parts, Path(place))
+                else:
+                    late = partial(self.has, step)
+                    publish_objects(step, draft, parts, self.filesystem, place, late)
             if draft.parts:
                 self.drop_parts(step)
         finally:
@@ -156,49 +126,7 @@ class Store:
         if self.is_local:
             sweep_folder(staging)
         else:
-            place = self._place(step.kind, step.hash)
             sweep_objects(self.filesystem, place, ATTEMPT, keep=self.manifest(step).place)
-
-    def _publish_folder(self, step: Step, draft: Draft, started: float) -> None:
-        """On a disk: complete the folder, then rename it."""
-        folder, place = draft.folder, Path(self._place(step.kind, step.hash))
-        parts = self._parts(step)
-        for name in draft.parts:
-            parts.copy(name, str(folder / name))
-        files = {name: describe_file(path) for name, path in _files(folder).items()}
-        seconds = time.perf_counter() - started
-        manifest = Manifest.of(step, files, draft.summary, seconds)
-        (folder / MANIFEST).write_bytes(manifest.to_bytes())
-        for name in (*manifest.files, MANIFEST):
-            _sync(folder / name)
-        place.parent.mkdir(parents=True, exist_ok=True)
-        _move(folder, place)
-        _sync(place.parent)
-
-    def _publish_objects(self, step: Step, draft: Draft, started: float) -> None:
-        """On an object store: put the files, then the manifest."""
-        place = self._place(step.kind, step.hash)
-        attempt = f"{ATTEMPT}{uuid.uuid4().hex[:12]}"
-        target, parts = f"{place}/{attempt}", self._parts(step)
-        files: dict[str, FileEntry] = {}
-        try:
-            for name, path in _files(draft.folder).items():
-                files[name] = upload(self.filesystem, path, f"{target}/{name}")
-            for name in draft.parts:
-                files[name] = parts.copy(name, f"{target}/{name}")
-            late = self.has(step)
-            if not late:
-                seconds = time.perf_counter() - started
-                manifest = Manifest.of(step, files, draft.summary, seconds, attempt)
-                self._write(f"{place}/{MANIFEST}", manifest.to_bytes())
-        except BaseException as error:
-            with suppress(OSError):  # what cannot be deleted now is swept later
-                self._delete_folder(target)
-            if isinstance(error, FileNotFoundError) and self.has(step):
-                return  # whoever published it dropped the parts that we were copying
-            raise
-        if late:
-            self._delete_folder(target)
 
     # --- finished chunks of a step that is not finished ----------------------------------------
 
@@ -298,13 +226,6 @@ class Store:
         folder = f"{self.root}/parts/{step.kind}-{step.hash}"
         return DiskParts(folder) if self.is_local else ObjectParts(self.filesystem, folder)
 
-    @property
-    def _downloads(self) -> Path:
-        """Where what was fetched from this storage is kept on this disk."""
-        user = f"{tempfile.gettempdir()}/flexkd-cache-{os.getuid()}"
-        base = os.environ.get("FLEXKD_CACHE") or user
-        return Path(base) / hashlib.sha256(self.uri.encode()).hexdigest()[:16]
-
     def _is_file(self, path: str) -> bool:
         return bool(self.filesystem.get_file_info(path).type == fs.FileType.File)
 
@@ -324,33 +245,6 @@ class Store:
         if target != path:
             os.replace(target, path)
 
-    def _delete_folder(self, path: str) -> None:
-        if self.filesystem.get_file_info(path).type == fs.FileType.Directory:
-            self.filesystem.delete_dir(path)
-
-    def _download(self, manifest: Manifest, target: Path) -> None:
-        """Fetch a whole artifact."""
-        target.parent.mkdir(parents=True, exist_ok=True)
-        sweep_folder(target.parent, f"{manifest.hash}-")
-        staging = target.with_name(f"{target.name}-{uuid.uuid4().hex[:8]}")
-        staging.mkdir()
-        try:
-            for name in manifest.files:
-                path = staging / name
-                path.parent.mkdir(parents=True, exist_ok=True)
-                self._fetch(manifest, name, path)
-            (staging / MANIFEST).write_bytes(manifest.to_bytes())
-            _move(staging, target)
-        finally:
-            shutil.rmtree(staging, ignore_errors=True)
-
-    def _fetch(self, manifest: Manifest, name: str, path: Path) -> None:
-        """Fetch one file of an artifact and compare it with the manifest."""
-        place = self._place(manifest.kind, manifest.hash)
-        source = "/".join(part for part in (place, manifest.place, name) if part)
-        if download(self.filesystem, source, path) != manifest.files[name]:
-            raise StoreError(f"{source} is not what its manifest says; delete {place}")
-
 
 def open_store(uri: str) -> Store:
     """The store at a local path or a URI that pyarrow knows (`s3://bucket/prefix`, …).
@@ -359,35 +253,3 @@ def open_store(uri: str) -> Store:
         StoreError: the URI is not understood, or holds credentials.
     """
     return Store(*open_location(uri))
-
-
-def _files(folder: Path) -> Mapping[str, Path]:
-    """The files of a folder by their names in an artifact, in order."""
-    found = sorted(path for path in folder.rglob("*") if path.is_file())
-    return {path.relative_to(folder).as_posix(): path for path in found}
-
-
-def _move(folder: Path, place: Path) -> None:
-    """Rename a whole artifact to its place, unless another process put one there first."""
-    for _ in range(2):
-        try:
-            folder.rename(place)
-        except OSError:
-            if (place / MANIFEST).is_file():
-                return
-            if not place.is_dir():
-                raise
-            # What has no manifest is no artifact, as after a copy that was cut off: it makes way.
-            shutil.rmtree(place, ignore_errors=True)
-        else:
-            return
-    raise OSError(f"{place} holds no artifact and cannot be replaced; delete it")
-
-
-def _sync(path: Path) -> None:
-    """Have the disk keep it: a rename must not outlive the content it names."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

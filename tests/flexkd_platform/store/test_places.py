@@ -233,15 +233,15 @@ def test_leftovers_of_an_artifact_on_an_object_store_are_swept_when_they_are_old
     assert (store.folder(step) / "a").read_text() == "content"
 
 
-def test_an_upload_that_fails_leaves_nothing(
-    remote: Store, step: Step, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def fail(path: str, content: bytes) -> None:
-        raise OSError("the network is gone")
+def test_an_upload_that_fails_leaves_nothing(remote: Store, step: Step) -> None:
+    def put(path: str) -> object:
+        if path.endswith("manifest.json"):  # after the files
+            raise OSError("the network is gone")
+        return remote.filesystem.open_output_stream(path)
 
-    monkeypatch.setattr(remote, "_write", fail)  # the manifest's, after the files
+    spied = Spied(remote.filesystem, open_output_stream=put)
     with pytest.raises(OSError, match="the network is gone"):
-        publish(remote, step)
+        publish(Store(spied, remote.root, remote.uri), step)
     assert remote.list_folder(f"steps/score/{step.hash}") == []
 
 
@@ -253,7 +253,12 @@ def test_large_parts_are_copied_by_the_storage_itself(
     store.put_part_file(step, "part", tmp_path / "part")
     read: list[str] = []
     reader = store.filesystem.open_input_stream
-    spied = Spied(store.filesystem, lambda path: (read.append(path), reader(path))[1])
+
+    def open_input_stream(path: str) -> object:
+        read.append(path)
+        return reader(path)
+
+    spied = Spied(store.filesystem, open_input_stream=open_input_stream)
     with Store(spied, store.root, store.uri).publish(step) as draft:
         draft.parts = ["part"]
     assert [path.rpartition("/")[2] for path in read if "/parts/" in path] == ["part"]
@@ -261,10 +266,11 @@ def test_large_parts_are_copied_by_the_storage_itself(
 
 
 class Spied:
-    """A filesystem with another way of reading."""
+    """A filesystem with some of its methods replaced."""
 
-    def __init__(self, filesystem: fs.FileSystem, read: Callable[[str], object]) -> None:
-        self._filesystem, self.open_input_stream = filesystem, read
+    def __init__(self, filesystem: fs.FileSystem, **replaced: Callable[[str], object]) -> None:
+        self._filesystem = filesystem
+        self.__dict__.update(replaced)
 
     def __getattr__(self, name: str) -> object:
         return getattr(self._filesystem, name)

@@ -1,0 +1,95 @@
+"""What was fetched from a storage that is elsewhere, kept on this disk."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import tempfile
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+
+from pyarrow import fs
+
+from .leftovers import sweep_folder
+from .location import StoreError
+from .manifest import MANIFEST, FileEntry, Manifest
+from .publishing import move
+from .transfer import download
+
+
+class Downloads:
+    """Artifacts and single files, each fetched once and compared with its manifest."""
+
+    def __init__(self, filesystem: fs.FileSystem, root: str, uri: str) -> None:
+        self._filesystem, self._root = filesystem, root
+        self._storage = hashlib.sha256(uri.encode()).hexdigest()[:16]
+
+    def folder(self, kind: str, digest: str, manifest: Callable[[], Manifest]) -> Path:
+        """A whole artifact."""
+        cached = self._kept / kind / digest
+        if not (cached / MANIFEST).is_file():
+            self._fetch_folder(manifest(), cached)
+        return cached
+
+    def file(self, kind: str, digest: str, name: str, manifest: Callable[[], Manifest]) -> Path:
+        """One file of an artifact.
+
+        Raises:
+            StoreError: the artifact has no such file.
+        """
+        whole = self._kept / kind / digest
+        if (whole / MANIFEST).is_file() and (whole / name).is_file():
+            return whole / name
+        described = manifest()
+        # By content: a file of one attempt is not taken for that of another.
+        alone = whole.with_name(f"{digest}.files") / named(described, name).sha256 / name
+        if not alone.is_file():
+            alone.parent.mkdir(parents=True, exist_ok=True)
+            aside = alone.with_name(f"{alone.name}.{uuid.uuid4().hex[:8]}.tmp")
+            try:
+                self._fetch(described, name, aside)
+                os.replace(aside, alone)
+            finally:
+                aside.unlink(missing_ok=True)
+        return alone
+
+    @property
+    def _kept(self) -> Path:
+        user = f"{tempfile.gettempdir()}/flexkd-cache-{os.getuid()}"
+        return Path(os.environ.get("FLEXKD_CACHE") or user) / self._storage
+
+    def _fetch_folder(self, manifest: Manifest, target: Path) -> None:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        sweep_folder(target.parent, f"{manifest.hash}-")
+        staging = target.with_name(f"{target.name}-{uuid.uuid4().hex[:8]}")
+        staging.mkdir()
+        try:
+            for name in manifest.files:
+                path = staging / name
+                path.parent.mkdir(parents=True, exist_ok=True)
+                self._fetch(manifest, name, path)
+            (staging / MANIFEST).write_bytes(manifest.to_bytes())
+            move(staging, target)
+        finally:
+            shutil.rmtree(staging, ignore_errors=True)
+
+    def _fetch(self, manifest: Manifest, name: str, path: Path) -> None:
+        """Fetch one file of an artifact and compare it with the manifest."""
+        place = f"{self._root}/steps/{manifest.kind}/{manifest.hash}"
+        source = "/".join(part for part in (place, manifest.place, name) if part)
+        if download(self._filesystem, source, path) != manifest.files[name]:
+            raise StoreError(f"{source} is not what its manifest says; delete {place}")
+
+
+def named(manifest: Manifest, name: str) -> FileEntry:
+    """One file of an artifact.
+
+    Raises:
+        StoreError: it has no such file; says which it has.
+    """
+    if name not in manifest.files:
+        known = ", ".join(manifest.files) or "none"
+        raise StoreError(f"{manifest.kind} {manifest.hash[:12]} has no file {name}; it has {known}")
+    return manifest.files[name]
