@@ -172,7 +172,7 @@ def _local_names(spec: JobSpec) -> Iterator[Problem]:
             yield Problem(
                 f"{path}.path",
                 f"{source.path} is on this machine, and no pod has it",
-                "use a data set of the hub, or submit to a running cluster, where files travel along",
+                "use a data set of the hub; to a running cluster (no --kuberay) files travel along",
             )
     models = {"teacher.model": spec.teacher.model}
     if isinstance(spec.student.init, PretrainedInit):
