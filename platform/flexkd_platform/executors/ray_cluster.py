@@ -66,7 +66,8 @@ def join_cluster(address: str, log_file: Path | None) -> Callable[[], None]:
     # Ray leaves with SystemExit where something answers that is no Ray.
     except (ConnectionError, RuntimeError, ValueError, SystemExit) as error:
         leave.close()
-        reason = str(error).strip().splitlines()[0] if isinstance(error, Exception) else "no Ray"
+        # A mismatch of versions is a list of lines, theirs and ours.
+        reason = " ".join(str(error).split())[:300] if isinstance(error, Exception) else "no Ray"
         raise no_cluster(address, reason) from None
     finally:
         if threading.current_thread() is threading.main_thread():
