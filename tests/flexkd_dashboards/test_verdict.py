@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from flexkd_dashboards import ReportData, reach_verdict
+from flexkd_dashboards import ReportData, reach_verdict, render_report
 
 
 def with_p(report: ReportData, results: dict[str, Any], p: float | None) -> ReportData:
@@ -88,3 +88,23 @@ def test_one_method_is_no_winner(
     assert verdict.best is None
     assert verdict.sentence.startswith("ft is the only method with a result")
     assert verdict.sentence.endswith(expected)
+
+
+def test_a_group_with_pruned_trials_is_no_winner(report: ReportData) -> None:
+    """Its seeds that finished are those that went well."""
+    leader = reach_verdict(report).best
+    assert leader is not None
+    groups = [{**group, "pruned": int(group is leader)} for group in report.groups]
+    changed = replace(report, results={**report.results, "groups": groups})
+    best = reach_verdict(changed).best
+    assert best is not None
+    assert (best["method"], best["params"]) != (leader["method"], leader["params"])
+    page = render_report(changed)
+    assert f"{leader['n']} (1 pruned)" in page
+
+
+def test_without_a_complete_group_no_winner_is_named(report: ReportData) -> None:
+    groups = [{**group, "pruned": 1} for group in report.groups]
+    verdict = reach_verdict(replace(report, results={**report.results, "groups": groups}))
+    assert verdict.best is None
+    assert "of which none was pruned" in verdict.sentence

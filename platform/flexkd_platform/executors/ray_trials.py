@@ -64,9 +64,8 @@ def run_trials_on_ray(
         param_space={"trial": tune.grid_search(list(by_hash))},
         tune_config=tune.TuneConfig(
             max_concurrent_trials=concurrent,
-            # The process of a trial of several workers is not used again: where it is stopped, it
-            # has a run of theirs to end.
-            reuse_actors=resources.most_workers == 1,
+            # Not where a trial of several workers may be stopped: its process has their run to end.
+            reuse_actors=resources.most_workers == 1 or halving is None,
             scheduler=None if halving is None else _asha(halving),
             trial_name_creator=_trial_name,
             trial_dirname_creator=_trial_name,
