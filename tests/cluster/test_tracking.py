@@ -71,11 +71,19 @@ def test_a_server_that_answers_to_another_name(other_name: TrackingServer) -> No
 
 def test_a_database_asked_directly_and_with_a_wrong_password(postgres: Database) -> None:
     uri = postgres.create("direct")
+    assert check_tracking(uri) == []
     wrong = uri.replace(postgres.password, "guessed-wrong")
     (problem,) = check_tracking(wrong)
     assert "does not take the user and password" in problem.message
     assert "guessed-wrong" not in str(problem)
     assert f"{postgres.user}:…@{postgres.host.address}" in problem.message
+
+
+def test_a_database_whose_driver_is_not_installed(postgres: Database) -> None:
+    uri = postgres.create("driverless").replace("+psycopg2", "+psycopg")
+    (problem,) = check_tracking(uri)
+    assert "a driver that is not installed here" in problem.message
+    assert "postgresql+psycopg2://" in problem.remedy
 
 
 def test_a_server_that_dies_stops_tracking_and_not_the_job(

@@ -54,6 +54,21 @@ def connect(uri: str) -> MlflowClient:
     return MlflowClient(tracking_uri=uri, registry_uri=uri)
 
 
+def open_once(uri: str) -> None:
+    """Connect to a database and leave it as it is.
+
+    Raises:
+        sqlalchemy.exc.SQLAlchemyError, ImportError: it cannot be opened, or has no driver here.
+    """
+    import sqlalchemy
+
+    engine = sqlalchemy.create_engine(uri)
+    try:
+        engine.connect().close()
+    finally:
+        engine.dispose()
+
+
 def create_schema(uri: str, database: Path) -> None:
     """Create a SQLite tracking database, unless it is there; processes wait for one another."""
     from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore

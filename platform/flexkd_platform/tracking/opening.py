@@ -9,7 +9,7 @@ from pathlib import Path
 from urllib.parse import SplitResult, urlsplit
 
 from ..spec import Problem
-from .connection import connect, patience, sqlite_path
+from .connection import connect, open_once, patience, sqlite_path
 from .memory import MemoryTracker
 from .mlflow_tracker import MlflowTracker
 from .resilient import ResilientTracker
@@ -49,6 +49,11 @@ REFUSALS = (
         ("password authentication failed", "no password supplied"),
         "does not take the user and password of the URI",
         "correct them",
+    ),
+    (
+        ("No module named",),
+        "needs a driver that is not installed here",
+        "install psycopg2-binary and write postgresql+psycopg2://, or the driver of your database",
     ),
 )
 """How stores refuse: words of the error, what it comes to, and what to do."""
@@ -168,18 +173,22 @@ def _check_database(uri: str, parts: SplitResult, port: int) -> list[Problem]:
     host = parts.hostname or "localhost"
     shown = f"{parts.scheme}://{host}:{port}"  # without user and password
     try:
-        # MLflow itself tries to connect for a quarter of an hour.
+        # MLflow itself tries to connect for a quarter of an hour, whatever the reason.
         socket.create_connection((host, port), timeout=CHECK_SECONDS).close()
     except OSError as error:
         return [_problem(f"no database answers at {shown}: {error}", "start it, or correct it")]
-    return _ask(uri, f"check the driver, the database and its user at {shown}")
+    remedy = f"check the driver, the database and its user at {shown}"
+    return _ask(uri, remedy, lambda: open_once(uri)) or _ask(uri, remedy)
 
 
-def _ask(uri: str, remedy: str) -> list[Problem]:
-    """Ask the store for one experiment."""
+def _ask(uri: str, remedy: str, question: Callable[[], object] | None = None) -> list[Problem]:
+    """Ask the store for one experiment, or another question."""
     try:
         with patience(timeout=CHECK_SECONDS, retries=0):
-            connect(uri).search_experiments(max_results=1)
+            if question is not None:
+                question()
+            else:
+                connect(uri).search_experiments(max_results=1)
     except Exception as error:  # each client library has errors of its own
         text = without_password(" ".join(str(error).split()), uri)
         shown = shown_uri(uri)
