@@ -19,15 +19,19 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+NO_ROOM = "the head had no room for the driver: `ray status` shows what runs; then submit again"
+BROKEN = "look at `ray status` and the logs of the head; then submit again"
+
 REMEDIES = {
     "RUNTIME_ENV_SETUP_FAILURE": "look at runtime_env_setup-*.log on the head, and whether its "
     "disk is full; then submit again",
-    "JOB_SUPERVISOR_ACTOR_START_TIMEOUT": "the head had no room for the driver: `ray status` "
-    "shows what runs; then submit again",
-    "JOB_SUPERVISOR_ACTOR_UNSCHEDULABLE": "the head has no room for the driver: `ray status` "
-    "shows what runs; then submit again",
+    "JOB_SUPERVISOR_ACTOR_START_TIMEOUT": NO_ROOM,
+    "JOB_SUPERVISOR_ACTOR_UNSCHEDULABLE": NO_ROOM,
     "JOB_SUPERVISOR_ACTOR_DIED": "the head restarted or ran out of memory; what was done is kept, "
     "submit again",
+    "JOB_SUPERVISOR_ACTOR_START_FAILURE": BROKEN,
+    "JOB_SUPERVISOR_ACTOR_UNKNOWN_FAILURE": BROKEN,
+    "JOB_ENTRYPOINT_COMMAND_START_ERROR": BROKEN,
 }
 """What to do about a job whose driver did not end by itself, by Ray's name of the reason."""
 

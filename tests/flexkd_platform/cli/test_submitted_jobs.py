@@ -21,8 +21,10 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+from ray.job_submission import JobErrorType
 
 from flexkd_platform.cli.app import main
+from flexkd_platform.cli.jobs import REMEDIES
 from flexkd_platform.executors import submission
 from flexkd_platform.executors.entrypoint import entrypoint
 from flexkd_platform.executors.following import follow
@@ -337,6 +339,12 @@ def test_an_open_cluster_needs_no_token_whatever_the_mode_here(
     )
     assert (done.returncode, done.stderr) == (0, "")
     assert isinstance(json.loads(done.stdout), list)
+
+
+def test_every_reason_that_ray_gives_has_a_remedy() -> None:
+    """But the one of a driver that ended by itself: its log says why."""
+    reasons = {reason.value for reason in JobErrorType}
+    assert set(REMEDIES) == reasons - {"JOB_ENTRYPOINT_COMMAND_ERROR"}
 
 
 def test_a_head_without_a_fitting_python_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
