@@ -76,6 +76,8 @@ start_mlflow() {
     export PGPASSWORD
   fi
   export MLFLOW_DISABLE_TELEMETRY=true
+  # Runners for evaluations of prompts, which flexkd has none of: five processes that outlive SIGTERM.
+  export MLFLOW_SERVER_ENABLE_JOB_EXECUTION="${MLFLOW_SERVER_ENABLE_JOB_EXECUTION:-false}"
   # Importing MLflow takes seconds, and more from a cold disk; by default a worker that does not
   # answer within five is killed while it starts.
   export MLFLOW_UVICORN_OPTS="${MLFLOW_UVICORN_OPTS:---timeout-worker-healthcheck 60}"

@@ -210,7 +210,7 @@ task: {kind: classification, data: {source: builtin, train: 24, validation: 8, t
 teacher:
   model: {config: {model_type: bert, hidden_size: 16, num_hidden_layers: 2, num_attention_heads: 2,
                    intermediate_size: 32, max_position_embeddings: 66}, vocab_size: 400}
-student: {init: {kind: sliced, layers: 1, hidden_size: 8}}
+student: {init: {kind: random, layers: 1, hidden_size: 8}}
 distill: {epochs: 1, batch_size: 8}
 sweep: {methods: [{kind: ft}], seeds: [10]}
 resources: {score_workers: 1, teacher_cpus: 1}
