@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from . import network as network_module
 from .network import CHECKOUT, Host, Network, wait_until
 from .services import MakeHost
 
@@ -88,6 +89,23 @@ def test_a_host_with_the_checkout_has_our_code(make_host: MakeHost) -> None:
     assert host.python("import flexkd_core; print(flexkd_core.__file__)").stdout.strip() == str(
         CHECKOUT / "flexkd_core" / "__init__.py"
     )
+    host.stop()
+
+
+@pytest.mark.parametrize("shown", [False, True])
+def test_an_environment_inside_the_checkout_stays_in_sight(
+    make_host: MakeHost, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shown: bool
+) -> None:
+    """As on a clean clone, here even below /tmp, which is covered as well."""
+    clone, packages = tmp_path / "clone", tmp_path / "clone" / ".venv"
+    for file in (clone / "flexkd_core" / "__init__.py", packages / "pyvenv.cfg"):
+        file.parent.mkdir(parents=True)
+        file.write_text("here")
+    monkeypatch.setattr(network_module, "CHECKOUT", clone)
+    monkeypatch.setattr(sys, "prefix", str(packages))
+    host = make_host("clone", checkout=shown)
+    assert host.path(str(packages / "pyvenv.cfg")).read_text() == "here"
+    assert host.path(str(clone / "flexkd_core")).exists() is shown
     host.stop()
 
 
