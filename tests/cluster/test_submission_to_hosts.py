@@ -35,7 +35,7 @@ task: {kind: classification, max_length: 12, data: {source: files, path: reviews
 teacher: {model: teacher, finetune: {epochs: 1, batch_size: 8, learning_rate: 1e-3}}
 student: {init: {kind: sliced, layers: 2, hidden_size: 8}}
 distill: {epochs: 1, batch_size: 8, learning_rate: 1e-3}
-sweep: {methods: [{kind: flexkd}], seeds: [10, 20]}
+sweep: {methods: [{kind: flexkd}], seeds: [10]}
 resources: {teacher_cpus: 1, score_workers: 2}
 """
 
@@ -183,11 +183,11 @@ def test_the_job_is_done_where_nothing_of_ours_was(
     job = sent.told["id"].removesuffix("-1")
     results = json.loads(sent.everywhere[f"s3 sent/jobs/{job}/results.json"])
     assert results["job"]["status"] == "done"
-    assert [trial["status"] for trial in results["trials"]] == ["done", "done"]
+    assert [trial["status"] for trial in results["trials"]] == ["done"]
     tags = [
         {tag["key"]: tag["value"] for tag in run["data"]["tags"]} for run in runs_of(mlflow_server)
     ]
-    assert len(tags) == 3
+    assert len(tags) == 2
     versions = {tag.get("flexkd.version.flexkd") for tag in tags} - {None}
     assert versions == {version("flexkd")}
     assert "ada" in json.dumps(tags), "whoever submitted, not whoever runs the head"
@@ -242,7 +242,8 @@ def test_a_driver_on_a_node_brings_its_code_to_the_others(
     for split in ("train", "validation", "test"):
         path = f"/tmp/home/reviews/{split}.jsonl"
         desk.write(path, laptop.path(path).read_bytes())
-    desk.write("/tmp/home/spec.yaml", SPEC.replace("model: teacher", f"model: {MADE}"))
+    spec = SPEC.replace("model: teacher", f"model: {MADE}").replace("[10]", "[10, 20]")
+    desk.write("/tmp/home/spec.yaml", spec)
     ray_hosts.join(desk)
     ray_hosts.wait_for_nodes(4)
     argv = flexkd("run", "spec.yaml", "--storage", s3.uri("joined"), "--tracking-uri", "none")
