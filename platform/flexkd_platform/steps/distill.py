@@ -250,6 +250,7 @@ class _Training:
             if epoch_ends:
                 task = self.identity["task"]
                 found = measure(self.model, self.validation, task, "validation", self.worker.device)
+                self.worker.settle(self.module)
                 values = {f"validation/{name}": value for name, value in found.items()}
                 entry = StepMetrics(entry.step, {**entry.values, **values})
                 if settings["keep"] == "best" and better(task, found, course.best):

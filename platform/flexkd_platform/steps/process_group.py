@@ -11,7 +11,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
 from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
-from torch.distributed.fsdp import fully_shard
+from torch.distributed.fsdp import FSDPModule, fully_shard
 from torch.distributed.tensor import DTensor
 from torch.nn.parallel import DistributedDataParallel
 
@@ -92,6 +92,12 @@ class GroupWorker(Worker):
         if isinstance(wrapped, DistributedDataParallel) and not last:
             return wrapped.no_sync()
         return nullcontext()
+
+    def settle(self, module: nn.Module) -> None:
+        """Have the optimiser's parameters in place again: a backward would have done it."""
+        for part in module.modules():
+            if isinstance(part, FSDPModule):
+                part.reshard()
 
     def clip(self, parameters: Sequence[nn.Parameter], largest: float) -> float:
         """The norm over all workers' shares."""

@@ -48,6 +48,10 @@ class Worker(ABC):
         """A teacher that is asked live, on this worker's device."""
         return teacher.to(self.device)
 
+    @abstractmethod
+    def settle(self, module: nn.Module) -> None:
+        """Let go of what a forward without a backward has left whole of a module in shares."""
+
     def clip(self, parameters: Sequence[nn.Parameter], largest: float) -> float:
         """Clip the gradients of all workers' parameters together to a norm; what it was before."""
         return float(nn.utils.clip_grad_norm_(parameters, largest))
@@ -92,6 +96,9 @@ class SoloWorker(Worker):
 
     def barrier(self) -> None:
         """Nothing to wait for."""
+
+    def settle(self, module: nn.Module) -> None:
+        """Everything is whole."""
 
 
 @contextmanager
