@@ -38,6 +38,7 @@ def render_report(data: ReportData) -> str:
     verdict = reach_verdict(data)
     sections = (
         _results(data, verdict),
+        _search(data),
         _figures(figures),
         _cut(data, "failed"),
         _cut(data, "pruned"),
@@ -105,6 +106,18 @@ def _results(data: ReportData, verdict: Verdict) -> Markup:
     if data.reference:
         contents += [tag("h3", "Published numbers"), tables.published_list(data)]
     return _section("results", "Results", *contents)
+
+
+def _search(data: ReportData) -> Markup:
+    search = data.search
+    if search is None or not search["best"]:
+        return Markup()
+    note = (
+        f"{search['samples']} points of each searched method, {search['kind']}. Points are chosen "
+        "on the validation split, by the mean over all seeds; the results above are of all points."
+    )
+    table = tables.chosen(search)
+    return _section("search", "Chosen on validation", table, tag("p", note, class_="note"))
 
 
 def _leaderboard_note(data: ReportData) -> str:

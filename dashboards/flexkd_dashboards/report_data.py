@@ -83,6 +83,24 @@ class Group(TypedDict):
     versus: Mapping[str, Versus] | None
 
 
+class Chosen(TypedDict):
+    """Of a method the point of a search that is best on the validation split."""
+
+    method: str
+    params: Mapping[str, Any]
+    n: int
+    metrics: Mapping[str, Spread]
+
+
+class Search(TypedDict):
+    """How the points of a sweep were drawn; `metric` is of the validation split."""
+
+    kind: str
+    samples: int
+    metric: str
+    best: Sequence[Chosen]
+
+
 @dataclass(frozen=True)
 class TrainingCurve:
     """How one trial went."""
@@ -198,6 +216,11 @@ class ReportData:
     def groups(self) -> Sequence[Group]:
         """Every method and setting with at least one finished trial."""
         return cast(Sequence[Group], self.results["groups"])
+
+    @property
+    def search(self) -> Search | None:
+        """How points were drawn; None for a grid."""
+        return cast("Search | None", self.results.get("search"))
 
     @property
     def setups(self) -> list[Setup]:

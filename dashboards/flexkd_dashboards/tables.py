@@ -5,11 +5,19 @@ from __future__ import annotations
 from .labels import count, duration, p_text, sentence_case, settings_text
 from .markup import Content, Markup, joined, table, tag
 from .metric_styles import ABSENT, MetricStyle, bare_name, name_of, style_of, title_of
-from .report_data import Group, PublishedResult, ReportData, Spread, Trial
+from .report_data import Group, PublishedResult, ReportData, Search, Spread, Trial
 from .theme import method_series
 from .verdict import Verdict, pruned, ranked_groups
 
-__all__ = ["cut_trials", "leaderboard", "other_metrics", "published_list", "steps", "versions"]
+__all__ = [
+    "chosen",
+    "cut_trials",
+    "leaderboard",
+    "other_metrics",
+    "published_list",
+    "steps",
+    "versions",
+]
 
 SHORT_HASH = 12
 
@@ -71,6 +79,23 @@ def other_metrics(data: ReportData) -> Markup:
         footer=["teacher", ABSENT, *(style_of(m).number(teacher.get(m)) for m in data.metrics)]
         if teacher
         else (),
+    )
+
+
+def chosen(search: Search) -> Markup:
+    """What validation chooses of each method's points, the best method first."""
+    metric = search["metric"]
+    style = style_of(metric)
+    rows: list[list[Content]] = []
+    for best in search["best"]:
+        spread = best["metrics"][metric]
+        shown = style.spread(spread["mean"], spread["std"], best["n"])
+        rows.append([best["method"], settings_text(best["params"]), str(best["n"]), shown])
+    return table(
+        f"Best points by {name_of(metric)}",
+        ["Method", "Settings", "n", f"{_heading(metric)}, mean ± std"],
+        rows,
+        numeric=frozenset({2, 3}),
     )
 
 

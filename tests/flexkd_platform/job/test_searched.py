@@ -116,9 +116,10 @@ def test_a_random_search_runs_its_trials_like_a_grid(shop: Shop) -> None:
     assert all(group["versus"] for group in results["groups"] if group["method"] == "flexkd")
 
 
-def test_the_report_shows_a_search(shop: Shop) -> None:
+def test_the_report_shows_what_validation_chose(shop: Shop) -> None:
     page = shop.report(shop.run())
-    assert "flexkd" in page
+    assert "Chosen on validation" in page
+    assert "4 points of each searched method, optuna" in page
 
 
 # --- pruned trials -----------------------------------------------------------------------------
