@@ -150,6 +150,7 @@ def test_mlflow_has_everything(bench: Bench) -> None:
         "units.json",
         "spec.yaml",
         "results.json",
+        "artifacts.json",
         "index.html",
     ):
         assert any(name.endswith(ending) for name in files), (ending, files)
@@ -157,7 +158,10 @@ def test_mlflow_has_everything(bench: Bench) -> None:
     assert "test/accuracy" in child.data.metrics
     history = client.get_metric_history(child.info.run_id, "train/loss")
     assert [point.step for point in history] == list(range(1, 9))  # 2 epochs of 4 batches
-    assert any(name.endswith("model.safetensors") for name in files_of(client, child.info.run_id))
+    assert files_of(client, child.info.run_id) == [], "a student stays in the storage"
+    student = Path(child.data.tags["flexkd.student"])
+    assert student.is_relative_to(bench.storage / "steps" / "distill")
+    assert (student / "model" / "model.safetensors").is_file()
 
 
 def files_of(client: MlflowClient, run_id: str, folder: str | None = None) -> list[str]:
