@@ -1,0 +1,262 @@
+"""A trial of several workers, of which some are lost, goes on from its checkpoint; and is ended."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flexkd_platform.executors import InProcessExecutor, StepError
+from flexkd_platform.plan import Trial
+from flexkd_platform.spec import Elastic, Resources
+from flexkd_platform.steps import Progress, read_log
+from flexkd_platform.store import Store, open_store
+
+from .conftest import Heard, PlanOf, SpecOf, StoreWith
+
+ray_train = pytest.importorskip("flexkd_platform.executors.ray_train")
+
+STEPS, KILLED_AT, EVERY = 12, 8, 3
+CHECKPOINT = KILLED_AT - KILLED_AT % EVERY
+
+ELASTIC = Resources(trial_workers=Elastic(min=1, max=2), checkpoint_steps=EVERY)
+
+LATER = 4e-4
+"""Relative, for losses of two workers beside those of one; see test_data_parallel.py."""
+
+PATIENCE = 120.0
+"""Seconds after which something that has to happen is taken not to; nothing waits that long."""
+
+
+@pytest.fixture
+def trial(spec_of: SpecOf, plan_of: PlanOf) -> Trial:
+    """Four epochs of three steps."""
+    return trial_at(1e-3, spec_of, plan_of)
+
+
+def trial_at(rate: float, spec_of: SpecOf, plan_of: PlanOf) -> Trial:
+    spec = spec_of(
+        distill={"epochs": 4, "batch_size": 16, "learning_rate": rate},
+        sweep={"methods": [{"kind": "ft"}], "seeds": [1]},
+    )
+    (trial,) = plan_of(spec).trials
+    return trial
+
+
+@pytest.fixture
+def store(trial: Trial, spec_of: SpecOf, plan_of: PlanOf, store_with: StoreWith) -> Store:
+    """Everything but the trial is there."""
+    spec = spec_of(
+        distill={"epochs": 4, "batch_size": 16, "learning_rate": 1e-3},
+        sweep={"methods": [{"kind": "ft"}], "seeds": [1]},
+    )
+    return store_with(plan_of(spec))
+
+
+@pytest.fixture
+def victim() -> int:
+    """The rank that is killed once, at step 8; none when it is negative."""
+    return -1
+
+
+@pytest.fixture
+def watched(tmp_path: Path, victim: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A file in which workers write size, rank and number of each step; one of them dies."""
+    from ray import cloudpickle
+
+    # Functions of this module reach workers, which cannot import it, by their code.
+    module = sys.modules[__name__]
+    cloudpickle.register_pickle_by_value(module)
+    path = tmp_path / "steps"
+    path.touch()
+    monkeypatch.setattr(ray_train, "_fit", fit_with(mortal(str(path), victim)))
+    yield path
+    cloudpickle.unregister_pickle_by_value(module)
+
+
+def fit_with(loop: Callable[..., None]) -> Callable[..., Any]:
+    """The task that runs Ray Train, with another loop; it finds its own in its own process."""
+
+    def run(*arguments: Any) -> Any:
+        from flexkd_platform.executors import ray_train
+
+        ray_train._loop = loop
+        return ray_train._fit(*arguments)
+
+    return run
+
+
+def mortal(path: str, victim: int) -> Callable[[dict[str, Any]], None]:
+    """The loop of a worker that writes its steps down and is killed once."""
+
+    def loop(config: dict[str, Any]) -> None:
+        from flexkd_platform.executors import bundles, ray_train
+
+        real = ray_train.run_trial
+
+        def dying(*arguments: Any) -> Iterator[Progress]:
+            worker = arguments[3]
+            for progress in real(*arguments):
+                with open(path, "a") as stream:
+                    stream.write(f"{worker.size} {worker.rank} {progress.done}\n")
+                yield progress
+                if progress.done == KILLED_AT and worker.rank == victim:
+                    try:
+                        os.close(os.open(f"{path}-killed", os.O_CREAT | os.O_EXCL))
+                    except FileExistsError:
+                        continue
+                    os.kill(os.getpid(), signal.SIGKILL)
+
+        bundles.BUNDLE_SECONDS = 0.0  # each step is told at once
+        ray_train.run_trial = dying
+        try:
+            ray_train._loop(config)
+        finally:
+            ray_train.run_trial = real
+
+    return loop
+
+
+def steps_of(path: Path, rank: int = 0) -> list[int]:
+    lines = [line.split() for line in path.read_text().splitlines()]
+    return [int(done) for _, one, done in lines if int(one) == rank]
+
+
+def wait_for(found: Callable[[], bool]) -> None:
+    end = time.monotonic() + PATIENCE
+    while not found():
+        assert time.monotonic() < end
+        time.sleep(0.1)
+
+
+# --- with Ray ------------------------------------------------------------------------------------
+
+
+@pytest.mark.ray
+@pytest.mark.parametrize("victim", [0, 1])
+def test_a_trial_goes_on_from_its_checkpoint_when_a_worker_is_killed(
+    ray_cluster: None, trial: Trial, store: Store, watched: Path
+) -> None:
+    """Either the worker that tells of the steps, or the other one."""
+    shutil.copytree(store.root, f"{store.root}-straight")
+    straight, heard = open_store(f"{store.root}-straight"), Heard()
+    InProcessExecutor(straight, Resources()).trials([trial], heard)
+    assert heard.failures == {}
+
+    scratch = f"{store.uri}/ray/elastic"
+    bundles = list(ray_train.train_on_workers(trial, store.uri, ELASTIC, scratch))
+    told = [progress.done for bundle in bundles for progress in bundle]
+    lost_at = told.index(CHECKPOINT + 1, CHECKPOINT + 1)
+    assert told == [*range(1, lost_at + 1), *range(CHECKPOINT + 1, STEPS + 1)]
+    # The other worker may be lost just before the first one has told of the step.
+    assert lost_at in (KILLED_AT - 1, KILLED_AT)
+    assert Path(f"{watched}-killed").exists()
+    for rank in (0, 1):
+        assert steps_of(watched, rank)[-1] == STEPS
+        assert steps_of(watched, rank).count(1) == 1, "it does not begin again"
+    assert store.has(trial.distill)
+    assert store.has(trial.evaluate)
+    assert store.parts(trial.distill) == set()
+    ours, other = read_log(trial.distill, store), read_log(trial.distill, straight)
+    assert [entry.step for entry in ours] == list(range(1, STEPS + 1))
+    for one, two in zip(ours, other, strict=True):
+        assert one.values == pytest.approx(two.values, rel=LATER, abs=LATER * 1e-2)
+
+
+@pytest.mark.ray
+def test_closing_ends_the_workers_and_gives_everything_back(
+    ray_cluster: None, trial: Trial, store: Store, watched: Path
+) -> None:
+    import ray
+    from ray.util.state import list_actors, list_placement_groups
+
+    before = {actor.actor_id for actor in list_actors(filters=[("state", "!=", "DEAD")])}
+    cpus = ray.cluster_resources()["CPU"]
+    wait_for(lambda: ray.available_resources().get("CPU") == cpus)
+
+    steps = ray_train.train_on_workers(trial, store.uri, ELASTIC, f"{store.uri}/ray/closed")
+    assert next(steps)[0].done == 1
+    assert ray.available_resources().get("CPU", 0) < cpus, "workers have them"
+    steps.close()
+
+    def left() -> list[str]:
+        alive = list_actors(filters=[("state", "!=", "DEAD")])
+        # One for the whole cluster, which Ray keeps from the first elastic run on.
+        shared = "_AutoscalingCoordinatorActor"
+        return [a.class_name for a in alive if a.actor_id not in before and a.class_name != shared]
+
+    wait_for(lambda: left() == [])
+    wait_for(lambda: ray.available_resources().get("CPU") == cpus)
+    assert list_placement_groups(filters=[("state", "=", "CREATED")]) == []
+    assert not store.has(trial.distill)
+
+
+@pytest.mark.ray
+def test_what_a_trial_does_wrong_itself_is_not_tried_again(
+    ray_cluster: None,
+    spec_of: SpecOf,
+    plan_of: PlanOf,
+    store: Store,
+    watched: Path,
+) -> None:
+    wrong = trial_at(1e30, spec_of, plan_of)
+    with pytest.raises(StepError, match="the loss is ") as caught:
+        list(ray_train.train_on_workers(wrong, store.uri, ELASTIC, f"{store.uri}/ray/wrong"))
+    assert "FloatingPointError" in caught.value.detail
+    assert steps_of(watched).count(1) == 1
+
+
+# --- without -------------------------------------------------------------------------------------
+
+
+def progress(done: int) -> list[Progress]:
+    return [Progress(done, 100)]
+
+
+def test_losing_workers_again_and_again_at_one_place_is_given_up() -> None:
+    patience = ray_train._Patience()
+    patience.hear(ray_train.Begun(2))
+    patience.hear(progress(7))
+    for _ in range(3):
+        patience.hear(ray_train.Begun(2))
+        patience.hear(progress(4))  # told again: nothing new
+        patience.hear(progress(7))
+    with pytest.raises(StepError, match="lost in each of 3 runs"):
+        patience.hear(ray_train.Begun(1))
+
+
+def test_workers_may_be_lost_often_as_long_as_the_training_gets_on() -> None:
+    patience = ray_train._Patience()
+    for done in range(1, 50):
+        patience.hear(ray_train.Begun(2))
+        patience.hear(progress(done))
+
+
+def test_being_made_larger_is_no_loss() -> None:
+    patience = ray_train._Patience()
+    for workers in range(1, 20):
+        patience.hear(ray_train.Begun(workers))
+
+
+@pytest.mark.parametrize(
+    ("resources", "workers", "each"),
+    [
+        (Resources(trial_workers=3), 3, {"CPU": 1}),
+        (Resources(trial_workers=Elastic(min=1, max=4), trial_cpus=2), (1, 4), {"CPU": 2}),
+        (Resources(trial_workers=2, trial_gpus=0.5), 2, {"CPU": 1, "GPU": 0.5}),
+    ],
+)
+def test_what_ray_train_is_asked_for(
+    resources: Resources, workers: int | tuple[int, int], each: dict[str, float]
+) -> None:
+    asked = ray_train.scaling(resources)
+    assert asked.num_workers == workers
+    assert asked.resources_per_worker == each
+    assert asked.use_gpu == ("GPU" in each)
