@@ -17,6 +17,8 @@ from ..job import (
     Outcome,
     find_job,
     leaderboard,
+    nothing_left,
+    pruned_before,
     results_json,
     run_job,
     search_json,
@@ -46,7 +48,7 @@ def run(
         log.parent.mkdir(parents=True, exist_ok=True)
     signal.signal(signal.SIGTERM, _stop)
     # With nothing to run there is no need to start or join a Ray, which takes seconds.
-    done = plan.search is None and all(store.has(step) for step in plan.steps())
+    done = nothing_left(plan, store, pruned_before(folder))
     tracker = None
     executor = open_executor("none" if done else address, store, spec.resources, log)
     try:

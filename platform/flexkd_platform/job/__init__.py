@@ -5,8 +5,8 @@ from .folder import JobFolder
 from .preflight import Preflight
 from .query import JobFiles, find_job
 from .results import JobState, Outcome, StepOutcome, results_json
-from .runner import plan_json, run_job
-from .searching import search_json
+from .runner import plan_json, pruned_before, run_job
+from .searching import nothing_left, search_json
 from .tables import leaderboard
 from .view import View
 
@@ -22,7 +22,9 @@ __all__ = [
     "find_job",
     "group_trials",
     "leaderboard",
+    "nothing_left",
     "plan_json",
+    "pruned_before",
     "results_json",
     "run_job",
     "search_json",

@@ -257,7 +257,11 @@ class _Run:
         while asked := rounds.ask():
             self._grow(rounds.plan())
             self._run_trials()
-            rounds.tell(verdicts(asked, self.outcome.trials, metric))
+            metrics = {
+                digest: None if record.status == "pruned" else record.metrics
+                for digest, record in self.outcome.trials.items()
+            }
+            rounds.tell(verdicts(asked, metrics, metric))
 
     def _grow(self, plan: Plan) -> None:
         """Go on with a plan that has more trials, and what they share that is not there yet."""

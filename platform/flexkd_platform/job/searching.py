@@ -6,13 +6,12 @@ The test split chooses nothing: it is what the chosen ones are compared on.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from fractions import Fraction
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..executors import Halving
 from ..plan import Plan
-from ..plan.rounds import Asked, Verdict
 from ..spec import (
     METRICS,
     Asha,
@@ -24,8 +23,12 @@ from ..spec import (
     Problem,
 )
 from ..steps.measure import CHOOSING
+from ..store import Store
 from ..tracking import TrialRecord
 from .comparison import Group, group_trials, lower_is_better, to_json
+
+if TYPE_CHECKING:
+    from ..plan.rounds import Asked, Verdict
 
 
 def search_problems(spec: JobSpec, train_rows: int | None) -> Iterator[Problem]:
@@ -83,22 +86,53 @@ def halving_of(spec: JobSpec) -> Halving | None:
 
 
 def verdicts(
-    asked: Iterable[Asked], trials: Mapping[str, TrialRecord], metric: str
+    asked: Iterable[Asked], metrics: Mapping[str, Mapping[str, float] | None], metric: str
 ) -> Iterator[tuple[Asked, Verdict]]:
     """What came of points: the mean over all seeds, turned so that more is better.
 
     A point without all its seeds has no mean: those that went well would speak for it.
+
+    metrics: of each trial, none of one that failed; None of one that was pruned.
     """
     for one in asked:
-        records = [trials[digest] for digest in one.trials]
-        values = [record.metrics.get(metric, math.nan) for record in records]
-        if any(record.status == "pruned" for record in records):
+        found = [metrics[digest] for digest in one.trials]
+        values = [math.nan if each is None else each.get(metric, math.nan) for each in found]
+        if None in found:
             yield one, "pruned"
         elif not all(map(math.isfinite, values)):
             yield one, "failed"
         else:
             mean = math.fsum(values) / len(values)
             yield one, -mean if lower_is_better(metric) else mean
+
+
+def nothing_left(plan: Plan, store: Store, pruned: Collection[str]) -> bool:
+    """Whether all steps are there, of a search those of all rounds, but for pruned trials."""
+    if plan.search is None:
+        return _all_there(plan, store, pruned)
+    # Optuna takes half a second to import, which other jobs need not pay.
+    from ..plan.rounds import Rounds
+
+    rounds = Rounds(plan.search)
+    metric = validation_metric(plan.spec, plan.search.settings.metric)
+    while asked := rounds.ask():
+        grown = rounds.plan()
+        if not _all_there(grown, store, pruned):
+            return False
+        metrics = {
+            trial.hash: store.manifest(trial.distill).summary["metrics"]
+            if store.has(trial.distill)
+            else None
+            for trial in grown.trials
+        }
+        rounds.tell(verdicts(asked, metrics, metric))
+    return True
+
+
+def _all_there(plan: Plan, store: Store, pruned: Collection[str]) -> bool:
+    kept = [trial for trial in plan.trials if trial.hash not in pruned]
+    own = [step for trial in kept for step in (trial.distill, trial.evaluate)]
+    return all(store.has(step) for step in (*plan.shared, *own))
 
 
 def chosen(plan: Plan, records: Sequence[TrialRecord]) -> list[Group]:

@@ -12,7 +12,7 @@ import pytest
 
 from flexkd_platform.cli.progress import SilentView
 from flexkd_platform.executors import Halving, InProcessExecutor, TrialListener
-from flexkd_platform.job import Preflight, run_job
+from flexkd_platform.job import JobFolder, Preflight, nothing_left, pruned_before, run_job
 from flexkd_platform.plan import Trial
 from flexkd_platform.spec import JobSpec, load_spec
 from flexkd_platform.steps import Progress
@@ -79,6 +79,17 @@ def test_the_same_command_asks_for_the_same_points(shop: Shop) -> None:
     again = shop.run()
     assert ran(again, "reused") == ran(first)
     assert again["search"] == first["search"]
+
+
+def test_a_search_is_known_to_be_done_without_running_it(shop: Shop) -> None:
+    store = open_store(str(shop.folder / "storage"))
+    assert not nothing_left(shop.plan(), store, ())
+    whole = shop.run()
+    assert nothing_left(shop.plan(), store, ())
+    last = whole["steps"][-1]
+    assert last["kind"] == "evaluate"
+    store.filesystem.delete_dir(f"{store.root}/steps/evaluate/{last['hash']}")
+    assert not nothing_left(shop.plan(), store, ()), "a trial of the last round is not measured"
 
 
 def test_a_search_that_was_cut_off_goes_on(shop: Shop) -> None:
@@ -193,8 +204,12 @@ def test_a_pruned_trial_is_in_no_mean_and_leaves_nothing(pruned: Shop) -> None:
 
 def test_what_was_pruned_stays_so_until_the_spec_changes(pruned: Shop) -> None:
     first, _, _ = prune(pruned)
-    again, _, _ = prune(pruned)
+    again, folder, store = prune(pruned)
+    assert pruned_before(JobFolder(store, folder.name)).keys() == set(ran(again, "pruned"))
     assert [t["status"] for t in again["trials"]] == ["reused", "reused", "reused", "pruned"]
+    (cut,) = ran(again, "pruned")
+    assert nothing_left(pruned.plan(), store, [cut])
+    assert not nothing_left(pruned.plan(), store, [])
     assert again["groups"] == first["groups"]
     full, _, _ = prune(pruned, "sweep.scheduler={kind: none}", executor=InProcessExecutor)
     assert sorted(t["status"] for t in full["trials"]) == ["done", "reused", "reused", "reused"]
