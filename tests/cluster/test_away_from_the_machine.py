@@ -80,6 +80,27 @@ def storage(s3: ObjectStorage, monkeypatch: pytest.MonkeyPatch) -> Store:
     return open_store(s3.uri("away/größe"))
 
 
+def test_one_host_without_ray_gets_the_same_there_as_on_its_disk(
+    make_host: MakeHost, s3: ObjectStorage, mlflow_server: TrackingServer
+) -> None:
+    host = make_host("alone", checkout=True)
+    host.write("/tmp/home/away.yaml", SPEC)
+    there = ["--storage", s3.uri("alone"), "--tracking-uri", mlflow_server.uri]
+    alone = ("--set", "tracking.experiment=alone")
+    away = run(host, *there, *alone, "--address", "none", env=s3.env)
+    here = ["--storage", "/tmp/home/local", "--tracking-uri", "none"]
+    local = run(host, *here, "--address", "none", env=s3.env)
+    assert away["job"]["status"] == local["job"]["status"] == "done"
+    assert away["selection"] == local["selection"] != []
+    for ours, theirs in zip(away["trials"], local["trials"], strict=True):
+        assert ours["metrics"] == theirs["metrics"]
+    tags = {run.id: run.tags for run in MlflowPlace(mlflow_server.uri, "alone").runs("trial")}
+    for trial in away["trials"]:
+        start = f"s3://{s3.bucket}/alone/steps/distill/{trial['hash']}/files-"
+        assert tags[trial["run_id"]]["flexkd.student"].startswith(start)
+    host.stop()
+
+
 def test_it_is_done_and_nothing_lies_on_any_host(
     job: dict[str, Any], ray_hosts: RayHosts, driver: Host
 ) -> None:
