@@ -37,7 +37,13 @@ class InProcessExecutor(Executor):
     def run(self, step: Step, on_progress: Callable[[Progress], None]) -> None:
         """Run the step here."""
         try:
-            for progress in run_step(step, self.store, self.resources.teacher_cpus):
+            for progress in run_step(
+                step,
+                self.store,
+                self.resources.teacher_cpus,
+                self.resources.checkpoint_steps,
+                spread_teacher=self.resources.spreads_teacher,
+            ):
                 on_progress(progress)
         except Exception as error:
             raise failure_of(error) from error
@@ -46,7 +52,8 @@ class InProcessExecutor(Executor):
         """Run the chunks in order."""
         try:
             missing = request.missing(self.store)
-            work = request.open(self.store) if missing else None
+            spread = self.resources.spreads_teacher
+            work = request.open(self.store, spread=spread) if missing else None
             for chunk in missing:
                 assert work is not None
                 done = work(chunk)

@@ -23,8 +23,8 @@ looks every 0.1 s (0.2 s a part, measured)."""
 class _ChunkActor:
     """Holds the teacher and maps batches of parts, which go by their first chunks."""
 
-    def __init__(self, request: ChunkedPass, uri: str) -> None:
-        self._request, self._uri = request, uri
+    def __init__(self, request: ChunkedPass, uri: str, spread: bool) -> None:
+        self._request, self._uri, self._spread = request, uri, spread
         self._work: Callable[[int], ChunkDone] | None = None
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, list[Any]]:
@@ -35,7 +35,8 @@ class _ChunkActor:
         try:
             # Not in the constructor: what goes wrong there is tried again and loses its message.
             if self._work is None:
-                self._work = self._request.open(open_store(self._uri), os.getpid())
+                store = open_store(self._uri)
+                self._work = self._request.open(store, os.getpid(), spread=self._spread)
             return {**asdict(self._work(chunk)), "detail": ""}
         except Exception as error:  # told to the driver as the chunk's result
             failure = failure_of(error)
@@ -50,6 +51,8 @@ def run_chunks_on_ray(
     workers: int,
     gpus: float,
     on_chunk: Callable[[ChunkDone], None],
+    *,
+    spread: bool = False,
 ) -> None:
     """Run parts on an actor pool. Rows come back in any order; the parts are in the store.
 
@@ -63,6 +66,7 @@ def run_chunks_on_ray(
         workers: actors, one CPU each.
         gpus: of each actor; a part of one too.
         on_chunk: is told of each part, as it is done.
+        spread: whether the teacher goes over all GPUs of an actor.
 
     Raises:
         StepError: a part could not be done; where the teacher gave something that is not finite,
@@ -76,7 +80,7 @@ def run_chunks_on_ray(
         [{"chunk": part} for part in missing], override_num_blocks=len(missing)
     ).map_batches(
         _ChunkActor,
-        fn_constructor_args=(request, uri),
+        fn_constructor_args=(request, uri, spread),
         batch_size=1,
         # A pool of fixed size: one that may shrink does so in the moment between two parts.
         compute=ray.data.ActorPoolStrategy(size=workers, max_tasks_in_flight_per_actor=IN_FLIGHT),

@@ -63,7 +63,7 @@ class RayExecutor(Executor):
             num_returns="streaming",
             max_retries=LOST_WORKER_RETRIES,
         )
-        for reference in remote.remote(step, self.store.uri, threads):
+        for reference in remote.remote(step, self.store.uri, self.resources):
             event = ray.get(reference)
             if isinstance(event, StepError):
                 raise event
@@ -77,7 +77,15 @@ class RayExecutor(Executor):
         try:
             missing = request.missing(self.store)
             if missing:
-                run_chunks_on_ray(request, self.store.uri, missing, workers, gpus, on_chunk)
+                run_chunks_on_ray(
+                    request,
+                    self.store.uri,
+                    missing,
+                    workers,
+                    gpus,
+                    on_chunk,
+                    spread=self.resources.spreads_teacher,
+                )
             request.publish(self.store)
         except StepError:
             raise
@@ -105,8 +113,14 @@ class RayExecutor(Executor):
         self._leave()
 
 
-def _run_step(step: Step, uri: str, threads: int) -> Iterator[Progress | StepError]:
+def _run_step(step: Step, uri: str, resources: Resources) -> Iterator[Progress | StepError]:
     try:
-        yield from run_step(step, open_store(uri), threads)
+        yield from run_step(
+            step,
+            open_store(uri),
+            resources.teacher_cpus,
+            resources.checkpoint_steps,
+            spread_teacher=resources.spreads_teacher,
+        )
     except Exception as error:  # a task's error loses its type and message on the way
         yield failure_of(error)

@@ -60,7 +60,8 @@ class Resources(Section):
     teacher_placement: Literal["whole", "device_map", "sharded"] = Field(
         "whole",
         description="where the teacher is: whole on one device, spread by accelerate's device_map "
-        "over the devices of its worker, or sharded over the workers of a trial that run it live",
+        "over the devices of its worker, or sharded: the same, and shared out over the workers of "
+        "a trial that ask it live",
     )
 
     @property
@@ -72,6 +73,11 @@ class Resources(Section):
     def most_workers(self) -> int:
         """Workers that a trial takes where there are enough."""
         return self.trial_workers if isinstance(self.trial_workers, int) else self.trial_workers.max
+
+    @property
+    def spreads_teacher(self) -> bool:
+        """Whether a worker that runs the teacher by itself puts it on all of its devices."""
+        return self.teacher_placement != "whole"
 
     @property
     def gpus_of_teacher(self) -> float:

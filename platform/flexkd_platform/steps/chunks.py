@@ -56,8 +56,13 @@ class ChunkedPass(ABC):
         """The chunks that a step needs, of `total`."""
 
     @abstractmethod
-    def open(self, store: Store, worker: int = 0) -> Callable[[int], ChunkDone]:
-        """What runs the chunks of a part; it loads the teacher once. Every worker has one."""
+    def open(
+        self, store: Store, worker: int = 0, *, spread: bool = False
+    ) -> Callable[[int], ChunkDone]:
+        """What runs the chunks of a part; it loads the teacher once. Every worker has one.
+
+        spread: whether the teacher goes over all devices of the worker.
+        """
 
     @abstractmethod
     def reduce(self, step: Step, store: Store) -> None:

@@ -23,14 +23,16 @@ from ..tasks import bertscore, decode, decoder_start, generate, mean_rouge, roug
 from .dataset import read_rows
 from .examples import GENERATION, encode, encode_inputs
 from .measure import check_outputs, label_metrics, measure, predict
-from .teacher import load_teacher
+from .teacher import load_teacher, placed_teacher
 from .worker import local_device, torch_threads
 
 NO_REPEAT_NGRAM = {"clean": 0, "minillm": 6}
 """n-grams that a generation may not repeat, by protocol."""
 
 
-def make_evaluation(step: Step, store: Store, threads: int) -> None:
+def make_evaluation(
+    step: Step, store: Store, threads: int, *, spread_teacher: bool = False
+) -> None:
     """Publish the predictions of each set and the metrics, as `test/accuracy` or `dolly/rougeL`.
 
     `predictions.parquet` holds label and outputs by example, or of text the prediction of every
@@ -48,10 +50,12 @@ def make_evaluation(step: Step, store: Store, threads: int) -> None:
     with torch_threads(threads):
         if student.kind == "teacher":
             model, tokenizer = load_teacher(student, store)
+            model = placed_teacher(model, device, spread_teacher)
         else:
             model, tokenizer = load_saved(store.folder(student) / "model")
+            model = model.to(device)
         how = {**identity, **step.run}
-        subject = _Subject(model.to(device).eval(), tokenizer, student.identity, how, device)
+        subject = _Subject(model.eval(), tokenizer, student.identity, how, device)
         measured = {
             name: subject.on(read_rows(folder, split), name)
             for name, (folder, split) in sets.items()

@@ -16,7 +16,7 @@ from ..tasks import decode, generate
 from .chunks import CHUNK_THREADS, ChunkDone, ChunkedPass
 from .dataset import SplitReader
 from .examples import encode_inputs
-from .teacher import load_teacher
+from .teacher import load_teacher, placed_teacher
 from .worker import local_device, torch_threads
 
 
@@ -36,9 +36,9 @@ class GenerationPass(ChunkedPass):
         """All."""
         return range(total)
 
-    def open(self, store: Store, worker: int = 0) -> ChunkWriter:
+    def open(self, store: Store, worker: int = 0, *, spread: bool = False) -> ChunkWriter:
         """A writer of chunks."""
-        return ChunkWriter(self, store, worker)
+        return ChunkWriter(self, store, worker, spread)
 
     def reduce(self, step: Step, store: Store) -> None:
         """The parts become files as they are."""
@@ -50,11 +50,13 @@ class GenerationPass(ChunkedPass):
 class ChunkWriter:
     """Writes responses to the prompts of parts; loads the teacher once."""
 
-    def __init__(self, request: GenerationPass, store: Store, worker: int = 0) -> None:
+    def __init__(
+        self, request: GenerationPass, store: Store, worker: int = 0, spread: bool = False
+    ) -> None:
         self._request, self._store, self._worker = request, store, worker
-        model, self._tokenizer = load_teacher(request.teacher, store)
         self._device = torch.device(local_device())
-        self._model: Any = model.to(self._device).eval()
+        model, self._tokenizer = load_teacher(request.teacher, store)
+        self._model: Any = placed_teacher(model, self._device, spread).eval()
         self._layout = request.layout(store)
         self._rows = SplitReader(store.folder(request.dataset), "train")
 

@@ -20,9 +20,17 @@ from .worker import SoloWorker, Worker, local_device
 
 
 def run_step(
-    step: Step, store: Store, threads: int, checkpoint_steps: int | None = None
+    step: Step,
+    store: Store,
+    threads: int,
+    checkpoint_steps: int | None = None,
+    *,
+    spread_teacher: bool = False,
 ) -> Iterator[Progress]:
     """Run a step that one worker runs alone, unless its artifact is there.
+
+    checkpoint_steps: optimiser steps between checkpoints of a training; epochs when None.
+    spread_teacher: whether a teacher that is asked goes over all devices of this process.
 
     Raises:
         ValueError: the kind is run by a scoring pass or a trial instead.
@@ -32,7 +40,7 @@ def run_step(
     if step.kind == "dataset":
         make_dataset(step, store)
     elif step.kind == "teacher":
-        yield from make_teacher(step, store, threads, checkpoint_steps)
+        yield from make_teacher(step, store, threads, checkpoint_steps, spread_out=spread_teacher)
     elif step.kind == "base":
         make_base_model(step, store)
     elif step.kind == "select":
@@ -41,7 +49,7 @@ def run_step(
         alone = Resources(trial_cpus=threads, checkpoint_steps=checkpoint_steps)
         yield from make_student(step, store, SoloWorker(local_device()), alone)
     elif step.kind == "evaluate":
-        make_evaluation(step, store, threads)
+        make_evaluation(step, store, threads, spread_teacher=spread_teacher)
     else:
         raise ValueError(f"a {step.kind} step is not run alone")
 

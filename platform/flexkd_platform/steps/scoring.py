@@ -28,7 +28,7 @@ from .importance import score_batch
 from .reduction import pack, publish_cache, publish_score
 from .scored_chunk import PartialSum, ScoredChunk
 from .tapped import TappedModel, run
-from .teacher import load_teacher
+from .teacher import load_teacher, placed_teacher
 from .worker import local_device, torch_threads
 
 FORWARD_EXAMPLES = {"classification": 16, "regression": 16, "instruction": 8, "summarization": 8}
@@ -57,9 +57,9 @@ class ScoringPass(ChunkedPass):
             return range(total)
         return range(min(total, -(-int(step.identity["samples"]) // self.chunk)))
 
-    def open(self, store: Store, worker: int = 0) -> ChunkScorer:
+    def open(self, store: Store, worker: int = 0, *, spread: bool = False) -> ChunkScorer:
         """A scorer of chunks."""
-        return ChunkScorer(self, store, worker)
+        return ChunkScorer(self, store, worker, spread)
 
     def reduce(self, step: Step, store: Store) -> None:
         """Add up a score, or make a cache of its parts."""
@@ -90,11 +90,13 @@ def passes(missing: Sequence[Step]) -> list[ScoringPass]:
 class ChunkScorer:
     """Scores chunks; loads the teacher once."""
 
-    def __init__(self, request: ScoringPass, store: Store, worker: int = 0) -> None:
+    def __init__(
+        self, request: ScoringPass, store: Store, worker: int = 0, spread: bool = False
+    ) -> None:
         self._request, self._store, self._worker = request, store, worker
-        model, self._tokenizer = load_teacher(request.teacher, store)
         self._device = torch.device(local_device())
-        self._model: Any = model.to(self._device).eval()
+        model, self._tokenizer = load_teacher(request.teacher, store)
+        self._model: Any = placed_teacher(model, self._device, spread).eval()
         layers = [c.identity["holds"] for c in request.caches if c.identity["holds"] != OUTPUTS]
         self._layers: list[LayerRef] = list(dict.fromkeys(layers))
         self._tapped = TappedModel(model, self._layers)

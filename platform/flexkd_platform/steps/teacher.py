@@ -17,6 +17,7 @@ from ..models import (
     locate,
     output_head,
     save_model,
+    spread,
 )
 from ..plan import Step
 from ..store import Store
@@ -32,7 +33,12 @@ from .worker import SoloWorker, local_device, torch_threads
 
 
 def make_teacher(
-    step: Step, store: Store, threads: int, checkpoint_steps: int | None = None
+    step: Step,
+    store: Store,
+    threads: int,
+    checkpoint_steps: int | None = None,
+    *,
+    spread_out: bool = False,
 ) -> Iterator[Progress]:
     """Fine-tune the teacher, or take it as it is, and publish its folder and metrics.
 
@@ -41,6 +47,7 @@ def make_teacher(
     an evaluation of their own.
 
     checkpoint_steps: optimiser steps between checkpoints of the training; epochs when None.
+    spread_out: whether it is measured on all devices; it is trained on one.
     """
     started = time.perf_counter()
     identity = step.identity
@@ -72,7 +79,7 @@ def make_teacher(
                     ends = progress.done % recipe.epoch_steps(len(data)) == 0
                     resumption.reached(progress.done, progress.total, ends)
                     yield progress
-        model.to(worker.device).eval()
+        model = placed_teacher(model, worker.device, spread_out).eval()
         with store.publish(step, started) as draft:
             if finetune:
                 save_model(model, tokenizer, draft.folder / "model")
@@ -94,6 +101,11 @@ def load_teacher(step: Step, store: Store) -> tuple[Any, Any]:
     if (folder / "model").is_dir():
         return load_saved(folder / "model")
     return _pretrained(step, store, seed=0)
+
+
+def placed_teacher(model: Any, device: torch.device, spread_out: bool) -> Any:
+    """A teacher on the device of the worker that asks it, or over all of its devices."""
+    return spread(model) if spread_out else model.to(device)
 
 
 def _pretrained(step: Step, store: Store, seed: int) -> tuple[Any, Any]:
