@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import ray
+from ray.tune.execution import class_cache
 
 from .gcs import no_cluster, prepare_to_join
 from .parcel import packed_code
@@ -50,6 +51,7 @@ def join_cluster(address: str, log_file: Path | None) -> Callable[[], None]:
         _use_private_token()
     else:
         prepare_to_join(address)
+        _keep_secrets_where_they_are()
     leave = contextlib.ExitStack()
     leave.enter_context(_native_stderr(log_file))
     on_term = signal.getsignal(signal.SIGTERM)
@@ -126,6 +128,16 @@ def _what_ray_needs(address: str) -> Iterator[dict[str, Any]]:
     else:
         with packed_code() as packages:
             yield {"runtime_env": {"py_modules": [str(package) for package in packages]}}
+
+
+def _keep_secrets_where_they_are() -> None:
+    """Have Tune not copy the driver's AWS keys into the runtime environment of trials.
+
+    Ray writes that into logs and command lines. A cluster's nodes have keys of their own.
+    """
+    class_cache.ENV_VARS_TO_PROPAGATE.difference_update(
+        {name for name in class_cache.ENV_VARS_TO_PROPAGATE if name.startswith("AWS_")}
+    )
 
 
 def _use_private_token() -> None:
