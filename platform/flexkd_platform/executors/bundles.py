@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from ..steps import Progress
 
 BUNDLE_SECONDS = 1.0
 
 
-def bundled(steps: Iterator[Progress]) -> Iterator[list[Progress]]:
-    """The steps in bundles of about a second, none empty; what failed comes after the last one."""
+def bundled(
+    steps: Iterator[Progress], at_once: Callable[[Progress], bool] = lambda progress: False
+) -> Iterator[list[Progress]]:
+    """The steps in bundles of about a second, none empty; what failed comes after the last one.
+
+    at_once: whether a step must be told before the next one is taken.
+    """
     bundle: list[Progress] = []
     sent = time.monotonic()
     try:
         for progress in steps:
             bundle.append(progress)
-            if time.monotonic() - sent > BUNDLE_SECONDS:
+            if at_once(progress) or time.monotonic() - sent > BUNDLE_SECONDS:
                 yield bundle
                 bundle, sent = [], time.monotonic()
     except Exception:

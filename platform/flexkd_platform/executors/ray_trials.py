@@ -127,7 +127,9 @@ def _trainable(
     error = detail = ""
     try:
         # A trial that is stopped does not come back from a report: closing ends what it started.
-        with contextlib.closing(_bundles(trials[config["trial"]], uri, resources, scratch)) as told:
+        with contextlib.closing(
+            _bundles(trials[config["trial"]], uri, resources, scratch, halving)
+        ) as told:
             for bundle in told:
                 for rows, decision in _parted(bundle, halving):
                     tune.report({"rows": rows, **decision})
@@ -155,7 +157,7 @@ def _parted(
 
 
 def _bundles(
-    trial: Trial, uri: str, resources: Resources, scratch: str
+    trial: Trial, uri: str, resources: Resources, scratch: str, halving: Halving | None
 ) -> Generator[list[Progress]]:
     if resources.most_workers > 1:
         # Imported on the worker, and only where it is needed: it takes a second.
@@ -164,7 +166,9 @@ def _bundles(
         yield from train_on_workers(trial, uri, resources, scratch)
         return
     worker = SoloWorker("cuda" if resources.trial_gpus else "cpu")
-    yield from bundled(run_trial(trial.distill, trial.evaluate, open_store(uri), worker, resources))
+    steps = run_trial(trial.distill, trial.evaluate, open_store(uri), worker, resources)
+    # A step at which the scheduler decides waits for what it says: the training may end there.
+    yield from bundled(steps, lambda p: halving is not None and halving.score(p) is not None)
 
 
 class _Relay(tune.Callback):  # type: ignore[misc]

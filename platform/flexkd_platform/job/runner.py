@@ -317,8 +317,9 @@ class _Run:
         self._trial_ended(trial, "failed" if failure else "done", str(failure or ""), detail)
 
     def pruned(self, trial: Trial, reason: str) -> None:
-        """It was stopped in favour of others."""
-        self._trial_ended(trial, "pruned", reason)
+        """It was stopped in favour of others; unless it was done before it could be."""
+        done = self.store.has(trial.distill) and self.store.has(trial.evaluate)
+        self._trial_ended(trial, "done" if done else "pruned", "" if done else reason)
 
     def _trial_ended(
         self, trial: Trial, status: str, reason: str, detail: str = "", *, shown: bool = True

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from flexkd_platform.executors import Halving, InProcessExecutor, stopping_problems
+from flexkd_platform.executors.bundles import bundled
 from flexkd_platform.plan import Plan, Trial
 from flexkd_platform.spec import Asha, NoScheduler, Resources, SpecError
 from flexkd_platform.steps import Progress, read_log
@@ -162,6 +164,20 @@ def test_reports_are_cut_where_the_scheduler_decides() -> None:
     assert [told for _, told in parts] == [{STEP: 2, SCORE: 0.5}, {STEP: 4, SCORE: 0.6}]
     assert list(_parted(steps, None)) == [(steps, {})]
     assert list(_parted(steps[:1], HALVING)) == [(steps[:1], {})]
+
+
+def test_a_step_that_is_decided_by_is_told_before_the_next_is_taken() -> None:
+    taken: list[int] = []
+
+    def steps() -> Iterator[Progress]:
+        for each in (progress(1), progress(2, accuracy=0.5), progress(3)):
+            taken.append(each.done)
+            yield each
+
+    told = bundled(steps(), lambda p: HALVING.score(p) is not None)
+    assert [p.done for p in next(told)] == [1, 2]
+    assert taken == [1, 2]
+    assert [p.done for p in next(told)] == [3]
 
 
 @pytest.mark.ray
