@@ -15,7 +15,7 @@ import pytest
 
 from flexkd_platform.executors import InProcessExecutor, StepError
 from flexkd_platform.plan import Trial
-from flexkd_platform.spec import Elastic, Resources
+from flexkd_platform.spec import Elastic, JobSpec, Resources
 from flexkd_platform.steps import Progress, read_log
 from flexkd_platform.store import Store, open_store
 
@@ -36,28 +36,33 @@ PATIENCE = 120.0
 
 
 @pytest.fixture
-def trial(spec_of: SpecOf, plan_of: PlanOf) -> Trial:
-    """Four epochs of three steps."""
-    return trial_at(1e-3, spec_of, plan_of)
-
-
-def trial_at(rate: float, spec_of: SpecOf, plan_of: PlanOf) -> Trial:
-    spec = spec_of(
-        distill={"epochs": 4, "batch_size": 16, "learning_rate": rate},
-        sweep={"methods": [{"kind": "ft"}], "seeds": [1]},
-    )
-    (trial,) = plan_of(spec).trials
-    return trial
+def epochs() -> int:
+    """Of the trial: twelve steps."""
+    return 4
 
 
 @pytest.fixture
-def store(trial: Trial, spec_of: SpecOf, plan_of: PlanOf, store_with: StoreWith) -> Store:
-    """Everything but the trial is there."""
-    spec = spec_of(
-        distill={"epochs": 4, "batch_size": 16, "learning_rate": 1e-3},
+def trial(spec_of: SpecOf, plan_of: PlanOf, epochs: int) -> Trial:
+    """Epochs of three steps."""
+    return trial_at(1e-3, spec_of, plan_of, epochs)
+
+
+def trial_at(rate: float, spec_of: SpecOf, plan_of: PlanOf, epochs: int = 4) -> Trial:
+    (trial,) = plan_of(spec_at(rate, spec_of, epochs)).trials
+    return trial
+
+
+def spec_at(rate: float, spec_of: SpecOf, epochs: int) -> JobSpec:
+    return spec_of(
+        distill={"epochs": epochs, "batch_size": 16, "learning_rate": rate},
         sweep={"methods": [{"kind": "ft"}], "seeds": [1]},
     )
-    return store_with(plan_of(spec))
+
+
+@pytest.fixture
+def store(spec_of: SpecOf, plan_of: PlanOf, store_with: StoreWith, epochs: int) -> Store:
+    """Everything but the trial is there."""
+    return store_with(plan_of(spec_at(1e-3, spec_of, epochs)))
 
 
 @pytest.fixture
@@ -171,6 +176,7 @@ def test_a_trial_goes_on_from_its_checkpoint_when_a_worker_is_killed(
 
 
 @pytest.mark.ray
+@pytest.mark.parametrize("epochs", [10_000])  # it does not end by itself
 def test_closing_ends_the_workers_and_gives_everything_back(
     ray_cluster: None, trial: Trial, store: Store, watched: Path
 ) -> None:
