@@ -193,6 +193,9 @@ def test_options_of_pods_need_kuberay(kuberay: Request, option: list[str]) -> No
         ("/mnt/shared", "is a folder of this machine"),
         ("file:///mnt/shared", "is a folder of this machine"),
         ("s3://key:hunter2@bucket/team", "AWS_SECRET_ACCESS_KEY into the Secret"),
+        ("s3://bucket/team?secret_key=hunter2", "AWS_SECRET_ACCESS_KEY into the Secret"),
+        ("s3://[bucket", "is no storage that can be used"),
+        ("ftp://bucket/team", "is no storage that can be used"),
     ],
 )
 def test_storage_that_pods_do_not_reach_is_refused(
@@ -210,7 +213,11 @@ def test_storage_that_pods_do_not_reach_is_refused(
         ("sqlite:////tmp/mlflow.db", "is a file of this machine"),
         ("mlruns", "is a file of this machine"),
         ("https://me:hunter2@mlflow:5000", "MLFLOW_TRACKING_PASSWORD into the Secret"),
-        ("postgresql://me:hunter2@db/mlflow", "holds a user or password"),
+        ("postgresql://me:hunter2@db/mlflow", "the URI of postgresql://db holds a secret"),
+        ("postgresql://me:hunter2/x@db/mlflow", "the URI of postgresql://db holds a secret"),
+        ("postgresql://db/mlflow?user=me&password=hunter2", "holds a secret"),
+        ("http://[mlflow", "is no URI"),
+        ("ftp://mlflow", "which MLflow records nothing in"),
     ],
 )
 def test_tracking_that_pods_do_not_reach_is_refused(

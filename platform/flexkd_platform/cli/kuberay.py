@@ -7,16 +7,18 @@ import re
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import yaml
 
 from ..executors.kuberay import PodOptions as PodOptions
 from ..executors.kuberay import ray_job
 from ..spec import FilesSource, JobSpec, PretrainedInit, Problem, SpecError, spec_with
+from ..store import StoreError, absolute_location
+from ..tracking import check_form
 from ..tracking.provenance import current_user, versions
 from .common import read_spec
 from .run import spec_text
+from .uris import secret_problems
 
 MOST_BYTES = 900_000
 """Of a spec: Kubernetes takes 1 MiB in a ConfigMap."""
@@ -111,11 +113,16 @@ def _option_problems(pods: PodOptions) -> list[Problem]:
 
 
 def _storage_problems(storage: str) -> list[Problem]:
-    parts = urlsplit(storage)
-    if "://" not in storage or parts.scheme == "file":
+    if "://" not in storage or storage.startswith("file:"):
         message = f"{storage} is a folder of this machine, which no pod has"
         return [Problem("--storage", message, "name a bucket that the pods reach, as s3://bucket")]
-    return _password_problems("--storage", storage, "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY")
+    if secrets := _secrets("--storage", storage, "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"):
+        return secrets
+    try:
+        absolute_location(storage)
+    except StoreError as error:
+        return [Problem("--storage", str(error), "name a bucket, as s3://bucket/…")]
+    return []
 
 
 def _tracking_problems(tracking: str) -> list[Problem]:
@@ -128,17 +135,12 @@ def _tracking_problems(tracking: str) -> list[Problem]:
         message = f"{tracking} is a file of this machine, which no pod has"
         return [Problem("--tracking-uri", message, remedy)]
     variables = "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
-    return _password_problems("--tracking-uri", tracking, variables)
+    return _secrets("--tracking-uri", tracking, variables) or check_form(tracking)
 
 
-def _password_problems(option: str, uri: str, variables: str) -> list[Problem]:
-    parts = urlsplit(uri)
-    if "@" not in parts.netloc:
-        return []
+def _secrets(option: str, uri: str, variables: str) -> list[Problem]:
     remedy = f"leave it out, and put {variables} into the Secret that --secret names"
-    host = parts.netloc.rpartition("@")[2]
-    message = f"the URI of {host} holds a user or password, which the manifest would show"
-    return [Problem(option, message, remedy)]
+    return secret_problems(option, uri, remedy, "the manifest would show")
 
 
 def _size_problems(text: str) -> list[Problem]:

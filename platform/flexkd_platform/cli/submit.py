@@ -5,21 +5,27 @@ from __future__ import annotations
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import urlsplit
 
 from ..spec import Problem, SpecError
-from ..store import open_store
-from ..tracking import absolute_uri, default_uri
+from ..store import StoreError, absolute_location
+from ..tracking import absolute_uri, check_form, default_uri
 from ..tracking.provenance import current_user
 from .common import out, read_spec
 from .jobs import ask, follow_to_the_end, open_jobs
 from .run import spec_text
+from .uris import secret_problems
 
 if TYPE_CHECKING:
     from ..executors.submission import RayJobs
 
-SECRET_WORDS = ("key", "secret", "token", "password", "credential")
-"""In the name of a URI's parameter."""
+REMEDIES = {
+    "--storage": "leave it out, and set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or a role, "
+    "on the cluster's nodes",
+    "--tracking-uri": "name an MLflow server that holds the password itself; a server's own "
+    "login is MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD on the cluster's nodes",
+}
+"""Of a secret in the URI of an option."""
 
 
 def submit(
@@ -79,12 +85,20 @@ def submit(
 
 
 def _arguments(storage: str, tracking: str) -> list[str]:
-    arguments = ["--storage", open_store(storage).uri]
+    arguments = ["--storage", absolute_location(storage)]
     return [*arguments, "--tracking-uri", absolute_uri(tracking)] if tracking else arguments
 
 
 def _storage_problems(storage: str, jobs: RayJobs) -> list[Problem]:
-    """A folder that is only this machine's is no storage of another one."""
+    """A folder that is only this machine's is no storage of another one. A bucket is asked by the
+    job itself: it need not be reachable from here.
+    """
+    if not _secrets("--storage", storage):
+        try:
+            absolute_location(storage)
+        except StoreError as error:
+            remedy = "name a bucket, as s3://bucket/…, or a folder that all nodes share"
+            return [Problem("--storage", str(error), remedy)]
     path = Path(storage.removeprefix("file://")).expanduser()
     if "://" in storage.removeprefix("file://") or path.is_absolute():
         return []
@@ -103,11 +117,15 @@ def _tracking_problems(tracking: str, storage: str, jobs: RayJobs) -> list[Probl
     """The server is asked by the job itself: it need not be reachable from here."""
     if not tracking:
         try:
-            default_uri(open_store(storage).uri)
+            default_uri(absolute_location(storage))
+        except StoreError:
+            return []  # said of the storage already
         except ValueError as error:
             remedy = "give --tracking-uri http://host:5000, or none to record nothing"
             return [Problem("--tracking-uri", str(error), remedy)]
         return []
+    if problems := check_form(tracking):
+        return [] if _secrets("--tracking-uri", tracking) else problems
     host = urlsplit(tracking).hostname or ""
     here = host in {"localhost", "127.0.0.1", "::1"} or tracking.startswith("sqlite:")
     absolute = tracking.startswith("sqlite:////")  # perhaps in a folder that the nodes share
@@ -122,22 +140,4 @@ def _secrets(option: str, uri: str) -> list[Problem]:
     """Of a job's arguments, everybody on the cluster sees each: in lists of processes, in Ray's
     table of jobs, and in logs.
     """
-    try:
-        parts = urlsplit(uri)
-        named = parts.password is not None or (
-            parts.username is not None and parts.scheme in {"s3", "gs", "http", "https"}
-        )
-    except ValueError:
-        return []  # what is no URI is refused for that
-    names = [name.lower() for name, _ in parse_qsl(parts.query)]
-    if not named and not any(word in name for name in names for word in SECRET_WORDS):
-        return []
-    shown = f"{parts.scheme}://{parts.hostname or ''}"
-    remedies = {
-        "--storage": "leave it out, and set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or a role,"
-        " on the cluster's nodes",
-        "--tracking-uri": "name an MLflow server that holds the password itself; a server's own "
-        "login is MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD on the cluster's nodes",
-    }
-    message = f"the URI of {shown} holds a secret, which everybody on the cluster would see"
-    return [Problem(option, message, remedies[option])]
+    return secret_problems(option, uri, REMEDIES[option], "everybody on the cluster would see")

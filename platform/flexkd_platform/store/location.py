@@ -9,8 +9,11 @@ from urllib.parse import parse_qsl, quote, urlsplit
 import pyarrow as pa
 from pyarrow import fs
 
-SECRETS = ("key", "password", "secret", "signature", "token")
+SECRETS = ("key", "passw", "pwd", "credential", "secret", "signature", "token")
 """A setting of a URI whose name has one of these words is a credential."""
+
+SCHEMES = ("s3", "gs", "gcs", "abfs", "abfss", "hdfs", "viewfs", "file")
+"""Kinds of storage that pyarrow opens."""
 
 OBJECT_STORES = {"s3", "gs", "gcs"}
 """Schemes whose URI has a bucket for its host, so that what precedes an @ can only be a key."""
@@ -48,6 +51,23 @@ def open_location(uri: str) -> tuple[fs.FileSystem, str, str]:
     except (pa.ArrowException, OSError, ValueError) as error:
         raise StoreError(f"{uri} is no storage that can be used: {error}") from None
     return filesystem, root, root if isinstance(filesystem, fs.LocalFileSystem) else uri
+
+
+def absolute_location(uri: str) -> str:
+    """The absolute path or the URI of a storage, which is not opened: what a bucket's URI leaves
+    out S3 is asked for when it is, and perhaps it can be reached from a cluster alone.
+
+    Raises:
+        StoreError: the URI is not understood, or holds credentials.
+    """
+    scheme = uri.partition("://")[0]
+    if "://" not in uri or scheme == "file":
+        return open_location(uri)[2]
+    _refuse_credentials(uri)
+    if scheme not in SCHEMES:
+        known = ", ".join(SCHEMES)
+        raise StoreError(f"{uri} is no storage that can be used: kinds of storage are {known}")
+    return uri
 
 
 def joined(uri: str, path: str) -> str:

@@ -6,7 +6,7 @@ it, and `read_trials` reads back what anybody has recorded. MLflow is imported w
 
 from .memory import MemoryRun, MemoryTracker
 from .mlflow_tracker import MlflowTracker
-from .opening import absolute_uri, check_tracking, default_uri, open_tracker
+from .opening import absolute_uri, check_form, check_tracking, default_uri, open_tracker
 from .query import read_trials
 from .records import (
     SYMBOLS,
@@ -40,6 +40,7 @@ __all__ = [
     "TrialRecord",
     "TrialStatus",
     "absolute_uri",
+    "check_form",
     "check_tracking",
     "default_uri",
     "open_tracker",

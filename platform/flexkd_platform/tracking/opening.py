@@ -110,25 +110,21 @@ def open_tracker(
     return ResilientTracker(tracker, lambda line: on_trouble(without_password(line, uri)))
 
 
-def check_tracking(uri: str) -> list[Problem]:
-    """What keeps a tracking store from being used; found out in seconds, nothing is created."""
+def check_form(uri: str) -> list[Problem]:
+    """What is wrong with a tracking URI by its looks; nothing is asked."""
     if uri == NONE:
         return []
     try:
         parts = urlsplit(uri)
-        port = parts.port
+        _ = parts.port
     except ValueError:  # its text may be part of a password
-        message = f"{shown_uri(uri)!r} is no URI: what should be its port is no number"
+        message = f"{shown_uri(uri)!r} is no URI: its host or port is none"
         return [
             _problem(message, "give it as http://host:5000; write / and @ in a password %2F, %40")
         ]
     scheme = parts.scheme.split("+")[0]
-    if scheme == "sqlite":
-        return _check_sqlite(uri)
-    if scheme in {"http", "https"}:
-        return _check_server(uri, parts)
-    if scheme in DATABASES:
-        return _check_database(uri, parts, port or DATABASES[scheme])
+    if scheme in {"sqlite", "http", "https", *DATABASES}:
+        return []
     given = "a folder" if scheme in {"", "file"} else f"of kind {scheme!r}"
     return [
         _problem(
@@ -137,6 +133,20 @@ def check_tracking(uri: str) -> list[Problem]:
             "postgresql://…, mysql://…, mssql://… and none",
         )
     ]
+
+
+def check_tracking(uri: str) -> list[Problem]:
+    """What keeps a tracking store from being used; found out in seconds, nothing is created."""
+    problems = check_form(uri)
+    if problems or uri == NONE:
+        return problems
+    parts = urlsplit(uri)
+    scheme = parts.scheme.split("+")[0]
+    if scheme == "sqlite":
+        return _check_sqlite(uri)
+    if scheme in DATABASES:
+        return _check_database(uri, parts, parts.port or DATABASES[scheme])
+    return _check_server(uri, parts)
 
 
 def _check_sqlite(uri: str) -> list[Problem]:

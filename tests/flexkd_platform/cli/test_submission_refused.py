@@ -12,6 +12,7 @@ import pytest
 from flexkd_platform.cli import submit as submitting
 from flexkd_platform.cli.app import main
 from flexkd_platform.executors.dashboard import Dashboard
+from flexkd_platform.store import location
 
 SPEC = """\
 name: refused
@@ -75,6 +76,8 @@ def test_a_server_of_this_machine_is_none_of_the_clusters(refusal: Refusal, uri:
     [
         ("--tracking-uri", "postgresql://me:hunter2@db/mlflow", "an MLflow server"),
         ("--tracking-uri", "postgresql+psycopg2://me:hunter2@db/m", "an MLflow server"),
+        ("--tracking-uri", "postgresql://me:hunter2/x@db/mlflow", "an MLflow server"),
+        ("--tracking-uri", "mysql://db/m?user=me&passwd=hunter2", "an MLflow server"),
         ("--tracking-uri", "http://me:hunter2@mlflow:5000", "MLFLOW_TRACKING_PASSWORD"),
         ("--storage", "s3://me:hunter2@bucket/x", "AWS_SECRET_ACCESS_KEY"),
         ("--storage", "s3://bucket/x?access_key=me&secret_key=hunter2", "AWS_SECRET_ACCESS_KEY"),
@@ -91,6 +94,37 @@ def test_a_secret_in_a_uri_is_refused_and_not_repeated(
     assert "on the cluster's nodes" in said
     assert remedy in said
     assert "hunter2" not in said
+
+
+@pytest.mark.parametrize(
+    ("option", "uri", "said"),
+    [
+        ("--storage", "s3://[bucket", "s3://[bucket is no storage that can be used"),
+        ("--storage", "ftp://bucket/x", "kinds of storage are s3, gs"),
+        ("--tracking-uri", "http://[::1", "is no URI"),
+        ("--tracking-uri", "mlruns", "which MLflow records nothing in"),
+    ],
+)
+def test_what_is_no_uri_is_said_of_its_option(
+    refusal: Refusal, option: str, uri: str, said: str
+) -> None:
+    others = {"--storage": "s3://bucket/x", "--tracking-uri": "http://mlflow:5000"} | {option: uri}
+    told = refusal(*(word for pair in others.items() for word in pair))
+    assert "1 problem," in told
+    assert f"{option}: " in told
+    assert said in told
+
+
+def test_a_bucket_is_not_asked_by_the_machine_that_submits(
+    refusal: Refusal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may be reached from the cluster alone; to look for its region takes seconds, too."""
+    asked = SimpleNamespace(from_uri=lambda _: pytest.fail("it was asked"))
+    monkeypatch.setattr(location, "fs", SimpleNamespace(FileSystem=asked))
+    said = refusal("--storage", "s3://bucket/x", *SERVER, ray="2.9.3")
+    assert "1 problem," in said
+    assert "--storage" not in said
+    assert submitting._arguments("s3://bucket/x", "none")[:2] == ["--storage", "s3://bucket/x"]
 
 
 def test_an_endpoint_is_no_secret(refusal: Refusal) -> None:

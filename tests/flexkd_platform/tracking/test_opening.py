@@ -133,6 +133,14 @@ def test_tables_of_another_mlflow(tmp_path: Path, database: str, trial: TrialRec
     assert f"mlflow db upgrade sqlite:///{old}" in problem.remedy
 
 
+@pytest.mark.parametrize("name", ["password", "passwd", "PWD", "api_key", "token"])
+def test_a_secret_among_the_settings_is_shown_nowhere(name: str) -> None:
+    uri = f"postgresql://db/mlflow?user=me&{name}=hunter%202&sslmode=require"
+    shown = f"postgresql://db/mlflow?user=me&{name}=…&sslmode=require"
+    assert shown_uri(uri) == shown
+    assert without_password(f"no 'hunter 2' at {uri}", uri) == f"no '…' at {shown}"
+
+
 def test_trouble_on_the_way_shows_no_password(
     monkeypatch: pytest.MonkeyPatch, trial: TrialRecord
 ) -> None:
