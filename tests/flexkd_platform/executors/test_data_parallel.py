@@ -66,7 +66,7 @@ MEASURED = 5e-4
 """Relative, for what students are measured at. A correlation does not change when a unit is shifted
 or scaled, so those weights have a gradient of 0 but for rounding, and Adam makes steps of that."""
 
-FIRST = 2e-5
+FIRST = 5e-5
 """Relative, for every number of the first step, the gradient's norm among them."""
 
 LATER = 4e-4
