@@ -7,6 +7,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
+import os
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -46,10 +47,15 @@ class Input:
         return ".".join(map(str, self.places[0]))
 
     def files(self) -> list[Path]:
-        """Its files, in the order of their names; links are what they point at."""
+        """The files that travel, in the order of their names; links are what they point at."""
         if self.source.is_file():
             return [self.source]
-        return sorted(path for path in self.source.rglob("*") if path.is_file())
+        found = []
+        for place, folders, names in os.walk(self.source, followlinks=True):
+            ignored = IGNORED(place, [*folders, *names])
+            folders[:] = [name for name in folders if name not in ignored]
+            found += [Path(place, name) for name in names if name not in ignored]
+        return sorted(path for path in found if path.is_file())
 
     def size(self) -> int:
         """Bytes of all its files."""
@@ -116,11 +122,12 @@ class Inputs:
         """Copy what travels below the job's working directory."""
         for found in self.travelling:
             target = folder / FOLDER / found.name()
-            target.parent.mkdir(parents=True, exist_ok=True)
             if found.source.is_dir():
-                shutil.copytree(found.source, target, ignore=IGNORED)
-            else:
-                shutil.copyfile(found.source, target)
+                target.mkdir(parents=True, exist_ok=True)
+            for path in found.files():
+                copied = target / path.relative_to(found.source)
+                copied.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(path, copied)
 
 
 def local_inputs(spec: JobSpec, storage: str) -> tuple[Inputs, list[Problem]]:
@@ -129,6 +136,7 @@ def local_inputs(spec: JobSpec, storage: str) -> tuple[Inputs, list[Problem]]:
     storage: what lies below it the cluster sees as we do, when it is a folder. A path from the
     root that is not there here may be there on the cluster, whose own checks will tell.
     """
+    storage = storage.removeprefix("file://")
     shared = None if "://" in storage else Path(storage).expanduser().resolve()
     places: dict[Path, list[tuple[str | int, ...]]] = {}
     problems = []

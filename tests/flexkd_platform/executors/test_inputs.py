@@ -77,6 +77,29 @@ def test_files_travel_whole(here: Path, tmp_path: Path) -> None:
     assert not (teacher / ".gitignore").exists()
 
 
+def test_what_is_counted_and_named_is_what_travels(here: Path, tmp_path: Path) -> None:
+    """A linked folder counts, what git keeps does not, and a link to nowhere is no file."""
+    inputs, _ = local_inputs(spec_in(here), "s3://bucket")
+    (found,) = [each for each in inputs.travelling if each.source == here / "teacher"]
+    before = found.name()
+    (here / "teacher" / ".git").mkdir()
+    (here / "teacher" / ".git" / "pack").write_bytes(bytes(3 * 1024**2))
+    (here / "teacher" / "gone").symlink_to(tmp_path / "nowhere")
+    assert found.name() == before
+    assert inputs.problems(limit=2) == []
+    more = tmp_path / "more"
+    more.mkdir()
+    (more / "weights.bin").write_bytes(bytes(3 * 1024**2))
+    (here / "teacher" / "linked").symlink_to(more)
+    assert found.name() != before
+    assert len(inputs.problems(limit=2)) == 1
+    inputs.copy_to(tmp_path / "work")
+    teacher = tmp_path / "work" / "inputs" / found.name()
+    sent = [path for path in teacher.rglob("*") if path.is_file()]
+    assert sum(path.stat().st_size for path in sent) == found.size()
+    assert teacher / "linked" / "weights.bin" in sent
+
+
 def test_axes_and_evaluation_sets_name_files_too(here: Path) -> None:
     """One file that is named twice travels once; a single file keeps its ending."""
     data = spec_json(here)
@@ -92,9 +115,10 @@ def test_axes_and_evaluation_sets_name_files_too(here: Path) -> None:
     assert len(inputs.travelling) == 3
 
 
-def test_what_lies_in_the_shared_storage_stays_there(here: Path) -> None:
+@pytest.mark.parametrize("form", ["{}", "file://{}"])
+def test_what_lies_in_the_shared_storage_stays_there(here: Path, form: str) -> None:
     spec = spec_in(here)
-    inputs, _ = local_inputs(spec, str(here))
+    inputs, _ = local_inputs(spec, form.format(here))
     assert inputs.travelling == ()
     sent = inputs.renamed(spec)
     assert sent.teacher.model == str(here / "teacher")
