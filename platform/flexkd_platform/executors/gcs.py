@@ -18,6 +18,9 @@ CONNECT_SECONDS = 5.0
 QUESTION = "/ray.rpc.NodeInfoGcsService/GetClusterId"
 """A question without arguments; who may not ask it is told so."""
 
+IN_A_JOB = "RAY_JOB_CONFIG_JSON_ENV_VAR"
+"""Set by Ray Jobs for a driver whose runtime environment holds our code already."""
+
 Mode = Literal["open", "token"]
 
 
@@ -39,7 +42,8 @@ def prepare_to_join(address: str) -> None:
         return  # a name that Ray knows or refuses by itself
     if mode_of(place, host.strip("[]"), int(port)) == "token":
         # A job's driver gets its token from the node that it runs on, as every worker there does.
-        if os.environ.get("RAY_AUTH_MODE") != "token" and find_token() is None:
+        given = IN_A_JOB in os.environ and os.environ.get("RAY_AUTH_MODE") == "token"
+        if not given and find_token() is None:
             message = f"the cluster at {place} is in token mode, and there is no token here"
             remedy = f"ask whoever runs it for the token, and {PLACES}"
             raise SpecError([Problem("--address", message, remedy)])

@@ -18,7 +18,7 @@ from typing import Any
 import ray
 from ray.tune.execution import class_cache
 
-from .gcs import no_cluster, prepare_to_join
+from .gcs import IN_A_JOB, no_cluster, prepare_to_join
 from .parcel import packed_code
 from .placement import Capacity, Node
 
@@ -26,9 +26,6 @@ NOISY = ("ray", "ray.data", "ray.tune", "ray.train", "ray.air")
 """Loggers that go to the log file instead of the terminal."""
 
 LOG_FORMAT = "%(asctime)s %(name)s %(levelname)s %(message)s"
-
-IN_A_JOB = "RAY_JOB_CONFIG_JSON_ENV_VAR"
-"""Set by Ray Jobs for a driver whose runtime environment holds our code already."""
 
 
 def join_cluster(address: str, log_file: Path | None) -> Callable[[], None]:

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from ray.exceptions import RayError
 from ray.job_submission import JobDetails, JobStatus
@@ -22,6 +22,8 @@ from .following import LostClusterError, follow
 from .inputs import Inputs
 from .parcel import pack_code
 from .ray_client import open_client, short
+
+T = TypeVar("T")
 
 POLL_SECONDS = 1.0
 
@@ -178,8 +180,7 @@ class RayJobs:
 
     def list(self) -> list[SubmittedJob]:
         """Our jobs, the newest first."""
-        with self._asking():
-            found = [_ours(details) for details in self._client.list_jobs()]
+        found = [_ours(details) for details in self._answer(self._client.list_jobs)]
         ours = [job for job in found if "flexkd.spec_hash" in job.metadata]
         return sorted(ours, key=lambda job: -job.started)
 
@@ -191,26 +192,25 @@ class RayJobs:
             LostClusterError: it does not answer.
         """
         try:
-            with self._asking():
-                return _ours(self._client.get_job_info(job_id))
+            if re.fullmatch(r"[^/?#]+", job_id):
+                with self._asking():
+                    return _ours(self._client.get_job_info(job_id))
         except RuntimeError as error:
             if "status code 404" not in str(error):
                 raise LostClusterError(f"lost {self.address}: {short(error)}") from None
-            known = ", ".join(job.id for job in self.list()[:10]) or "none"
-            problem = Problem("", f"{self.address} knows no job {job_id!r}", f"known: {known}")
-            raise SpecError([problem]) from None
+        known = ", ".join(job.id for job in self.list()[:10]) or "none"
+        problem = Problem("", f"{self.address} knows no job {job_id!r}", f"known: {known}")
+        raise SpecError([problem])
 
     def logs(self, job_id: str) -> str:
         """All that the job has printed."""
         self.status(job_id)
-        with self._asking():
-            return str(self._client.get_job_logs(job_id))
+        return str(self._answer(lambda: self._client.get_job_logs(job_id)))
 
     def stop(self, job_id: str) -> bool:
         """Ask the job to end; it keeps what it has done. Whether it was running."""
         running = not self.status(job_id).over
-        with self._asking():
-            return bool(self._client.stop_job(job_id)) and running
+        return bool(self._answer(lambda: self._client.stop_job(job_id))) and running
 
     def wait(self, job_id: str) -> SubmittedJob:
         """The job when it has ended."""
@@ -226,6 +226,16 @@ class RayJobs:
         """What the job has printed and prints, as long as the connection lasts."""
         tail: AsyncIterator[str] = self._client.tail_job_logs(job_id)
         return tail
+
+    def _answer(self, question: Callable[[], T]) -> T:
+        """An answer of the head. One that cannot give it now, as while its agent starts again, may
+        give it later.
+        """
+        try:
+            with self._asking():
+                return question()
+        except RuntimeError as error:
+            raise LostClusterError(f"{self.address} cannot tell: {short(error)}") from None
 
     @contextmanager
     def _asking(self) -> Iterator[None]:

@@ -15,7 +15,7 @@ from pathlib import Path
 import grpc
 import pytest
 
-from flexkd_platform.executors.gcs import QUESTION, mode_of, prepare_to_join
+from flexkd_platform.executors.gcs import IN_A_JOB, QUESTION, mode_of, prepare_to_join
 from flexkd_platform.executors.ray_cluster import IN_A_JOB, _native_stderr, join_cluster
 from flexkd_platform.spec import SpecError
 
@@ -105,9 +105,18 @@ def test_a_cluster_that_wants_a_token_is_not_joined_without(
     assert "~/.ray/auth_token" in caught.value.problems[0].remedy
 
 
+@pytest.mark.parametrize("mode", [None, "token"])
 def test_a_token_file_that_others_can_read_is_refused(
-    meeting_point: Callable[[str | None], int], no_token: None, tmp_path: Path
+    meeting_point: Callable[[str | None], int],
+    no_token: None,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    mode: str | None,
 ) -> None:
+    """Whether Ray is told to send it, as on the nodes themselves, or finds out that it must."""
+    monkeypatch.delenv(IN_A_JOB, raising=False)
+    if mode:
+        monkeypatch.setenv("RAY_AUTH_MODE", mode)
     path = tmp_path / ".ray" / "auth_token"
     path.parent.mkdir()
     path.write_text("token")
