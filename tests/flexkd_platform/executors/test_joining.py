@@ -16,7 +16,7 @@ import grpc
 import pytest
 
 from flexkd_platform.executors.gcs import IN_A_JOB, QUESTION, mode_of, prepare_to_join
-from flexkd_platform.executors.ray_cluster import IN_A_JOB, _native_stderr, join_cluster
+from flexkd_platform.executors.ray_cluster import _native_stderr, join_cluster
 from flexkd_platform.spec import SpecError
 
 
