@@ -297,7 +297,18 @@ class _Run:
             self.executor.trials(waiting, self, halving_of(self.plan.spec))
         for trial in waiting:
             if self.outcome.trials[trial.hash].status == "pruned":
-                self.store.drop_parts(trial.distill)  # only now is nobody left to write any
+                self._left_by(trial)
+
+    def _left_by(self, trial: Trial) -> None:
+        """See what a stopped trial has left: only now is nobody there to write anything.
+
+        Several workers train on while it is decided, as does another job that has the same trial.
+        Who came to the end has finished, as it would have when this job runs again.
+        """
+        if self.store.has(trial.distill) and self.store.has(trial.evaluate):
+            self._trial_ended(trial, "done", "", shown=False)
+        else:
+            self.store.drop_parts(trial.distill)
 
     def started(self, trial: Trial) -> None:
         """The trial has a worker."""

@@ -15,7 +15,7 @@ from flexkd_platform.executors import Halving, InProcessExecutor, TrialListener
 from flexkd_platform.job import JobFolder, Preflight, nothing_left, pruned_before, run_job
 from flexkd_platform.plan import Trial
 from flexkd_platform.spec import JobSpec, load_spec
-from flexkd_platform.steps import Progress
+from flexkd_platform.steps import Progress, SoloWorker, run_trial
 from flexkd_platform.store import Store, open_store
 from flexkd_platform.tracking import StepMetrics
 
@@ -213,6 +213,30 @@ def test_what_was_pruned_stays_so_until_the_spec_changes(pruned: Shop) -> None:
     assert again["groups"] == first["groups"]
     full, _, _ = prune(pruned, "sweep.scheduler={kind: none}", executor=InProcessExecutor)
     assert sorted(t["status"] for t in full["trials"]) == ["done", "reused", "reused", "reused"]
+
+
+class Late(Pruning):
+    """The workers of a trial that is stopped come to its end before they are."""
+
+    def trials(
+        self, trials: Sequence[Trial], listener: TrialListener, halving: Halving | None = None
+    ) -> None:
+        super().trials(trials, listener, halving)
+        stopped = [t for t in trials if t.seed == 20 and t.method == "flexkd"]
+        for trial in stopped:
+            worker = SoloWorker()
+            list(run_trial(trial.distill, trial.evaluate, self.store, worker, self.resources))
+
+
+def test_who_came_to_the_end_before_it_was_stopped_has_finished(pruned: Shop) -> None:
+    """Or the same command would find its student, and tell another story."""
+    first, folder, store = prune(pruned, executor=Late)
+    assert [t["status"] for t in first["trials"]] == ["done"] * 4
+    assert pruned_before(JobFolder(store, folder.name)) == {}
+    assert {run.status for run in pruned.tracker.trials()} == {"done"}
+    again, _, _ = prune(pruned, executor=Late)
+    assert again["groups"] == first["groups"]
+    assert all(group["pruned"] == 0 for group in first["groups"])
 
 
 def test_the_report_and_the_page_say_what_was_pruned(pruned: Shop) -> None:
