@@ -74,7 +74,7 @@ def mlflow_server(make_host: MakeHost, postgres: Database, s3: ObjectStorage) ->
     return start_mlflow(make_host("mlflow"), postgres.create("mlflow"), artifacts, s3.env)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def ray_hosts(
     make_host: MakeHost,
     s3: ObjectStorage,
@@ -84,7 +84,7 @@ def ray_hosts(
     """A Ray cluster of a head and two workers that know the credentials of `s3`.
 
     With a token: `@pytest.mark.parametrize("ray_hosts", ["token"], indirect=True)`. One cluster
-    lives at a time: pytest groups the tests by this parameter.
+    lives at a time, and none when other tests run: Ray looks for one among all processes.
     """
     with_token = getattr(request, "param", "open") == "token"
     token_file = tmp_path_factory.mktemp("ray") / "auth_token" if with_token else None

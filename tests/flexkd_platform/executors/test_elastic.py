@@ -178,12 +178,14 @@ def test_a_trial_goes_on_from_its_checkpoint_when_a_worker_is_killed(
 @pytest.mark.ray
 @pytest.mark.parametrize("epochs", [10_000])  # it does not end by itself
 def test_closing_ends_the_workers_and_gives_everything_back(
-    ray_cluster: None, trial: Trial, store: Store, watched: Path
+    ray_cluster: str, trial: Trial, store: Store, watched: Path
 ) -> None:
     import ray
     from ray.util.state import list_actors, list_placement_groups
 
-    before = {actor.actor_id for actor in list_actors(filters=[("state", "!=", "DEAD")])}
+    before = {
+        actor.actor_id for actor in list_actors(ray_cluster, filters=[("state", "!=", "DEAD")])
+    }
     cpus = ray.cluster_resources()["CPU"]
     wait_for(lambda: ray.available_resources().get("CPU") == cpus)
 
@@ -193,14 +195,14 @@ def test_closing_ends_the_workers_and_gives_everything_back(
     steps.close()
 
     def left() -> list[str]:
-        alive = list_actors(filters=[("state", "!=", "DEAD")])
+        alive = list_actors(ray_cluster, filters=[("state", "!=", "DEAD")])
         # One for the whole cluster, which Ray keeps from the first elastic run on.
         shared = "_AutoscalingCoordinatorActor"
         return [a.class_name for a in alive if a.actor_id not in before and a.class_name != shared]
 
     wait_for(lambda: left() == [])
     wait_for(lambda: ray.available_resources().get("CPU") == cpus)
-    assert list_placement_groups(filters=[("state", "=", "CREATED")]) == []
+    assert list_placement_groups(ray_cluster, filters=[("state", "=", "CREATED")]) == []
     assert not store.has(trial.distill)
 
 
