@@ -192,10 +192,12 @@ def start_mlflow(
     argv += [f"--artifacts-destination={artifacts}", "--serve-artifacts", "--workers=1"]
     argv += [f"--allowed-hosts={hosts}", *options]
     # In the environment: whatever stands in a command line, everybody on the host can read.
-    secret = {"MLFLOW_BACKEND_STORE_URI": backend, "MLFLOW_DISABLE_TELEMETRY": "true"}
+    secret = {"MLFLOW_BACKEND_STORE_URI": backend}
+    # Six processes beside the server, for evaluations that nobody asks for here.
+    quiet = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
 
     def start() -> Process:
-        return host.start(argv, dict(env) | secret)
+        return host.start(argv, dict(env) | secret | quiet)
 
     server = TrackingServer(host, start(), start)
     server.process.wait_until(lambda: answers(f"{server.uri}/health"), seconds=150)
