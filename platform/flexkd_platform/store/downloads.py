@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+import stat
 import tempfile
 import uuid
 from collections.abc import Callable
@@ -57,8 +58,8 @@ class Downloads:
 
     @property
     def _kept(self) -> Path:
-        user = f"{tempfile.gettempdir()}/flexkd-cache-{os.getuid()}"
-        return Path(os.environ.get("FLEXKD_CACHE") or user) / self._storage
+        named = os.environ.get("FLEXKD_CACHE")
+        return (Path(named) if named else _own_folder()) / self._storage
 
     def _fetch_folder(self, manifest: Manifest, target: Path) -> None:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -81,6 +82,23 @@ class Downloads:
         source = "/".join(part for part in (place, manifest.place, name) if part)
         if download(self._filesystem, source, path) != manifest.files[name]:
             raise StoreError(f"{source} is not what its manifest says; delete {place}")
+
+
+def _own_folder() -> Path:
+    """A folder below that of all users' temporary files which nobody else can have filled.
+
+    Raises:
+        StoreError: somebody else may have.
+    """
+    folder = Path(tempfile.gettempdir(), f"flexkd-cache-{os.getuid()}")
+    folder.mkdir(mode=0o700, exist_ok=True)
+    found = folder.lstat()
+    if found.st_uid != os.getuid() or found.st_mode & 0o022 or not stat.S_ISDIR(found.st_mode):
+        raise StoreError(
+            f"{folder}, where downloads are kept, may hold files of others; delete it, or name a "
+            "folder of your own in FLEXKD_CACHE"
+        )
+    return folder
 
 
 def named(manifest: Manifest, name: str) -> FileEntry:

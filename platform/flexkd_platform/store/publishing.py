@@ -43,8 +43,13 @@ class Draft:
 def publish_folder(step: Step, draft: Draft, parts: Parts, place: Path) -> None:
     """On a disk: complete the draft's folder, then rename it."""
     folder = draft.folder
-    for name in draft.parts:
-        parts.copy(name, str(folder / name))
+    try:
+        for name in draft.parts:
+            parts.copy(name, str(folder / name))
+    except FileNotFoundError:
+        if (place / MANIFEST).is_file():
+            return  # whoever published it meanwhile dropped the parts
+        raise
     files = {name: describe_file(path) for name, path in _files(folder).items()}
     manifest = Manifest.of(step, files, draft.summary, draft.seconds)
     (folder / MANIFEST).write_bytes(manifest.to_bytes())

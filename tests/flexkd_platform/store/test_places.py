@@ -5,6 +5,8 @@ from __future__ import annotations
 import multiprocessing
 import os
 import shutil
+import stat
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +15,8 @@ import pytest
 from pyarrow import fs
 
 from flexkd_platform.plan import Step
-from flexkd_platform.store import Store, StoreError, leftovers, open_store
+from flexkd_platform.store import FileEntry, Store, StoreError, leftovers, open_store
+from flexkd_platform.store.parts import DiskParts
 
 
 def publish(store: Store, step: Step, text: str = "content") -> None:
@@ -112,6 +115,45 @@ def test_a_lost_race_keeps_the_winner(tmp_path: Path, monkeypatch: pytest.Monkey
     publish(store, step, "loser")
     assert (store.folder(step) / "a").read_text() == "winner"
     assert list((tmp_path / "staging").iterdir()) == []
+
+
+def test_parts_that_the_winner_drops_while_they_are_taken_lose_quietly(
+    tmp_path: Path, step: Step, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, winner = open_store(str(tmp_path)), open_store(str(tmp_path))
+    copy = DiskParts.copy
+
+    def copy_late(parts: DiskParts, name: str, target: str) -> FileEntry:
+        monkeypatch.undo()
+        with winner.publish(step) as first:
+            first.parts = ["chunk-0"]
+        return copy(parts, name, target)
+
+    store.write_part(step, "chunk-0", b"numbers")
+    monkeypatch.setattr(DiskParts, "copy", copy_late)
+    with store.publish(step) as late:
+        late.parts = ["chunk-0"]
+    assert (store.folder(step) / "chunk-0").read_bytes() == b"numbers"
+
+
+@pytest.mark.parametrize("planted", ["mode", "link"])
+def test_downloads_are_kept_where_nobody_else_can_have_put_them(
+    remote: Store, step: Step, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, planted: str
+) -> None:
+    monkeypatch.delenv("FLEXKD_CACHE")
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with remote.publish(step) as draft:
+        (draft.folder / "a").write_text("a")
+    folder = tmp_path / f"flexkd-cache-{os.getuid()}"
+    assert (remote.folder(step) / "a").read_text() == "a"
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    if planted == "mode":
+        folder.chmod(0o777)
+    else:
+        folder.rename(tmp_path / "elsewhere")
+        folder.symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(StoreError, match=r"may hold files of others.*FLEXKD_CACHE"):
+        remote.folder(step)
 
 
 def test_a_disk_that_does_not_rename_says_so(
