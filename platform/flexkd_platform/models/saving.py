@@ -35,8 +35,23 @@ def save_model(
     """
     folder.mkdir(parents=True, exist_ok=True)
     with quiet():
-        model.save_pretrained(folder, state_dict=None if weights is None else dict(weights))
+        own = None if weights is None else _tied(model, weights)
+        model.save_pretrained(folder, state_dict=own)
         tokenizer.save_pretrained(folder)
+
+
+def _tied(model: PreTrainedModel, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The weights, with one tensor for all names that one parameter of the model has.
+
+    Put together from shares each name has a copy, and an embedding that is the head as well would
+    be saved twice.
+    """
+    found, first = dict(weights), dict[int, str]()
+    for name, parameter in model.named_parameters(remove_duplicate=False):
+        same = first.setdefault(id(parameter), name)
+        if name in found and same in found:
+            found[name] = found[same]
+    return found
 
 
 _LANGUAGE_MODELS = ("ForCausalLM", "LMHeadModel", "ForConditionalGeneration")

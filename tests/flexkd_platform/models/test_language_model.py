@@ -109,6 +109,20 @@ def test_saved_and_loaded_is_the_same(
     assert weights[0].read_bytes() == weights[1].read_bytes()
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_weights_put_together_from_shares_are_saved_as_the_models_own(
+    make: Make, tmp_path: Path, kind: str
+) -> None:
+    """A matrix that is embedding and head at once comes twice from the shares, and is kept once."""
+    folder = make(kind, language_model=True, untied=kind == "t5")
+    model, tokenizer = load_language_model(folder), load_tokenizer(folder)
+    together = {name: weight.clone() for name, weight in model.state_dict().items()}
+    save_model(model, tokenizer, tmp_path / "own")
+    save_model(model, tokenizer, tmp_path / "together", together)
+    own, other = (tmp_path / name / "model.safetensors" for name in ("own", "together"))
+    assert own.read_bytes() == other.read_bytes()
+
+
 @pytest.mark.parametrize("kind", ["bart", "t5"])
 def test_an_encoder_decoder_classifier_is_saved_and_loaded(
     make: Make, batch_of: Batch, tmp_path: Path, kind: str
