@@ -14,7 +14,7 @@ from rich.console import Console
 
 from ..plan import Plan, build_plan
 from ..spec import JobSpec, Problem, SpecError, line_in, load_spec
-from ..store import Store, StoreError, open_store
+from ..store import Store, StoreError, absolute_location, open_store
 from ..tracking import absolute_uri, check_tracking, default_uri
 
 out = Console(highlight=False, soft_wrap=False)
@@ -86,7 +86,9 @@ def reachable_store(uri: str) -> tuple[Store | None, list[Problem]]:
 def tracking_uri(given: str, storage: str) -> tuple[str, list[Problem]]:
     """The tracking URI that is meant, and what is wrong with it."""
     try:
-        uri = absolute_uri(given) if given else default_uri(open_store(storage).uri)
+        uri = absolute_uri(given) if given else default_uri(absolute_location(storage))
+    except StoreError as error:
+        return given, [Problem("--storage", str(error), "correct it, or give --tracking-uri")]
     except ValueError as error:
         return given, [Problem("--tracking-uri", str(error), "give --tracking-uri")]
     return uri, check_tracking(uri)

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from ..job import group_trials, leaderboard
 from ..spec import METHODS, METRICS, Problem, SpecError
-from ..tracking import TrialRecord, read_trials
+from ..tracking import TrialRecord, read_trials, shown_uri
 from .common import out, tracking_uri
 
 FORMATS = ("table", "markdown", "csv", "json")
@@ -36,7 +36,7 @@ def compare(
         raise SpecError([Problem("", str(error), "name another experiment or job")]) from None
     finished = [trial for trial in trials if trial.status in {"done", "reused"}]
     if not finished:
-        raise SpecError([Problem("", f"no finished trial in {uri}", "run a job first")])
+        raise SpecError([Problem("", f"no finished trial in {shown_uri(uri)}", "run a job first")])
     recorded = sorted({name for trial in finished for name in trial.metrics})
     shown = metrics or _task_metrics(recorded)
     unknown = [name for name in shown if name not in recorded]

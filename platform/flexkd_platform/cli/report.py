@@ -14,14 +14,18 @@ from flexkd_dashboards import (
 )
 
 from ..job import JobFiles, find_job
-from ..spec import JobSpec, load_spec
-from ..store import open_store
+from ..spec import JobSpec, Problem, SpecError, load_spec
+from ..store import StoreError, open_store
 from ..tracking.provenance import versions
 
 
 def report(job_name: str, storage: str) -> int:
     """Write a job's report anew and print where it is."""
-    job = find_job(open_store(storage), job_name)
+    try:
+        job = find_job(open_store(storage), job_name)
+    except (StoreError, OSError) as error:
+        remedy = "name the storage of the job, which must be reachable from here"
+        raise SpecError([Problem("--storage", str(error), remedy)]) from None
     with tempfile.TemporaryDirectory() as scratch:
         path = Path(scratch, "spec.yaml")
         path.write_text(job.spec_yaml, encoding="utf-8")

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from ..spec import Problem, SpecError
 from ..store import StoreError, absolute_location
-from ..tracking import absolute_uri, check_form, default_uri
+from ..tracking import absolute_uri, check_form, default_uri, shown_uri
 from ..tracking.provenance import current_user
 from .common import out, read_spec
 from .jobs import ask, follow_to_the_end, open_jobs
@@ -130,7 +130,7 @@ def _tracking_problems(tracking: str, storage: str, jobs: RayJobs) -> list[Probl
     here = host in {"localhost", "127.0.0.1", "::1"} or tracking.startswith("sqlite:")
     absolute = tracking.startswith("sqlite:////")  # perhaps in a folder that the nodes share
     if here and not absolute and not jobs.dashboard.on_this_machine:
-        message = f"{tracking} is on this machine, and the cluster is {jobs.address}"
+        message = f"{shown_uri(tracking)} is on this machine, and the cluster is {jobs.address}"
         remedy = "name the server as the cluster's nodes reach it"
         return [Problem("--tracking-uri", message, remedy)]
     return []

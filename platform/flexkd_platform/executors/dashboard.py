@@ -101,6 +101,8 @@ def _url(address: str) -> str:
     if address in {"auto", "local", "none", ""}:
         raise _problem(f"{address!r} is no address to submit to", EXAMPLE)
     url = address if "://" in address else f"http://{address}"
+    if "@" in url:
+        raise _problem("the address holds a user or a password", f"leave it out; a token: {PLACES}")
     try:
         parts = urlsplit(url)
         port = parts.port
@@ -108,8 +110,6 @@ def _url(address: str) -> str:
         raise _problem(f"{address!r} is no address: {error}", EXAMPLE) from None
     if parts.scheme not in {"http", "https"} or not parts.hostname:
         raise _problem(f"{address!r} is no address of a dashboard", EXAMPLE)
-    if parts.username or parts.password:
-        raise _problem("the address holds a user or a password", f"leave it out; a token: {PLACES}")
     if port == 6379:
         message = f"{address} is where the nodes of a cluster meet, and not its dashboard"
         raise _problem(message, f"as http://{parts.hostname}:8265")

