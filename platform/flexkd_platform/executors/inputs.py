@@ -85,7 +85,15 @@ class Inputs:
     staying: tuple[Input, ...]
 
     def problems(self, limit: int) -> list[Problem]:
-        """What is too large to travel with a job; `limit` in MiB."""
+        """What cannot be read, or is too large to travel with a job; `limit` in MiB."""
+        closed = [
+            Problem(found.where, f"{path} cannot be read", f"chmod u+r {path}")
+            for found in self.travelling
+            for path in found.files()
+            if not os.access(path, os.R_OK)
+        ]
+        if closed:
+            return closed
         sizes = {found: found.size() for found in self.travelling}
         if sum(sizes.values()) <= limit * MEBIBYTE:
             return []

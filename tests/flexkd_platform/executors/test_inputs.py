@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -135,6 +136,16 @@ def test_what_is_too_large_is_refused_with_its_path_and_size(here: Path) -> None
     assert "2 MiB in all" in problem.message
     assert "storage folder that the cluster shares" in problem.remedy
     assert "--carry" in problem.remedy
+
+
+def test_a_file_that_cannot_be_read_is_refused(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    closed = here / "data" / "train.jsonl"
+    closed.chmod(0)
+    allowed = os.access  # asked of a person who is not root
+    monkeypatch.setattr(os, "access", lambda path, mode: path != closed and allowed(path, mode))
+    inputs, _ = local_inputs(spec_in(here), "s3://bucket")
+    (problem,) = inputs.problems(limit=50)
+    assert (problem.path, problem.message) == ("task.data.path", f"{closed} cannot be read")
 
 
 def test_names_that_are_no_paths_are_left_alone(here: Path) -> None:
