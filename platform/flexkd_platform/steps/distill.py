@@ -168,7 +168,8 @@ class _Training:
             )
 
     def _placed(self, teacher: Any) -> Any:
-        if self.resources.teacher_placement == "device_map":
+        shared = self.resources.teacher_placement == "sharded" and self.worker.size > 1
+        if self.resources.spreads_teacher and not shared:
             return spread(teacher)
         return self.worker.place(teacher)
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from flexkd_platform.spec import Resources
-from flexkd_platform.steps import SoloWorker, read_log
+from flexkd_platform.steps import SoloWorker, distill, read_log
 from flexkd_platform.steps.distill import make_student
 
 METHODS = (
@@ -58,3 +58,17 @@ def test_every_term_of_every_step_is_that_of_the_cache(
                         entry.step,
                         name,
                     )
+
+
+@pytest.mark.parametrize("placement", ["whole", "device_map", "sharded"])
+def test_a_teacher_that_nobody_shares_is_spread_over_the_devices_of_the_only_worker(
+    fresh: Callable[[], Any], monkeypatch: pytest.MonkeyPatch, placement: Any
+) -> None:
+    """As in every other step that asks it: on one device alone it does not fit."""
+    asked: list[Any] = []
+    monkeypatch.setattr(distill, "spread", lambda model: asked.append(model) or model)
+    lab = fresh()
+    trial = lab.trial("{kind: kd}", "distill.teacher_cache=off")
+    resources = Resources(teacher_placement=placement)
+    next(make_student(trial.distill, lab.store, SoloWorker(), resources))
+    assert len(asked) == (placement != "whole")
