@@ -41,7 +41,7 @@ resources: {teacher_cpus: 1, score_workers: 2}
 
 MADE = (
     "{config: {model_type: bert, hidden_size: 16, num_hidden_layers: 3, num_attention_heads: 4, "
-    "intermediate_size: 32}, vocab_size: 60}"
+    "intermediate_size: 32}, vocab_size: 320}"
 )
 """A teacher that is no folder of one machine."""
 
@@ -265,7 +265,7 @@ def test_a_head_that_is_gone_while_it_is_followed(
         "from flexkd_platform.executors import submission; import functools, sys\n"
         "from flexkd_platform.executors import ray_client as rays; rays.REQUEST_SECONDS = (2, 5)\n"
         "submission.follow = functools.partial(following.follow, patience=4.0)\n"
-        "from flexkd_platform.cli import main\n"
+        "from flexkd_platform.cli.app import main\n"
         "sys.exit(main(sys.argv[1:]))\n"
     )
     env = environment(RAY_AUTH_TOKEN=secret_of(ray_hosts))
