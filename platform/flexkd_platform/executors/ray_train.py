@@ -71,8 +71,9 @@ def train_on_workers(
         StepError: the training failed, or loses its workers whenever it is tried.
         LostWorkerError: the process that watches over the workers was lost.
     """
-    told: Queue[Told] = Queue(actor_options={"num_cpus": 0})
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+    # Here too: what asks for no CPU goes to any node, which the trial would be lost with.
+    told: Queue[Told] = Queue(actor_options={"num_cpus": 0, "scheduling_strategy": here})
     # In a process of its own, since nothing but a signal to that ends a run of Ray Train's.
     run = (
         ray.remote(_fit)
@@ -92,6 +93,8 @@ def train_on_workers(
             if not isinstance(message, Begun):
                 yield message
         _raise_lost(run)
+    except ray.exceptions.RayActorError as error:  # the queue's process
+        raise LostWorkerError(str(error)) from None
     finally:
         _end(run)
         told.shutdown(force=True)

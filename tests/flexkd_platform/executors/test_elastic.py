@@ -10,10 +10,12 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from unittest.mock import MagicMock
 
 import pytest
 
 from flexkd_platform.executors import InProcessExecutor, StepError
+from flexkd_platform.executors.executor import LostWorkerError
 from flexkd_platform.plan import Trial
 from flexkd_platform.spec import Elastic, JobSpec, Resources
 from flexkd_platform.steps import Progress, read_log
@@ -245,6 +247,37 @@ def test_workers_may_be_lost_often_as_long_as_the_training_gets_on() -> None:
     for done in range(1, 50):
         patience.hear(ray_train.Begun(2))
         patience.hear(progress(done))
+
+
+def test_to_lose_what_workers_tell_through_is_no_failure_of_the_trial(
+    trial: Trial, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is run again; and it is lost with the trial's own node alone, where it is."""
+    from ray.exceptions import RayActorError
+
+    options: dict[str, Any] = {}
+    fake = MagicMock()
+    fake.exceptions.RayActorError = RayActorError
+    fake.get_runtime_context.return_value.get_node_id.return_value = "ab" * 28
+    fake.wait.return_value = ([], [])
+
+    class Lost:
+        def __init__(self, actor_options: dict[str, Any]) -> None:
+            options.update(actor_options)
+
+        def get(self, timeout: float) -> Any:
+            raise RayActorError
+
+        def shutdown(self, force: bool) -> None:
+            """As Ray's own: killing what is dead does nothing."""
+
+    monkeypatch.setattr(ray_train, "Queue", Lost)
+    monkeypatch.setattr(ray_train, "ray", fake)
+    with pytest.raises(LostWorkerError):
+        list(ray_train.train_on_workers(trial, "", ELASTIC, ""))
+    strategy = options["scheduling_strategy"]
+    assert (strategy.node_id, strategy.soft) == ("ab" * 28, False)
+    assert fake.cancel.called, "the run is ended"
 
 
 def test_being_made_larger_is_no_loss() -> None:
