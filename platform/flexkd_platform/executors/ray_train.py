@@ -185,10 +185,10 @@ def group_worker(resources: Resources) -> GroupWorker:
 
 def _loop(config: dict[str, Any]) -> None:
     told: Queue[Told] = config["told"]
-    worker = group_worker(config["resources"])
-    if worker.rank == 0:
-        told.put(Begun(worker.size))
     try:
+        worker = group_worker(config["resources"])
+        if worker.rank == 0:
+            told.put(Begun(worker.size))
         for bundle in bundled(
             run_trial(
                 config["trial"].distill,

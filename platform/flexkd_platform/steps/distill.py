@@ -65,6 +65,9 @@ def make_student(
     with torch_threads(resources.trial_cpus), torch.random.fork_rng():
         torch.manual_seed(step.identity["seed"])
         training = _Training(step, store, worker, resources)
+        if worker.size > 1:
+            # The same student on every worker, but not the same dropout.
+            torch.manual_seed((step.identity["seed"] * 1_000_003 + worker.rank) % 2**63)
         yield from training.run()
         weights = worker.whole(training.module)
         if worker.rank == 0:
