@@ -147,7 +147,7 @@ def test_a_slow_worker_keeps_one_part_at_most_from_the_others(
     class Stuck:
         """A pass whose part 3 takes as long as the driver wants."""
 
-        def open(self, store: Store, worker: int) -> Any:
+        def open(self, store: Store, worker: int, *, spread: bool) -> Any:
             def work(part: int) -> ChunkDone:
                 waited = 0.0
                 while part == 3 and not go_on.exists():
