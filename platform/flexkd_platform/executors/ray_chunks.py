@@ -23,7 +23,7 @@ looks every 0.1 s (0.2 s a part, measured)."""
 class _ChunkActor:
     """Holds the teacher and maps batches of parts, which go by their first chunks."""
 
-    def __init__(self, request: ChunkedPass, uri: str, spread: bool) -> None:
+    def __init__(self, request: ChunkedPass, uri: str, spread: bool = False) -> None:
         self._request, self._uri, self._spread = request, uri, spread
         self._work: Callable[[int], ChunkDone] | None = None
 
