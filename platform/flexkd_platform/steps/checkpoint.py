@@ -152,6 +152,8 @@ class Checkpoints:
         for name in sorted((n for n in names if number_of(n) is not None), reverse=True):
             try:
                 found.append(Marker.from_bytes(self._store.read_part(self._step, name)))
+            except FileNotFoundError:
+                continue  # another job that trains the same has replaced or published it meanwhile
             except DamagedCheckpointError as error:
                 self._pass_over(name, error)
         return found
