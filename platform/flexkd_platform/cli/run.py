@@ -66,7 +66,8 @@ def run(
         )
         if not as_json:
             trials = f"{'at most ' if plan.search else ''}{plan.most_trials} trials"
-            out.print(f"job {spec.id}: {trials} in {folder.location}", markup=False)
+            where = f"job {spec.id}: {trials} in {folder.location}"
+            out.print(where, markup=False, soft_wrap=True)
         text = spec_text(spec)
         outcome = run_job(plan, text, executor=executor, store=store, tracker=tracker, view=view)
         report = write_report(find_job(store, spec.id), spec)
