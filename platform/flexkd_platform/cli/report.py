@@ -31,7 +31,7 @@ def report(job_name: str, storage: str) -> int:
         path.write_text(job.spec_yaml, encoding="utf-8")
         spec = load_spec(path)
     write_report(job, spec)
-    print(job.folder.local("report/index.html") or f"{job.folder.location}/report/index.html")
+    print(job.folder.place("report/index.html"))
     return 0
 
 

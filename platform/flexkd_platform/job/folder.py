@@ -28,6 +28,10 @@ class JobFolder:
         """Where the folder is, for people: a path or a URI."""
         return self.store.uri_of(self.path)
 
+    def place(self, name: str) -> str:
+        """Where a file of the job is, for people: a path or a URI."""
+        return self.store.uri_of(f"{self.path}/{name}")
+
     def local(self, name: str) -> Path | None:
         """The path of a file where the storage is a local disk; None elsewhere."""
         return Path(self.store.root) / self.path / name if self.store.is_local else None
