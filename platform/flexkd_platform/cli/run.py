@@ -103,7 +103,7 @@ def show_outcome(outcome: Outcome, store: Store, folder: JobFolder, uri: str) ->
     for record in outcome.records:
         if record.status == "failed":
             out.print(f"failed: {record.label}: {record.reason}", markup=False, soft_wrap=True)
-    where = folder.local("report/index.html") or store.uri_of(f"{folder.path}/report/index.html")
+    where = folder.place("report/index.html")
     out.print(f"\n{outcome.status} in {outcome.seconds:.1f} s", markup=False)
     out.print(f"report:  {where}", markup=False, soft_wrap=True)
     if uri.startswith("http"):
