@@ -112,31 +112,31 @@ def follow_to_the_end(jobs: RayJobs, job_id: str, told: Mapping[str, Any] | None
 
     again = f"flexkd jobs logs {job_id} --follow --address {jobs.address}"
     ask(lambda: jobs.status(job_id))  # one that was never there is no lost one
+    ended: tuple[str, int | None] = ("unknown", None)
     try:
         for piece in jobs.follow(job_id, _warn):
             if told is None:
                 sys.stdout.write(piece)
                 sys.stdout.flush()
         job = jobs.status(job_id)
+        ended = job.status, job.code
     except KeyboardInterrupt:
         _warn(f"stopped following; {job_id} goes on. Follow it again with `{again}`, or end it ")
         _warn(f"with `flexkd jobs stop {job_id} --address {jobs.address}`")
-        return 1
     except LostClusterError as error:
         _warn(f"{error}; how {job_id} ended is not known. When the cluster is back: `{again}`")
-        return 1
     except SpecError:
         _warn(
             f"{jobs.address} was started anew and knows {job_id} no more; what it had done is kept "
             "in the storage: submit the spec again"
         )
-        return 1
+    status, code = ended
     if told is not None:
-        print(json.dumps({**told, "status": job.status, "exit_code": job.code}))
-        return job.code
-    out.print(f"{job_id}: {job.status}, exit code {job.code}", markup=False)
-    _show_remedy(job)
-    return job.code
+        print(json.dumps({**told, "status": status, "exit_code": code}))
+    elif code is not None:
+        out.print(f"{job_id}: {status}, exit code {code}", markup=False)
+        _show_remedy(job)
+    return 1 if code is None else code
 
 
 def ask(question: Callable[[], T]) -> T:
