@@ -243,6 +243,7 @@ def test_a_driver_on_a_node_brings_its_code_to_the_others(
         path = f"/tmp/home/reviews/{split}.jsonl"
         desk.write(path, laptop.path(path).read_bytes())
     spec = SPEC.replace("model: teacher", f"model: {MADE}").replace("[10]", "[10, 20]")
+    spec = spec.replace("kind: sliced", "kind: sliced, weights: finetuned")
     desk.write("/tmp/home/spec.yaml", spec)
     ray_hosts.join(desk)
     ray_hosts.wait_for_nodes(4)
