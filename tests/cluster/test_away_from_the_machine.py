@@ -170,6 +170,22 @@ def test_what_the_job_leaves_is_in_the_bucket(
     assert postgres.password not in everything
 
 
+def test_a_folder_of_one_node_is_no_storage(driver: Host, ray_hosts: RayHosts) -> None:
+    """It is there on the driver's host, and a folder of its own on each of the others."""
+    argv = [sys.executable, "-m", "flexkd_platform.cli", "run", "away.yaml", "--address"]
+    places = ":".join(str(CHECKOUT / place) for place in ("", "platform", "dashboards"))
+    where = ["--storage", "/tmp/home/mine", "--tracking-uri", "none"]
+    env = ray_hosts.env | {"PYTHONPATH": places}
+    done = driver.run([*argv, ray_hosts.address, *where], env, check=False, timeout=200)
+    assert done.returncode == 2
+    assert "3 problems, nothing was started" in done.stderr
+    for host in (ray_hosts.head, *ray_hosts.workers):
+        assert f"the node {host.address} cannot use /tmp/home/mine" in done.stderr
+    assert "it has another folder at that path" in done.stderr
+    found = driver.run(["find", "/tmp/home/mine", "-type", "f", "-not", "-name", "ray.log"]).stdout
+    assert found == "", "nothing was started"
+
+
 def test_all_again_runs_nothing(
     job: dict[str, Any],
     driver: Host,

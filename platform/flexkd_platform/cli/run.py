@@ -53,8 +53,8 @@ def run(
     executor = open_executor("none" if done else address, store, spec.resources, log)
     try:
         # Only a cluster that was joined says what it has; a job that is done needs nothing.
-        if not done and executor.problems():
-            raise SpecError(executor.problems(), str(spec_path))
+        if not done and (found := executor.problems()):
+            raise SpecError(found, str(spec_path))
         view = open_view(out, quiet=as_json)
         artifacts = store.uri_of("mlartifacts") if uri.startswith("sqlite:") else None
         tracker = open_tracker(

@@ -8,7 +8,7 @@ from pathlib import Path
 import ray
 
 from ..plan import Step, Trial
-from ..spec import Resources
+from ..spec import Problem, Resources
 from ..steps import ChunkDone, ChunkedPass, Progress, run_step
 from ..store import Store, open_store
 from .executor import Executor, StepError, TrialListener
@@ -17,6 +17,7 @@ from .placement import Capacity
 from .ray_chunks import run_chunks_on_ray
 from .ray_cluster import cluster_capacity, join_cluster
 from .ray_trials import run_trials_on_ray
+from .reach import storage_problems
 from .stopping import Halving
 
 HEAVY = frozenset({"teacher", "warm_up", "evaluate"})
@@ -41,6 +42,10 @@ class RayExecutor(Executor):
     def capacity(self) -> Capacity:
         """The cluster's CPUs and GPUs."""
         return cluster_capacity()
+
+    def problems(self) -> list[Problem]:
+        """Requests that can never be placed, and nodes that cannot use the storage."""
+        return [*super().problems(), *storage_problems(self.store)]
 
     def run(self, step: Step, on_progress: Callable[[Progress], None]) -> None:
         """Run a step that trains or measures a model as one task, whose progress streams back."""
