@@ -12,7 +12,7 @@ Count = Annotated[int, Field(gt=0)]
 
 
 class Elastic(Section):
-    """A number of workers that follows the cluster: nodes come and go while a trial goes on."""
+    """{min: 1, max: 4}, min not above max: workers follow the cluster, whose nodes come and go."""
 
     min: Count = Field(description="fewest workers; with fewer free, the trial waits")
     max: Count = Field(description="most workers")
