@@ -1,4 +1,8 @@
-"""What all tests share: one local Ray cluster, started for the first test that asks for it."""
+"""What all tests share, each started for the first test that asks for it: one local Ray cluster;
+hosts of their own, and the services of a team on them.
+
+Tests that use hosts carry the marker `hosts`, and skip where hosts cannot be made.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +10,26 @@ import os
 from collections.abc import Iterator
 
 import pytest
+
+from .cluster.network import Network, missing
+from .cluster.services import (
+    Database,
+    MakeHost,
+    ObjectStorage,
+    TrackingServer,
+    postgres_missing,
+    start_mlflow,
+    start_postgres,
+    start_s3,
+)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests that need hosts, before `-m` looks at the marks."""
+    for item in items:
+        if "network" in getattr(item, "fixturenames", ()):
+            item.add_marker("hosts")
 
 
 @pytest.fixture(scope="session")
@@ -23,3 +47,45 @@ def ray_cluster() -> Iterator[str]:
     )
     yield f"http://{context.dashboard_url}"
     ray.shutdown()
+
+
+@pytest.fixture(scope="session")
+def network(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Network]:
+    """A network without hosts; all that are made go with it."""
+    reason = missing()
+    if reason:
+        pytest.skip(reason)
+    try:
+        network = Network(tmp_path_factory.mktemp("hosts"))
+    except PermissionError as error:
+        pytest.skip(f"this machine does not let root make networks: {error}")
+    yield network
+    network.close()
+
+
+@pytest.fixture(scope="session")
+def make_host(network: Network) -> MakeHost:
+    """`make_host(name, checkout=False)`: a new host, without this repository unless asked."""
+    return network.host
+
+
+@pytest.fixture(scope="session")
+def s3(make_host: MakeHost) -> ObjectStorage:
+    """An S3 server with a bucket. A test takes a prefix of its own: `s3.uri("my-test")`."""
+    return start_s3(make_host("s3"))
+
+
+@pytest.fixture(scope="session")
+def postgres(make_host: MakeHost) -> Database:
+    """A PostgreSQL server. A test takes a database of its own: `postgres.create("my_test")`."""
+    reason = postgres_missing()
+    if reason:
+        pytest.skip(reason)
+    return start_postgres(make_host("postgres"))
+
+
+@pytest.fixture(scope="session")
+def mlflow_server(make_host: MakeHost, postgres: Database, s3: ObjectStorage) -> TrackingServer:
+    """An MLflow server on PostgreSQL that hands out artifacts from S3."""
+    artifacts = f"s3://{s3.bucket}/mlflow"
+    return start_mlflow(make_host("mlflow"), postgres.create("mlflow"), artifacts, s3.env)

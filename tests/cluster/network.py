@@ -23,6 +23,7 @@ from pathlib import Path
 CHECKOUT = Path(__file__).resolve().parents[2]
 TOOLS = ("ip", "mount", "nsenter", "unshare")
 HOME = "/tmp/home"
+_LINKS = itertools.count(1)
 
 
 def missing() -> str | None:
@@ -61,7 +62,7 @@ class Network:
     def host(self, name: str, *, checkout: bool = False, shm: str = "1g") -> Host:
         """A new host, reachable when this returns; `checkout`: it sees this repository's files."""
         number = next(self._addresses)
-        host = Host(self, name, f"{self.prefix}.{number}", f"fk{os.getpid()}-{number}")
+        host = Host(self, name, f"{self.prefix}.{number}", f"fk{os.getpid()}-{next(_LINKS)}")
         self.hosts.append(host)
         host.boot(checkout=checkout, shm=shm)
         return host

@@ -156,7 +156,7 @@ def sent(
 
 
 def runs_of(server: TrackingServer) -> list[dict[str, Any]]:
-    """Every run with its tags and params, of every experiment."""
+    """Every run of the job with its tags and params."""
 
     def ask(path: str, **body: Any) -> Any:
         request = urllib.request.Request(
@@ -167,7 +167,7 @@ def runs_of(server: TrackingServer) -> list[dict[str, Any]]:
         with urllib.request.urlopen(request, timeout=20) as answer:
             return json.load(answer)
 
-    found = ask("experiments/search", max_results=100)["experiments"]
+    found = ask("experiments/search", filter="name = 'sent'", max_results=100)["experiments"]
     ids = [experiment["experiment_id"] for experiment in found]
     runs: list[dict[str, Any]] = ask("runs/search", experiment_ids=ids, max_results=100)["runs"]
     return runs

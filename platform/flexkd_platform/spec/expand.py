@@ -101,10 +101,11 @@ def _without_distributions(
         return value
     kept: dict[str, Any] = {}
     for key, inner in value.items():
-        path = ".".join([method, *at, key])
+        part = str(key)  # YAML reads the layers of a student as numbers
+        path = ".".join([method, *at, part])
         if is_distribution(inner) and path not in space:
             space[path] = inner
             origins.inline[path] = split_path(path)
         else:
-            kept[key] = _without_distributions(inner, (*at, key), method, space, origins)
+            kept[key] = _without_distributions(inner, (*at, part), method, space, origins)
     return kept

@@ -40,6 +40,16 @@ def test_distributions_are_kept_apart_from_the_values(load: Load) -> None:
     assert spec.sweep.scheduler == Asha(kind="asha", grace_steps=10)
 
 
+def test_the_layers_of_a_student_may_be_written_as_numbers(load: Load) -> None:
+    spec = load(
+        "name: quick\nsweep:\n  methods: [{kind: projector, layers: {1: 2, 3: {choice: [4, 5]}}}]\n"
+        "  search: {kind: random, samples: 2}\n"
+    )
+    (method,) = spec.sweep.methods
+    assert method.layers == {"1": 2}
+    assert spec.sweep.space == {"sweep.methods[0].layers.3": Choice(choice=(4, 5))}
+
+
 def test_a_spec_with_everything_filled_in_is_the_same_spec(load: Load) -> None:
     spec = load(TEXT)
     again = load(yaml.safe_dump(spec.to_json(), sort_keys=False))
