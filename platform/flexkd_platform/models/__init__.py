@@ -22,7 +22,7 @@ from .locate import locate
 from .output_rows import OutputHead, OutputRows, output_head
 from .saving import load_saved, save_model
 from .slicing import SLICES
-from .spreading import spread
+from .spreading import placed
 from .student import build_student
 from .tap import LayerTap
 
@@ -55,9 +55,9 @@ __all__ = [
     "locate",
     "make_base",
     "output_head",
+    "placed",
     "resolve_layers",
     "save_model",
-    "spread",
     "stacks",
     "tokenizer_digest",
 ]

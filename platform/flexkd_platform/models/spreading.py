@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+import torch
 from accelerate import dispatch_model, infer_auto_device_map
 from accelerate.utils import get_balanced_memory
 from transformers import PreTrainedModel
+
+
+def placed(model: PreTrainedModel, device: torch.device, spread_out: bool) -> PreTrainedModel:
+    """The model on the device of whoever asks it, or over all of its devices."""
+    if spread_out:
+        return spread(model)
+    model.to(device)
+    return model
 
 
 def spread(

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from flexkd_core import Projector
 
-from ..models import build_student, load_saved, load_tokenizer, locate, save_model, spread
+from ..models import build_student, load_saved, load_tokenizer, locate, save_model
 from ..plan import LayerRef, Step, stack_of, uses_features, uses_outputs
 from ..spec import (
     FlexKd,
@@ -127,7 +127,7 @@ class _Training:
         teacher, read = None, None
         if "teacher" in self.step.needs:
             teacher, tokenizer = load_teacher(self.step.needs["teacher"], self.store)
-            teacher = self._placed(teacher).eval()
+            teacher = self.worker.place(teacher, self.resources.spreads_teacher).eval()
             if identity["task"] not in GENERATION:
                 read = encode(self.table, tokenizer, self.step.needs["teacher"].identity)
         targets = self._targets(teacher, read, [theirs for _, theirs in pairs])
@@ -169,12 +169,6 @@ class _Training:
                 seed=identity["seed"],
                 device=self.worker.device,
             )
-
-    def _placed(self, teacher: Any) -> Any:
-        shared = self.resources.teacher_placement == "sharded" and self.worker.size > 1
-        if self.resources.spreads_teacher and not shared:
-            return spread(teacher)
-        return self.worker.place(teacher)
 
     def _matched(self, layer: LayerRef) -> dict[str, Any]:
         """The selected units or directions of a teacher layer, for Flex-KD."""

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import torch
 from pydantic import TypeAdapter
 
-from ..models import load_encoder, load_saved, load_tokenizer, locate
+from ..models import load_encoder, load_saved, load_tokenizer, locate, placed
 from ..plan import Step
 from ..spec import Decoding, Sampling
 from ..store import Store
@@ -23,7 +23,7 @@ from ..tasks import bertscore, decode, decoder_start, generate, mean_rouge, roug
 from .dataset import read_rows
 from .examples import GENERATION, encode, encode_inputs
 from .measure import check_outputs, label_metrics, measure, predict
-from .teacher import load_teacher, placed_teacher
+from .teacher import load_teacher
 from .worker import local_device, torch_threads
 
 NO_REPEAT_NGRAM = {"clean": 0, "minillm": 6}
@@ -50,7 +50,7 @@ def make_evaluation(
     with torch_threads(threads):
         if student.kind == "teacher":
             model, tokenizer = load_teacher(student, store)
-            model = placed_teacher(model, device, spread_teacher)
+            model = placed(model, device, spread_teacher)
         else:
             model, tokenizer = load_saved(store.folder(student) / "model")
             model = model.to(device)

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from pydantic import TypeAdapter
 
+from ..models import placed
 from ..plan import Step
 from ..spec import Decoding, Sampling
 from ..store import Store
@@ -16,7 +17,7 @@ from ..tasks import decode, generate
 from .chunks import CHUNK_THREADS, ChunkDone, ChunkedPass
 from .dataset import SplitReader
 from .examples import encode_inputs
-from .teacher import load_teacher, placed_teacher
+from .teacher import load_teacher
 from .worker import local_device, torch_threads
 
 
@@ -56,7 +57,7 @@ class ChunkWriter:
         self._request, self._store, self._worker = request, store, worker
         self._device = torch.device(local_device())
         model, self._tokenizer = load_teacher(request.teacher, store)
-        self._model: Any = placed_teacher(model, self._device, spread).eval()
+        self._model: Any = placed(model, self._device, spread).eval()
         self._layout = request.layout(store)
         self._rows = SplitReader(store.folder(request.dataset), "train")
 

@@ -14,8 +14,9 @@ from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 from torch.distributed.fsdp import FSDPModule, fully_shard
 from torch.distributed.tensor import DTensor
 from torch.nn.parallel import DistributedDataParallel
+from transformers import PreTrainedModel
 
-from ..models import stacks
+from ..models import placed, stacks
 from .tapped import TappedModel
 from .worker import Worker
 
@@ -53,11 +54,12 @@ class GroupWorker(Worker):
             fully_shard(projector, mesh=self._mesh())
         return module
 
-    def place(self, teacher: nn.Module) -> nn.Module:
-        """On the device, whole or as this worker's share of every layer."""
-        teacher = teacher.to(self.device)
-        if self._shard_teacher:
-            self._shard(teacher)
+    def place(self, teacher: PreTrainedModel, spread_out: bool = False) -> PreTrainedModel:
+        """This worker's share of every layer; what nobody shares is placed as for one worker."""
+        if not self._shard_teacher or self.size == 1:
+            return placed(teacher, self.device, spread_out)
+        teacher = placed(teacher, self.device, spread_out=False)
+        self._shard(teacher)
         return teacher
 
     def _shard(self, model: nn.Module) -> None:
@@ -79,10 +81,6 @@ class GroupWorker(Worker):
         """The rows of all workers in rank order, with a gradient for this worker's own."""
         gathered: Tensor = _GatherRows.apply(rows, tuple(counts), self.rank)  # type: ignore[no-untyped-call]
         return gathered
-
-    def barrier(self) -> None:
-        """Wait for all workers."""
-        dist.barrier()
 
     def accumulating(self, wrapped: nn.Module, last: bool) -> AbstractContextManager[object]:
         """Gradients are averaged with those of the last micro-batch.

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from flexkd_core import Importance
 
-from ..models import output_head
+from ..models import output_head, placed
 from ..plan import OUTPUTS, LayerRef, Step
 from ..store import Store
 from ..tasks import Examples, decoder_start
@@ -28,7 +28,7 @@ from .importance import score_batch
 from .reduction import pack, publish_cache, publish_score
 from .scored_chunk import PartialSum, ScoredChunk
 from .tapped import TappedModel, run
-from .teacher import load_teacher, placed_teacher
+from .teacher import load_teacher
 from .worker import local_device, torch_threads
 
 FORWARD_EXAMPLES = {"classification": 16, "regression": 16, "instruction": 8, "summarization": 8}
@@ -96,7 +96,7 @@ class ChunkScorer:
         self._request, self._store, self._worker = request, store, worker
         self._device = torch.device(local_device())
         model, self._tokenizer = load_teacher(request.teacher, store)
-        self._model: Any = placed_teacher(model, self._device, spread).eval()
+        self._model: Any = placed(model, self._device, spread).eval()
         layers = [c.identity["holds"] for c in request.caches if c.identity["holds"] != OUTPUTS]
         self._layers: list[LayerRef] = list(dict.fromkeys(layers))
         self._tapped = TappedModel(model, self._layers)

@@ -17,7 +17,6 @@ from ..models import (
     locate,
     output_head,
     save_model,
-    spread,
 )
 from ..plan import Step
 from ..store import Store
@@ -79,7 +78,7 @@ def make_teacher(
                     ends = progress.done % recipe.epoch_steps(len(data)) == 0
                     resumption.reached(progress.done, progress.total, ends)
                     yield progress
-        model = placed_teacher(model, worker.device, spread_out).eval()
+        model = worker.place(model, spread_out).eval()
         with store.publish(step, started) as draft:
             if finetune:
                 save_model(model, tokenizer, draft.folder / "model")
@@ -101,11 +100,6 @@ def load_teacher(step: Step, store: Store) -> tuple[Any, Any]:
     if (folder / "model").is_dir():
         return load_saved(folder / "model")
     return _pretrained(step, store, seed=0)
-
-
-def placed_teacher(model: Any, device: torch.device, spread_out: bool) -> Any:
-    """A teacher on the device of the worker that asks it, or over all of its devices."""
-    return spread(model) if spread_out else model.to(device)
 
 
 def _pretrained(step: Step, store: Store, seed: int) -> tuple[Any, Any]:

@@ -13,6 +13,9 @@ from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from ..models import placed
 
 T = TypeVar("T")
 
@@ -36,17 +39,13 @@ class Worker(ABC):
         computed from the gathered rows on every worker has the gradient it has on one worker.
         """
 
-    @abstractmethod
-    def barrier(self) -> None:
-        """Wait for all workers."""
-
     def accumulating(self, wrapped: nn.Module, last: bool) -> AbstractContextManager[object]:
         """Within it, a forward and backward of one micro-batch; only the `last` need be shared."""
         return nullcontext()
 
-    def place(self, teacher: nn.Module) -> nn.Module:
-        """A teacher that is asked live, on this worker's device."""
-        return teacher.to(self.device)
+    def place(self, teacher: PreTrainedModel, spread_out: bool = False) -> PreTrainedModel:
+        """A teacher that is asked live, on this worker's device or spread over all of them."""
+        return placed(teacher, self.device, spread_out)
 
     @abstractmethod
     def settle(self, module: nn.Module) -> None:
@@ -93,9 +92,6 @@ class SoloWorker(Worker):
     def gather(self, rows: Tensor, counts: Sequence[int]) -> Tensor:
         """The rows themselves."""
         return rows
-
-    def barrier(self) -> None:
-        """Nothing to wait for."""
 
     def settle(self, module: nn.Module) -> None:
         """Everything is whole."""

@@ -9,8 +9,9 @@ import torch
 from accelerate import disk_offload
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from flexkd_platform.models import LayerTap, hidden_layer, spread
+from flexkd_platform.models import LayerTap, hidden_layer
 from flexkd_platform.models.quiet import quiet
+from flexkd_platform.models.spreading import spread
 
 IDS_BT = torch.arange(12).reshape(2, 6)
 

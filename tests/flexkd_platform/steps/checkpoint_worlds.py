@@ -235,7 +235,7 @@ class Process:
             before = training.state()
             training.run(2, 4)
             training.save(checkpoints, 4)
-            worker.barrier()
+            dist.barrier()
             if self.rank == 0:
                 store.write_part(STEP, newest_files(store)[-1], b"not this")
             dist.barrier()

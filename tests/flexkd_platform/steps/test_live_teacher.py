@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
+from flexkd_platform.models import spreading
 from flexkd_platform.spec import Resources
-from flexkd_platform.steps import SoloWorker, distill, read_log
+from flexkd_platform.steps import SoloWorker, read_log
 from flexkd_platform.steps.distill import make_student
 
 METHODS = (
@@ -66,7 +67,7 @@ def test_a_teacher_that_nobody_shares_is_spread_over_the_devices_of_the_only_wor
 ) -> None:
     """As in every other step that asks it: on one device alone it does not fit."""
     asked: list[Any] = []
-    monkeypatch.setattr(distill, "spread", lambda model: asked.append(model) or model)
+    monkeypatch.setattr(spreading, "spread", lambda model: asked.append(model) or model)
     lab = fresh()
     trial = lab.trial("{kind: kd}", "distill.teacher_cache=off")
     resources = Resources(teacher_placement=placement)

@@ -346,7 +346,6 @@ def test_one_worker_has_everything() -> None:
     assert worker.wrap(module) is module
     assert worker.gather(rows, [3]) is rows
     assert (worker.rank, worker.size, worker.device.type) == (0, 1, "cpu")
-    worker.barrier()
 
 
 def test_threads_are_given_back_also_after_an_error() -> None:
