@@ -61,7 +61,6 @@ def make_student(
     `model/` is what `save_pretrained` writes; `log.parquet` holds one row a metric and step. Every
     worker runs this; the first one publishes.
     """
-    started = time.perf_counter()
     with torch_threads(resources.trial_cpus), torch.random.fork_rng():
         torch.manual_seed(step.identity["seed"])
         training = _Training(step, store, worker, resources)
@@ -71,7 +70,7 @@ def make_student(
         yield from training.run()
         weights = worker.whole(training.module)
         if worker.rank == 0:
-            with store.publish(step, started) as draft:
+            with store.publish(step, training.resumption.since) as draft:
                 draft.summary |= training.save(draft.folder, weights)
             training.resumption.drop()
 
@@ -82,6 +81,7 @@ class _Training:
     def __init__(
         self, step: Step, store: Store, worker: Worker, resources: Resources = ALONE
     ) -> None:
+        since = time.perf_counter()
         self.step, self.store, self.worker, self.resources = step, store, worker, resources
         identity = self.identity = step.identity
         self.method: Method = parse_method(identity["method"])
@@ -112,6 +112,7 @@ class _Training:
             store,
             worker,
             self.course,
+            since=since,
             seed=identity["seed"],
             every=resources.checkpoint_steps,
             terms=self.terms,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -34,6 +35,8 @@ class Course:
 class Resumption:
     """Keeps checkpoints of a training and puts the next attempt where the last one was.
 
+    since: `time.perf_counter()` when the training began; of one that goes on it is put back by the
+        seconds that the steps before the checkpoint took.
     every: optimiser steps between checkpoints; the end of every epoch when None.
     terms: the pairs of layers, whose units may have been selected anew on the way.
     """
@@ -45,10 +48,12 @@ class Resumption:
         worker: Worker,
         course: Course,
         *,
+        since: float,
         seed: int,
         every: int | None,
         terms: Sequence[FeatureTerm] = (),
     ) -> None:
+        self.since = since
         self._checkpoints = Checkpoints(step, store, worker)
         self._worker, self._course, self._seed = worker, course, seed
         self._every, self._terms = every, terms
@@ -66,6 +71,7 @@ class Resumption:
         course.best_weights = dict(loaded.more["best"]) if "best" in loaded.more else None
         for term, units in zip(self._terms, notes["units"], strict=True):
             term.units = None if units is None else torch.tensor(units)
+        self.since -= notes["seconds"]
         self._restore_random(notes, loaded.number)
         return loaded.number
 
@@ -80,6 +86,7 @@ class Resumption:
             "log": [[entry.step, dict(entry.values)] for entry in course.log],
             "best": course.best,
             "units": [None if t.units is None else t.units.tolist() for t in self._terms],
+            "seconds": time.perf_counter() - self.since,
             "workers": self._worker.size,
             "random": [state.numpy().tobytes().hex() for state in self._random()],
         }

@@ -48,7 +48,7 @@ def make_teacher(
     checkpoint_steps: optimiser steps between checkpoints of the training; epochs when None.
     spread_out: whether it is measured on all devices; it is trained on one.
     """
-    started = time.perf_counter()
+    since = time.perf_counter()
     identity = step.identity
     dataset = store.folder(step.needs["dataset"])
     finetune = identity["finetune"]
@@ -71,15 +71,22 @@ def make_teacher(
                 torch.manual_seed(seed)
                 recipe = Recipe(**finetune)
                 resumption = Resumption(
-                    step, store, worker, Course(), seed=seed, every=checkpoint_steps
+                    step,
+                    store,
+                    worker,
+                    Course(),
+                    since=since,
+                    seed=seed,
+                    every=checkpoint_steps,
                 )
                 module, begin = TappedModel(model), resumption.begin
                 for progress in train(module, data, objective, recipe, worker, begin=begin):
                     ends = progress.done % recipe.epoch_steps(len(data)) == 0
                     resumption.reached(progress.done, progress.total, ends)
                     yield progress
+                since = resumption.since
         model = worker.place(model, spread_out).eval()
-        with store.publish(step, started) as draft:
+        with store.publish(step, since) as draft:
             if finetune:
                 save_model(model, tokenizer, draft.folder / "model")
             draft.summary["parameters"] = sum(p.numel() for p in model.parameters())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -56,6 +57,24 @@ def test_it_goes_on_where_it_was(
     repeated = sum(stop % every for stop in stops)
     assert len(told) == 12 + repeated
     assert lab.store.parts(trial.distill) == set()
+
+
+def test_its_seconds_are_those_of_all_steps_that_count(
+    fresh: Callable[[], Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a clock that goes on by one second after each step."""
+    lab, now = fresh(), [0.0]
+    trial = lab.trial("{kind: ft}", "distill.epochs=3")
+    monkeypatch.setattr(time, "perf_counter", lambda: now[0])
+    for stop in (7, None):
+        training: Any = make_student(trial.distill, lab.store, SoloWorker(), Resources())
+        for progress in training:
+            now[0] += 1
+            if progress.done == stop:
+                training.close()
+    # The checkpoint of the fourth step is written before the clock goes on; the steps that were
+    # done twice count once.
+    assert lab.store.manifest(trial.distill).seconds == 3 + 8
 
 
 def bytes_of(
