@@ -244,11 +244,12 @@ def compare_command(
 def report_command(
     job: Annotated[str, typer.Argument(help="id or name of a job", show_default=False)],
     storage: StorageOption = DEFAULT_STORAGE,
+    as_json: JsonOption = False,
 ) -> None:
     """Write the HTML report of a job anew, from its files; prints where it is."""
     from .report import report
 
-    raise typer.Exit(report(job, storage))
+    raise typer.Exit(report(job, storage, as_json))
 
 
 @app.command("list")
@@ -256,11 +257,12 @@ def list_command(
     what: Annotated[
         str, typer.Argument(help="methods, losses, tasks, selectors or models", show_default=False)
     ],
+    as_json: JsonOption = False,
 ) -> None:
     """List what is registered, a line each."""
     from .listing import show_list
 
-    raise typer.Exit(show_list(what))
+    raise typer.Exit(show_list(what, as_json))
 
 
 @app.command("schema")

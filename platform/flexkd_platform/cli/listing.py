@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable
 
 from ..spec import METHODS, METRICS, Problem, SpecError
@@ -60,11 +61,15 @@ LISTS: dict[str, Callable[[], Iterable[Line]]] = {
 }
 
 
-def show_list(what: str) -> int:
+def show_list(what: str, as_json: bool) -> int:
     """Print one list."""
     if what not in LISTS:
         problem = Problem("", f"there is no list of {what!r}", f"allowed: {', '.join(LISTS)}")
         raise SpecError([problem])
-    for name, meaning in LISTS[what]():
+    lines = list(LISTS[what]())
+    if as_json:
+        print(json.dumps([{"name": n, "meaning": meaning} for n, meaning in lines], indent=1))
+        return 0
+    for name, meaning in lines:
         print(f"{name:22} {meaning}")
     return 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tempfile
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from ..store import StoreError, open_store
 from ..tracking.provenance import versions
 
 
-def report(job_name: str, storage: str) -> int:
+def report(job_name: str, storage: str, as_json: bool) -> int:
     """Write a job's report anew and print where it is."""
     try:
         job = find_job(open_store(storage), job_name)
@@ -31,7 +32,8 @@ def report(job_name: str, storage: str) -> int:
         path.write_text(job.spec_yaml, encoding="utf-8")
         spec = load_spec(path)
     write_report(job, spec)
-    print(job.folder.place("report/index.html"))
+    place = job.folder.place("report/index.html")
+    print(json.dumps({"report": place}) if as_json else place)
     return 0
 
 

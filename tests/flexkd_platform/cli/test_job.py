@@ -203,6 +203,7 @@ def test_the_report_can_be_written_again(bench: Bench) -> None:
     page.unlink()
     assert bench.flexkd("report", "tiny").strip() == str(page)
     assert page.read_text() == first
+    assert json.loads(bench.flexkd("report", "tiny", "--json")) == {"report": str(page)}
 
 
 def test_a_failing_trial_leaves_the_others(bench: Bench) -> None:
