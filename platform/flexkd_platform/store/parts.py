@@ -16,7 +16,7 @@ from pathlib import Path
 from pyarrow import fs
 
 from .manifest import FileEntry, describe_file
-from .transfer import copy, download, upload
+from .transfer import copy, download, put, upload
 
 INLINE = 64 * 1024
 """Bytes of a part that stay in its record on an object store."""
@@ -163,8 +163,7 @@ class ObjectParts(Parts):
             self._put_record(name, _Record(entry, content=content))
             return
         blob = self._new_blob(name)
-        with self._filesystem.open_output_stream(blob) as stream:
-            stream.write(content)
+        put(self._filesystem, blob, content)
         self._put_record(name, _Record(entry, blob))
 
     def put(self, name: str, path: Path) -> FileEntry:
@@ -193,8 +192,7 @@ class ObjectParts(Parts):
         if record.blob:
             copy(self._filesystem, record.blob, target, record.entry.bytes)
         else:
-            with self._filesystem.open_output_stream(target) as stream:
-                stream.write(record.content)
+            put(self._filesystem, target, record.content)
         return record.entry
 
     def drop(self, name: str) -> None:
@@ -217,8 +215,7 @@ class ObjectParts(Parts):
         return f"{self._folder}/blobs/{name}/{uuid.uuid4().hex}"
 
     def _put_record(self, name: str, record: _Record) -> None:
-        with self._filesystem.open_output_stream(f"{self._folder}/{name}") as stream:
-            stream.write(record.to_bytes())
+        put(self._filesystem, f"{self._folder}/{name}", record.to_bytes())
 
     def _record(self, name: str) -> _Record:
         return _Record.from_bytes(self._read(f"{self._folder}/{name}"))

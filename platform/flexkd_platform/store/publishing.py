@@ -24,7 +24,7 @@ from pyarrow import fs
 from ..plan import Step
 from .manifest import MANIFEST, FileEntry, Manifest, describe_file
 from .parts import Parts
-from .transfer import upload
+from .transfer import put, upload
 
 ATTEMPT = "files-"
 """Begins the name of the folder that one publisher's files are put into on an object store."""
@@ -80,14 +80,21 @@ def publish_objects(
         if late():
             _forget(filesystem, target)
             return
-        manifest = Manifest.of(step, files, draft.summary, draft.seconds, attempt)
-        with filesystem.open_output_stream(f"{place}/{MANIFEST}") as stream:
-            stream.write(manifest.to_bytes())
     except BaseException as error:
         _forget(filesystem, target)
         # Whoever published it meanwhile dropped the parts that we were copying.
         if not (isinstance(error, FileNotFoundError) and late()):
             raise
+        return
+    manifest = Manifest.of(step, files, draft.summary, draft.seconds, attempt)
+    try:
+        put(filesystem, f"{place}/{MANIFEST}", manifest.to_bytes())
+    except Exception:
+        # An error does not tell that it was not put; an interruption does not stop it.
+        with suppress(OSError):
+            if not late():
+                _forget(filesystem, target)
+        raise
 
 
 def move(folder: Path, place: Path) -> None:

@@ -25,6 +25,7 @@ from .location import StoreError, joined, open_location, remedy
 from .manifest import MANIFEST, FileEntry, Manifest
 from .parts import DiskParts, ObjectParts, Parts
 from .publishing import ATTEMPT, Draft, publish_folder, publish_objects
+from .transfer import put
 
 
 class Store:
@@ -235,15 +236,17 @@ class Store:
         return content
 
     def _write(self, path: str, content: bytes) -> None:
-        # An object store's put is atomic, and it has no folders; a disk needs folders, a second
-        # name and a rename.
-        target = f"{path}.{uuid.uuid4().hex[:8]}.tmp" if self.is_local else path
-        if self.is_local:
-            Path(path).parent.mkdir(parents=True, exist_ok=True)
-        with self.filesystem.open_output_stream(target) as stream:
-            stream.write(content)
-        if target != path:
-            os.replace(target, path)
+        if not self.is_local:
+            put(self.filesystem, path, content)
+            return
+        # A disk needs folders, a second name and a rename.
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        aside = Path(f"{path}.{uuid.uuid4().hex[:8]}.tmp")
+        try:
+            aside.write_bytes(content)
+            os.replace(aside, path)
+        finally:
+            aside.unlink(missing_ok=True)
 
 
 def open_store(uri: str) -> Store:

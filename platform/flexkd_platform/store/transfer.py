@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from pyarrow import fs
@@ -19,8 +20,26 @@ COPY_LIMIT = 5 * 1024**3
 """Bytes that S3 copies on its own side by one request."""
 
 
+def put(filesystem: fs.FileSystem, path: str, content: bytes) -> None:
+    """Put an object in one go: there is all of it, or what was there before.
+
+    In a thread, since none but the first is ever interrupted: pyarrow closes a stream that an
+    exception leaves behind, which puts what has been written of it, be it nothing.
+    """
+    with ThreadPoolExecutor(1) as thread:
+        thread.submit(_put, filesystem, path, content).result()
+
+
+def _put(filesystem: fs.FileSystem, path: str, content: bytes) -> None:
+    with filesystem.open_output_stream(path) as stream:
+        stream.write(content)
+
+
 def upload(filesystem: fs.FileSystem, path: Path, target: str) -> FileEntry:
-    """Put a file of this disk at `target`; returns what was put."""
+    """Put a file of this disk at `target`, a new name; returns what was put.
+
+    An exception may leave a part of it there.
+    """
     digest, size = hashlib.sha256(), 0
     with path.open("rb") as source, filesystem.open_output_stream(target) as stream:
         for count, piece in enumerate(iter(lambda: source.read(PIECE), b""), 1):

@@ -5,11 +5,13 @@ from __future__ import annotations
 import multiprocessing
 import os
 import shutil
+import signal
 import stat
 import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pyarrow import fs
@@ -245,6 +247,61 @@ def test_a_bucket_that_is_not_there_is_a_storage_that_cannot_be_written(s3_uri: 
 
 
 # --- leftovers ---------------------------------------------------------------------------------
+
+
+class Interrupted:
+    """A filesystem on which Ctrl-C is pressed while objects of some name are put."""
+
+    def __init__(self, real: fs.FileSystem, name: str) -> None:
+        self._real, self._name = real, name
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._real, name)
+
+    def open_output_stream(self, path: str) -> Any:
+        stream = self._real.open_output_stream(path)
+        if path.endswith(f"/{self._name}"):
+            os.kill(os.getpid(), signal.SIGINT)
+        return stream
+
+
+def interrupted(uri: str, name: str) -> Store:
+    store = open_store(uri)
+    return Store(Interrupted(store.filesystem, name), store.root, store.uri)
+
+
+def test_an_interruption_does_not_leave_half_a_file(s3_uri: str) -> None:
+    open_store(s3_uri).write_file("jobs/a/results.json", b"before")
+    with pytest.raises(KeyboardInterrupt):
+        interrupted(s3_uri, "results.json").write_file("jobs/a/results.json", b"after")
+    assert open_store(s3_uri).read_file("jobs/a/results.json") == b"after"
+    open_store(s3_uri).append_line("jobs/a/ledger.jsonl", "first")
+    with pytest.raises(KeyboardInterrupt):
+        interrupted(s3_uri, "ledger.jsonl").append_line("jobs/a/ledger.jsonl", "second")
+    assert open_store(s3_uri).read_file("jobs/a/ledger.jsonl") == b"first\nsecond\n"
+
+
+@pytest.mark.parametrize("size", [5, 100_000])
+def test_an_interruption_does_not_leave_half_a_part(s3_uri: str, step: Step, size: int) -> None:
+    content = b"x" * size
+    with pytest.raises(KeyboardInterrupt):
+        interrupted(s3_uri, "part").write_part(step, "part", content)
+    assert open_store(s3_uri).parts(step) == {"part"}
+    assert open_store(s3_uri).read_part(step, "part") == content
+
+
+@pytest.mark.parametrize(("at", "there"), [("b", False), ("manifest.json", True)])
+def test_an_interruption_leaves_an_artifact_or_none(
+    s3_uri: str, step: Step, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at: str, there: bool
+) -> None:
+    monkeypatch.setenv("FLEXKD_CACHE", str(tmp_path / "downloads"))
+    with pytest.raises(KeyboardInterrupt):
+        publish(interrupted(s3_uri, at), step)
+    store = open_store(s3_uri)
+    assert store.has(step) is there
+    if not there:
+        publish(store, step)
+    assert (store.folder(step) / "b").read_text() == "content"
 
 
 def test_leftovers_on_a_disk_are_swept_when_they_are_old(tmp_path: Path, step: Step) -> None:
