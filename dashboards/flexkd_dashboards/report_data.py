@@ -73,12 +73,13 @@ class Versus(TypedDict):
 
 
 class Group(TypedDict):
-    """The trials that differ in their seed alone, aggregated; `pruned` are not among the n."""
+    """The trials that differ in their seed alone; `pruned` and `failed` are not among the n."""
 
     method: str
     params: Mapping[str, Any]
     n: int
     pruned: NotRequired[int]
+    failed: NotRequired[int]
     metrics: Mapping[str, Spread]
     versus: Mapping[str, Versus] | None
 

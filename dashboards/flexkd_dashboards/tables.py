@@ -7,7 +7,7 @@ from .markup import Content, Markup, joined, table, tag
 from .metric_styles import ABSENT, MetricStyle, bare_name, name_of, style_of, title_of
 from .report_data import Group, PublishedResult, ReportData, Search, Spread, Trial
 from .theme import method_series
-from .verdict import Verdict, pruned, ranked_groups
+from .verdict import Verdict, n_text, ranked_groups
 
 __all__ = [
     "chosen",
@@ -38,7 +38,7 @@ def leaderboard(data: ReportData, verdict: Verdict) -> Markup:
         [
             _method(data, group, group is verdict.best),
             settings_text(group["params"]),
-            f"{group['n']} ({pruned(group)} pruned)" if pruned(group) else str(group["n"]),
+            n_text(group),
             style.spread(*_mean_and_std(group, metric), group["n"]),
             _interval(group["metrics"].get(metric), style),
             *([_difference(data, group)] if data.baseline is not None else []),

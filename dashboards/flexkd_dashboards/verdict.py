@@ -17,15 +17,15 @@ class Verdict:
     """What the leaderboard marks and says."""
 
     best: Group | None
-    """The best group of those with two seeds or more, none pruned: no winner is picked on one seed,
-    nor on the seeds that went well."""
+    """The best group of those with two seeds or more, none pruned or failed: no winner is picked on
+    one seed, nor on the seeds that went well."""
     sentence: str
     """One or two plain sentences."""
 
 
 def ranked_groups(data: ReportData) -> list[Group]:
-    """Groups by the ranking metric, best first; then those with pruned trials, whose means are of
-    the seeds that went well; then those without a value.
+    """Groups by the ranking metric, best first; then those with pruned or failed trials, whose
+    means are of the seeds that went well; then those without a value.
     """
     style = style_of(data.ranking_metric)
 
@@ -33,14 +33,21 @@ def ranked_groups(data: ReportData) -> list[Group]:
         mean = _mean(group, data.ranking_metric)
         if mean is None:
             return True, True, math.inf
-        return False, pruned(group) > 0, -mean if style.higher_is_better else mean
+        return False, _incomplete(group), -mean if style.higher_is_better else mean
 
     return sorted(data.groups, key=worseness)
 
 
-def pruned(group: Group) -> int:
-    """How many of its trials were stopped early."""
-    return group.get("pruned", 0)
+def n_text(group: Group) -> str:
+    """How many of its trials finished, and how many did not: `2 (1 pruned, 1 failed)`."""
+    lost = {"pruned": group.get("pruned", 0), "failed": group.get("failed", 0)}
+    told = ", ".join(f"{number} {how}" for how, number in lost.items() if number)
+    return f"{group['n']} ({told})" if told else str(group["n"])
+
+
+def _incomplete(group: Group) -> bool:
+    # Results of an earlier version have neither.
+    return group.get("pruned", 0) + group.get("failed", 0) > 0
 
 
 def reach_verdict(data: ReportData) -> Verdict:
@@ -52,7 +59,7 @@ def reach_verdict(data: ReportData) -> Verdict:
         return Verdict(None, f"No method has a result for {name_of(metric)}.")
     labels = setup_labels(data.setups)
     leader = ranked[0]
-    best = next((g for g in ranked if g["n"] > 1 and not pruned(g)), None)
+    best = next((g for g in ranked if g["n"] > 1 and not _incomplete(g)), None)
     leader_label = labels[group_key(leader["method"], leader["params"])]
     extreme = "highest" if style.higher_is_better else "lowest"
     if len(ranked) == 1:
@@ -62,11 +69,11 @@ def reach_verdict(data: ReportData) -> Verdict:
             f"{leader_label} is the only method with a result: {name_of(metric)} "
             f"{_value(leader, metric)} over {seeds}.",
         )
-    if best is None and any(map(pruned, ranked)):
+    if best is None and any(map(_incomplete, ranked)):
         return Verdict(
             None,
             f"{leader_label} shows {name_of(metric)} {_value(leader, metric)}, but no method has "
-            "two seeds or more of which none was pruned, so no winner is named.",
+            "two seeds or more of which none was pruned or failed, so no winner is named.",
         )
     if best is None:
         return Verdict(

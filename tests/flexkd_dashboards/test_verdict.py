@@ -90,21 +90,27 @@ def test_one_method_is_no_winner(
     assert verdict.sentence.endswith(expected)
 
 
-def test_a_group_with_pruned_trials_is_no_winner(report: ReportData) -> None:
+@pytest.mark.parametrize("status", ["pruned", "failed"])
+def test_a_group_with_trials_that_did_not_finish_is_no_winner(
+    report: ReportData, status: str
+) -> None:
     """Its seeds that finished are those that went well."""
     leader = reach_verdict(report).best
     assert leader is not None
-    groups = [{**group, "pruned": int(group is leader)} for group in report.groups]
+    groups = [{**group, status: int(group is leader)} for group in report.groups]
     changed = replace(report, results={**report.results, "groups": groups})
     best = reach_verdict(changed).best
     assert best is not None
     assert (best["method"], best["params"]) != (leader["method"], leader["params"])
     page = render_report(changed)
-    assert f"{leader['n']} (1 pruned)" in page
+    assert f"{leader['n']} (1 {status})" in page
 
 
-def test_without_a_complete_group_no_winner_is_named(report: ReportData) -> None:
-    groups = [{**group, "pruned": 1} for group in report.groups]
+@pytest.mark.parametrize("lost", [{"pruned": 1}, {"failed": 2}, {"pruned": 1, "failed": 1}])
+def test_without_a_complete_group_no_winner_is_named(
+    report: ReportData, lost: dict[str, int]
+) -> None:
+    groups = [{**group, **lost} for group in report.groups]
     verdict = reach_verdict(replace(report, results={**report.results, "groups": groups}))
     assert verdict.best is None
-    assert "of which none was pruned" in verdict.sentence
+    assert "of which none was pruned or failed" in verdict.sentence

@@ -30,8 +30,9 @@ class Group:
 
     params: what tells it from the other groups.
     n, seeds: how many trials finished, and with which seeds.
-    pruned: how many were stopped early. Those that finished did so for being good: their mean is
-        better than the setting is, so such a group comes after all that are complete.
+    pruned, failed: how many were stopped early, and how many failed, and finished nowhere else.
+        Those that finished did so for being good: their mean is better than the setting is, so
+        such a group comes after all that are complete.
     metrics: name → mean, spread and interval over the seeds, in the metric's own unit. A metric
         that one of the trials lacks, or that is not finite in one, is left out: a mean of the
         seeds that went well would be no mean.
@@ -48,17 +49,24 @@ class Group:
     versus: Mapping[str, PairedDifference] | None
     settings: Mapping[str, Json]
     pruned: int = 0
+    failed: int = 0
+
+    @property
+    def incomplete(self) -> bool:
+        """Whether its mean is of the seeds that went well."""
+        return self.pruned + self.failed > 0
 
 
 @dataclass
 class _Cell:
-    """A group while it is gathered."""
+    """A group while it is gathered; pruned, failed: seeds that ended so, and finished nowhere."""
 
     method: str
     settings: Mapping[str, Json]
     params: dict[str, Json] = field(default_factory=dict)
     by_seed: dict[int, TrialRecord] = field(default_factory=dict)
     pruned: set[int] = field(default_factory=set)
+    failed: set[int] = field(default_factory=set)
 
     def values(self, metric: str) -> dict[int, float]:
         """Seed → metric; empty unless every trial has a finite one."""
@@ -70,10 +78,11 @@ def group_trials(
     trials: Iterable[TrialRecord], *, baseline: str | None, metrics: Sequence[str]
 ) -> list[Group]:
     """Groups of finished trials, best first by the mean of the first metric; those of which a
-    trial was pruned come last.
+    trial was pruned or failed come last.
 
     Failed and pruned trials are in no mean. The same trial, or the same seed with the same
-    settings, counts once, however many jobs or experiments it is read from.
+    settings, counts once, however many jobs or experiments it is read from: it finished if it did
+    in one of them.
 
     A group is compared with the group of the baseline method whose settings are the same, the
     methods' own aside. Settings that one of them does not depend on (fine-tuning has no teacher)
@@ -95,7 +104,8 @@ def group_trials(
             metrics={m: summarise(v.values()) for m in metrics if (v := cell.values(m))},
             versus=_versus(cell, _opponent(cell, baselines, metrics), metrics),
             settings=cell.settings,
-            pruned=len(cell.pruned - cell.by_seed.keys()),
+            pruned=len(cell.pruned),
+            failed=len(cell.failed),
         )
         for cell, params in zip(cells, shown, strict=True)
     ]
@@ -109,6 +119,7 @@ def to_json(group: Group) -> dict[str, Any]:
         "params": dict(group.params),
         "n": group.n,
         "pruned": group.pruned,
+        "failed": group.failed,
         "metrics": {
             name: {"mean": summary.mean, "std": summary.std, "ci95": _pair(summary.ci95)}
             for name, summary in group.metrics.items()
@@ -136,9 +147,12 @@ def _gather(trials: Iterable[TrialRecord]) -> list[_Cell]:
         cell.by_seed.setdefault(trial.seed, trial)
         # A job shows only what varies in it: together, its trials tell more.
         cell.params.update(trial.params)
-    for trial in given:
-        if trial.status == "pruned" and trial.group in cells:
-            cells[trial.group].pruned.add(trial.seed)
+    for status in ("pruned", "failed"):
+        for trial in given:
+            known = cells.get(trial.group) if trial.status == status else None
+            # What finished, in whatever job, or is counted as pruned, is not counted again.
+            if known is not None and trial.seed not in known.by_seed.keys() | known.pruned:
+                (known.pruned if status == "pruned" else known.failed).add(trial.seed)
     return list(cells.values())
 
 
@@ -184,7 +198,7 @@ def _opponent(cell: _Cell, baselines: Sequence[_Cell], metrics: Sequence[str]) -
         return None
     return min(
         fitting,
-        key=lambda o: (len(o.pruned) > 0, _badness(o.values(metrics[0]), metrics[0])),
+        key=lambda o: (bool(o.pruned | o.failed), _badness(o.values(metrics[0]), metrics[0])),
     )
 
 
@@ -237,7 +251,7 @@ def _rank(group: Group, metrics: Sequence[str]) -> tuple[bool, float, str, str, 
         badness = mean if lower_is_better(metrics[0]) else -mean
     # Ties are settled by what a group is, so that the order is the same on every machine.
     return (
-        group.pruned > 0,
+        group.incomplete,
         badness,
         group.method,
         canonical_json(dict(group.params)),

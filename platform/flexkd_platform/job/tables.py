@@ -135,12 +135,13 @@ def _csv(groups: Sequence[Group], metrics: Sequence[str], reference: Sequence[Pu
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(
-        ["method", "params", "n", "pruned", *(f"{m} {name}" for m in metrics for name in COLUMNS)]
+        ["method", "params", "n", "pruned", "failed"]
+        + [f"{metric} {name}" for metric in metrics for name in COLUMNS]
     )
     for group in groups:
         numbers = [n for metric in metrics for n in _numbers(group, metric, reference)]
         params = json.dumps(dict(group.params), ensure_ascii=False)
-        writer.writerow([group.method, params, group.n, group.pruned, *numbers])
+        writer.writerow([group.method, params, group.n, group.pruned, group.failed, *numbers])
     return out.getvalue()
 
 
@@ -168,7 +169,10 @@ def _json(groups: Sequence[Group], metrics: Sequence[str], reference: Sequence[P
 
 
 def _count(group: Group) -> str:
-    return f"{group.n} ({group.pruned} pruned)" if group.pruned else str(group.n)
+    """How many finished, and how many did not: `2 (1 pruned, 1 failed)`."""
+    lost = {"pruned": group.pruned, "failed": group.failed}
+    told = ", ".join(f"{number} {how}" for how, number in lost.items() if number)
+    return f"{group.n} ({told})" if told else str(group.n)
 
 
 def _in_percent(metric: str) -> bool:

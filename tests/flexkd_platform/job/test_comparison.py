@@ -96,24 +96,61 @@ def test_failed_and_pruned_trials_are_in_no_mean() -> None:
         trial("kd", 10, 0.3, status="failed"),
     ]
     (group,) = grouped([*FT, *extra])
-    assert group == replace(grouped(FT)[0], pruned=1)
-    assert to_json(group)["pruned"] == 1
+    assert group == replace(grouped(FT)[0], pruned=1, failed=1)
+    assert (to_json(group)["pruned"], to_json(group)["failed"]) == (1, 1)
 
 
-def test_a_group_with_pruned_seeds_comes_after_the_complete_ones() -> None:
+@pytest.mark.parametrize("status", ["pruned", "failed"])
+def test_a_group_with_seeds_that_did_not_finish_comes_after_the_complete_ones(
+    status: TrialStatus,
+) -> None:
     """Its seeds that finished were the good ones: their mean is no estimate of the setting's."""
-    better = [trial("kd", 10, 0.95), trial("kd", 20, 0.1, status="pruned")]
+    better = [trial("kd", 10, 0.95), trial("kd", 20, 0.1, status=status)]
     first, second = grouped([*FT, *better])
     assert (first.method, second.method) == ("ft", "kd")
-    assert (second.n, second.pruned, second.metrics["test/accuracy"].mean) == (1, 1, 0.95)
+    assert (second.n, second.metrics["test/accuracy"].mean) == (1, 0.95)
+    assert (second.pruned, second.failed) == ((1, 0) if status == "pruned" else (0, 1))
     assert second.versus is not None
     assert second.versus["test/accuracy"].n == 1, "paired over the seeds that both finished"
 
 
-def test_a_seed_that_finished_elsewhere_is_not_pruned() -> None:
-    both = [trial("ft", 10, 0.2, status="pruned"), trial("ft", 10, 0.7)]
+@pytest.mark.parametrize("status", ["pruned", "failed"])
+def test_a_seed_that_finished_elsewhere_is_not_missing(status: TrialStatus) -> None:
+    both = [trial("ft", 10, 0.2, status=status), trial("ft", 10, 0.7)]
     (group,) = grouped(both)
-    assert (group.n, group.pruned) == (1, 0)
+    assert (group.n, group.pruned, group.failed) == (1, 0, 0)
+
+
+def test_a_seed_that_was_pruned_here_and_failed_there_is_missing_once() -> None:
+    lost = [trial("ft", 40, 0.2, status=status) for status in ("failed", "pruned")]  # type: ignore[arg-type]
+    (group,) = grouped([*FT, *lost])
+    assert (group.n, group.pruned, group.failed) == (3, 1, 0)
+
+
+@pytest.mark.parametrize("status", ["pruned", "failed"])
+def test_a_baseline_that_finished_elsewhere_is_still_the_opponent(status: TrialStatus) -> None:
+    """As after a search with a scheduler, of which the comparison is made without."""
+    good = [trial("kd", seed, 0.9, alpha=0.5) for seed in (10, 20)]
+    bad = [trial("kd", seed, 0.6, alpha=0.1) for seed in (10, 20)]
+    ours = [trial("flexkd", seed, 0.8) for seed in (10, 20)]
+    stale = trial("kd", 10, 0.2, alpha=0.5, status=status)
+    groups = {g.method: g for g in grouped([stale, *good, *bad, *ours], baseline="kd")}
+    versus = groups["flexkd"].versus
+    assert versus is not None
+    assert versus[ACCURACY].mean == pytest.approx(-0.1)
+
+
+@pytest.mark.parametrize("status", ["pruned", "failed"])
+def test_an_incomplete_baseline_is_no_opponent_where_there_is_a_complete_one(
+    status: TrialStatus,
+) -> None:
+    lucky = [trial("kd", 10, 0.9, alpha=0.5), trial("kd", 20, 0.0, alpha=0.5, status=status)]
+    whole = [trial("kd", seed, 0.6, alpha=0.1) for seed in (10, 20)]
+    ours = [trial("flexkd", seed, 0.8) for seed in (10, 20)]
+    groups = {g.method: g for g in grouped([*lucky, *whole, *ours], baseline="kd")}
+    versus = groups["flexkd"].versus
+    assert versus is not None
+    assert versus[ACCURACY].mean == pytest.approx(0.2)
 
 
 def test_reused_trials_count_like_those_that_were_run() -> None:
@@ -261,7 +298,7 @@ def test_params_of_all_trials_of_a_group_are_shown() -> None:
 
 def test_json_has_the_form_of_results_json() -> None:
     first, second = (to_json(group) for group in grouped([*FT[:2], *FLEX[:1]]))
-    assert list(first) == ["method", "params", "n", "pruned", "metrics", "versus"]
+    assert list(first) == ["method", "params", "n", "pruned", "failed", "metrics", "versus"]
     assert first["params"] == {"alpha": 0.5}
     assert first["metrics"] == {ACCURACY: {"mean": 0.75, "std": None, "ci95": None}}
     assert first["versus"][ACCURACY].keys() == {

@@ -119,6 +119,25 @@ def test_csv_keeps_full_precision_and_leaves_the_unknown_empty() -> None:
     assert (flex[f"{ACCURACY} published"], ft[f"{ACCURACY} published"]) == ("", "0.7")
 
 
+@pytest.mark.parametrize(
+    ("lost", "shown"),
+    [
+        ({}, "2"),
+        ({"pruned": 1}, "2 (1 pruned)"),
+        ({"failed": 2}, "2 (2 failed)"),
+        ({"pruned": 1, "failed": 2}, "2 (1 pruned, 2 failed)"),
+    ],
+)
+def test_trials_that_did_not_finish_are_counted_beside_those_that_did(
+    lost: dict[str, int], shown: str
+) -> None:
+    one = group("ft", {1: 0.5, 2: 0.6}, **lost)
+    assert rows(one)[2][2] == shown
+    (row,) = csv.DictReader(io.StringIO(leaderboard([one], metrics=[ACCURACY], format="csv")))
+    told = {"n": "2", "pruned": str(one.pruned), "failed": str(one.failed)}
+    assert {name: row[name] for name in told} == told
+
+
 def test_json_is_that_of_the_results_with_what_was_published() -> None:
     reference = [Published(method="ft", metric="accuracy", mean=0.7)]
     flex, ft = json.loads(
