@@ -31,6 +31,7 @@ def prepare_to_join(address: str) -> None:
 
     Raises:
         SpecError: nothing is there, no Ray is, or it wants a token that we do not have.
+            Or Ray is told to send a token, and there is none.
     """
     if address.startswith("ray://"):
         # Ray Client has no streaming generators, by which a task tells of its progress.
@@ -40,14 +41,34 @@ def prepare_to_join(address: str) -> None:
     if not port.isdigit():
         use_token_if_there()
         return  # a name that Ray knows or refuses by itself
-    if mode_of(place, host.strip("[]"), int(port)) == "token":
-        # A job's driver gets its token from the node that it runs on, as every worker there does.
-        given = IN_A_JOB in os.environ and os.environ.get("RAY_AUTH_MODE") == "token"
-        if not given and find_token() is None:
-            message = f"the cluster at {place} is in token mode, and there is no token here"
-            remedy = f"ask whoever runs it for the token, and {PLACES}"
-            raise SpecError([Problem("--address", message, remedy)])
+    host = host.strip("[]")
+    told = os.environ.get("RAY_AUTH_MODE", "").lower() == "token"
+    # A job's driver gets its token from the node that it runs on, as every worker there does.
+    given = IN_A_JOB in os.environ and told
+    if mode_of(place, host, int(port)) == "token":
+        if not given:
+            _check_token(place, host, int(port))
         os.environ["RAY_AUTH_MODE"] = "token"
+    elif told and not given and find_token() is None:
+        message = "RAY_AUTH_MODE=token has Ray send a token, and there is no token here"
+        remedy = f"unset RAY_AUTH_MODE, as the cluster at {place} wants none; or {PLACES}"
+        raise SpecError([Problem("--address", message, remedy)])
+
+
+def _check_token(place: str, host: str, port: int) -> None:
+    """Ask the cluster with our token: Ray would be refused only after it has started.
+
+    Raises:
+        SpecError: there is no token here, or the cluster refuses it.
+    """
+    token = find_token()
+    message = f"the cluster at {place} is in token mode, and there is no token here"
+    if token is not None:
+        if _lets_in(place, host, port, token.text):
+            return
+        message = f"the cluster at {place} is in token mode and refuses the token of {token.place}"
+    remedy = f"ask whoever runs it for the token, and {PLACES}"
+    raise SpecError([Problem("--address", message, remedy)])
 
 
 def _address_of_auto() -> str:
@@ -74,17 +95,29 @@ def mode_of(address: str, host: str, port: int) -> Mode:
         socket.create_connection((host, port), CONNECT_SECONDS).close()
     except (OSError, OverflowError) as error:
         raise no_cluster(address, str(error)) from None
+    return "open" if _lets_in(address, host, port) else "token"
+
+
+def _lets_in(address: str, host: str, port: int, token: str = "") -> bool:
+    """Whether the cluster answers who sends this token, or none.
+
+    Raises:
+        SpecError: what listens there is no cluster.
+    """
+    sent = [("authorization", f"Bearer {token}")] if token else None
     target = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     with grpc.insecure_channel(target, [("grpc.enable_http_proxy", 0)]) as channel:
         ask = channel.unary_unary(QUESTION)
         try:
-            ask(b"", timeout=CONNECT_SECONDS)
+            ask(b"", timeout=CONNECT_SECONDS, metadata=sent)
+        except ValueError:
+            return False  # no token of Ray's has such characters
         except grpc.RpcError as error:
             if error.code() == grpc.StatusCode.UNAUTHENTICATED:
-                return "token"
+                return False
             reason = "what listens there is no Ray's meeting point; a dashboard takes flexkd submit"
             raise no_cluster(address, reason) from None
-    return "open"
+    return True
 
 
 def no_cluster(address: str, reason: str) -> SpecError:

@@ -16,11 +16,14 @@ from pathlib import Path
 from typing import Any
 
 import ray
+from ray.exceptions import AuthenticationError
 from ray.tune.execution import class_cache
 
+from ..spec import Problem, SpecError
 from .gcs import IN_A_JOB, no_cluster, prepare_to_join
 from .parcel import packed_code
 from .placement import Capacity, Node
+from .token import PLACES
 
 NOISY = ("ray", "ray.data", "ray.tune", "ray.train", "ray.air")
 """Loggers that go to the log file instead of the terminal."""
@@ -38,17 +41,17 @@ def join_cluster(address: str, log_file: Path | None) -> Callable[[], None]:
         connected before stays so.
 
     Raises:
-        SpecError: there is no cluster at the address.
+        SpecError: there is no cluster at the address, or not with the token that is here.
     """
     quiet_ray(log_file)
     _set_environment()
+    _keep_secrets_where_they_are()
     if ray.is_initialized():
         return lambda: None
     if address == "local":
         _use_private_token()
     else:
         prepare_to_join(address)
-        _keep_secrets_where_they_are()
     leave = contextlib.ExitStack()
     leave.enter_context(_native_stderr(log_file))
     on_term = signal.getsignal(signal.SIGTERM)
@@ -68,6 +71,13 @@ def join_cluster(address: str, log_file: Path | None) -> Callable[[], None]:
         # A mismatch of versions is a list of lines, theirs and ours.
         reason = " ".join(str(error).split())[:300] if isinstance(error, Exception) else "no Ray"
         raise no_cluster(address, reason) from None
+    except AuthenticationError as error:
+        leave.close()
+        reason = " ".join(error.message.split())[:300]
+        raise SpecError([Problem("--address", f"Ray: {reason}", PLACES)]) from None
+    except BaseException:
+        leave.close()  # whoever is told of this reads it on the terminal
+        raise
     finally:
         if threading.current_thread() is threading.main_thread():
             # Ray takes SIGTERM for itself and then aborts; whose it was decides what it means.
@@ -130,7 +140,8 @@ def _what_ray_needs(address: str) -> Iterator[dict[str, Any]]:
 def _keep_secrets_where_they_are() -> None:
     """Have Tune not copy the driver's AWS keys into the runtime environment of trials.
 
-    Ray writes that into logs and command lines. A cluster's nodes have keys of their own.
+    Ray writes that into logs and command lines. A cluster's nodes have keys of their own, and
+    workers of a local one inherit the driver's environment.
     """
     class_cache.ENV_VARS_TO_PROPAGATE.difference_update(
         {name for name in class_cache.ENV_VARS_TO_PROPAGATE if name.startswith("AWS_")}
@@ -139,8 +150,8 @@ def _keep_secrets_where_they_are() -> None:
 
 def _use_private_token() -> None:
     """Guard a local cluster by a token that nobody else can read, as Ray's own is to all."""
-    given = ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")
-    if any(name in os.environ for name in given):
+    given = any(name in os.environ for name in ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"))
+    if given or os.environ.get("RAY_AUTH_MODE", "token").lower() != "token":
         return
     path = Path.home() / ".ray" / "auth_token"
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)

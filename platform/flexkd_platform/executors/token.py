@@ -36,7 +36,7 @@ def find_token() -> Token | None:
     if text:
         return Token(text, "RAY_AUTH_TOKEN")
     named = os.environ.get("RAY_AUTH_TOKEN_PATH")
-    path = Path(named or DEFAULT_PATH).expanduser()
+    path = Path(os.path.expanduser(named or DEFAULT_PATH))
     if not path.is_file() and not named:
         return None
     try:

@@ -230,3 +230,89 @@ def test_what_is_not_logged_is_dropped(capfd: pytest.CaptureFixture[str]) -> Non
     with _native_stderr(None):
         os.write(2, b"compiled")
     assert capfd.readouterr().err == ""
+
+
+SECRETS = {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SECURITY_TOKEN", "AWS_SESSION_TOKEN"}
+
+
+@pytest.mark.parametrize("there_already", [False, True])
+def test_tune_is_told_no_keys_of_a_local_cluster_either(
+    no_token: None, monkeypatch: pytest.MonkeyPatch, there_already: bool
+) -> None:
+    """Ray writes the runtime environment of trials into its logs, of whatever cluster."""
+    import ray
+    from ray.tune.execution import class_cache
+
+    monkeypatch.setattr(class_cache, "ENV_VARS_TO_PROPAGATE", {"OTHER", *SECRETS})
+    monkeypatch.setattr(ray, "is_initialized", lambda: there_already)
+    monkeypatch.setattr(ray, "init", lambda **_: None)
+    join_cluster("local", None)
+    assert {"OTHER"} == class_cache.ENV_VARS_TO_PROPAGATE
+
+
+def test_a_wrong_token_is_told_before_ray_is_asked(
+    meeting_point: Callable[[str | None], int], no_token: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RAY_AUTH_TOKEN", "token-of-another")
+    address = f"127.0.0.1:{meeting_point('token-of-the-cluster')}"
+    with pytest.raises(SpecError) as caught:
+        prepare_to_join(address)
+    (problem,) = caught.value.problems
+    assert problem.message == (
+        f"the cluster at {address} is in token mode and refuses the token of RAY_AUTH_TOKEN"
+    )
+    assert "token-of-another" not in str(problem)
+
+
+def test_a_cluster_of_a_token_that_is_not_here_is_one_line_and_the_terminal_is_left(
+    no_ray: None,
+    meeting_point: Callable[[str | None], int],
+    no_token: None,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    """Told to send a token, Ray wants one even for a cluster that asks for none."""
+    import ray
+    from ray.exceptions import AuthenticationError
+
+    def fail(**_: object) -> None:
+        raise AuthenticationError("no token\nwas found")
+
+    monkeypatch.setattr(ray, "init", fail)
+    monkeypatch.setenv("RAY_AUTH_MODE", "token")
+    with pytest.raises(SpecError) as caught:
+        join_cluster(f"127.0.0.1:{meeting_point(None)}", None)
+    (problem,) = caught.value.problems
+    assert "RAY_AUTH_MODE" in problem.message
+    assert "no token here" in problem.message
+    assert "~/.ray/auth_token" in problem.remedy
+    monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))  # so that Ray itself has to look for one
+    with pytest.raises(SpecError) as caught:
+        join_cluster("auto", None)
+    (problem,) = caught.value.problems
+    assert "no token was found" in problem.message
+    assert "~/.ray/auth_token" in problem.remedy
+    os.write(2, b"still the terminal")
+    assert capfd.readouterr().err == "still the terminal"
+
+
+@pytest.mark.parametrize("raised", [RuntimeError, KeyboardInterrupt, OSError, ArithmeticError])
+def test_the_terminal_is_given_back_whatever_ray_raises(
+    no_ray: None,
+    no_token: None,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+    raised: type[BaseException],
+) -> None:
+    import ray
+
+    def fail(**_: object) -> None:
+        raise raised
+
+    monkeypatch.setattr(ray, "init", fail)
+    with pytest.raises(SpecError if raised is RuntimeError else raised) as caught:
+        join_cluster("local", None)
+    os.write(2, b"still the terminal")
+    assert capfd.readouterr().err == "still the terminal"
+    assert caught.tb is not None, "which keeps what was open alive"

@@ -109,3 +109,15 @@ def test_no_token_is_made_where_the_user_decided(
     monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
     _use_private_token()
     assert not (home / ".ray").exists()
+
+
+@pytest.mark.parametrize("mode", ["token", "TOKEN"])
+def test_a_token_that_is_wanted_is_made_for_its_owner_alone(
+    home: Path, monkeypatch: pytest.MonkeyPatch, mode: str
+) -> None:
+    """Ray would write it itself, for all to read, and we would refuse it from then on."""
+    monkeypatch.setenv("RAY_AUTH_MODE", mode)
+    _use_private_token()
+    found = find_token()
+    assert found is not None
+    assert found.place == str(home / ".ray" / "auth_token")
