@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from pathlib import Path
 
 from ..spec import FilesSource, Problem, SpecError, Task, sha256_of
@@ -26,7 +27,7 @@ def read_files(task: Task, path: str, purpose: Purpose) -> Reading:
     files, problems = _files_of_splits(data.path, place, purpose)
     splits, contents = {}, {}
     for split, file in files.items():
-        one_file = file == Path(data.path).expanduser()
+        one_file = file == _expanded(data.path)
         origin = data.path if one_file else str(Path(data.path, file.name))
         columns = Columns(names, origin, path, optional)
         suffix = file.suffix.lower()
@@ -54,11 +55,16 @@ def file_digest(file: Path) -> str:
     return digest.hexdigest()
 
 
+def _expanded(path: str) -> Path:
+    """A path with its ~ replaced; that of nobody stays as it is written, and is not there."""
+    return Path(os.path.expanduser(path))
+
+
 def _files_of_splits(
     given: str, place: str, purpose: Purpose
 ) -> tuple[dict[str, Path], list[Problem]]:
     """Split name: its file, in the order of `SPLITS`."""
-    path = Path(given).expanduser()
+    path = _expanded(given)
     formats = ", ".join(FORMATS)
     if path.is_dir():
         return _files_of_folder(path, given, place, purpose)

@@ -24,8 +24,10 @@ MEBIBYTE = 1024**2
 MOST_MEBIBYTES = 95
 """Ray's dashboard takes 100 MiB at a time; the spec and the names of the files need some."""
 
-IGNORED = shutil.ignore_patterns("__pycache__", ".git", ".gitignore", ".rayignore")
-"""Ray would read an ignore file as its own and leave out what it names."""
+IGNORED = shutil.ignore_patterns("__pycache__", ".*")
+"""Caches, and hidden files, which may hold secrets, as .env does; no reader of data or models
+looks at one. Ray would take an ignore file for its own and leave out what it names.
+"""
 
 _LEAVES = ("path", "model", "bertscore_model")
 """Keys of a spec that may name a file or a folder of this machine."""
@@ -145,17 +147,18 @@ def local_inputs(spec: JobSpec, storage: str) -> tuple[Inputs, list[Problem]]:
     root that is not there here may be there on the cluster, whose own checks will tell.
     """
     storage = storage.removeprefix("file://")
-    shared = None if "://" in storage else Path(storage).expanduser().resolve()
+    # A home that nobody has stays as it is written, and is found to be no folder.
+    shared = None if "://" in storage else Path(os.path.expanduser(storage)).resolve()
     places: dict[Path, list[tuple[str | int, ...]]] = {}
     problems = []
     for place, text in _named(spec.to_json(), ()):
-        path = Path(text).expanduser()
+        path = Path(os.path.expanduser(text))
         is_path = str(place[-1]).rpartition(".")[2] == "path" or (
             isinstance(place[-1], int) and str(place[-2]).endswith(".path")
         )
         if path.is_dir() or (is_path and path.exists()):
             places.setdefault(path.resolve(), []).append(place)
-        elif is_path and not path.is_absolute():
+        elif (is_path or text.startswith("~")) and not path.is_absolute():
             problems.append(
                 Problem(".".join(map(str, place)), f"{text} does not exist", "correct the path")
             )

@@ -85,7 +85,7 @@ def weight_files(folder: Path) -> list[Path]:
         return [folder / name for name in sorted(names)]
     if (gguf := find_gguf(folder)) is not None:
         return [gguf]
-    pickled = sorted(file.name for file in folder.glob("*.bin"))
+    pickled = sorted(file.name for file in folder.glob("[!.]*.bin"))
     if pickled:
         raise ModelError(
             f"{folder} holds its weights as {pickled[0]}, which is a pickle",

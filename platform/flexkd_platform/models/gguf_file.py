@@ -63,7 +63,7 @@ def no_bar(file: Path | None) -> Iterator[None]:
 
 def find_gguf(folder: Path) -> Path | None:
     """The one GGUF file of a folder; None without one. Raises ModelError if there are several."""
-    files = sorted(folder.glob("*.gguf"))
+    files = sorted(folder.glob("[!.]*.gguf"))
     if len(files) > 1:
         raise ModelError(
             f"{folder} holds {len(files)} GGUF files, as {files[0].name} and {files[1].name}",

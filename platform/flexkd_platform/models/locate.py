@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from importlib.util import find_spec
 from pathlib import Path
@@ -30,7 +31,9 @@ def locate(model: str, revision: str | None = None) -> Path | str:
             is a file; the name can be no hub name; a revision of what has none.
     """
     name = model.strip()
-    if revision is not None and (name.startswith(PACKAGE) or Path(name).expanduser().exists()):
+    if revision is not None and (
+        name.startswith(PACKAGE) or Path(os.path.expanduser(name)).exists()
+    ):
         raise ModelError(
             f"revision {revision!r} is given, but {model!r} is no model of the hub",
             "leave revision out; it names a commit, tag or branch of a hub model",
@@ -38,7 +41,7 @@ def locate(model: str, revision: str | None = None) -> Path | str:
         )
     if name.startswith(PACKAGE):
         return _package_folder(name.removeprefix(PACKAGE))
-    folder = Path(name).expanduser()
+    folder = Path(os.path.expanduser(name))  # ~nobody stays as it is written, which is not there
     if name and folder.is_dir():
         return folder.resolve()
     if name and folder.exists():

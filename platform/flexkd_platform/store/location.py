@@ -40,7 +40,10 @@ def open_location(uri: str) -> tuple[fs.FileSystem, str, str]:
         StoreError: the URI is not understood, or holds credentials.
     """
     if "://" not in uri:
-        path = str(Path(uri).expanduser().resolve())
+        try:
+            path = str(Path(uri).expanduser().resolve())
+        except RuntimeError as error:  # ~nobody, or links in a circle
+            raise StoreError(f"{uri} is no storage that can be used: {error}") from None
         return fs.LocalFileSystem(), path, path
     _refuse_credentials(uri)
     uri = quote(

@@ -148,3 +148,11 @@ def test_files_too_large_to_travel(refusal: Refusal, tmp_path: Path) -> None:
     assert f"task.data.path: {tmp_path / 'data'} holds 2.0 MiB" in said
     assert "--carry" in said
     assert "at most" in said
+
+
+def test_the_home_of_nobody_is_refused(refusal: Refusal) -> None:
+    model = ["--set", "evaluate.bertscore_model=~nobody-here/model"]
+    said = refusal("--storage", "~nobody-here/storage", *SERVER, *model)
+    assert "2 problems," in said
+    assert "--storage: " in said
+    assert "evaluate.bertscore_model: " in said

@@ -164,3 +164,47 @@ def test_a_path_from_the_root_may_be_the_clusters(here: Path) -> None:
         _, problems = local_inputs(spec_in(here, task=task | {"data": data}), "s3://bucket")
         assert len(problems) == count
     assert problems[0].path == "task.data.path"
+
+
+def test_hidden_files_stay_and_change_nothing(here: Path, tmp_path: Path) -> None:
+    """An .env beside the data is nobody's business; a hidden folder that is named travels."""
+    hidden = here / ".data"
+    (here / "data").rename(hidden)
+    data = spec_json(here)["task"]["data"] | {"path": str(hidden)}
+    spec = spec_in(here, task=spec_json(here)["task"] | {"data": data})
+    inputs, problems = local_inputs(spec, "s3://bucket")
+    assert problems == []
+    before = [(found.name(), found.size()) for found in inputs.travelling]
+    for folder in (hidden, here / "teacher"):
+        (folder / ".env").write_text("AWS_SECRET_ACCESS_KEY=hunter2")
+        (folder / ".cache").mkdir()
+        (folder / ".cache" / "seen").write_text("hunter2")
+    assert [(found.name(), found.size()) for found in inputs.travelling] == before
+    inputs.copy_to(tmp_path / "work")
+    sent = [path for path in (tmp_path / "work").rglob("*") if path.is_file()]
+    names = {path.name for path in sent}
+    assert {"train.jsonl", "model.safetensors", "config.json"} <= names
+    assert not names & {".env", "seen"}
+    assert all(b"hunter2" not in path.read_bytes() for path in sent)
+
+
+@pytest.mark.parametrize(
+    ("sections", "path"),
+    [
+        ({"evaluate": {"bertscore_model": "~nobody-here/model"}}, "evaluate.bertscore_model"),
+        ({"teacher": {"model": "~nobody-here/model"}}, "teacher.model"),
+    ],
+)
+def test_the_home_of_nobody_is_a_problem(
+    here: Path, sections: dict[str, object], path: str
+) -> None:
+    _, (problem,) = local_inputs(spec_in(here, **sections), "s3://bucket")
+    assert problem.path == path
+    assert "~nobody-here/model" in problem.message
+
+
+def test_a_storage_in_the_home_of_nobody_shares_nothing(here: Path) -> None:
+    """That it is none is said of the storage."""
+    inputs, problems = local_inputs(spec_in(here), "~nobody-here/storage")
+    assert problems == []
+    assert len(inputs.travelling) == 2
