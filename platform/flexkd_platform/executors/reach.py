@@ -1,12 +1,24 @@
-"""Whether every node of a cluster can use the storage, found out before anything is started."""
+"""Whether every node of a cluster runs our code and can use the storage, found out before anything
+is started.
+"""
 
 from __future__ import annotations
 
 import uuid
 from contextlib import suppress
+from dataclasses import dataclass
 
 import ray
-from ray.exceptions import RayError
+from ray.exceptions import (
+    GetTimeoutError,
+    NodeDiedError,
+    ObjectLostError,
+    OutOfMemoryError,
+    RayError,
+    RayTaskError,
+    TaskUnschedulableError,
+    WorkerCrashedError,
+)
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from ..spec import Problem
@@ -15,9 +27,27 @@ from ..store import Store, StoreError, open_store
 SECONDS = 120.0
 """How long a node may take to start a process and answer."""
 
+LOST = (
+    GetTimeoutError,
+    NodeDiedError,
+    ObjectLostError,
+    OutOfMemoryError,
+    TaskUnschedulableError,
+    WorkerCrashedError,
+)
+"""Of a node that is lost, or too busy to answer: no reason to refuse a job."""
+
+
+@dataclass(frozen=True)
+class _Answer:
+    """Why a node cannot take part, "" if it can; failure: it did not get as far as the storage."""
+
+    reason: str = ""
+    failure: bool = False
+
 
 def storage_problems(store: Store) -> list[Problem]:
-    """Nodes that cannot write the storage, or have another folder at its path.
+    """Nodes that cannot run our code or write the storage, or have another folder at its path.
 
     A folder of the driver's own disk exists on the other nodes as soon as one of them makes it:
     what they put there would be found by nobody.
@@ -43,15 +73,24 @@ def storage_problems(store: Store) -> list[Problem]:
         with suppress(OSError):
             store.filesystem.delete_file(f"{store.root}/{probe}")
     return [
-        Problem(
-            "--storage",
-            f"the node {address} cannot use {store.uri}: {reason}",
-            "name a bucket that all nodes may write to (their credentials are in their own "
-            "environment), or a folder that they share",
-        )
-        for address, reason in found.items()
-        if reason
+        _problem(address, store.uri, found[address]) for address in found if found[address].reason
     ]
+
+
+def _problem(address: str, uri: str, answer: _Answer) -> Problem:
+    if answer.failure:
+        return Problem(
+            "--address",
+            f"the node {address} cannot run this project: {answer.reason}",
+            "it needs this project's dependencies, in the versions that are here, and room on its "
+            "disk; runtime_env_agent.log in Ray's logs there says more",
+        )
+    return Problem(
+        "--storage",
+        f"the node {address} cannot use {uri}: {answer.reason}",
+        "name a bucket that all nodes may write to (their credentials are in their own "
+        "environment), or a folder that they share",
+    )
 
 
 def _reason(uri: str, probe: str) -> str:
@@ -67,8 +106,13 @@ def _reason(uri: str, probe: str) -> str:
     return ""
 
 
-def _answer(reference: object) -> str:
+def _answer(reference: object) -> _Answer:
     try:
-        return str(ray.get(reference, timeout=SECONDS))
-    except RayError:
-        return ""  # a node that is lost, or too busy to answer, is no reason to refuse a job
+        return _Answer(str(ray.get(reference, timeout=SECONDS)))
+    except LOST:
+        return _Answer()
+    except RayError as error:
+        lines = str(error).strip().splitlines()
+        # A traceback ends with what matters.
+        told = lines[-1:] if isinstance(error, RayTaskError) else lines
+        return _Answer(" ".join(" ".join(told).split())[:300], failure=True)
