@@ -102,6 +102,21 @@ def test_the_job_runs_the_very_spec(kuberay: Request, tmp_path: Path) -> None:
     assert job["spec"]["metadata"]["flexkd.spec_hash"] == asked.hash
 
 
+@pytest.mark.parametrize("user", ["ada", "$(AWS_SECRET_ACCESS_KEY)", "größe: 'x' $USER"])
+def test_runs_are_recorded_under_whoever_submits(
+    kuberay: Request, monkeypatch: pytest.MonkeyPatch, user: str
+) -> None:
+    """The driver is on the head. Kubernetes replaces $(NAME) in a value, and reads $$ as one $."""
+    monkeypatch.setenv("FLEXKD_USER", user)
+    _, job = kuberay.objects("--secret", "flexkd-credentials")
+    assert problems(job) == []
+    head = job["spec"]["rayClusterSpec"]["headGroupSpec"]["template"]["spec"]
+    (variable,) = head["containers"][0]["env"]
+    assert variable["name"] == "FLEXKD_USER"
+    assert "$(" not in variable["value"].replace("$$", "")
+    assert variable["value"].replace("$$", "$") == user
+
+
 def test_uris_with_signs_of_the_shell_arrive_whole(kuberay: Request) -> None:
     storage = "s3://flexkd/team?endpoint_override=s3:7070&scheme=http"
     _, job = kuberay.objects(storage=storage)
@@ -236,6 +251,8 @@ def test_tracking_that_pods_do_not_reach_is_refused(
         ("teacher.model=./teacher", "teacher.model"),
         ("teacher.model=/models/teacher", "teacher.model"),
         ("student.init={kind: pretrained, model: ~/student}", "student.init.model"),
+        ("evaluate.bertscore_model=./encoder", "evaluate.bertscore_model"),
+        ("evaluate.bertscore_model=/models/encoder", "evaluate.bertscore_model"),
         ("sweep.axes={teacher.model: [gpt2, /models/teacher]}", "sweep.axes['teacher.model'][1]"),
     ],
 )

@@ -179,6 +179,7 @@ def _local_names(spec: JobSpec) -> Iterator[Problem]:
     models = {"teacher.model": spec.teacher.model}
     if isinstance(spec.student.init, PretrainedInit):
         models["student.init.model"] = spec.student.init.model
+    models["evaluate.bertscore_model"] = spec.evaluate.bertscore_model
     for path, model in models.items():
         if isinstance(model, str) and _is_local(model):
             yield Problem(

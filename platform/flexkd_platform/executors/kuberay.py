@@ -14,6 +14,7 @@ from importlib.metadata import version
 from typing import Any
 
 from ..spec import JobSpec
+from ..tracking.provenance import USER
 from .kuberay_workers import WorkerPods, worker_pods
 
 Manifest = dict[str, Any]
@@ -90,7 +91,7 @@ def ray_job(
         spec_text: what `flexkd run` reads; the spec with its defaults, as YAML.
         storage, tracking: URIs that every pod can reach.
         options: image, namespace, secret, memory.
-        user: who submits.
+        user: who submits, and whose runs they are.
     """
     name = object_name(spec)
     metadata: Manifest = {
@@ -126,7 +127,7 @@ def ray_job(
                 "shutdownAfterJobFinishes": True,
                 "ttlSecondsAfterFinished": KEPT_SECONDS,
                 "submitterPodTemplate": _submitter(options),
-                "rayClusterSpec": _cluster(name, pods, options),
+                "rayClusterSpec": _cluster(name, pods, options, user),
             },
         },
     ]
@@ -157,12 +158,14 @@ def _spec_map(name: str) -> str:
     return f"{name}-spec"
 
 
-def _cluster(name: str, pods: WorkerPods, options: PodOptions) -> Manifest:
+def _cluster(name: str, pods: WorkerPods, options: PodOptions, user: str) -> Manifest:
     spec_volume = {"name": "spec", "configMap": {"name": _spec_map(name)}}
     spec_mount = {"name": "spec", "mountPath": SPEC_FOLDER, "readOnly": True}
     head = _pod("head", {"cpu": HEAD_CPUS, "memory": HEAD_MEMORY}, options)
     head["spec"]["volumes"].append(spec_volume)
     head["spec"]["containers"][0]["volumeMounts"].append(spec_mount)
+    # The driver, which records the runs, is here. Kubernetes would replace a $(NAME).
+    head["spec"]["containers"][0]["env"] = [{"name": USER, "value": user.replace("$", "$$")}]
     # The autoscaler beside the head asks Kubernetes for pods; nothing else needs to.
     head["spec"]["automountServiceAccountToken"] = pods.elastic
     size = {"cpu": str(pods.cpus), "memory": options.worker_memory or WORKER_MEMORY}
