@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from rich.table import Table
+from rich.text import Text
 
 from ..executors import (
     Capacity,
@@ -45,7 +46,8 @@ def validate(
         print(json.dumps(numbers))
     else:
         trials = f"{'at most ' if plan.search else ''}{plan.most_trials} trials"
-        out.print(f"{spec_path}: nothing wrong, {trials}, job {plan.spec.id}")
+        said = f"{spec_path}: nothing wrong, {trials}, job {plan.spec.id}"
+        out.print(said, markup=False, soft_wrap=True)
     return 0
 
 
@@ -62,7 +64,7 @@ def show_plan(
     Without an address, the resources are this machine's; with one, the cluster's.
     """
     plan, store, capacity = _examined(spec_path, overrides, storage, tracking, address)
-    numbers = plan_numbers(plan, store, capacity)
+    numbers = plan_numbers(plan, store, capacity, in_turn=address == "none")
     if as_json:
         print(json.dumps(numbers))
     else:
@@ -81,7 +83,8 @@ def _examined(
     store, _, problems = reachable(storage, tracking)
     spec = read_spec(spec_path, overrides, problems)
     capacity = Capacity.of_machine()
-    if store is not None and address not in ON_THIS_MACHINE:
+    known = address in ON_THIS_MACHINE
+    if store is not None and not known:
         try:
             executor = open_executor(address, store, spec.resources)
         except SpecError as error:
@@ -89,23 +92,29 @@ def _examined(
         else:
             capacity = executor.capacity()
             executor.close()
-    problems += resource_problems(spec.resources, capacity)
+            known = True
+    if known:  # what this machine has says nothing of a cluster that was not reached
+        problems += resource_problems(spec.resources, capacity)
     problems += stopping_problems(spec.sweep.scheduler, address)
     plan = checked_plan(spec, spec_path, overrides, problems)
     assert store is not None, "a storage that cannot be written is a problem"
     return plan, store, capacity
 
 
-def plan_numbers(plan: Plan, store: Store, capacity: Capacity) -> dict[str, Any]:
+def plan_numbers(
+    plan: Plan, store: Store, capacity: Capacity, *, in_turn: bool = False
+) -> dict[str, Any]:
     """The plan as JSON: steps and trials with whether they are there, peak resources, sizes.
 
-    Of a search with Optuna, the trials are those of its first round.
+    Of a search with Optuna, the trials are those of its first round. `in_turn`: without Ray, where
+    one worker scores and one trains, whatever the spec asks for.
     """
     resources = plan.spec.resources
-    concurrent = fitting_trials(resources, capacity)
-    workers = concurrent * resources.least_workers
-    cpus = max(resources.score_workers, resources.teacher_cpus, workers * resources.trial_cpus)
-    teacher_gpus = resources.score_workers * resources.gpus_of_teacher
+    concurrent = 1 if in_turn else fitting_trials(resources, capacity)
+    workers = 1 if in_turn else concurrent * resources.least_workers
+    scorers = 1 if in_turn else resources.score_workers
+    cpus = max(scorers, resources.teacher_cpus, workers * resources.trial_cpus)
+    teacher_gpus = scorers * resources.gpus_of_teacher
     return {
         "id": plan.spec.id,
         "spec_hash": plan.spec.hash,
@@ -159,7 +168,8 @@ def show_numbers(plan: Plan, numbers: dict[str, Any]) -> None:
         params = ", ".join(f"{name}={value}" for name, value in trial["params"].items())
         groups.setdefault((trial["method"], params), Counter())[trial["present"]] += 1
     for (method, params), counts in groups.items():
-        trials.add_row(method, params, str(counts.total()), f"{counts[True]} of {counts.total()}")
+        there = f"{counts[True]} of {counts.total()}"
+        trials.add_row(method, Text(params), str(counts.total()), there)
     out.print(trials)
     if "search" in numbers:
         _show_search(numbers["search"])

@@ -208,3 +208,47 @@ def test_where_no_trial_was_recorded_is_said_without_its_password(
     assert main(["compare", "--tracking-uri", "postgresql://me:hunter2@db/mlflow"]) == 2
     said = capsys.readouterr().err
     assert "no finished trial in postgresql://me:…@db/mlflow" in said
+
+
+def test_comparing_what_nobody_recorded(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["compare", "--tracking-uri", "none"]) == 2
+    said = " ".join(capsys.readouterr().err.split())
+    assert "--tracking-uri: compare needs a server or database" in said
+
+
+@pytest.mark.parametrize("command", ["plan", "validate"])
+def test_of_a_cluster_that_is_not_reached_no_size_is_told(
+    request_of: Request, capsys: pytest.CaptureFixture[str], command: str
+) -> None:
+    """What this machine has says nothing of it."""
+    arguments = [command, str(request_of.spec), "--storage", str(request_of.storage)]
+    arguments += ["--set", "resources.trial_cpus=4000"]
+    assert main([*arguments, "--address", "127.0.0.1:9"]) == 2
+    said = " ".join(capsys.readouterr().err.split())
+    assert "1 problem, nothing was started" in said
+    assert "no Ray cluster can be joined at '127.0.0.1:9'" in said
+    assert main(arguments) == 2
+    assert "resources.trial_cpus" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["run", "plan", "validate"])
+def test_a_storage_in_the_home_of_nobody(
+    request_of: Request, capsys: pytest.CaptureFixture[str], command: str
+) -> None:
+    assert main([command, str(request_of.spec), "--storage", "~nobody-here/storage"]) == 2
+    said = " ".join(capsys.readouterr().err.split())
+    assert "--storage: ~nobody-here/storage is no storage that can be used" in said
+    assert not list(request_of.folder.glob("~*"))
+
+
+@pytest.mark.parametrize(
+    ("override", "path"),
+    [
+        ("teacher.model=~nobody-here/model", "teacher.model"),
+        ("task.data={source: files, path: ~nobody-here/data}", "task.data.path"),
+    ],
+)
+def test_a_path_in_the_home_of_nobody(request_of: Request, override: str, path: str) -> None:
+    said = request_of.refused(override)
+    assert f"{path}:" in said
+    assert "~nobody-here/" in said
