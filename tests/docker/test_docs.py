@@ -67,3 +67,13 @@ def test_every_secret_and_target_is_told_of() -> None:
         assert target in stages()
     for text in TEXTS.values():
         assert "## What was not run" in text
+
+
+@pytest.mark.parametrize("name", sorted(TEXTS))
+def test_a_token_file_that_was_there_is_closed_too(name: str) -> None:
+    """A file that is written to keeps its mode, whatever the umask."""
+    written = [line for line in TEXTS[name].splitlines() if "> ~/.ray/auth_token" in line]
+    assert written
+    for line in written:
+        after = TEXTS[name].partition(line)[2].splitlines()[1]
+        assert "chmod 600 ~/.ray/auth_token" in line.partition("> ~/.ray/auth_token")[2] + after
