@@ -16,6 +16,7 @@ from pydantic_core import ErrorDetails
 from .document import PathPart, join_path, line_of, parse_yaml, set_path, split_path
 from .expand import expanded
 from .job import JobSpec
+from .naming import naming_problems
 from .problems import Problem, SpecError
 from .schema import schema_at
 from .search import GridSearch
@@ -115,6 +116,7 @@ def _validate(data: dict[str, Any]) -> tuple[JobSpec | None, list[Problem]]:
     spec, problems = _validate_expanded(one_valued)
     # The axes are checked against the spec without them, so that both kinds of problems show.
     if spec is not None:
+        problems += naming_problems(spec)
         problems += [*_search_problems(spec), *_axis_problems(spec), *_space_problems(spec)]
     return spec, _unique(origins.of(problem) for problem in problems)
 

@@ -6,8 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import yaml
 
-from flexkd_platform.spec import Problem, SpecError, load_spec, spec_with
+from flexkd_platform.spec import JobSpec, Problem, SpecError, load_spec, spec_with
 
 Problems = Callable[..., tuple[Problem, ...]]
 Load = Callable[..., object]
@@ -495,6 +496,30 @@ ONE_PROBLEM = {
         "input should be a valid array, but 1 was given",
         "",
     ),
+    "a baseline that is no method of the sweep": (
+        "  seeds:",
+        "  baseline: gram\n  seeds:",
+        "sweep.baseline",
+        7,
+        "gram is no method of this sweep",
+        "name one of ft, kd, flexkd; null for none",
+    ),
+    "a published number with nothing of ours beside it": (
+        "name: quick\n",
+        "name: quick\nreference: [{method: gram, metric: accuracy, mean: 1}]\n",
+        "reference[0].method",
+        2,
+        "gram is no method of this sweep",
+        "name one of ft, kd, flexkd, or leave the number out",
+    ),
+    "a published number of another task": (
+        "name: quick\n",
+        "name: quick\nreference: [{method: ft, metric: rougeL, mean: 1}]\n",
+        "reference[0].metric",
+        2,
+        "rougeL is no metric of classification",
+        "allowed are accuracy, f1, matthews, accuracy_f1",
+    ),
     "an axis without values": (
         "  seeds:",
         "  axes: {distill.epochs: []}\n  seeds:",
@@ -589,6 +614,25 @@ def test_all_problems_at_once(problems: Problems) -> None:
         ("--set", None),
     }
     assert len(found) == 8
+
+
+def test_names_that_are_wrong_show_together(problems: Problems) -> None:
+    given = ["sweep.baseline=gram", "reference=[{method: cka, metric: rougeL, mean: 1}]"]
+    assert [p.path for p in problems(overrides=given)] == [
+        "sweep.baseline",
+        "reference[0].method",
+        "reference[0].metric",
+    ]
+
+
+def test_without_the_default_baseline_a_spec_loads_again(
+    load: Callable[..., JobSpec], text: str
+) -> None:
+    """Written out it names `ft`, which nobody gave."""
+    spec = load(text.replace("    - {kind: ft}\n", ""))
+    written = yaml.safe_dump(spec.to_json(), sort_keys=False)
+    assert "baseline: ft" in written
+    assert load(written) == spec
 
 
 def test_axis_problems_show_together(text: str, problems: Problems) -> None:
