@@ -9,11 +9,13 @@ from typing import Annotated
 import typer
 
 from ..spec import Problem, SpecError, json_schema
+from ..tracking.provenance import versions
 from . import common
 from .common import (
     DEFAULT_STORAGE,
     AddressOption,
     JsonOption,
+    ReadTrackingOption,
     SetOption,
     SpecArgument,
     StorageOption,
@@ -22,7 +24,6 @@ from .common import (
 
 app = typer.Typer(
     name="flexkd",
-    help="Knowledge-distillation experiments on language models: one job spec, many methods.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     add_completion=False,
@@ -45,6 +46,24 @@ INTERRUPTED = 130
 """What typer makes of a KeyboardInterrupt."""
 DASHBOARD = "http://127.0.0.1:8265"
 JobArgument = Annotated[str, typer.Argument(help="id of the job", show_default=False)]
+
+
+def _show_version(asked: bool) -> None:
+    if asked:
+        print(f"flexkd {versions().get('flexkd', 'of a checkout that is not installed')}")
+        raise typer.Exit
+
+
+@app.callback()
+def flexkd_command(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", help="show the version and exit", callback=_show_version, is_eager=True
+        ),
+    ] = False,
+) -> None:
+    """Knowledge-distillation experiments on language models: one job spec, many methods."""
 
 
 @app.command("validate")
@@ -116,16 +135,22 @@ def submit_command(
         bool, typer.Option("--dry-run", help="print the RayJob for kubectl; with --kuberay")
     ] = False,
     image: Annotated[
-        str, typer.Option(help="with --kuberay: image of the pods", metavar="IMAGE")
+        str,
+        typer.Option(
+            help="with --kuberay: image of the pods",
+            metavar="IMAGE",
+            show_default="flexkd:VERSION; flexkd:VERSION-cuda with GPUs",
+        ),
     ] = "",
     namespace: Annotated[
-        str, typer.Option(help="with --kuberay: namespace; kubectl's own by default")
+        str, typer.Option(help="with --kuberay: namespace", show_default="kubectl's own")
     ] = "",
     secret: Annotated[
         str, typer.Option(help="with --kuberay: Secret whose keys become environment variables")
     ] = "",
     worker_memory: Annotated[
-        str, typer.Option(help="with --kuberay: memory of a worker pod, as 16Gi")
+        str,
+        typer.Option(help="with --kuberay: memory of a worker pod, as 16Gi", show_default="8Gi"),
     ] = "",
     as_json: JsonOption = False,
 ) -> None:
@@ -219,7 +244,7 @@ def compare_command(
     ] = [],  # noqa: B006
     baseline: Annotated[str, typer.Option(help="method to compare with; '' for none")] = "ft",
     output: Annotated[str, typer.Option("--format", help="table, markdown, csv or json")] = "table",
-    tracking_uri: TrackingOption = "",
+    tracking_uri: ReadTrackingOption = "",
     storage: StorageOption = DEFAULT_STORAGE,
     as_json: JsonOption = False,
 ) -> None:

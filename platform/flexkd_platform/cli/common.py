@@ -11,14 +11,18 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 
 from ..plan import Plan, build_plan
 from ..spec import JobSpec, Problem, SpecError, line_in, load_spec
 from ..store import Store, StoreError, absolute_location, open_store
 from ..tracking import absolute_uri, check_tracking, default_uri
 
-out = Console(highlight=False, soft_wrap=False)
-err = Console(stderr=True, highlight=False, soft_wrap=True)
+out = Console(highlight=False, soft_wrap=False, emoji=False)
+err = Console(stderr=True, highlight=False, soft_wrap=True, emoji=False)
+
+IN_STORAGE = "SQLite in the storage"
+"""Where runs are recorded by default."""
 
 SpecArgument = Annotated[Path, typer.Argument(help="job spec in YAML", show_default=False)]
 SetOption = Annotated[
@@ -39,9 +43,19 @@ TrackingOption = Annotated[
     typer.Option(
         "--tracking-uri",
         envvar="MLFLOW_TRACKING_URI",
-        help="MLflow server or database; none: record nothing  [default: SQLite in the storage]",
+        help="MLflow server or database; none: record nothing",
         metavar="URI",
-        show_default=False,
+        show_default=IN_STORAGE,
+    ),
+]
+ReadTrackingOption = Annotated[
+    str,
+    typer.Option(
+        "--tracking-uri",
+        envvar="MLFLOW_TRACKING_URI",
+        help="MLflow server or database that is read",
+        metavar="URI",
+        show_default=IN_STORAGE,
     ),
 ]
 AddressOption = Annotated[
@@ -139,14 +153,10 @@ def show_problems(error: SpecError, as_json: bool) -> None:
     count = len(error.problems)
     title = f"{error.source}: " if error.source else ""
     what = "1 problem" if count == 1 else f"{count} problems"
-    err.print(f"[bold red]error[/]: {_plain(title)}{what}, nothing was started")
+    err.print(f"[bold red]error[/]: {escape(title)}{what}, nothing was started")
     for problem in error.problems:
         for number, line in enumerate(str(problem).splitlines()):
-            err.print(f"  {_plain(line)}", style="" if number == 0 else "dim")
-
-
-def _plain(text: str) -> str:
-    return text.replace("[", "\\[")
+            err.print(f"  {line}", style="" if number == 0 else "dim", markup=False)
 
 
 def quiet_libraries() -> None:

@@ -25,7 +25,7 @@ def compare(
 ) -> int:
     """Print the groups of some experiments' trials, best first."""
     uri, problems = tracking_uri(tracking, storage)
-    problems = [*problems, *_argument_problems(metrics, baseline, output)]
+    problems = [*problems, *_argument_problems(baseline, output, tracking)]
     if problems:
         raise SpecError(problems)
     try:
@@ -75,8 +75,11 @@ def _ranked(shown: list[str], asked: list[str], trials: Iterable[TrialRecord]) -
     return sorted(shown, key=lambda name: order.index(name.rpartition("/")[2]))
 
 
-def _argument_problems(metrics: list[str], baseline: str, output: str) -> list[Problem]:
+def _argument_problems(baseline: str, output: str, tracking: str) -> list[Problem]:
     problems = []
+    if tracking == "none":
+        remedy = "name the one that the jobs were recorded in"
+        problems.append(Problem("--tracking-uri", "compare needs a server or database", remedy))
     if baseline and baseline not in METHODS:
         problems.append(Problem("--baseline", f"{baseline!r} is no method", ", ".join(METHODS)))
     if output not in FORMATS:

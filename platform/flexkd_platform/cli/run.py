@@ -24,7 +24,6 @@ from ..job import (
     search_json,
 )
 from ..spec import JobSpec, SpecError
-from ..store import Store
 from ..tracking import ResilientTracker, open_tracker, params_text, shown_uri
 from .common import ON_THIS_MACHINE, checked_plan, out, reachable, read_spec
 from .progress import open_view
@@ -79,7 +78,7 @@ def run(
     if as_json:
         print(json.dumps(results_json(outcome, store), ensure_ascii=False))
     else:
-        show_outcome(outcome, store, folder, uri)
+        show_outcome(outcome, folder, uri)
     if isinstance(tracker, ResilientTracker) and not tracker.complete:
         view.warn("tracking is incomplete; the same command records what is missing")
     return 0 if outcome.status == "done" else 1
@@ -90,7 +89,7 @@ def spec_text(spec: JobSpec) -> str:
     return yaml.safe_dump(spec.to_json(), sort_keys=False, allow_unicode=True)
 
 
-def show_outcome(outcome: Outcome, store: Store, folder: JobFolder, uri: str) -> None:
+def show_outcome(outcome: Outcome, folder: JobFolder, uri: str) -> None:
     """The leaderboard, what failed, and where to look further."""
     spec = outcome.plan.spec
     groups = outcome.groups()

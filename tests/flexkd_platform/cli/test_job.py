@@ -196,6 +196,27 @@ def test_plan_says_what_is_there(bench: Bench) -> None:
     assert [s["hash"] for s in after["steps"]] == [s["hash"] for s in before["steps"]]
 
 
+@pytest.mark.parametrize("workers", [1, 2])
+def test_without_ray_a_plan_counts_one_of_everything(bench: Bench, workers: int) -> None:
+    wide = [f"resources.{what}_workers={workers}" for what in ("score", "trial")]
+    sets = [part for override in wide for part in ("--set", override)]
+    shown = bench.flexkd("plan", str(bench.spec), "--json", "--address", "none", *sets)
+    numbers = json.loads(shown)
+    assert numbers["concurrent_trials"] == 1
+    assert numbers["peak"] == {"cpus": 1, "gpus": 0}
+
+
+def test_what_validate_says_is_one_line(bench: Bench) -> None:
+    """However long, and whatever rich would take for markup, in the path of the spec."""
+    folder = bench.folder / "[bold]" / ("a" * 100)
+    folder.mkdir(parents=True)
+    spec = folder / "job.yaml"
+    spec.write_text(bench.spec.read_text())
+    said = bench.flexkd("validate", str(spec))
+    assert said.startswith(f"{spec}: nothing wrong, 6 trials, job tiny-")
+    assert said.count("\n") == 1
+
+
 def test_the_report_can_be_written_again(bench: Bench) -> None:
     results = bench.run()
     page = bench.job_folder(results) / "report/index.html"

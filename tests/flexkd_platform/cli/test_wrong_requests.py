@@ -210,7 +210,7 @@ def test_where_no_trial_was_recorded_is_said_without_its_password(
     assert "no finished trial in postgresql://me:…@db/mlflow" in said
 
 
-def test_comparing_what_nobody_recorded(capsys: pytest.CaptureFixture[str]) -> None:
+def test_comparing_without_a_server_or_database(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["compare", "--tracking-uri", "none"]) == 2
     said = " ".join(capsys.readouterr().err.split())
     assert "--tracking-uri: compare needs a server or database" in said

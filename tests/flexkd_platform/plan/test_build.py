@@ -18,7 +18,6 @@ from flexkd_platform.plan import (
     Plan,
     Step,
     Trial,
-    uses_teacher,
 )
 from flexkd_platform.spec import METHODS, FeatureMethod, JobSpec, LogitMethod, SpecError, sha256_of
 
@@ -220,7 +219,6 @@ def test_a_term_without_weight_needs_nothing(
 ) -> None:
     found = plan({"sweep.methods": [method]})
     assert set(found.trials[0].distill.needs) == needs
-    assert uses_teacher(found.spec.sweep.methods[0]) == (needs != {"dataset"})
 
 
 def test_upstream_names_dependencies_first_and_none_twice(plan: Planner) -> None:
