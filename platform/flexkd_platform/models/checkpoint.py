@@ -31,7 +31,7 @@ TOKENIZER_FILES: tuple[str, ...] = (
 
 def has_weights(folder: Path) -> bool:
     """Whether the folder holds a safetensors checkpoint, whole or in shards, or a GGUF file."""
-    return _has_safetensors(folder) or any(folder.glob("*.gguf"))
+    return _has_safetensors(folder) or any(folder.glob("[!.]*.gguf"))
 
 
 def _has_safetensors(folder: Path) -> bool:

@@ -25,6 +25,7 @@ from flexkd_platform.models import (
     locate,
     save_model,
 )
+from flexkd_platform.models.checkpoint import has_weights, weight_files
 from flexkd_platform.models.gguf_file import gguf_shapes
 from flexkd_platform.models.quiet import quiet
 from flexkd_platform.spec import PretrainedInit, SlicedInit
@@ -182,6 +183,17 @@ def test_two_gguf_files_are_ambiguous(tmp_path: Path) -> None:
     for name in ("a.gguf", "b.gguf"):
         (tmp_path / name).touch()
     assert "holds 2 GGUF files, as a.gguf and b.gguf" in problem_of(tmp_path)
+
+
+def test_hidden_files_are_no_weights(tmp_path: Path) -> None:
+    """A copy to a cluster does not hold them."""
+    for name in (".a.gguf", ".a.bin"):
+        (tmp_path / name).touch()
+    assert not has_weights(tmp_path)
+    with pytest.raises(ModelError, match="holds no weights"):
+        weight_files(tmp_path)
+    (tmp_path / "b.gguf").touch()
+    assert weight_files(tmp_path) == [tmp_path / "b.gguf"]
 
 
 def write_gguf(file: Path, architecture: str = "llama") -> bytes:
