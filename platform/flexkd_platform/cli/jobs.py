@@ -7,15 +7,18 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from datetime import datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from rich.table import Table
+from rich.text import Text
 
 from ..spec import Problem, SpecError
 from .common import err, out
 
 if TYPE_CHECKING:
-    from ..executors.submission import RayJobs, SubmittedJob
+    from ..executors.submission import RayJobs
+    from ..executors.submitted_job import SubmittedJob
 
 T = TypeVar("T")
 
@@ -36,6 +39,10 @@ REMEDIES = {
 """What to do about a job whose driver did not end by itself, by Ray's name of the reason."""
 
 
+UNKNOWN = "unknown"
+"""The status of a job on a cluster that does not answer."""
+
+
 def list_jobs(address: str, as_json: bool) -> int:
     """Our jobs on the cluster."""
     jobs = ask(open_jobs(address).list)
@@ -45,7 +52,8 @@ def list_jobs(address: str, as_json: bool) -> int:
     table = Table("job", "status", "user", "started")
     for job in jobs:
         started = datetime.fromtimestamp(job.started).isoformat(" ", "seconds")
-        table.add_row(job.id, job.status, job.metadata.get("flexkd.user", ""), started)
+        row = (job.id, job.status, job.metadata.get("flexkd.user", ""), started)
+        table.add_row(*map(Text, row))  # a name such as DOMAIN[red]x is no markup
     out.print(table)
     return 0
 
@@ -66,6 +74,7 @@ def job_logs(address: str, job_id: str, follow: bool, as_json: bool) -> int:
     """What a job has printed; with `follow`, what it prints until it ends."""
     jobs = open_jobs(address)
     if follow:
+        ask(lambda: jobs.status(job_id))  # one that was never there is no lost one
         return follow_to_the_end(jobs, job_id, {"id": job_id} if as_json else None)
     text = ask(lambda: jobs.logs(job_id))
     if as_json:
@@ -77,18 +86,36 @@ def job_logs(address: str, job_id: str, follow: bool, as_json: bool) -> int:
 
 def stop_job(address: str, job_id: str, wait: bool, as_json: bool) -> int:
     """Ask a job to end; with `wait`, until it has."""
+    from ..executors.following import LostClusterError, patiently
+
     jobs = open_jobs(address)
-    stopped = ask(lambda: jobs.stop(job_id))
-    job = ask(lambda: jobs.wait(job_id) if wait and stopped else jobs.status(job_id))
+    stopped: bool | None = None
+    status = UNKNOWN
+    try:
+        stop = partial(jobs.stop, job_id)
+        stopped = patiently(stop, warn) if wait else ask(stop)
+        status = (jobs.wait(job_id, warn) if wait and stopped else jobs.status(job_id)).status
+    except LostClusterError as error:
+        done = {None: "may have been asked", True: "was asked", False: "had no need"}[stopped]
+        warn(
+            f"{error}; {job_id} {done} to stop, and how it ended is not known. When the cluster "
+            f"is back: `flexkd jobs status {job_id} --address {jobs.address}`"
+        )
+    except SpecError:
+        if stopped is None:
+            raise
+        warn(_started_anew(jobs, job_id))
     if as_json:
-        print(json.dumps({"id": job_id, "stopped": stopped, "status": job.status}))
+        print(json.dumps({"id": job_id, "stopped": stopped, "status": status}))
+    elif status == UNKNOWN:
+        pass
     elif not stopped:
-        out.print(f"{job_id} has ended already: {job.status}", markup=False)
+        out.print(f"{job_id} has ended already: {status}", markup=False)
     elif wait:
-        out.print(f"{job_id}: {job.status}; what it has done is kept", markup=False)
+        out.print(f"{job_id}: {status}; what it has done is kept", markup=False)
     else:
         out.print(f"asked {job_id} to stop; it keeps what it has done", markup=False)
-    return 0
+    return 1 if status == UNKNOWN else 0
 
 
 def open_jobs(address: str) -> RayJobs:
@@ -108,28 +135,24 @@ def follow_to_the_end(jobs: RayJobs, job_id: str, told: Mapping[str, Any] | None
 
     told: printed as JSON with the outcome, in place of the log.
     """
-    from ..executors.following import LostClusterError
+    from ..executors.following import LostClusterError, patiently
 
     again = f"flexkd jobs logs {job_id} --follow --address {jobs.address}"
-    ask(lambda: jobs.status(job_id))  # one that was never there is no lost one
-    ended: tuple[str, int | None] = ("unknown", None)
+    ended: tuple[str, int | None] = (UNKNOWN, None)
     try:
-        for piece in jobs.follow(job_id, _warn):
+        for piece in jobs.follow(job_id, warn):
             if told is None:
                 sys.stdout.write(piece)
                 sys.stdout.flush()
-        job = jobs.status(job_id)
+        job = patiently(lambda: jobs.status(job_id), warn)
         ended = job.status, job.code
     except KeyboardInterrupt:
-        _warn(f"stopped following; {job_id} goes on. Follow it again with `{again}`, or end it ")
-        _warn(f"with `flexkd jobs stop {job_id} --address {jobs.address}`")
+        warn(f"stopped following; {job_id} goes on. Follow it again with `{again}`, or end it ")
+        warn(f"with `flexkd jobs stop {job_id} --address {jobs.address}`")
     except LostClusterError as error:
-        _warn(f"{error}; how {job_id} ended is not known. When the cluster is back: `{again}`")
+        warn(f"{error}; how {job_id} ended is not known. When the cluster is back: `{again}`")
     except SpecError:
-        _warn(
-            f"{jobs.address} was started anew and knows {job_id} no more; what it had done is kept "
-            "in the storage: submit the spec again"
-        )
+        warn(_started_anew(jobs, job_id))
     status, code = ended
     if told is not None:
         print(json.dumps({**told, "status": status, "exit_code": code}))
@@ -154,6 +177,13 @@ def ask(question: Callable[[], T]) -> T:
         raise SpecError([Problem("--address", str(error), remedy)]) from None
 
 
+def _started_anew(jobs: RayJobs, job_id: str) -> str:
+    return (
+        f"{jobs.address} was started anew and knows {job_id} no more; what it had done is kept "
+        "in the storage: submit the spec again"
+    )
+
+
 def _show_remedy(job: SubmittedJob) -> None:
     """Why a job's driver never ran or did not end by itself, in two lines."""
     remedy = REMEDIES.get(job.reason)
@@ -161,9 +191,10 @@ def _show_remedy(job: SubmittedJob) -> None:
         return
     lines = [line.strip() for line in job.message.splitlines() if line.strip()]
     said = " … ".join(dict.fromkeys([lines[0], lines[-1]])) if lines else job.reason
-    _warn(f"{job.id} failed: {said[:400]}")
-    _warn(f"    → {remedy}")
+    warn(f"{job.id} failed: {said[:400]}")
+    warn(f"    → {remedy}")
 
 
-def _warn(text: str) -> None:
+def warn(text: str) -> None:
+    """A line on stderr, as it is."""
     err.print(text, markup=False)

@@ -63,7 +63,8 @@ class SilentView:
 
     def warn(self, message: str) -> None:
         """A line on stderr."""
-        Console(stderr=True, highlight=False).print(f"warning: {message}", markup=False)
+        console = Console(stderr=True, highlight=False, emoji=False)
+        console.print(f"warning: {message}", markup=False)
 
 
 class LineView(SilentView):

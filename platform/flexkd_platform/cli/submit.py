@@ -12,12 +12,14 @@ from ..store import StoreError, absolute_location
 from ..tracking import absolute_uri, check_form, default_uri, shown_uri
 from ..tracking.provenance import current_user
 from .common import out, read_spec
-from .jobs import ask, follow_to_the_end, open_jobs
+from .jobs import UNKNOWN, ask, follow_to_the_end, open_jobs, warn
 from .run import spec_text
 from .uris import secret_problems
 
 if TYPE_CHECKING:
     from ..executors.submission import RayJobs
+
+LOCAL_NAMES = ("localhost", "127.0.0.1", "::1")
 
 REMEDIES = {
     "--storage": "leave it out, and set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or a role, "
@@ -42,6 +44,7 @@ def submit(
 ) -> int:
     """Submit a spec; with `wait`, show its log and end with its exit code."""
     from ..executors.inputs import local_inputs
+    from ..executors.submission import UnknownSubmissionError
 
     secrets = [*_secrets("--storage", storage), *_secrets("--tracking-uri", tracking)]
     spec = read_spec(spec_path, overrides, secrets)
@@ -59,34 +62,50 @@ def submit(
     if problems:
         raise SpecError(problems, str(spec_path))
     sent = inputs.renamed(spec)
-    job = ask(
-        lambda: jobs.submit(
-            sent,
-            spec_text(sent),
-            _arguments(storage, tracking),
-            inputs=inputs,
-            user=current_user(),
-            force=force,
+    unknown = None
+    try:
+        submission = ask(
+            lambda: jobs.submit(
+                sent,
+                spec_text(sent),
+                _arguments(storage, tracking),
+                inputs=inputs,
+                user=current_user(),
+                on_trouble=warn,
+                force=force,
+            )
         )
-    )
+    except UnknownSubmissionError as error:
+        submission, unknown = error.submission, str(error)
     told: dict[str, Any] = {
-        "id": job.id,
+        "id": submission.id,
         "spec_hash": sent.hash,
-        "attempt": int(job.metadata["flexkd.attempt"]),
+        "attempt": submission.attempt,
         "address": jobs.address,
     }
+    if unknown is not None:
+        look = f"flexkd jobs status {submission.id} --address {jobs.address}"
+        warn(f"{unknown}; {submission.id} may be running. When the cluster is back: `{look}`")
+        if as_json:
+            print(json.dumps({**told, "status": UNKNOWN, "exit_code": None}))
+        return 1
     if not as_json:
-        out.print(f"submitted {job.id} to {jobs.address}", markup=False, soft_wrap=True)
+        out.print(f"submitted {submission.id} to {jobs.address}", markup=False, soft_wrap=True)
     if not wait:
         if as_json:
             print(json.dumps(told))
         return 0
-    return follow_to_the_end(jobs, job.id, told if as_json else None)
+    return follow_to_the_end(jobs, submission.id, told if as_json else None)
 
 
 def _arguments(storage: str, tracking: str) -> list[str]:
     arguments = ["--storage", absolute_location(storage)]
     return [*arguments, "--tracking-uri", absolute_uri(tracking)] if tracking else arguments
+
+
+def _place(jobs: RayJobs) -> str:
+    near = urlsplit(jobs.address).hostname in LOCAL_NAMES
+    return f"another one, behind {jobs.address}" if near else jobs.address
 
 
 def _storage_problems(storage: str, jobs: RayJobs) -> list[Problem]:
@@ -107,7 +126,7 @@ def _storage_problems(storage: str, jobs: RayJobs) -> list[Problem]:
     return [
         Problem(
             "--storage",
-            f"{storage!r} is a folder of this machine, and the cluster is {jobs.address}",
+            f"{storage!r} is a folder of this machine, and the cluster is {_place(jobs)}",
             "give --storage s3://bucket/…, or by its absolute path a folder that all nodes share",
         )
     ]
@@ -127,10 +146,10 @@ def _tracking_problems(tracking: str, storage: str, jobs: RayJobs) -> list[Probl
     if problems := check_form(tracking):
         return [] if _secrets("--tracking-uri", tracking) else problems
     host = urlsplit(tracking).hostname or ""
-    here = host in {"localhost", "127.0.0.1", "::1"} or tracking.startswith("sqlite:")
+    here = host in LOCAL_NAMES or tracking.startswith("sqlite:")
     absolute = tracking.startswith("sqlite:////")  # perhaps in a folder that the nodes share
     if here and not absolute and not jobs.dashboard.on_this_machine:
-        message = f"{shown_uri(tracking)} is on this machine, and the cluster is {jobs.address}"
+        message = f"{shown_uri(tracking)} is on this machine, and the cluster is {_place(jobs)}"
         remedy = "name the server as the cluster's nodes reach it"
         return [Problem("--tracking-uri", message, remedy)]
     return []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import socket
 import ssl
 import sys
 import urllib.error
@@ -12,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import urljoin, urlsplit
 
 from ..spec import Problem, SpecError
 from .token import PLACES, find_token
@@ -32,17 +33,14 @@ class Dashboard:
     url: with its scheme, without a slash at the end.
     ray, python: versions that the head runs; "" for what it does not tell.
     headers: what every request has to carry; holds the token.
+    on_this_machine: whether its head runs on the machine that asks.
     """
 
     url: str
     ray: str
     python: str
     headers: Mapping[str, str]
-
-    @property
-    def on_this_machine(self) -> bool:
-        """Whether the address names this machine."""
-        return urlsplit(self.url).hostname in THIS_MACHINE
+    on_this_machine: bool = False
 
     def problems(self) -> list[Problem]:
         """Versions that our code cannot run with, ours beside theirs."""
@@ -87,7 +85,36 @@ def find_dashboard(address: str) -> Dashboard:
         raise _problem(f"what answers at {url} is no Ray dashboard", EXAMPLE)
     _, answer = _get(url, "/api/v0/cluster_metadata", headers)
     facts = answer.get("data") if isinstance(answer, dict) else None
-    return Dashboard(url, ray, _value(facts, "pythonVersion") or "", headers)
+    here = urlsplit(url).hostname in THIS_MACHINE and _head_is_here(url, headers)
+    return Dashboard(url, ray, _value(facts, "pythonVersion") or "", headers, here)
+
+
+def _head_is_here(url: str, headers: Mapping[str, str]) -> bool:
+    """Whether the head is this machine: the near end of a tunnel is at localhost, too.
+
+    Its IP address alone is not enough: 127.0.0.1 and private addresses are those of many machines.
+    """
+    _, answer = _get(url, "/nodes?view=summary", headers)
+    data = answer.get("data") if isinstance(answer, dict) else None
+    nodes = data.get("summary") if isinstance(data, dict) else None
+    for node in nodes if isinstance(nodes, list) else []:
+        facts = node.get("raylet") if isinstance(node, dict) else None
+        if not isinstance(facts, dict) or not facts.get("isHeadNode"):
+            continue
+        if _value(facts, "state") == "ALIVE":
+            same = _value(facts, "nodeManagerHostname") == socket.gethostname()
+            return same and _is_own(_value(facts, "nodeManagerAddress") or "")
+    return False
+
+
+def _is_own(ip: str) -> bool:
+    """Whether an IP address is one of this machine's: only such a one can be listened at."""
+    try:
+        with socket.socket(socket.AF_INET6 if ":" in ip else socket.AF_INET) as probe:
+            probe.bind((ip, 0))
+    except OSError:
+        return False
+    return bool(ip)
 
 
 def _url(address: str) -> str:
@@ -113,25 +140,51 @@ def _url(address: str) -> str:
     if port == 6379:
         message = f"{address} is where the nodes of a cluster meet, and not its dashboard"
         raise _problem(message, f"as http://{parts.hostname}:8265")
-    return url.rstrip("/")
+    # A browser shows the dashboard's pages behind a "#", as http://head:8265/#/jobs.
+    return f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}"
+
+
+class _StayHere(urllib.request.HTTPRedirectHandler):
+    """Follows no redirect: it would take the token to whom we do not know, and Ray's client, which
+    is given the same address, makes of a POST that is redirected a GET.
+    """
+
+    def redirect_request(self, *_: object) -> None:
+        """None: the answer is left as it is."""
 
 
 def _get(url: str, path: str, headers: Mapping[str, str]) -> tuple[int, Any]:
     """Status and JSON of an answer; None for what is no JSON.
 
     Raises:
-        SpecError: nothing answers, or not in HTTP.
+        SpecError: nothing answers, not in HTTP, or with another address.
     """
     request = urllib.request.Request(url + path, headers=dict(headers))
     try:
-        with urllib.request.urlopen(request, timeout=ANSWER_SECONDS) as answer:
+        opener = urllib.request.build_opener(_StayHere)
+        with opener.open(request, timeout=ANSWER_SECONDS) as answer:
             return answer.status, _json(answer.read())
     except urllib.error.HTTPError as error:
         with error:
+            if 300 <= error.code < 400 and error.headers.get("Location"):
+                raise _redirected(url, path, error.headers["Location"]) from None
             return error.code, _json(error.read())
     except (OSError, http.client.HTTPException) as error:
         cause = error.reason if isinstance(error, urllib.error.URLError) else error
         raise _unanswered(url, cause) from None
+
+
+def _redirected(url: str, path: str, location: str) -> SpecError:
+    """Of an address that answers with another one."""
+    parts = urlsplit(urljoin(url + path, location))
+    target = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+    own = path.partition("?")[0]
+    if target.endswith(own):
+        target = target.removesuffix(own)
+        return _problem(f"{url} redirects to {target}", f"give that address: --address {target}")
+    return _problem(
+        f"{url} redirects to {target}", f"{EXAMPLE}, and not that of something before it"
+    )
 
 
 def _unanswered(url: str, cause: object) -> SpecError:

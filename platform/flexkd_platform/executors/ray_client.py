@@ -6,11 +6,14 @@ import logging
 import os
 from typing import Any
 
+import requests
 from ray.exceptions import RayError
 from ray.job_submission import JobSubmissionClient
+from urllib3.exceptions import ConnectTimeoutError, NewConnectionError
 
 from ..spec import Problem, SpecError
 from .dashboard import Dashboard
+from .following import LostClusterError
 
 REQUEST_SECONDS = (10.0, 120.0)
 """To connect, and between two bytes of an answer; Ray's own client waits for ever."""
@@ -21,8 +24,12 @@ RAYS_ADDRESSES = ("RAY_API_SERVER_ADDRESS", "RAY_ADDRESS")
 """Variables that Ray's client prefers to the address that it is given."""
 
 
+class LostAnswerError(LostClusterError):
+    """A job was handed over, and whether it was taken is not known."""
+
+
 class PatientClient(JobSubmissionClient):  # type: ignore[misc]
-    """Ray's client, not patient for ever, and with our headers alone.
+    """Ray's client, not patient for ever, not sent elsewhere, and with our headers alone.
 
     Given none, it would send a token to a cluster that wants none, or fail for want of one, where
     `RAY_AUTH_MODE` says so.
@@ -34,7 +41,21 @@ class PatientClient(JobSubmissionClient):  # type: ignore[misc]
 
     def _do_request(self, method: str, endpoint: str, **more: Any) -> Any:
         more.setdefault("timeout", REQUEST_SECONDS)
-        return super()._do_request(method, endpoint, **more)
+        handing_over = (method, endpoint) == ("POST", "/api/jobs/")
+        try:
+            # Of a POST that is redirected, a GET would be made.
+            answer = super()._do_request(method, endpoint, allow_redirects=False, **more)
+        except requests.RequestException as error:
+            if handing_over and not _never_left(error):
+                raise LostAnswerError(f"lost {self._address}: {short(error)}") from None
+            raise
+        if answer.is_redirect:
+            target = answer.headers["Location"].partition("?")[0]
+            raise RuntimeError(f"{self._address} redirects to {target}")
+        if handing_over and answer.status_code in {502, 503, 504}:  # of a proxy before the head
+            status = f"status code {answer.status_code}"
+            raise LostAnswerError(f"lost {self._address}: {status}")
+        return answer
 
 
 def open_client(dashboard: Dashboard) -> JobSubmissionClient:
@@ -58,6 +79,13 @@ def open_client(dashboard: Dashboard) -> JobSubmissionClient:
         raise SpecError([problem]) from None
     finally:
         os.environ.update(aside)
+
+
+def _never_left(error: requests.RequestException) -> bool:
+    """Whether a request failed before it was sent: there was no connection."""
+    reason = getattr(error.args[0], "reason", None) if error.args else None
+    early = (ConnectTimeoutError, NewConnectionError)
+    return isinstance(error, requests.exceptions.SSLError) or isinstance(reason, early)
 
 
 def short(error: Exception) -> str:

@@ -12,16 +12,16 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from ray.exceptions import RayError
-from ray.job_submission import JobDetails, JobStatus
 
 from ..spec import JobSpec, Problem, SpecError
 from ..tracking.provenance import USER, carried_provenance
 from .dashboard import find_dashboard
 from .entrypoint import entrypoint
-from .following import LostClusterError, follow
+from .following import LostClusterError, follow, patiently
 from .inputs import Inputs
 from .parcel import pack_code
-from .ray_client import open_client, short
+from .ray_client import LostAnswerError, open_client, short
+from .submitted_job import SubmittedJob, submitted_job
 
 T = TypeVar("T")
 
@@ -30,38 +30,32 @@ POLL_SECONDS = 1.0
 AGENT_ATTEMPTS = 60
 """How often, a second apart, a submission is tried while the head has no agent to take it."""
 
+NUMBERS = 5
+"""How many numbers are tried, where others take one after another before us."""
+
+DENIALS = 10
+"""How often, a second apart, a head has to know nothing of a job whose submission it did not answer
+until we take it for lost: it may still be busy with it.
+"""
+
 STOP_SECONDS = 60
 """What a job gets to write down what it has done; Ray kills it after 3 s unless told otherwise."""
 
 
 @dataclass(frozen=True)
-class SubmittedJob:
-    """A job of ours on a cluster, as Ray Jobs knows it.
-
-    message: what Ray has to say of its status. reason: why it failed, in Ray's words.
-    exit_code: of its driver, None where that did not end by itself.
-    """
+class Submission:
+    """A job that was handed over: its id on the cluster, and which attempt at the spec it is."""
 
     id: str
-    status: str
-    entrypoint: str
-    message: str
-    reason: str
-    exit_code: int | None
-    metadata: Mapping[str, str]
-    started: float
+    attempt: int
 
-    @property
-    def over(self) -> bool:
-        """Whether it has ended."""
-        return bool(JobStatus(self.status).is_terminal())
 
-    @property
-    def code(self) -> int:
-        """The exit code of an ended job: 0, 1 or 2, as `flexkd run` has them."""
-        if self.status == JobStatus.SUCCEEDED:
-            return 0
-        return self.exit_code if self.exit_code in {1, 2} else 1
+class UnknownSubmissionError(Exception):
+    """A job was handed over, and the cluster does not tell whether it took it."""
+
+    def __init__(self, submission: Submission, reason: str) -> None:
+        super().__init__(reason)
+        self.submission = submission
 
 
 class RayJobs:
@@ -84,8 +78,9 @@ class RayJobs:
         *,
         inputs: Inputs,
         user: str,
+        on_trouble: Callable[[str], None],
         force: bool = False,
-    ) -> SubmittedJob:
+    ) -> Submission:
         """Send a spec, its files and our code, and start `flexkd run` there.
 
         spec, spec_text: with the names that `inputs` travel by.
@@ -93,6 +88,7 @@ class RayJobs:
 
         Raises:
             SpecError: it is running, or the cluster does not take it.
+            UnknownSubmissionError: whether the cluster took it is not known.
         """
         with tempfile.TemporaryDirectory(prefix="flexkd-submit-") as scratch:
             folder, modules = Path(scratch, "work"), Path(scratch, "modules")
@@ -119,27 +115,31 @@ class RayJobs:
                 "flexkd.user": user,
                 **{f"flexkd.{name.lower()[7:]}": value for name, value in provenance.items()},
             }
-            while True:
-                attempt = self._next_attempt(spec, force=force)
-                job_id = f"{spec.id}-{attempt}"
+            tried = 0
+            for _ in range(NUMBERS):
+                tried = max(self._last_attempt(spec, force=force), tried) + 1
+                submission = Submission(f"{spec.id}-{tried}", tried)
                 taken = self._submit(
+                    submission,
+                    on_trouble,
                     entrypoint=entrypoint([*arguments, "--address", "auto"]),
-                    submission_id=job_id,
                     runtime_env=dict(runtime_env),
-                    metadata={**metadata, "flexkd.attempt": str(attempt)},
+                    metadata={**metadata, "flexkd.attempt": str(tried)},
                 )
                 if taken:
-                    return self.status(job_id)
+                    return submission
+        raise self._not_taken(f"others took all of {NUMBERS} numbers before us")
 
-    def _next_attempt(self, spec: JobSpec, *, force: bool) -> int:
-        """The number of the next attempt at a job.
+    def _last_attempt(self, spec: JobSpec, *, force: bool) -> int:
+        """The number of the last attempt at a job; 0 before the first.
 
         Raises:
             SpecError: one is running, unless that is wanted.
         """
-        known = self.list()
+        known = self._all()
         for job in known:
-            if job.metadata["flexkd.spec_hash"] == spec.hash and not job.over and not force:
+            same = job.metadata.get("flexkd.spec_hash") == spec.hash
+            if same and not job.over and not force:
                 problem = Problem(
                     "",
                     f"this spec is running already, as {job.id} ({job.status.lower()})",
@@ -147,11 +147,14 @@ class RayJobs:
                     f"{self.address}`, or submit it again with --force",
                 )
                 raise SpecError([problem])
+        # Of all jobs: the id may be that of one that came another way.
         pattern = re.compile(rf"{re.escape(spec.id)}-(\d+)")
         attempts = [int(match[1]) for job in known if (match := pattern.fullmatch(job.id))]
-        return max(attempts, default=0) + 1
+        return max(attempts, default=0)
 
-    def _submit(self, **job: Any) -> bool:
+    def _submit(
+        self, submission: Submission, on_trouble: Callable[[str], None], **job: Any
+    ) -> bool:
         """Hand the job over; whether its id was still free.
 
         A head that has just started takes none for some seconds.
@@ -159,8 +162,11 @@ class RayJobs:
         for attempt in range(AGENT_ATTEMPTS):
             try:
                 with self._asking():
-                    self._client.submit_job(**job)
+                    self._client.submit_job(submission_id=submission.id, **job)
                 return True
+            except LostAnswerError as error:
+                on_trouble(f"{error}; looking whether it took {submission.id}")
+                return self._was_taken(submission, job["metadata"], str(error), on_trouble)
             except LostClusterError as error:
                 text = str(error)
             except RuntimeError as error:
@@ -171,18 +177,44 @@ class RayJobs:
                     time.sleep(POLL_SECONDS)
                     continue
             break
+        raise self._not_taken(text[-300:])
+
+    def _was_taken(
+        self,
+        submission: Submission,
+        metadata: Mapping[str, str],
+        reason: str,
+        on_trouble: Callable[[str], None],
+    ) -> bool:
+        """Whether a job that was handed over without an answer is on the cluster; False where its
+        id is that of somebody else's.
+        """
+        for _ in range(DENIALS):
+            try:
+                found = patiently(lambda: self._find(submission.id), on_trouble)
+            except LostClusterError as error:
+                raise UnknownSubmissionError(submission, str(error)) from None
+            if found is not None:
+                return dict(found.metadata) == dict(metadata)
+            time.sleep(POLL_SECONDS)
+        raise self._not_taken(reason)
+
+    def _not_taken(self, reason: str) -> SpecError:
         problem = Problem(
             "--address",
-            f"the cluster at {self.address} did not take the job: {text[-300:]}",
+            f"the cluster at {self.address} did not take the job: {reason}",
             "`ray status` on its head shows whether it is well",
         )
-        raise SpecError([problem])
+        return SpecError([problem])
 
     def list(self) -> list[SubmittedJob]:
         """Our jobs, the newest first."""
-        found = [_ours(details) for details in self._answer(self._client.list_jobs)]
-        ours = [job for job in found if "flexkd.spec_hash" in job.metadata]
+        ours = [job for job in self._all() if "flexkd.spec_hash" in job.metadata]
         return sorted(ours, key=lambda job: -job.started)
+
+    def _all(self) -> Sequence[SubmittedJob]:
+        """All jobs of the cluster, those included that flexkd did not submit."""
+        return [submitted_job(details) for details in self._answer(self._client.list_jobs)]
 
     def status(self, job_id: str) -> SubmittedJob:
         """One job.
@@ -191,16 +223,23 @@ class RayJobs:
             SpecError: the cluster knows no such job.
             LostClusterError: it does not answer.
         """
-        try:
-            if re.fullmatch(r"[^/?#]+", job_id):
-                with self._asking():
-                    return _ours(self._client.get_job_info(job_id))
-        except RuntimeError as error:
-            if "status code 404" not in str(error):
-                raise LostClusterError(f"lost {self.address}: {short(error)}") from None
+        found = self._find(job_id)
+        if found is not None:
+            return found
         known = ", ".join(job.id for job in self.list()[:10]) or "none"
         problem = Problem("", f"{self.address} knows no job {job_id!r}", f"known: {known}")
         raise SpecError([problem])
+
+    def _find(self, job_id: str) -> SubmittedJob | None:
+        """One job; None if the cluster knows no such job."""
+        try:
+            if re.fullmatch(r"[^/?#]+", job_id):
+                with self._asking():
+                    return submitted_job(self._client.get_job_info(job_id))
+        except RuntimeError as error:
+            if "status code 404" not in str(error):
+                raise LostClusterError(f"lost {self.address}: {short(error)}") from None
+        return None
 
     def logs(self, job_id: str) -> str:
         """All that the job has printed."""
@@ -212,9 +251,9 @@ class RayJobs:
         running = not self.status(job_id).over
         return bool(self._answer(lambda: self._client.stop_job(job_id))) and running
 
-    def wait(self, job_id: str) -> SubmittedJob:
-        """The job when it has ended."""
-        while not (job := self.status(job_id)).over:
+    def wait(self, job_id: str, on_trouble: Callable[[str], None]) -> SubmittedJob:
+        """The job when it has ended; see `following.patiently`."""
+        while not (job := patiently(lambda: self.status(job_id), on_trouble)).over:
             time.sleep(POLL_SECONDS)
         return job
 
@@ -242,6 +281,8 @@ class RayJobs:
         """Tell a cluster that does not answer from one that says no."""
         try:
             yield
+        except LostClusterError:
+            raise
         except OSError as error:  # as which requests tells of everything that goes wrong on the way
             raise LostClusterError(f"lost {self.address}: {short(error)}") from None
         except RayError as error:
@@ -266,17 +307,3 @@ class _FollowedJob:
 
     def tail(self) -> AsyncIterator[str]:
         return self.jobs.tail(self.id)
-
-
-def _ours(details: JobDetails) -> SubmittedJob:
-    failed = details.status == JobStatus.FAILED
-    return SubmittedJob(
-        id=details.submission_id or details.job_id or "",
-        status=details.status.value,
-        entrypoint=details.entrypoint,
-        message=details.message or "",
-        reason=(details.error_type or "") if failed else "",
-        exit_code=details.driver_exit_code,
-        metadata=details.metadata or {},
-        started=(details.start_time or 0) / 1000,
-    )

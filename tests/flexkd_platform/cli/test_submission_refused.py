@@ -59,6 +59,14 @@ def test_a_folder_of_this_machine_is_no_storage_of_another(refusal: Refusal) -> 
         assert "a folder that all nodes share" in said
 
 
+def test_the_near_end_of_a_tunnel_is_not_the_cluster(refusal: Refusal) -> None:
+    """As of `kubectl port-forward` or `ssh -L`: who asks its dashboard learns of another head."""
+    tunnel = "http://localhost:8265"
+    said = refusal("--tracking-uri", "http://localhost:5000", address=tunnel)
+    assert "2 problems" in said
+    assert said.count(f"and the cluster is another one, behind {tunnel}") == 2
+
+
 def test_storage_without_a_database_needs_a_server(refusal: Refusal) -> None:
     said = refusal("--storage", "s3://bucket/team")
     assert "--tracking-uri" in said

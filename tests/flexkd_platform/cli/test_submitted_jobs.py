@@ -14,7 +14,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -173,13 +173,13 @@ def test_attempts_are_numbered_and_one_runs_at_a_time(
     }
 
     # Somebody else took the number after we had looked: Ray refuses it, and the next is taken.
-    listed, real = [], RayJobs.list
+    listed, real = [], RayJobs._all
 
-    def late(self: RayJobs) -> list[Any]:
+    def late(self: RayJobs) -> Sequence[Any]:
         listed.append(1)
         return [] if len(listed) == 1 else real(self)
 
-    monkeypatch.setattr(RayJobs, "list", late)
+    monkeypatch.setattr(RayJobs, "_all", late)
     assert submit("--force")["attempt"] == 3
     monkeypatch.undo()
 

@@ -45,11 +45,14 @@ def serve(heard: list[tuple[str, str | None]]) -> Iterator[Serve]:
         ray: str | None = "2.60.0",
         python: str = "3.11.7",
         tls: ssl.SSLContext | None = None,
+        head: tuple[str, str] | None = None,
+        moved: str | None = None,
     ) -> str:
         answers = {
             "/api/authentication_mode": {"authentication_mode": mode} if mode else None,
             "/api/version": {"ray_version": ray} if ray else None,
             "/api/v0/cluster_metadata": {"data": {"pythonVersion": python}},
+            "/nodes?view=summary": {"data": {"summary": nodes(*head)}} if head else None,
         }
 
         class Handler(BaseHTTPRequestHandler):
@@ -61,7 +64,10 @@ def serve(heard: list[tuple[str, str | None]]) -> Iterator[Serve]:
                 if mode == "token" and self.path != "/api/authentication_mode":
                     code = 401 if given is None else 403 if given != f"Bearer {TOKEN}" else code
                 body = json.dumps(answer).encode() if code == 200 else b"<html>no</html>"
-                self.send_response(code)
+                elsewhere = moved and code == 200 and self.path != "/api/authentication_mode"
+                self.send_response(302 if elsewhere else code)
+                if elsewhere:
+                    self.send_header("Location", f"{moved}".replace("PATH", self.path))
                 self.send_header("Content-Length", str(len(body)))
                 self.end_headers()
                 self.wfile.write(body)
@@ -82,6 +88,18 @@ def serve(heard: list[tuple[str, str | None]]) -> Iterator[Serve]:
         server.server_close()
 
 
+def nodes(ip: str, name: str) -> list[dict[str, object]]:
+    """What a dashboard tells of its nodes: a head that is gone, the head, and a worker here."""
+    here = {"nodeManagerAddress": "127.0.0.1", "nodeManagerHostname": socket.gethostname()}
+    head = {"nodeManagerAddress": ip, "nodeManagerHostname": name}
+    facts = [
+        {**here, "isHeadNode": True, "state": "DEAD"},
+        {**here, "isHeadNode": False, "state": "ALIVE"},
+        {**head, "isHeadNode": True, "state": "ALIVE"},
+    ]
+    return [{"raylet": each} for each in facts]
+
+
 def refusal(address: str) -> Problem:
     with pytest.raises(SpecError) as caught:
         find_dashboard(address)
@@ -97,7 +115,6 @@ def test_a_cluster_without_authentication_is_sent_no_token(
     monkeypatch.setenv("RAY_AUTH_TOKEN", TOKEN)
     found = find_dashboard(serve(ray=version("ray")))
     assert (found.ray, found.python, dict(found.headers)) == (version("ray"), "3.11.7", {})
-    assert found.on_this_machine
     assert {given for _, given in heard} == {None}
 
 
@@ -133,6 +150,53 @@ def test_a_token_file_that_others_can_read_is_not_sent(
     with pytest.raises(SpecError, match=f"chmod 600 {path}"):
         find_dashboard(serve("token"))
     assert {given for _, given in heard} == {None}
+
+
+@pytest.mark.parametrize("moved", ["{there}PATH", "{there}/ray/PATH"])
+def test_a_redirect_is_not_followed_and_takes_no_token_elsewhere(
+    serve: Serve,
+    heard: list[tuple[str, str | None]],
+    monkeypatch: pytest.MonkeyPatch,
+    moved: str,
+) -> None:
+    monkeypatch.setenv("RAY_AUTH_TOKEN", TOKEN)
+    there = serve("token")
+    target = moved.replace("/PATH", "PATH").format(there=there).removesuffix("PATH")
+    front = serve("token", moved=f"{target}PATH?next=hidden#hidden")
+    problem = refusal(front)
+    assert problem.message == f"{front} redirects to {target}"
+    assert problem.remedy == f"give that address: --address {target}"
+    assert [path for path, _ in heard] == ["/api/authentication_mode", "/api/version"]
+
+
+def test_a_redirect_to_a_login_names_no_address_to_give(serve: Serve) -> None:
+    front = serve(moved="/login?next=PATH")
+    problem = refusal(front)
+    assert problem.message == f"{front} redirects to {front}/login"
+    assert "and not that of something before it" in problem.remedy
+
+
+@pytest.mark.parametrize(
+    ("head", "here"),
+    [
+        (("127.0.0.1", socket.gethostname()), True),
+        (("127.0.0.1", "another-machine"), False),
+        (("192.0.2.1", socket.gethostname()), False),  # RFC 5737: an address of nobody
+        (("2001:db8::1", socket.gethostname()), False),  # RFC 3849
+        (("", ""), False),
+        (None, False),
+    ],
+)
+def test_the_near_end_of_a_tunnel_is_not_the_cluster(
+    serve: Serve, head: tuple[str, str] | None, here: bool
+) -> None:
+    assert find_dashboard(serve(head=head)).on_this_machine == here
+
+
+@pytest.mark.parametrize("shown", ["/#/jobs", "#/overview", "/?x=1#/", "/"])
+def test_an_address_may_be_copied_from_a_browser(serve: Serve, shown: str) -> None:
+    url = serve()
+    assert find_dashboard(url + shown).url == url
 
 
 @pytest.mark.parametrize(
