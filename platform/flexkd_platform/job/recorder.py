@@ -79,7 +79,7 @@ class Recorder:
         self._open.pop(trial.hash, None)
         if trial.hash not in self._runs:
             self._runs[trial.hash] = self._tracker.start_trial(record)
-        there = self._store.has(trial.distill)
+        there = status != "pruned" and self._store.has(trial.distill)
         self._tracker.finish_trial(
             record,
             student=self._student(trial.distill) if there else None,
@@ -141,7 +141,8 @@ class Recorder:
     def _record(self, trial: Trial, status: TrialStatus, reason: str) -> TrialRecord:
         metrics: dict[str, float] = {}
         seconds = 0.0
-        for step in (trial.distill, trial.evaluate):
+        # A pruned trial has no metrics, though one stopped just before its test has left a student.
+        for step in () if status == "pruned" else (trial.distill, trial.evaluate):
             if self._store.has(step):
                 manifest = self._store.manifest(step)
                 metrics |= manifest.summary["metrics"]

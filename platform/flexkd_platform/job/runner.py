@@ -281,7 +281,7 @@ class _Run:
                 self._trial_ended(trial, "reused", "", shown=False)
                 reused += 1
                 continue
-            if trial.hash in self._pruned and trial.distill.hash not in self._reused:
+            if trial.hash in self._pruned:
                 self._trial_ended(trial, "pruned", self._pruned[trial.hash], shown=False)
                 continue
             # The evaluation's own needs too: a student whose test is missing is not trained.

@@ -120,8 +120,9 @@ def nothing_left(plan: Plan, store: Store, pruned: Collection[str]) -> bool:
         if not _all_there(grown, store, pruned):
             return False
         metrics = {
+            # All but the pruned ones have both; one stopped before its test has a student alone.
             trial.hash: store.manifest(trial.distill).summary["metrics"]
-            if store.has(trial.distill)
+            if store.has(trial.distill) and store.has(trial.evaluate)
             else None
             for trial in grown.trials
         }
@@ -152,8 +153,8 @@ def chosen(plan: Plan, records: Sequence[TrialRecord]) -> list[Group]:
 
 
 def search_json(plan: Plan, records: Sequence[TrialRecord]) -> dict[str, Any]:
-    """`search` of `results.json`: how was searched, where, and what validation chooses; {} of a
-    grid.
+    """`search` of `results.json`: how was searched, where, which points are not allowed, and what
+    validation chooses; {} of a grid.
     """
     search, space = plan.spec.sweep.search, plan.spec.sweep.space
     if isinstance(search, GridSearch):
@@ -165,6 +166,7 @@ def search_json(plan: Plan, records: Sequence[TrialRecord]) -> dict[str, Any]:
             **search.to_json(),
             "metric": validation_metric(plan.spec, named),
             "space": {path: drawn.to_json() for path, drawn in space.items()},
+            "refused": [each.to_json() for each in plan.refused],
             "best": [{key: to_json(group)[key] for key in keys} for group in chosen(plan, records)],
         }
     }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -14,8 +14,10 @@ from flexkd_platform.cli.progress import SilentView
 from flexkd_platform.executors import Halving, InProcessExecutor, TrialListener
 from flexkd_platform.job import JobFolder, Preflight, nothing_left, pruned_before, run_job
 from flexkd_platform.plan import Trial
+from flexkd_platform.plan.rounds import Asked, Rounds, Verdict
 from flexkd_platform.spec import JobSpec, load_spec
 from flexkd_platform.steps import Progress, SoloWorker, run_trial
+from flexkd_platform.steps.distill import make_student
 from flexkd_platform.store import Store, open_store
 from flexkd_platform.tracking import StepMetrics
 
@@ -133,6 +135,52 @@ def test_the_report_shows_what_validation_chose(shop: Shop) -> None:
     assert "4 points of each searched method, optuna" in page
 
 
+# --- points that are not allowed ---------------------------------------------------------------
+
+
+class Warned(SilentView):
+    """Keeps what it is warned of."""
+
+    def __init__(self) -> None:
+        self.warnings: list[str] = []
+
+    def warn(self, message: str) -> None:
+        self.warnings.append(message)
+
+
+@pytest.mark.parametrize("kind", ["random, samples: 9", "optuna, samples: 9, batch: 2"])
+def test_a_search_goes_on_past_points_that_are_not_allowed(kind: str, shop: Shop) -> None:
+    """Two weights of 0 leave nothing of a loss; every value is right by itself."""
+    alone = "alpha: [0.5, 0.0], lambda: [1.0, 0.0]"
+    shop.text = shop.text.replace("alpha: {log_uniform: [0.01, 1]}", alone).replace(
+        OPTUNA, f"{{kind: {kind}}}"
+    )
+    shop.text = shop.text.replace("  search:", "  axes: {distill.epochs: {choice: [1]}}\n  search:")
+    view = Warned()
+    plan = shop.plan()
+    store = open_store(str(shop.folder / "storage"))
+    executor = InProcessExecutor(store, plan.spec.resources)
+    outcome = run_job(
+        plan, shop.text, executor=executor, store=store, tracker=shop.tracker, view=view
+    )
+    assert outcome.status == "done"
+    assert nothing_left(plan, store, ())
+    folder = shop.folder / "storage/jobs" / plan.spec.id
+    refused = json.loads((folder / "results.json").read_text())["search"]["refused"]
+    (warning,) = view.warnings
+    assert warning == (
+        f"{len(refused)} drawn points are not allowed and left out; flexkd with alpha=0.0, "
+        "lambda=0.0: sweep.methods[1]: every weight is 0"
+    )
+    for one in refused:
+        assert one["method"] == "flexkd"
+        assert set(one["point"].values()) == {0.0}
+        assert one["reason"] == "sweep.methods[1]: every weight is 0"
+    again = shop.run()
+    assert again["search"]["refused"] == refused
+    assert {trial["status"] for trial in again["trials"]} == {"reused"}
+
+
 # --- pruned trials -----------------------------------------------------------------------------
 
 
@@ -237,6 +285,64 @@ def test_who_came_to_the_end_before_it_was_stopped_has_finished(pruned: Shop) ->
     again, _, _ = prune(pruned, executor=Late)
     assert again["groups"] == first["groups"]
     assert all(group["pruned"] == 0 for group in first["groups"])
+
+
+class Halfway(Pruning):
+    """The workers of a trial that is stopped have put its student away, and not measured it."""
+
+    def trials(
+        self, trials: Sequence[Trial], listener: TrialListener, halving: Halving | None = None
+    ) -> None:
+        for trial in trials:
+            if trial.seed == 20 and trial.method == "flexkd":
+                list(make_student(trial.distill, self.store, SoloWorker(), self.resources))
+        super().trials(trials, listener, halving)
+
+
+def test_a_trial_stopped_before_its_test_is_pruned_like_any_other(pruned: Shop) -> None:
+    """Its student lies in the storage, where it was measured on validation; it was not chosen."""
+    first, folder, store = prune(pruned, executor=Halfway)
+    (trial,) = (t for t in first["trials"] if t["status"] == "pruned")
+    assert (trial["metrics"], trial["seconds"]) == ({}, 0)
+    (planned,) = (t for t in pruned.plan().trials if t.hash == trial["hash"])
+    assert store.has(planned.distill)
+    (run,) = (r for r in pruned.tracker.trials() if r.hash == trial["hash"])
+    assert (run.status, run.metrics) == ("pruned", {})
+    assert nothing_left(pruned.plan(), store, pruned_before(JobFolder(store, folder.name)))
+    again, _, _ = prune(pruned, executor=Halfway)
+    assert [t["status"] for t in again["trials"]] == ["reused", "reused", "reused", "pruned"]
+    assert again["trials"][-1] == trial
+    assert not store.has(planned.evaluate)
+    assert again["groups"] == first["groups"]
+
+
+def test_what_optuna_is_told_of_a_pruned_trial_depends_on_no_student(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or a search that is looked at would ask for other points than the one that ran."""
+    told: list[list[Verdict]] = []
+
+    def tell(rounds: Rounds, verdicts: Iterable[tuple[Asked, Verdict]]) -> None:
+        pairs = list(verdicts)
+        told.append([verdict for _, verdict in pairs])
+        real(rounds, pairs)
+
+    real = Rounds.tell
+    monkeypatch.setattr(Rounds, "tell", tell)
+    shop.text = shop.text.replace("  seeds:", "  scheduler: {kind: asha, grace_steps: 2}\n  seeds:")
+    _, folder, store = prune(shop, executor=Halfway)
+    ran_with = list(told)
+    assert ran_with == [["pruned", "pruned"]] * 2
+    told.clear()
+    assert nothing_left(shop.plan(), store, pruned_before(JobFolder(store, folder.name)))
+    assert told == ran_with
+
+
+def test_a_pruned_trial_that_another_job_finished_is_reused(pruned: Shop) -> None:
+    prune(pruned)
+    prune(pruned, "sweep.scheduler={kind: none}", executor=InProcessExecutor)
+    again, _, _ = prune(pruned)
+    assert [t["status"] for t in again["trials"]] == ["reused"] * 4
 
 
 def test_the_report_and_the_page_say_what_was_pruned(pruned: Shop) -> None:
