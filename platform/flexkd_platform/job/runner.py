@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..executors import Executor, StepError
-from ..plan import Plan, Step, StepKind, Trial
+from ..plan import Plan, Step, StepKind, Trial, refused_text
 from ..steps import ChunkDone, ChunkedPass, GenerationPass, Progress, passes
 from ..store import Store
 from ..tracking import Tracker, TrialRecord
@@ -247,6 +247,7 @@ class _Run:
     def sweep(self) -> None:
         """All trials; of a search those of one round after the other."""
         if self.plan.search is None:
+            self._tell_refused()
             self._run_trials()
             return
         # Optuna takes half a second to import, which other jobs need not pay.
@@ -262,6 +263,13 @@ class _Run:
                 for digest, record in self.outcome.trials.items()
             }
             rounds.tell(verdicts(asked, metrics, metric))
+        self._grow(rounds.plan())  # the last points may all have been refused
+        self._tell_refused()
+
+    def _tell_refused(self) -> None:
+        """Say once that drawn points were left out; which ones is in the results."""
+        if self.plan.refused:
+            self.view.warn(refused_text(self.plan.refused))
 
     def _grow(self, plan: Plan) -> None:
         """Go on with a plan that has more trials, and what they share that is not there yet."""

@@ -4,10 +4,11 @@ from .build import build_plan
 from .facts import Facts, FactsOf
 from .layers import LayerRef, Stacks, layer_pairs, layer_refs, stack_of
 from .planner import Plan, trial_settings
+from .refused import Refused, refused_text
 from .space import Point, Search, Space
 from .step import CODE_VERSIONS, Step, StepKind
 from .steps_of import OUTPUTS, score_step, teacher_step
-from .trial import Trial, uses_features, uses_outputs, uses_teacher
+from .trial import Trial, uses_features, uses_outputs
 
 __all__ = [
     "CODE_VERSIONS",
@@ -17,6 +18,7 @@ __all__ = [
     "LayerRef",
     "Plan",
     "Point",
+    "Refused",
     "Search",
     "Space",
     "Stacks",
@@ -26,11 +28,11 @@ __all__ = [
     "build_plan",
     "layer_pairs",
     "layer_refs",
+    "refused_text",
     "score_step",
     "stack_of",
     "teacher_step",
     "trial_settings",
     "uses_features",
     "uses_outputs",
-    "uses_teacher",
 ]

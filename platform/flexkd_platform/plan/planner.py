@@ -9,6 +9,7 @@ from typing import Any
 
 from ..spec import Choice, GenerationTask, JobSpec, canonical_json, spec_with
 from .facts import Facts, FactsOf
+from .refused import Refused
 from .space import Search
 from .step import Step
 from .steps_of import cache_numbers, distill_step, evaluate_step, teacher_step
@@ -23,6 +24,7 @@ class Plan:
     cache_numbers: fp32 numbers that the teacher caches hold; of text at most, since responses are
         as long as they are.
     search: what is still to be chosen as results come; None where every trial is here.
+    refused: points of a search that are left out, since they are not allowed.
     """
 
     spec: JobSpec
@@ -31,6 +33,7 @@ class Plan:
     teacher_evaluations: tuple[Step, ...] = ()
     cache_numbers: int = 0
     search: Search | None = None
+    refused: tuple[Refused, ...] = ()
 
     @cached_property
     def shared(self) -> tuple[Step, ...]:

@@ -14,8 +14,9 @@ from typing import Any, Literal
 
 import optuna
 
-from ..spec import Choice, Distribution, IntUniform, LogUniform, Uniform, readable
+from ..spec import Choice, Distribution, IntUniform, LogUniform, SpecError, Uniform, readable
 from .planner import Plan, Planner
+from .refused import Refused
 from .space import Point, Search, grid_points, unread
 
 Verdict = float | Literal["failed", "pruned"]
@@ -52,20 +53,36 @@ class Rounds:
             for place in search.spaces
         }
         self.asked: list[Asked] = []
+        self.refused: list[Refused] = []
 
     def ask(self) -> tuple[Asked, ...]:
-        """The next round: up to `batch` points of every searched method; () when all are asked."""
+        """The next round: up to `batch` points of every searched method; () when all are asked.
+
+        A method whose points are all refused is asked on until one is not, so that a round without
+        any is the end.
+        """
         before = len(self.asked)
+        samples, batch = self._search.settings.samples, self._search.settings.batch
         for place, study in self._studies.items():
-            left = self._search.settings.samples - len(study.trials)
-            for _ in range(min(left, self._search.settings.batch)):
-                trial = study.ask()
-                space = self._search.spaces[place]
-                point = {path: _suggested(trial, path, drawn) for path, drawn in space.items()}
-                rest = unread(self._search.spec, space)
-                hashes = tuple(self._planner.add(place, point, rest))
-                self.asked.append(Asked(place, trial.number, point, hashes))
+            taken, first = 0, len(self.asked)
+            while len(study.trials) < samples and (taken < batch or len(self.asked) == first):
+                self._ask(place, study)
+                taken += 1
         return tuple(self.asked[before:])
+
+    def _ask(self, place: int, study: optuna.Study) -> None:
+        """One more point of a method; one that is not allowed counts as a sample and has failed."""
+        trial, spec = study.ask(), self._search.spec
+        space = self._search.spaces[place]
+        point = {path: _suggested(trial, path, drawn) for path, drawn in space.items()}
+        try:
+            hashes = tuple(self._planner.add(place, point, unread(spec, space)))
+        except SpecError as error:
+            study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
+            method = spec.sweep.methods[place].kind
+            self.refused.append(Refused(method, place, point, error.problems))
+        else:
+            self.asked.append(Asked(place, trial.number, point, hashes))
 
     def tell(self, verdicts: Iterable[tuple[Asked, Verdict]]) -> None:
         """What came of the points of a round, as pairs in the order in which they were asked."""
@@ -80,7 +97,8 @@ class Rounds:
 
     def plan(self) -> Plan:
         """The fixed trials and those of all points asked for so far."""
-        return replace(self._planner.plan(), search=replace(self._search, fixed=self._fixed))
+        search = replace(self._search, fixed=self._fixed)
+        return replace(self._planner.plan(), search=search, refused=tuple(self.refused))
 
 
 def _suggested(trial: optuna.Trial, path: str, drawn: Distribution) -> Any:

@@ -13,8 +13,17 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ..spec import Choice, Distribution, GridSearch, JobSpec, OptunaSearch, spec_with
-from .facts import FactsOf
+from ..spec import (
+    Choice,
+    Distribution,
+    GridSearch,
+    JobSpec,
+    OptunaSearch,
+    SpecError,
+    canonical_json,
+    spec_with,
+)
+from .facts import Facts, FactsOf
 from .steps_of import distill_step
 
 Space = Mapping[str, Distribution]
@@ -71,17 +80,14 @@ def method_spaces(spec: JobSpec, facts_of: FactsOf) -> dict[int, Space]:
     if isinstance(spec.sweep.search, GridSearch):
         return {}
     spaces: dict[int, Space] = {}
+    seen: dict[str, tuple[JobSpec, Facts] | None] = {}
     listed = {path: Choice(choice=v) for path, v in spec.sweep.axes.items() if len(v) > 1}
     for place in range(len(spec.sweep.methods)):
         own = f"sweep.methods[{place}]."
         settings = {p: drawn for p, drawn in spec.sweep.space.items() if p.startswith(own)}
         axes = {p: d for p, d in spec.sweep.space.items() if not p.startswith("sweep.")}
         everything: Space = {**settings, **axes, **listed}
-        touching = {
-            path: drawn
-            for path, drawn in everything.items()
-            if _touches(spec, facts_of, place, path, everything)
-        }
+        touching = _Comparison(spec, facts_of, place, seen).touching(everything)
         if touching.keys() - listed.keys():
             spaces[place] = touching
     return spaces
@@ -99,23 +105,69 @@ def random_points(space: Space, samples: int, seed: int) -> Iterator[Point]:
     ones as they are, and methods that share an axis get the same values of it, so that they can be
     compared at each of them.
     """
-    streams = {path: random.Random(f"{seed} {_name(path)}") for path in space}
+    streams = {path: random.Random(f"{seed} {setting_name(path)}") for path in space}
     for _ in range(samples):
         yield {path: drawn.at(streams[path].random()) for path, drawn in space.items()}
 
 
-def _name(path: str) -> str:
+def setting_name(path: str) -> str:
     """A dimension's name: a method's setting without the method's place."""
     return path.partition("].")[2] if path.startswith("sweep.methods[") else path
 
 
-def _touches(spec: JobSpec, facts_of: FactsOf, place: int, path: str, everything: Space) -> bool:
-    """Whether a trial of the method is another one at another edge of a dimension."""
-    # The highest values: at the lowest ones weights are 0, which hides what they weigh.
-    others = {**unread(spec, everything), **{p: d.edges[-1] for p, d in everything.items()}}
-    hashes = set()
-    for value in everything[path].edges:
-        changed = spec_with(spec, {**others, path: value})
-        method = changed.sweep.methods[place]
-        hashes.add(distill_step(changed, facts_of(changed), method, spec.sweep.seeds[0]).hash)
-    return len(hashes) > 1
+class _Comparison:
+    """The trainings that points come to, to see which of a method's dimensions decide them.
+
+    seen: spec and facts of the points so far, which methods share; None of one that is refused.
+    """
+
+    def __init__(
+        self,
+        spec: JobSpec,
+        facts_of: FactsOf,
+        place: int,
+        seen: dict[str, tuple[JobSpec, Facts] | None],
+    ) -> None:
+        self._spec, self._facts_of, self._place, self._seen = spec, facts_of, place, seen
+        self._hashes: dict[str, str | None] = {}
+
+    def touching(self, everything: Space) -> Space:
+        """The dimensions that decide a training at some edges of the others.
+
+        Whether a setting is read can hang on others: a loss's own where that loss is chosen, all of
+        a term's where it has weight. So a dimension is tried at the last edge of all others, with
+        each of them at its other edges in turn, and wherever one that was just found to matter goes
+        through its own. One that nowhere can be tried, since its edges are refused, is kept.
+        """
+        last = {**unread(self._spec, everything), **{p: d.edges[-1] for p, d in everything.items()}}
+        others = ({**last, path: e} for path, d in everything.items() for e in d.edges[:-1])
+        places: list[Point] = [last, *others]
+        found: set[str] = set()
+        compared: set[str] = set()
+        for here in places:  # grows on the way
+            for path in [path for path in everything if path not in found]:
+                tried = [{**here, path: edge} for edge in everything[path].edges]
+                hashes = [self._hash(point) for point in tried]
+                if len(set(hashes) - {None}) > 1:
+                    found.add(path)
+                    places += tried
+                if None not in hashes:
+                    compared.add(path)
+        return {p: d for p, d in everything.items() if p in found or p not in compared}
+
+    def _hash(self, point: Point) -> str | None:
+        key = canonical_json(dict(point))
+        if key not in self._seen:
+            try:
+                changed = spec_with(self._spec, point)
+                self._seen[key] = (changed, self._facts_of(changed))
+            except SpecError:
+                self._seen[key] = None
+        if key not in self._hashes:
+            known = self._seen[key]
+            self._hashes[key] = None if known is None else self._training(*known)
+        return self._hashes[key]
+
+    def _training(self, changed: JobSpec, facts: Facts) -> str:
+        method = changed.sweep.methods[self._place]
+        return distill_step(changed, facts, method, self._spec.sweep.seeds[0]).hash

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import statistics
 from collections import Counter
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
 
-from flexkd_platform.plan import FactsOf, Plan, Trial, build_plan
+from flexkd_platform.plan import Facts, FactsOf, Plan, Trial, build_plan, refused_text
 from flexkd_platform.plan.rounds import Asked, Rounds
 from flexkd_platform.plan.space import method_spaces
-from flexkd_platform.spec import JobSpec, spec_with
+from flexkd_platform.spec import JobSpec, Problem, SpecError, spec_with
 
 from .conftest import Planner
 
@@ -111,6 +113,130 @@ def test_a_list_is_a_choice_of_what_is_searched_and_an_axis_of_the_rest(plan: Pl
     assert values(made, "ft", "distill.learning_rate") == rates
     assert len({t.distill.hash for t in of(made, "flexkd")}) == 2 * 5
     assert set(values(made, "flexkd", "distill.learning_rate")) <= set(rates)
+
+
+GATED: list[dict[str, Any]] = [
+    # reduction is read where the loss is correlation, the loss where alpha is more than 0
+    {"reduction": ["sum", "mean"], "loss": ["correlation", "mse"]},
+    {"loss": ["correlation", "mse"], "alpha": [0.5, 0.0]},
+    {"reduction": ["sum", "mean"], "loss": ["correlation", "mse"], "alpha": [0.5, 0.0]},
+]
+
+
+@pytest.mark.parametrize("settings", GATED, ids=lambda settings: "-".join(settings))
+def test_settings_are_searched_whatever_the_order_of_their_values(
+    settings: dict[str, list[Any]], spec: JobSpec, facts_of: FactsOf
+) -> None:
+    """A setting that is not read beside some values of another one is searched all the same."""
+    for turned in itertools.product([1, -1], repeat=len(settings)):
+        for names in (list(settings), list(settings)[::-1]):
+            steps = dict(zip(settings, turned, strict=True))
+            space = {
+                f"sweep.methods[1].{name}": {"choice": settings[name][:: steps[name]]}
+                for name in names
+            }
+            changed = spec_with(spec, BASE | {"sweep.space": space})
+            (found,) = method_spaces(changed, facts_of).values()
+            assert list(found) == list(space)
+
+
+def test_two_axes_that_matter_together_alone_are_searched(spec: JobSpec, facts_of: FactsOf) -> None:
+    """At layers {1: 5} the scored layer decides nothing of cka, and at layer 5 `last` is the same;
+    but the last layer with 2 is another training.
+    """
+    changes = {
+        "sweep.methods": [{"kind": "ft"}, {"kind": "cka"}],
+        "sweep.space": {
+            "sweep.methods[1].layers": {"choice": ["last", {"1": 5}]},
+            "score.layer": {"choice": [2, 5]},
+        },
+    }
+    spaces = method_spaces(spec_with(spec, BASE | changes), facts_of)
+    assert set(spaces) == {1}, "fine-tuning reads neither"
+    assert set(spaces[1]) == set(changes["sweep.space"])
+
+
+# --- points that are not allowed ---------------------------------------------------------------
+
+WEIGHTS = {
+    ALPHA: {"choice": [0.5, 0.0, 1.0]},
+    "sweep.methods[1].lambda": {"choice": [0.5, 0.0, 1.0]},
+}
+"""Without both weights nothing is left of Flex-KD, whose beta is 0."""
+
+
+def weights(point: Mapping[str, Any]) -> list[float]:
+    return [float(point[path]) for path in WEIGHTS]
+
+
+def test_a_random_point_that_is_not_allowed_is_left_out(plan: Planner) -> None:
+    search = {"kind": "random", "samples": 40}
+    made = plan(BASE | {"sweep.space": WEIGHTS, "sweep.search": search})
+    assert made.refused, "of 40 points in 9 places, one in 100 searches has none"
+    assert all(weights(one.point) == [0, 0] for one in made.refused)
+    assert {one.reason for one in made.refused} == {"sweep.methods[1]: every weight is 0"}
+    assert len({trial.distill.hash for trial in of(made, "flexkd")}) == 2 * 8
+    fewer = plan(BASE | {"sweep.space": WEIGHTS, "sweep.search": search | {"samples": 39}})
+    assert list(made.refused)[: len(fewer.refused)] == list(fewer.refused)
+    text = refused_text(made.refused)
+    assert text.startswith(f"{len(made.refused)} drawn point")
+    assert "flexkd with alpha=0.0, lambda=0.0: sweep.methods[1]: every weight is 0" in text
+
+
+def test_a_width_between_the_edges_that_does_not_divide_is_left_out(
+    plan: Planner, facts_of: FactsOf
+) -> None:
+    """The world refuses points too: here a width that does not divide into 12 heads."""
+
+    def known(spec: JobSpec) -> Facts:
+        width = spec.student.init.to_json()["hidden_size"]
+        if width % 12:
+            message = f"a width of {width} is no whole number of heads"
+            raise SpecError([Problem("student.init.hidden_size", message, "a multiple of 12")])
+        return facts_of(spec)
+
+    widths = {"sweep.space": {"student.init.hidden_size": {"int_uniform": [96, 384]}}}
+    search = {"sweep.search": {"kind": "random", "samples": 100}}
+    made = plan(BASE | widths | search, known)
+    assert len(made.refused) > 100, "both methods are searched, and 1 width in 12 is right"
+    drawn = [one.point["student.init.hidden_size"] for one in made.refused]
+    assert all(width % 12 for width in drawn)
+    kept = {t.distill.identity["student"]["init"]["hidden_size"] for t in made.trials}
+    assert kept
+    assert not any(width % 12 for width in kept)
+
+
+@pytest.mark.parametrize("kind", ["random", "optuna"])
+def test_a_search_without_an_allowed_point_is_a_problem(kind: str, plan: Planner) -> None:
+    nothing = {
+        ALPHA: {"choice": [0.0]},
+        "sweep.methods[1].lambda": {"choice": [0.0]},
+        "distill.learning_rate": {"uniform": [0.1, 0.2]},
+    }
+    search = {"kind": kind, "samples": 6}
+    with pytest.raises(SpecError) as caught:
+        plan(BASE | {"sweep.space": nothing, "sweep.search": search})
+    (problem,) = caught.value.problems
+    assert problem.path == "sweep.methods[1]"
+    assert problem.message.startswith("none of the 6 points drawn for flexkd is allowed; with ")
+    assert "every weight is 0" in problem.message
+    assert problem.remedy == "give one of alpha, beta, lambda more than 0"
+
+
+def test_optuna_goes_on_past_points_that_are_not_allowed(spec: JobSpec, facts_of: FactsOf) -> None:
+    search = {"kind": "optuna", "samples": 40, "batch": 2}
+    changed = spec_with(spec, BASE | {"sweep.space": WEIGHTS, "sweep.search": search})
+
+    def value(asked: Asked) -> float:
+        return -sum(weights(asked.point))  # the best point is the one that is not allowed
+
+    found, whole = rounds_of(changed, facts_of, value)
+    again, same = rounds_of(changed, facts_of, value)
+    assert found == again
+    assert whole.refused == same.refused != ()
+    assert all(weights(one.point) == [0, 0] for one in whole.refused)
+    assert sum(map(len, found)) + len(whole.refused) == 40
+    assert all(0 < len(each) <= 2 for each in found), "a round without a point would be the end"
 
 
 # --- by Optuna ---------------------------------------------------------------------------------

@@ -1,0 +1,69 @@
+"""Drawn points that are not allowed: each is left out, and said with its reason.
+
+Every edge of what is drawn is right by itself, but not every combination of values has to be, nor
+every number between two edges: a student's width divides into attention heads or does not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ..spec import JobSpec, Problem, canonical_json
+from .space import Point, setting_name
+
+
+@dataclass(frozen=True)
+class Refused:
+    """A point that was drawn for a method, and what is wrong with the spec it makes."""
+
+    method: str
+    place: int
+    point: Point
+    problems: tuple[Problem, ...]
+
+    @property
+    def reason(self) -> str:
+        """Its first problem, as `student.init.hidden_size: a width of 182 …`."""
+        first = self.problems[0]
+        return f"{first.path}: {first.message}" if first.path else first.message
+
+    @property
+    def drawn(self) -> str:
+        """What was drawn, as `alpha=0, lambda=0`."""
+        return ", ".join(
+            f"{setting_name(path)}={value if isinstance(value, str) else canonical_json(value)}"
+            for path, value in self.point.items()
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """As `results.json` has it."""
+        return {"method": self.method, "point": dict(self.point), "reason": self.reason}
+
+
+def refused_text(refused: Sequence[Refused]) -> str:
+    """One sentence about at least one refused point."""
+    first = refused[0]
+    points = f"{len(refused)} drawn point{'s are' if len(refused) > 1 else ' is'} not allowed"
+    return f"{points} and left out; {first.method} with {first.drawn}: {first.reason}"
+
+
+def empty_searches(spec: JobSpec, refused: Sequence[Refused], left: set[int]) -> list[Problem]:
+    """Searched methods of whose points none is allowed.
+
+    left: places of the methods that have one.
+    """
+    by_place: dict[int, list[Refused]] = {}
+    for one in refused:
+        by_place.setdefault(one.place, []).append(one)
+    return [
+        Problem(
+            f"sweep.methods[{place}]",
+            f"none of the {len(points)} points drawn for {points[0].method} is allowed; with "
+            f"{points[0].drawn}: {points[0].reason}",
+            points[0].problems[0].remedy or "draw from values that go together",
+        )
+        for place, points in by_place.items()
+        if place not in left
+    ]
