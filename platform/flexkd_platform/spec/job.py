@@ -44,7 +44,7 @@ class JobSpec(Section):
         pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$",
         description="lower-case letters, digits, dots, hyphens; names the job's folder",
     )
-    task: Task = Field(default_factory=ClassificationTask)
+    task: Task = Field(default_factory=ClassificationTask, description="what is learned")
     teacher: Teacher = Field(default_factory=Teacher)
     student: Student = Field(default_factory=Student)
     score: Score = Field(default_factory=Score)

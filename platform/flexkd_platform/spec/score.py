@@ -22,8 +22,8 @@ class Score(Section):
     )
     output: ScoredOutput | None = Field(
         None,
-        description="F, the output whose gradient counts; predicted_logit for classification "
-        "and value for regression when left out",
+        description="F, the output whose gradient counts; when left out predicted_logit for "
+        "classification, value for regression, label_logprob for tasks that write text",
     )
     layer: Layer = Field(
         "last",

@@ -77,7 +77,9 @@ class HubSource(MadeSplits):
     name: str = Field(description="name on the hub, as `glue`")
     config: str | None = Field(None, description="configuration of the data set, as `sst2`")
     revision: str | None = Field(None, description="commit, tag or branch; newest when left out")
-    splits: SplitNames = Field(default_factory=SplitNames)
+    splits: SplitNames = Field(
+        default_factory=SplitNames, description="what the data set calls its splits"
+    )
 
 
 class TextColumns(Section):

@@ -64,7 +64,7 @@ StudentInit = Annotated[
 class Student(Section):
     """The model that learns."""
 
-    init: StudentInit = Field(default_factory=SlicedInit)
+    init: StudentInit = Field(default_factory=SlicedInit, description="where the student starts")
     warm_up: FineTune | None = Field(
         None,
         description="fine-tuning before distillation, which starts from its best checkpoint on "

@@ -27,13 +27,17 @@ class Sweep(Section):
     seeds: Annotated[tuple[Annotated[int, Field(ge=0, lt=2**32)], ...], Field(min_length=1)] = (
         Field((10, 20, 30), description="results are aggregated over them")
     )
-    search: Search = Field(default_factory=GridSearch)
+    search: Search = Field(
+        default_factory=GridSearch, description="which settings are tried: all, or some drawn"
+    )
     space: dict[str, Distribution] = Field(
         default_factory=dict,
         description="dotted path of the spec: what it is drawn from; a distribution in place of a "
         "method's setting, or of an axis's values, is put here when the spec is read",
     )
-    scheduler: Scheduler = Field(default_factory=NoScheduler)
+    scheduler: Scheduler = Field(
+        default_factory=NoScheduler, description="whether trials that do badly are stopped early"
+    )
     baseline: MethodName | None = Field(
         "ft", description="method that the others are compared with"
     )

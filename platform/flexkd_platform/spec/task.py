@@ -23,13 +23,14 @@ def _no_split(name: str) -> str:
 
 
 SetName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$"), AfterValidator(_no_split)]
+DATA = "where the examples come from"
 EVALUATION = "more sets to measure on, by name; of each its test split, or all of a single file"
 
 
 class TextTask(Section):
     """A label for each text, or for each pair of texts."""
 
-    data: DataSource = Field(default_factory=BuiltinData)
+    data: DataSource = Field(default_factory=BuiltinData, description=DATA)
     evaluation: dict[SetName, DataSource] = Field(default_factory=dict, description=EVALUATION)
     max_length: int = Field(64, gt=1, description="tokens kept of a text, special tokens included")
     padding: Literal["right", "left"] = Field("right", description="side that batches are padded")
@@ -54,7 +55,7 @@ class InstructionTask(Section):
     """A response to each instruction, by a causal language model."""
 
     kind: Literal["instruction"]
-    data: InstructionSource = Field(default_factory=BuiltinDocstrings)
+    data: InstructionSource = Field(default_factory=BuiltinDocstrings, description=DATA)
     evaluation: dict[SetName, InstructionSource] = Field(
         default_factory=dict, description=EVALUATION
     )
@@ -71,7 +72,7 @@ class SummarizationTask(Section):
     """A summary of each document, by an encoder–decoder."""
 
     kind: Literal["summarization"]
-    data: DocumentSource = Field(default_factory=BuiltinDocstrings)
+    data: DocumentSource = Field(default_factory=BuiltinDocstrings, description=DATA)
     evaluation: dict[SetName, DocumentSource] = Field(default_factory=dict, description=EVALUATION)
     prefix: str = Field("", description="put before each document, as T5's `summarize: `")
     max_prompt: int = Field(1024, gt=0, description="tokens kept of a document, its end included")

@@ -139,3 +139,17 @@ def test_schema_at_a_path_goes_by_the_data() -> None:
     assert "beta" in schema_at(("sweep", "methods", 1), data)["properties"]
     assert schema_at(("distill", "epochs"), {})["description"] == "passes over the training split"
     assert schema_at(("no", "such", 3, "path"), {}) == {}
+
+
+def test_every_field_says_what_it_is() -> None:
+    """But tags, which a variant's own name explains, and sections, which say it of themselves."""
+    schema = json_schema()
+    sections = schema["$defs"]
+    silent = [
+        f"{name}.{field}"
+        for name, section in {"JobSpec": schema, **sections}.items()
+        for field, said in section.get("properties", {}).items()
+        if "description" not in said and "const" not in said
+        if not sections.get(said.get("$ref", "").rpartition("/")[2], {}).get("description")
+    ]
+    assert silent == []
