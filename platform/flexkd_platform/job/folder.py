@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import datetime
 import json
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ import filelock
 
 from ..spec import Problem, SpecError
 from ..store import Store
+from .lease import DEAD_SECONDS, Lease
 
 
 class JobFolder:
@@ -73,33 +74,35 @@ class JobFolder:
         return entries
 
     @contextmanager
-    def locked(self) -> Iterator[None]:
+    def locked(self, tell: Callable[[str], None]) -> Iterator[None]:
         """Hold the job: two processes that run it at once would do everything twice.
 
-        On a local disk alone; the lock goes with the process, however that ends.
+        On a local disk the lock goes with the process, however that ends. On an object store it
+        can take a minute to see that a process is gone; `tell` is told.
 
         Raises:
             SpecError: another process holds it.
         """
         path = self.local(".lock")
         if path is None:
-            yield
-            return
-        path.parent.mkdir(parents=True, exist_ok=True)
-        lock = filelock.FileLock(path)
-        try:
-            lock.acquire(timeout=0)
-        except filelock.Timeout:
-            raise SpecError(
-                [
-                    Problem(
-                        "",
-                        f"the job {self.id} is running already",
-                        "wait for it, or change its name or seeds to run another one",
-                    )
-                ]
-            ) from None
+            lease = Lease(self.store, f"{self.path}/.lock")
+            held = lease.take(
+                lambda: tell(
+                    f"somebody has begun the job {self.id} and not ended it; looking whether they "
+                    f"are still at it, for {DEAD_SECONDS:.0f} seconds at most"
+                )
+            )
+            release = lease.give_back
+        else:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            lock = filelock.FileLock(path)
+            with suppress(filelock.Timeout):
+                lock.acquire(timeout=0)
+            held, release = lock.is_locked, lock.release
+        if not held:
+            remedy = "wait for it, or change its name or seeds to run another one"
+            raise SpecError([Problem("", f"the job {self.id} is running already", remedy)])
         try:
             yield
         finally:
-            lock.release()
+            release()

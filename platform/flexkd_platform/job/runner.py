@@ -55,7 +55,7 @@ def run_job(
         KeyboardInterrupt: asked to stop; what was done is kept and recorded.
     """
     folder = JobFolder(store, plan.spec.id)
-    with folder.locked():
+    with folder.locked(view.warn):
         run = _Run(plan, folder, executor, store, Recorder(tracker, plan, spec_yaml, store), view)
         folder.write("spec.yaml", spec_yaml)
         folder.write_json("plan.json", plan_json(plan, store))

@@ -11,7 +11,7 @@ import tempfile
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 
@@ -189,6 +189,11 @@ class Store:
         except FileNotFoundError:
             before = b""
         self.write_file(path, before + f"{line}\n".encode())
+
+    def drop_file(self, path: str) -> None:
+        """Delete a file below the storage; one that is not there is gone already."""
+        with suppress(FileNotFoundError):
+            self.filesystem.delete_file(f"{self.root}/{path}")
 
     def read_file(self, path: str) -> bytes:
         """The content of the file at `path` below the storage.

@@ -287,7 +287,7 @@ def test_two_at_once_are_refused(bench: Bench) -> None:
 
     results = bench.run()
     folder = JobFolder(open_store(str(bench.storage)), results["job"]["id"])
-    with folder.locked():
+    with folder.locked(print):
         assert (
             main(["run", str(bench.spec), "--address", "none", "--storage", str(bench.storage)])
             == 2

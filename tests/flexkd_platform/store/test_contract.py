@@ -339,6 +339,15 @@ def test_files_are_replaced_whole(store: Store) -> None:
         store.read_file("jobs/none")
 
 
+def test_a_file_is_dropped_once(store: Store) -> None:
+    store.write_file("jobs/a/note", b"x")
+    for _ in range(2):
+        store.drop_file("jobs/a/note")
+    with pytest.raises(FileNotFoundError):
+        store.read_file("jobs/a/note")
+    assert store.list_folder("jobs/a") == []
+
+
 def test_lines_are_appended(make_store: MakeStore) -> None:
     make_store().append_line("jobs/a/ledger.jsonl", '{"note": "größe"}')
     make_store().append_line("jobs/a/ledger.jsonl", "second")
