@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -16,12 +16,13 @@ from ..models import (
     check_student,
     locate,
 )
-from ..plan import Facts, layer_refs
+from ..plan import Facts, grid_points, layer_refs
 from ..spec import (
     BlankModel,
     ClassificationTask,
     FlexKd,
     GenerationTask,
+    GridSearch,
     JobSpec,
     PretrainedInit,
     Problem,
@@ -29,6 +30,7 @@ from ..spec import (
     SpecError,
     canonical_json,
     spec_with,
+    split_path,
 )
 from .fitting import OUTPUTS_OF, method_problems, model_problems, pair_problems
 from .searching import search_problems
@@ -48,10 +50,14 @@ class Preflight:
         the edges of what is drawn.
         """
         found: dict[tuple[str, str], Problem] = {}
-        for changes in _points(spec):
-            point = spec_with(spec, changes) if changes else spec
-            for problem in self._point_problems(point):
-                found.setdefault((problem.path, problem.message), problem)
+        if isinstance(spec.sweep.search, GridSearch):
+            points = ((point, spec_with(spec, point)) for point in grid_points(spec))
+        else:
+            points = _searched_points(spec)
+        for changes, changed in points:
+            for problem in self._point_problems(changed):
+                told = _with_draw(problem, changes) if spec.sweep.space else problem
+                found.setdefault((told.path, told.message), told)
         return list(found.values())
 
     def facts_of(self, spec: JobSpec) -> Facts:
@@ -169,14 +175,35 @@ class Preflight:
         return result
 
 
-def _points(spec: JobSpec) -> Iterator[dict[str, Any]]:
-    """Every point of the listed axes; with drawn values, each of whose edges comes once."""
-    axes, space = spec.sweep.axes, spec.sweep.space
-    first = {path: drawn.edges[0] for path, drawn in space.items()}
-    edges = [first, *(first | {p: edge} for p, d in space.items() for edge in d.edges[1:])]
-    for values in itertools.product(*axes.values()):
-        for drawn in edges:
-            yield {**dict(zip(axes, values, strict=True)), **drawn}
+def _searched_points(spec: JobSpec) -> Iterator[tuple[Mapping[str, Any], JobSpec]]:
+    """Each edge of what is drawn or listed, once; the others have their first ones, or their last.
+
+    Edges that do not go together are passed over: each is right by itself, and what is drawn of
+    them is left out when it is planned, as all is that is wrong at other combinations.
+    """
+    edges = {path: drawn.edges for path, drawn in spec.sweep.space.items()} | spec.sweep.axes
+    first = {path: values[0] for path, values in edges.items()}
+    last = {path: values[-1] for path, values in edges.items()}
+    singles = [{path: value} for path, values in edges.items() for value in values[1:]]
+    for single in [{}, *singles]:
+        for others in (first, last):
+            point = {**others, **single}
+            try:
+                changed = spec_with(spec, point)
+            except SpecError:
+                continue
+            yield point, changed
+            break
+
+
+def _with_draw(problem: Problem, point: Mapping[str, Any]) -> Problem:
+    """Says which value of a point the problem is about: that number stands nowhere in the file."""
+    here = split_path(problem.path)
+    for path, value in point.items():
+        if here and split_path(path)[: len(here)] == here[: len(split_path(path))]:
+            shown = value if isinstance(value, str) else canonical_json(value)
+            return replace(problem, message=f"{problem.message}; {path}={shown} is searched")
+    return problem
 
 
 def _source(model: str, revision: str | None, facts: ModelFacts) -> str:

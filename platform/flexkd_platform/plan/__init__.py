@@ -5,7 +5,7 @@ from .facts import Facts, FactsOf
 from .layers import LayerRef, Stacks, layer_pairs, layer_refs, stack_of
 from .planner import Plan, trial_settings
 from .refused import Refused, refused_text
-from .space import Point, Search, Space
+from .space import Point, Search, Space, grid_points
 from .step import CODE_VERSIONS, Step, StepKind
 from .steps_of import OUTPUTS, score_step, teacher_step
 from .trial import Trial, uses_features, uses_outputs
@@ -26,6 +26,7 @@ __all__ = [
     "StepKind",
     "Trial",
     "build_plan",
+    "grid_points",
     "layer_pairs",
     "layer_refs",
     "refused_text",

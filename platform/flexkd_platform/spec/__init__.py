@@ -5,7 +5,7 @@ other names are its sections.
 """
 
 from .distill import Distill
-from .document import line_in
+from .document import line_in, split_path
 from .evaluate import DECODING, MAX_NEW_TOKENS, Beam, Decoding, Evaluate, Greedy, Sampling
 from .job import JobSpec, Published, Tracking
 from .load import load_spec, spec_with
@@ -190,4 +190,5 @@ __all__ = [
     "readable",
     "sha256_of",
     "spec_with",
+    "split_path",
 ]
