@@ -7,6 +7,7 @@ The metrics are those that Ray exports, under the names of Ray's own boards.
 
 from __future__ import annotations
 
+import argparse
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -297,6 +298,15 @@ def _nodes() -> dict[str, Any]:
     }
 
 
+def main() -> None:
+    """Write the board."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--target", type=Path, default=BOARD, help="the JSON file to write")
+    target = parser.parse_args().target
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_text(json.dumps(board(), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    print(target)
+
+
 if __name__ == "__main__":
-    BOARD.parent.mkdir(parents=True, exist_ok=True)
-    BOARD.write_text(json.dumps(board(), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    main()

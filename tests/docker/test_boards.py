@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import runpy
+import subprocess
+import sys
 from pathlib import Path
 
 import ray
@@ -19,6 +21,17 @@ def test_the_board_is_what_its_script_writes() -> None:
     script = runpy.run_path(str(ROOT / "scripts" / "build_grafana_board.py"))
     assert boards() == [script["board"]()], "run scripts/build_grafana_board.py"
     assert script["BOARD"] == BOARDS / "flexkd.json"
+
+
+def test_the_script_writes_where_it_is_told(tmp_path: Path) -> None:
+    script = [sys.executable, str(ROOT / "scripts" / "build_grafana_board.py")]
+    before = (BOARDS / "flexkd.json").stat().st_mtime_ns
+    helped = subprocess.run([*script, "--help"], capture_output=True, text=True, check=True)
+    assert "--target" in helped.stdout
+    target = tmp_path / "new" / "board.json"
+    subprocess.run([*script, "--target", str(target)], capture_output=True, check=True)
+    assert target.read_bytes() == (BOARDS / "flexkd.json").read_bytes()
+    assert (BOARDS / "flexkd.json").stat().st_mtime_ns == before, "neither wrote the board"
 
 
 def test_every_metric_is_one_that_rays_own_boards_ask_for() -> None:
