@@ -44,11 +44,6 @@ def uses_outputs(method: Method) -> bool:
     return isinstance(method, LogitMethod | FeatureMethod) and method.beta > 0
 
 
-def uses_teacher(method: Method) -> bool:
-    """Whether the method listens to the teacher at all."""
-    return uses_features(method) or uses_outputs(method) or isinstance(method, SeqKd)
-
-
 def method_params(method: Method) -> dict[str, Json]:
     """The main weight, and every setting that is not the default."""
     main = "beta" if isinstance(method, LogitMethod) else "alpha"
