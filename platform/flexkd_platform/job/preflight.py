@@ -50,6 +50,7 @@ class Preflight:
         the edges of what is drawn.
         """
         found: dict[tuple[str, str], Problem] = {}
+        points: Iterator[tuple[Mapping[str, Any], JobSpec]]
         if isinstance(spec.sweep.search, GridSearch):
             points = ((point, spec_with(spec, point)) for point in grid_points(spec))
         else:

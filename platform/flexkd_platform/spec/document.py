@@ -11,6 +11,9 @@ from .problems import Problem, SpecError
 
 PathPart = str | int
 
+DEEPEST = 64
+"""Levels of lists and mappings in each other. Specs have a dozen; each takes stack to read."""
+
 
 class _Yaml12Loader(yaml.SafeLoader):
     """YAML as people expect it: 3e-4 is a number, `off` is a word, a key stands once.
@@ -28,7 +31,29 @@ class _Yaml12Loader(yaml.SafeLoader):
         for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
     }
 
+    _depth = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        if self._depth == DEEPEST:
+            message = f"there are more than {DEEPEST} levels of lists and mappings"
+            mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
+            raise yaml.composer.ComposerError(None, None, message, mark)
+        self._depth += 1
+        node: yaml.Node | None = super().compose_node(parent, index)
+        self._depth -= 1
+        return node
+
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        try:
+            return super().construct_object(node, deep)
+        except (ValueError, KeyError, TypeError, AttributeError):  # `!!int foo`, 5,000 digits
+            shown = str(node.value) if len(str(node.value)) <= 40 else f"{str(node.value)[:39]}…"
+            message = f"{shown!r} cannot be read as {node.tag.rpartition(':')[2]}"
+            raise yaml.constructor.ConstructorError(None, None, message, node.start_mark) from None
+
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        if not isinstance(node, yaml.MappingNode):  # `!!set [a]`
+            return super().construct_mapping(node, deep)  # says what is expected
         seen: set[str] = set()
         for key_node, _ in node.value:
             if key_node.tag == "tag:yaml.org,2002:merge":
@@ -125,7 +150,7 @@ def split_path(dotted: str) -> tuple[PathPart, ...]:
     A name that holds a dot stands in quotes and brackets, as `sweep.axes["distill.epochs"][0]`.
     """
     parts: list[PathPart] = []
-    for quoted, name, index in re.findall(r'\["([^"]*)"\]|([^.\[\]]+)|\[(\d+)\]', dotted):
+    for quoted, name, index in re.findall(r'\["([^"]*)"\]|([^.\[\]]+)|\[(\d{1,9})\]', dotted):
         parts.append(int(index) if index else quoted or name)
     return tuple(parts)
 
@@ -152,6 +177,8 @@ def set_path(data: Any, dotted: str, value: Any) -> None:
     parts = split_path(dotted)
     if not parts:
         raise ValueError("the path is empty")
+    if len(parts) > DEEPEST:
+        raise ValueError(f"the path has {len(parts)} parts; nothing in a spec is so deep")
     here = data
     for depth, part in enumerate(parts):
         last = depth == len(parts) - 1

@@ -55,7 +55,7 @@ def expanded(data: dict[str, Any]) -> tuple[dict[str, Any], Origins]:
     origins = Origins()
     sweep = dict(copy.deepcopy(sweep))
     search = sweep.get("search")
-    drawn = isinstance(search, dict) and search.get("kind") in {"random", "optuna"}
+    drawn = isinstance(search, dict) and search.get("kind") in ("random", "optuna")
     given = sweep.get("space")
     space: dict[str, Any] = dict(given) if isinstance(given, dict) else {}
     if isinstance(sweep.get("methods"), list):

@@ -17,6 +17,7 @@ from .document import PathPart, join_path, line_of, parse_yaml, set_path, split_
 from .expand import expanded
 from .job import JobSpec
 from .naming import naming_problems
+from .overlap import overlap_problems
 from .problems import Problem, SpecError
 from .schema import schema_at
 from .search import GridSearch
@@ -73,15 +74,18 @@ def spec_with(spec: JobSpec, changes: Mapping[str, Any]) -> JobSpec:
     return changed
 
 
-def _plain(data: dict[str, Any], source: str) -> dict[str, Any]:
+def _plain(data: Any, source: str) -> Any:
     """As JSON has it: keys are text, and the two uses of a YAML anchor are two values."""
     try:
-        plain: dict[str, Any] = json.loads(json.dumps(data, default=str))
+        return json.loads(json.dumps(data, default=str))
     except ValueError:
         message = "an anchor holds a reference to itself"
         remedy = "write the values out in one of the places"
-        raise SpecError([Problem("", message, remedy)], source) from None
-    return plain
+    except RecursionError:
+        message, remedy = "anchors hold each other too deeply", "write the values out"
+    except TypeError:
+        message, remedy = "a key is neither text nor a number", "quote it"
+    raise SpecError([Problem("", message, remedy)], source)
 
 
 def _apply(data: dict[str, Any], overrides: Sequence[str]) -> list[Problem]:
@@ -94,9 +98,14 @@ def _apply(data: dict[str, Any], overrides: Sequence[str]) -> list[Problem]:
             problems.append(Problem("--set", f"{override!r} is no assignment", remedy))
             continue
         try:
-            problems += _apply_values(data, {path: parse_yaml(value, "--set")})
+            parsed = parse_yaml(value, "--set")
         except SpecError as error:
             problems += [Problem(path, p.message, "quote the value") for p in error.problems]
+            continue
+        try:
+            problems += _apply_values(data, {path: _plain(parsed, "--set")})
+        except SpecError as error:
+            problems += [replace(problem, path=path) for problem in error.problems]
     return problems
 
 
@@ -118,6 +127,7 @@ def _validate(data: dict[str, Any]) -> tuple[JobSpec | None, list[Problem]]:
     if spec is not None:
         problems += naming_problems(spec)
         problems += [*_search_problems(spec), *_axis_problems(spec), *_space_problems(spec)]
+        problems += overlap_problems(spec)
     return spec, _unique(origins.of(problem) for problem in problems)
 
 
@@ -193,10 +203,7 @@ def _space_problems(spec: JobSpec) -> list[Problem]:
                 problems.append(Problem(join_path(where), f"{path!r} is no setting", remedy))
                 continue
         elif path in spec.sweep.axes:
-            problems.append(
-                Problem(join_path(where), f"{path} is an axis too", "leave one of them out")
-            )
-            continue
+            continue  # that is said of both
         (name,) = type(drawn).model_fields
         values = {(*where, name, place): value for place, value in enumerate(drawn.edges)}
         problems += _value_problems(spec, path, values)
@@ -257,6 +264,9 @@ def _problem(detail: ErrorDetails, data: dict[str, Any]) -> Problem:
     if kind == "missing":
         meaning = schema_at(parts, data).get("description", "")
         return Problem(join_path(parts), "this is missing", f"add it: {meaning}".rstrip(": "))
+    if kind == "no_distribution":
+        remedy = "write {choice: [values]}, or {log_uniform: [lowest, highest]}"
+        return Problem(join_path(parts), f"{detail['msg']}, but {_shown(given)} was given", remedy)
     if kind in {"union_tag_invalid", "union_tag_not_found"}:
         context = detail.get("ctx", {})
         tag = str(context.get("discriminator", "kind")).strip("'")
@@ -273,12 +283,15 @@ def _problem(detail: ErrorDetails, data: dict[str, Any]) -> Problem:
         return Problem(join_path(parts), what, remedy)
     message = message.replace("Tuple should", "list should").replace(" after validation", "")
     message = message[0].lower() + message[1:]
-    shown = json.dumps(given, default=str, ensure_ascii=False)
-    shown = shown if len(shown) <= 80 else shown[:77] + "…"
     # A key that its mapping does not take is explained by the mapping.
     explained = parts[:-1] if detail["loc"][-1:] == ("[key]",) else parts
     meaning = schema_at(explained, data).get("description", "")
-    return Problem(join_path(parts), f"{message}, but {shown} was given", meaning)
+    return Problem(join_path(parts), f"{message}, but {_shown(given)} was given", meaning)
+
+
+def _shown(given: Any) -> str:
+    shown = json.dumps(given, default=str, ensure_ascii=False)
+    return shown if len(shown) <= 80 else shown[:77] + "…"
 
 
 def _tags(node: dict[str, Any]) -> str:

@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from .section import Section
 
-Count = Annotated[int, Field(gt=0)]
+Count = Annotated[int, Field(gt=0, lt=2**31)]
 
 
 class Elastic(Section):

@@ -16,6 +16,10 @@ DIGITS = 4
 """Significant digits of a drawn number: what tables show is what is run."""
 
 
+LARGEST = 2**53
+"""Up to here a share of a range is one whole number: floats hold all of them."""
+
+
 class Drawn(Section):
     """A distribution of one setting."""
 
@@ -70,7 +74,9 @@ class LogUniform(Drawn):
     def at(self, share: float) -> float:
         """low·(high / low)^share."""
         low, high = self.log_uniform
-        return readable(low * math.exp(share * math.log(high / low)), self.log_uniform)
+        # high / low itself may be more than a float holds.
+        drawn = math.exp(math.log(low) + share * (math.log(high) - math.log(low)))
+        return readable(drawn, self.log_uniform)
 
 
 class IntUniform(Drawn):
@@ -81,6 +87,8 @@ class IntUniform(Drawn):
     @field_validator("int_uniform")
     @classmethod
     def _rising(cls, bounds: tuple[int, int]) -> tuple[int, int]:
+        if max(map(abs, bounds)) > LARGEST:
+            raise ValueError("numbers beyond 2^53 cannot be drawn; give smaller ones")
         return _checked(bounds)
 
     @property
@@ -119,7 +127,9 @@ def is_distribution(value: Any) -> bool:
 
 
 def _kind(value: Any) -> str | None:
-    names = value if isinstance(value, dict) else type(value).model_fields
+    names = type(value).model_fields if isinstance(value, Drawn) else value
+    if not isinstance(names, dict):
+        return None
     return next((name for name in DISTRIBUTIONS if name in names), None)
 
 

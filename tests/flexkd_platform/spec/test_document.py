@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from flexkd_platform.spec import SpecError
 from flexkd_platform.spec.document import join_path, line_of, parse_yaml, set_path, split_path
 
 NAMES = st.text(st.characters(codec="ascii", exclude_characters='.[]"'), min_size=1, max_size=6)
@@ -54,6 +55,35 @@ def test_what_yaml_1_1_alone_takes_for_a_number_stays_text(text: str) -> None:
 )
 def test_other_scalars(text: str, value: object) -> None:
     assert parse_yaml(text, "") is value or parse_yaml(text, "") == value == "3"
+
+
+@pytest.mark.parametrize(
+    ("text", "place", "message"),
+    [
+        ("a: !!int foo", "line 1, column 4", "'foo' cannot be read as int"),
+        ("a:\n  - !!float foo", "line 2, column 5", "'foo' cannot be read as float"),
+        ("a: !!bool foo", "line 1, column 4", "'foo' cannot be read as bool"),
+        ("a: !!timestamp foo", "line 1, column 4", "'foo' cannot be read as timestamp"),
+        ("a: !!set [b]", "line 1, column 4", "expected a mapping node, but found sequence"),
+        (f"a: {'9' * 5000}", "line 1, column 4", f"'{'9' * 39}…' cannot be read as int"),
+        ("[" * 2000, "line 1, column 65", "there are more than 64 levels of lists and mappings"),
+        ("a: " + "{b: " * 64, "line 1, column 253", "there are more than 64 levels"),
+    ],
+    ids=lambda value: value[:20],
+)
+def test_what_cannot_be_read_is_said_with_its_place(text: str, place: str, message: str) -> None:
+    with pytest.raises(SpecError) as caught:
+        parse_yaml(text, "job.yaml")
+    (problem,) = caught.value.problems
+    assert problem.path == place
+    assert problem.message.startswith(f"this is no valid YAML: {message}")
+
+
+def test_as_many_levels_are_read_as_are_allowed() -> None:
+    parsed = parse_yaml("[" * 63 + "1" + "]" * 63, "")
+    for _ in range(63):
+        (parsed,) = parsed
+    assert parsed == 1
 
 
 def test_a_merged_mapping_gives_way_to_the_keys_beside_it() -> None:
@@ -108,6 +138,8 @@ def test_set_path_makes_the_sections_on_its_way() -> None:
         ("b.c", "b has no part 'c'"),
         ("a.x.y", "a.x has no part 'y'"),
         ("[0]", "the spec has no part 0"),
+        ("a" + ".x" * 64, "the path has 65 parts; nothing in a spec is so deep"),
+        (f"b[{'9' * 5000}]", f"b has no part '{'9' * 5000}'"),
     ],
 )
 def test_paths_that_lead_nowhere(path: str, message: str) -> None:

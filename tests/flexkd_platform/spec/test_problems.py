@@ -691,6 +691,17 @@ def test_axis_problems_show_together(text: str, problems: Problems) -> None:
                 "quote the value",
             ),
         ),
+        *(
+            (
+                f"{path}={value}",
+                Problem(
+                    path,
+                    "an anchor holds a reference to itself",
+                    "write the values out in one of the places",
+                ),
+            )
+            for path, value in (("distill.epochs", "&a [*a]"), ("distill", "&a {epochs: *a}"))
+        ),
         (
             "sweep.methods[0].alpha=2",
             Problem("sweep.methods[0].alpha", "unknown key 'alpha'", "allowed here: kind"),
@@ -700,6 +711,18 @@ def test_axis_problems_show_together(text: str, problems: Problems) -> None:
 def test_overrides_that_are_wrong(override: str, problem: Problem, problems: Problems) -> None:
     """They have no line: the file is not to blame."""
     assert problems(overrides=[override]) == (problem,)
+
+
+def test_anchors_that_hold_each_other_deeply_are_refused(text: str, problems: Problems) -> None:
+    """Each line is flat; what they come to is thousands of lists in each other."""
+    lines = "".join(f"  - &a{place + 1} [*a{place}]\n" for place in range(2000))
+    (found,) = problems(f"{text}x:\n  - &a0 1\n{lines}")
+    assert found.message == "anchors hold each other too deeply"
+
+
+def test_a_key_that_json_has_not_is_refused(problems: Problems, text: str) -> None:
+    (found,) = problems(f"{text}x: {{!!timestamp 2024-01-01: 1}}\n")
+    assert (found.message, found.remedy) == ("a key is neither text nor a number", "quote it")
 
 
 def test_an_override_keeps_the_lines_of_its_neighbours(text: str, problems: Problems) -> None:

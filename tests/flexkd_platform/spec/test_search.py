@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import math
 from typing import Any
 
 import jsonschema
@@ -150,6 +152,98 @@ def test_what_is_wrong_is_said_at_its_place_in_the_file(what: str, problems: Pro
     assert found.line == line
     assert message in found.message
     assert remedy in found.remedy
+
+
+@pytest.mark.parametrize("kind", ["[random]", "{random: 8}"])
+def test_a_search_of_no_kind_is_refused(kind: str, problems: Problems) -> None:
+    (found, *_) = problems(TEXT.replace("kind: optuna", f"kind: {kind}"))
+    assert (found.path, found.line) == ("sweep.search.kind", 8)
+    assert found.message.endswith("is not known")
+    assert found.remedy == "allowed: 'grid', 'random', 'optuna'"
+
+
+@pytest.mark.parametrize("value", ["[0.1, 0.2]", "0.1", "null", "high", "{normal: [0, 1]}"])
+def test_what_is_no_distribution_is_refused(value: str, problems: Problems) -> None:
+    (found,) = problems(TEXT + f"  space: {{distill.weight_decay: {value}}}\n")
+    assert (found.path, found.line) == ('sweep.space["distill.weight_decay"]', 11)
+    given = json.dumps(yaml.safe_load(value))
+    assert found.message == (
+        f"a distribution is one of uniform, log_uniform, int_uniform, choice, but {given} was given"
+    )
+    assert found.remedy == "write {choice: [values]}, or {log_uniform: [lowest, highest]}"
+
+
+@pytest.mark.parametrize("bounds", [f"{'9' * 400}, 1", f"1, {'9' * 400}", f"-{2**53 + 1}, 0"])
+def test_whole_numbers_that_floats_do_not_hold_are_not_drawn(
+    bounds: str, problems: Problems
+) -> None:
+    """A draw is a share of the range: between them not every number could be drawn."""
+    (found,) = problems(TEXT + f"  space: {{score.seed: {{int_uniform: [{bounds}]}}}}\n")
+    assert found.path == 'sweep.space["score.seed"].int_uniform'
+    assert found.message == "numbers beyond 2^53 cannot be drawn"
+
+
+@pytest.mark.parametrize(("low", "high"), [(1e-300, 1e300), (1e-5, 1e-3), (5e-324, 1e308)])
+def test_every_order_of_magnitude_can_be_drawn(low: float, high: float) -> None:
+    """The middle share of a logarithmic range is the geometric mean, however wide the range."""
+    drawn = LogUniform(log_uniform=(low, high))
+    assert drawn.at(0) == pytest.approx(low, rel=1e-3)
+    assert math.log(drawn.at(0.5)) == pytest.approx((math.log(low) + math.log(high)) / 2, abs=1e-3)
+    assert low <= drawn.at(1 - 2**-53) <= high
+
+
+# --- paths that lie in each other --------------------------------------------------------------
+
+OVERLAPS: dict[str, tuple[str, list[str], str]] = {
+    "a section after its part": (
+        "axes: {distill.epochs: [1, 2], distill: [{batch_size: 16}, {batch_size: 64}]}",
+        ["sweep.axes.distill"],
+        "distill and distill.epochs are parts of one another",
+    ),
+    "a section before its part": (
+        "axes: {student.init: [{kind: random}, {kind: sliced}], student.init.layers: [1, 2]}",
+        ['sweep.axes["student.init.layers"]'],
+        "student.init.layers and student.init are parts of one another",
+    ),
+    "two spellings": (
+        "axes: {distill.epochs: [1, 2], .distill.epochs.: [3, 4]}",
+        ['sweep.axes[".distill.epochs."]'],
+        ".distill.epochs. is there twice",
+    ),
+    "a drawn part of an axis": (
+        "axes: {distill: [{batch_size: 16}, {batch_size: 64}]}\n"
+        "  space: {distill.epochs: {uniform: [1, 2]}}\n  search: {kind: random, samples: 2}",
+        ['sweep.space["distill.epochs"]'],
+        "distill.epochs and distill are parts of one another",
+    ),
+    "a drawn setting of a drawn section": (
+        "space: {distill.epochs: {uniform: [1, 2]}, distill: {choice: [{epochs: 2}, {epochs: 3}]}}"
+        "\n  search: {kind: random, samples: 2}",
+        ["sweep.space.distill"],
+        "distill and distill.epochs are parts of one another",
+    ),
+    "an axis that is drawn too": (
+        "axes: {distill.epochs: [1, 2]}\n  search: {kind: random, samples: 2}\n"
+        "  space: {.distill.epochs: {uniform: [1, 2]}}",
+        ['sweep.space[".distill.epochs"]'],
+        ".distill.epochs is an axis too",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", OVERLAPS)
+def test_one_axis_does_not_write_over_another(what: str, problems: Problems, text: str) -> None:
+    """They were planned as fewer trials than their values multiply to, without a word."""
+    lines, paths, message = OVERLAPS[what]
+    found = problems(f"{text}  {lines}\n")
+    assert [problem.path for problem in found] == paths
+    assert found[0].message == message
+    assert found[0].remedy
+
+
+def test_axes_side_by_side_do_not_overlap(load: Load, text: str) -> None:
+    axes = "{distill.epochs: [1, 2], distill.batch_size: [1, 2], student.init.layers: [1, 2]}"
+    assert len(load(f"{text}  axes: {axes}\n").sweep.axes) == 3
 
 
 def test_a_search_with_nothing_to_draw_is_refused(problems: Problems, text: str) -> None:

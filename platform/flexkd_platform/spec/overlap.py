@@ -1,0 +1,34 @@
+"""Paths of a sweep that lie in each other: one value would silently be written over the other."""
+
+from __future__ import annotations
+
+import itertools
+
+from .document import PathPart, join_path, split_path
+from .job import JobSpec
+from .problems import Problem
+
+
+def overlap_problems(spec: JobSpec) -> list[Problem]:
+    """Axes and drawn settings of which one is the other, or a part of it, however it is written."""
+    axes = [(("sweep", "axes", path), split_path(path)) for path in spec.sweep.axes]
+    space = [(("sweep", "space", path), split_path(path)) for path in spec.sweep.space]
+    problems = []
+    for (where, parts), (later, others) in itertools.combinations([*axes, *space], 2):
+        if parts == others:
+            both = where[1] == later[1]
+            message = f"{later[2]} is {'there twice' if both else 'an axis too'}"
+            problems.append(Problem(join_path(later), message, "leave one of them out"))
+        elif _holds(parts, others) or _holds(others, parts):
+            problems.append(
+                Problem(
+                    join_path(later),
+                    f"{later[2]} and {where[2]} are parts of one another",
+                    "vary the section with all that is in it, or its settings each by itself",
+                )
+            )
+    return problems
+
+
+def _holds(section: tuple[PathPart, ...], part: tuple[PathPart, ...]) -> bool:
+    return bool(section) and part[: len(section)] == section
