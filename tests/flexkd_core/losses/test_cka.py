@@ -13,16 +13,13 @@ from scipy.stats import ortho_group
 from flexkd_core.losses import cka_loss, linear_cka
 from flexkd_core.losses.cka import Form
 
+from .drawn import features
+
 FORMS: list[Form] = ["sqrt", "kornblith"]
 # Rows against units on either side of the cheaper orientation of the products.
 SHAPES = [(4, 9, 12), (40, 5, 7)]
 GOLDEN = json.loads((Path(__file__).parents[1] / "golden" / "repsim_cka.json").read_text())
 """Made by golden/make_repsim_cka.py."""
-
-
-def features(rows: int, units: int, seed: int) -> torch.Tensor:
-    generator = torch.Generator().manual_seed(seed)
-    return torch.randn(rows, units, dtype=torch.float64, generator=generator)
 
 
 def reference(s: np.ndarray, t: np.ndarray, form: Form, epsilon: float = 1e-8) -> float:

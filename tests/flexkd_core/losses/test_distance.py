@@ -9,12 +9,9 @@ from sklearn.metrics import mean_squared_error
 
 from flexkd_core.losses import cosine_loss, mse_loss
 
+from .drawn import features
+
 LOSSES = [mse_loss, cosine_loss]
-
-
-def features(rows: int, units: int, seed: int) -> torch.Tensor:
-    generator = torch.Generator().manual_seed(seed)
-    return torch.randn(rows, units, dtype=torch.float64, generator=generator)
 
 
 @pytest.mark.parametrize("loss", LOSSES)

@@ -11,10 +11,7 @@ from scipy.stats import ortho_group
 
 from flexkd_core.losses import gram_loss
 
-
-def features(rows: int, units: int, seed: int) -> torch.Tensor:
-    generator = torch.Generator().manual_seed(seed)
-    return torch.randn(rows, units, dtype=torch.float64, generator=generator)
+from .drawn import features
 
 
 def reference(s: np.ndarray, t: np.ndarray) -> float:

@@ -13,13 +13,10 @@ from scipy.special import rel_entr, softmax
 
 from flexkd_core.losses import forward_kl, jsd, reverse_kl
 
+from .drawn import logits
+
 GOLDEN = json.loads((Path(__file__).parents[1] / "golden" / "trl_jsd.json").read_text())
 """Made by golden/make_trl_jsd.py."""
-
-
-def logits(seed: int) -> torch.Tensor:
-    generator = torch.Generator().manual_seed(seed)
-    return 3 * torch.randn(6, 9, dtype=torch.float64, generator=generator)
 
 
 @pytest.mark.parametrize("temperature", [1.0, 2.0])

@@ -10,10 +10,7 @@ from scipy.stats import entropy
 
 from flexkd_core.losses import forward_kl, reverse_kl
 
-
-def logits(seed: int) -> torch.Tensor:
-    generator = torch.Generator().manual_seed(seed)
-    return 3 * torch.randn(6, 9, dtype=torch.float64, generator=generator)
+from .drawn import logits
 
 
 def test_is_the_forward_divergence_of_swapped_sides_and_not_the_same() -> None:

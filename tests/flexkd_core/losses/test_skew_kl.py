@@ -9,12 +9,9 @@ from scipy.special import rel_entr, softmax
 
 from flexkd_core.losses import forward_kl, reverse_kl, skew_forward_kl, skew_reverse_kl
 
+from .drawn import logits
+
 BOTH = pytest.mark.parametrize("loss", [skew_forward_kl, skew_reverse_kl])
-
-
-def logits(seed: int) -> torch.Tensor:
-    generator = torch.Generator().manual_seed(seed)
-    return 3 * torch.randn(6, 9, dtype=torch.float64, generator=generator)
 
 
 def test_without_skew_they_are_forward_and_reverse_kl() -> None:

@@ -11,10 +11,7 @@ from scipy.special import softmax
 
 from flexkd_core.losses import forward_kl, tvd
 
-
-def logits(seed: int, rows: int = 6, classes: int = 9) -> torch.Tensor:
-    generator = torch.Generator().manual_seed(seed)
-    return 3 * torch.randn(rows, classes, dtype=torch.float64, generator=generator)
+from .drawn import logits
 
 
 def test_disjoint_distributions_are_at_distance_one() -> None:

@@ -17,6 +17,7 @@ from transformers import (
     AutoModelForSeq2SeqLM,
     AutoModelForSequenceClassification,
     BertTokenizer,
+    PreTrainedModel,
     PreTrainedTokenizerFast,
 )
 
@@ -87,6 +88,12 @@ LANGUAGE_MODELS = {
 }
 
 Maker = Callable[..., Path]
+
+
+def same(a: PreTrainedModel, b: PreTrainedModel) -> bool:
+    """Whether two models have the same weights under the same names, to the last bit."""
+    left, right = a.state_dict(), b.state_dict()
+    return left.keys() == right.keys() and all(torch.equal(left[k], right[k]) for k in left)
 
 
 def _wordpiece(folder: Path) -> Any:

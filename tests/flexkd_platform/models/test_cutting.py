@@ -25,6 +25,8 @@ from flexkd_platform.models import (
 from flexkd_platform.models.slicing import SLICES, kept_groups
 from flexkd_platform.spec import AlignedInit, RandomInit, SlicedInit, StudentInit
 
+from .conftest import same
+
 Make = Callable[..., Path]
 Facts = Callable[[Path], ModelFacts]
 Batch = Callable[[str], dict[str, Tensor]]
@@ -69,11 +71,6 @@ def cut(
         units=chosen,
         seed=0,
     )
-
-
-def same(a: PreTrainedModel, b: PreTrainedModel) -> bool:
-    left, right = a.state_dict(), b.state_dict()
-    return left.keys() == right.keys() and all(torch.equal(left[k], right[k]) for k in left)
 
 
 def all_layers(kind: str) -> tuple[int, ...] | int:

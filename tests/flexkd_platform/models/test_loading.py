@@ -23,6 +23,8 @@ from flexkd_platform.models import (
 )
 from flexkd_platform.models.quiet import quiet
 
+from .conftest import same
+
 Make = Callable[..., Path]
 Tokens = Callable[..., dict[str, torch.Tensor]]
 
@@ -36,11 +38,6 @@ def classifier(folder: Path, *, outputs: int = 2, seed: int = 0) -> PreTrainedMo
 def head_of(model: PreTrainedModel) -> torch.Tensor:
     weight: torch.Tensor = model.get_parameter(FAMILIES[model.config.model_type].head)
     return weight
-
-
-def same(a: PreTrainedModel, b: PreTrainedModel) -> bool:
-    left, right = a.state_dict(), b.state_dict()
-    return left.keys() == right.keys() and all(torch.equal(left[k], right[k]) for k in left)
 
 
 @pytest.mark.parametrize("kind", KINDS)

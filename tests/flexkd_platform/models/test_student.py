@@ -21,6 +21,8 @@ from flexkd_platform.models import (
 from flexkd_platform.models.slicing import even_layers, evenly, origins
 from flexkd_platform.spec import PretrainedInit, Problem, RandomInit, SlicedInit, StudentInit
 
+from .conftest import same
+
 Make = Callable[..., Path]
 Facts = Callable[[Path], ModelFacts]
 Tokens = Callable[..., dict[str, Tensor]]
@@ -32,11 +34,6 @@ def build(
     init: StudentInit, teacher: Path | str, *, seed: int = 0, dropout: float | None = 0.0
 ) -> PreTrainedModel:
     return build_student(init, teacher, outputs=2, regression=False, seed=seed, dropout=dropout)
-
-
-def same(a: PreTrainedModel, b: PreTrainedModel) -> bool:
-    left, right = a.state_dict(), b.state_dict()
-    return left.keys() == right.keys() and all(torch.equal(left[k], right[k]) for k in left)
 
 
 # Slicing: laws
