@@ -96,7 +96,7 @@ def _worker_problems(
     """Why one worker fits no node. inherited: of its GPUs it is said elsewhere."""
     cpu_path, gpu_path = f"resources.{what}_cpus", f"resources.{what}_gpus"
     most_cpus = max((node.cpus for node in capacity.nodes), default=0.0)
-    most_gpus = max((node.gpus for node in capacity.nodes), default=0.0)
+    most_gpus = max((math.floor(node.gpus) for node in capacity.nodes), default=0)
     countable = _countable(gpus)
     if cpus > most_cpus:
         yield _too_many(cpu_path, cpus, "CPUs", most_cpus)
@@ -114,15 +114,18 @@ def _worker_problems(
             cpu_path,
             f"{cpus:g} CPUs and {gpus:g} GPUs asked for together, but a node with so many GPUs "
             f"has {beside:g} CPUs at most",
-            f"--set {cpu_path}={beside:g}" if beside >= 1 else f"--set {gpu_path}=0",
+            f"--set {cpu_path}={math.floor(beside)}" if beside >= 1 else f"--set {gpu_path}=0",
         )
 
 
 def _too_many(path: str, wanted: float, unit: str, there: float) -> Problem:
+    """A worker has whole CPUs, one at least; of GPUs it may have none."""
+    if there >= 1 or unit == "GPUs":
+        remedy = f"--set {path}={math.floor(there)}, or add a larger node"
+    else:
+        remedy = f"add a node with {wanted:g} CPU{'s' if wanted > 1 else ''}"
     return Problem(
-        path,
-        f"{wanted:g} asked for, but there are {there:g} {unit} on the largest node",
-        f"--set {path}={there:g}, or add a larger node",
+        path, f"{wanted:g} asked for, but there are {there:g} {unit} on the largest node", remedy
     )
 
 
@@ -138,6 +141,15 @@ def _count_problems(resources: Resources, capacity: Capacity) -> Iterator[Proble
             f"--set resources.score_workers={fitting}",
         )
     wanted, gpus = resources.least_workers, resources.trial_gpus
+    if resources.most_workers > 1 and 0 < gpus < 1:
+        yield Problem(
+            "resources.trial_workers",
+            f"{resources.most_workers} workers of {gpus:g} GPU each asked for, but two workers of "
+            "one trial do not share a GPU: NCCL refuses it",
+            "--set resources.trial_workers=1, or give each a whole GPU with "
+            "--set resources.trial_gpus=1",
+        )
+        return
     fitting = capacity.workers(resources.trial_cpus, gpus) if _countable(gpus) else 0
     if wanted > fitting > 0:
         elastic = not isinstance(resources.trial_workers, int)

@@ -6,6 +6,7 @@ import itertools
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from flexkd_platform.executors import Capacity, Node, fitting_trials, resource_problems
 from flexkd_platform.spec import Resources
@@ -14,6 +15,10 @@ LAPTOP = Capacity((Node(2),))
 TWO_NODES = Capacity((Node(8, 2), Node(8, 2)))
 HEADED = Capacity((Node(0), Node(4), Node(3)))
 """A head that runs nothing, and two workers."""
+EMPTY = Capacity((Node(0), Node(0.5)))
+"""Nodes whose CPUs Ray was told not to use."""
+HALVES = Capacity((Node(2.5, 0.5), Node(1.5)))
+MANY = Capacity((Node(2_500_000.5),))
 GPU_BOX = Capacity((Node(16), Node(1, 4)))
 """CPUs in one place, GPUs in the other."""
 
@@ -97,6 +102,14 @@ def test_the_count_is_that_of_trying_every_placement(
         (HEADED, {"trial_cpus": 4, "trial_workers": 2}, {"resources.trial_workers"}),
         (HEADED, {"trial_cpus": 5}, {"resources.trial_cpus"}),
         (GPU_BOX, {"trial_gpus": 1, "trial_cpus": 2, "teacher_gpus": 0}, {"resources.trial_cpus"}),
+        (TWO_NODES, {"trial_gpus": 0.5, "trial_workers": 2}, {"resources.trial_workers"}),
+        (
+            TWO_NODES,
+            {"trial_gpus": 0.5, "trial_workers": {"min": 1, "max": 2}},
+            {"resources.trial_workers"},
+        ),
+        (TWO_NODES, {"trial_gpus": 0.5, "trial_workers": {"min": 1, "max": 1}}, set()),
+        (TWO_NODES, {"trial_gpus": 1, "trial_workers": 2}, set()),
         (
             LAPTOP,
             {"trial_cpus": 3, "trial_gpus": 1, "teacher_cpus": 3},
@@ -122,6 +135,11 @@ def test_what_can_never_be_placed_is_refused_with_what_to_set(
         (TWO_NODES, {"trial_gpus": 1.5}),
         (TWO_NODES, {"trial_cpus": 5, "trial_workers": 3}),
         (TWO_NODES, {"teacher_gpus": 2, "score_workers": 5}),
+        (TWO_NODES, {"trial_gpus": 0.5, "trial_workers": 2}),
+        (HALVES, {"trial_cpus": 3}),
+        (HALVES, {"trial_gpus": 1, "teacher_gpus": 0}),
+        (Capacity((Node(16), Node(1.5, 4))), {"trial_cpus": 2, "trial_gpus": 1, "teacher_gpus": 0}),
+        (MANY, {"trial_cpus": 2_500_001}),
         (GPU_BOX, {"trial_gpus": 1, "trial_cpus": 2, "teacher_gpus": 0}),
     ],
 )
@@ -130,8 +148,24 @@ def test_the_remedy_is_one(capacity: Capacity, resources: dict[str, Any]) -> Non
     path, _, value = problem.remedy.removeprefix("--set resources.").partition("=")
     changed = resources | {path: float(value.split(",")[0])}
     if path != "trial_gpus":
+        assert value.split(",")[0].isdecimal(), "as YAML reads a whole number"
         changed[path] = int(changed[path])
     assert resource_problems(Resources(**changed), capacity) == []
+
+
+def test_where_no_worker_fits_there_is_nothing_to_set() -> None:
+    """Neither 0 CPUs nor half of one can be asked for."""
+    problems = resource_problems(Resources(), EMPTY)
+    assert [(problem.path, problem.remedy) for problem in problems] == [
+        ("resources.trial_cpus", "add a node with 1 CPU"),
+        ("resources.teacher_cpus", "add a node with 2 CPUs"),
+    ]
+
+
+def test_a_count_no_cluster_has_is_refused_when_it_is_read() -> None:
+    """Such a number would not even be a float, which Ray's are."""
+    with pytest.raises(ValidationError, match="less than 2147483648"):
+        Resources(trial_cpus=10**400)
 
 
 def test_a_problem_says_where_there_is_room() -> None:
