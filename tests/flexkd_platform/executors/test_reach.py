@@ -112,11 +112,11 @@ def test_what_ray_really_raises(ray_cluster: str) -> None:
     def fail() -> str:
         raise ModuleNotFoundError("No module named 'pyarrow'")
 
-    plain = ray.remote(fail).options(num_cpus=0, max_retries=0)
-    found = reach._answer(plain.remote())
+    task = ray.remote(fail)
+    found = reach._answer(task.options(num_cpus=0, max_retries=0).remote())
     assert found.failure
     assert found.reason == "ModuleNotFoundError: No module named 'pyarrow'"
     environment = {"working_dir": "file:///nowhere/at/all.zip"}
-    found = reach._answer(plain.options(runtime_env=environment).remote())
+    found = reach._answer(task.options(num_cpus=0, runtime_env=environment).remote())
     assert found.failure
     assert "nowhere" in found.reason
