@@ -39,8 +39,33 @@ FRUITLESS_RUNS = 3
 MOST_RESTARTS = 100
 """How often workers are started again in all: also those that are lost before they say a word."""
 
-LOST_PEER = ("connection closed by peer", "connection reset by peer", "gloo", "nccl")
-"""What the other workers' errors say when one of them is lost."""
+LOST_PEER = (
+    "closed by peer",
+    "closed by remote peer",
+    "reset by peer",
+    "connection refused",
+    "connection was likely closed",
+    "connection timed out",
+    "socket has timed out",
+    "socket closed",
+    "socket unexpectedly closed",
+    "broken pipe",
+    "no route to host",
+    "is unreachable",
+    "timed out waiting",
+    "connect timeout",
+    "read timeout",
+    "write timeout",
+    "nccl timeout",
+    "pair closure",
+    "remote process exited",
+    "communicator was aborted",
+)
+"""What the other workers' errors say when one of them is lost: Gloo's, NCCL's and the sockets'
+words of torch 2.13. Its libraries' names alone would do for a wrong argument, too."""
+
+MOST_SAID = 400
+"""Characters of a worker's error in a message of one line; all of it is in the detail."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +75,14 @@ class Begun:
     workers: int
 
 
-Told = list[Progress] | Begun | StepError
+@dataclass(frozen=True)
+class Bereft:
+    """Said by a worker that lost another one: its own error, which may know more of the cause."""
+
+    failure: StepError
+
+
+Told = list[Progress] | Begun | Bereft | StepError
 """What workers tell. Not by `ray.train.report`: that would wait in Train's queue, drained every two
 seconds, and every worker would have to report in step; and Tune's callback for it locks up when the
 last report arrives after the trial's own. An error told there would have Train start again."""
@@ -90,7 +122,7 @@ def train_on_workers(
             if isinstance(message, StepError):
                 raise message
             patience.hear(message)
-            if not isinstance(message, Begun):
+            if isinstance(message, list):
                 yield message
         _raise_lost(run)
     except ray.exceptions.RayActorError as error:  # the queue's process
@@ -105,20 +137,28 @@ class _Patience:
 
     def __init__(self) -> None:
         self._done = self._fruitless = self._workers = 0
+        self._last: StepError | None = None
 
-    def hear(self, message: list[Progress] | Begun) -> None:
+    def hear(self, message: list[Progress] | Begun | Bereft) -> None:
         """Raises StepError when it is enough."""
-        if isinstance(message, Begun):
+        if isinstance(message, Bereft):
+            self._last = message.failure
+        elif isinstance(message, Begun):
             # A group that is larger than the last one was not lost, but made so.
             self._fruitless += message.workers <= self._workers or not self._workers
             self._workers = message.workers
             if self._fruitless > FRUITLESS_RUNS:
-                raise StepError(
-                    f"its workers were lost in each of {FRUITLESS_RUNS} runs "
-                    "(killed, or out of memory?)"
-                )
+                raise self._enough()
         elif message[-1].done > self._done:
-            self._done, self._fruitless = message[-1].done, 0
+            # What was said before that tells nothing of a later loss.
+            self._done, self._fruitless, self._last = message[-1].done, 0, None
+
+    def _enough(self) -> StepError:
+        lost = f"its workers were lost in each of {FRUITLESS_RUNS} runs (killed, or out of memory?)"
+        if self._last is None:
+            return StepError(lost)
+        said = " ".join(str(self._last).split())[:MOST_SAID]
+        return StepError(f"{lost}; the last of them said: {said}", self._last.detail)
 
 
 def _raise_lost(run: Any) -> None:
@@ -201,7 +241,9 @@ def _loop(config: dict[str, Any]) -> None:
             if worker.rank == 0:
                 told.put(bundle)
     except Exception as error:
+        failure = failure_of(error)
         if isinstance(error, RuntimeError) and any(t in str(error).lower() for t in LOST_PEER):
+            told.put(Bereft(failure))
             raise  # a consequence; the cause is another worker's
         # Not raised: Ray Train would start the group again. The driver ends it now.
-        told.put(failure_of(error))
+        told.put(failure)

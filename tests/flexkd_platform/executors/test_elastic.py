@@ -242,6 +242,104 @@ def test_losing_workers_again_and_again_at_one_place_is_given_up() -> None:
         patience.hear(ray_train.Begun(1))
 
 
+def test_what_the_last_worker_said_is_told_of_a_trial_that_is_given_up() -> None:
+    """A cause that is taken for a loss must not be lost with it."""
+    patience = ray_train._Patience()
+    patience.hear(ray_train.Begun(2))
+    for said in ("first", "second", f"third\n\nand {'so on ' * 200}"):
+        patience.hear(ray_train.Bereft(StepError(said, f"Traceback of {said}")))
+        if not said.startswith("third"):
+            patience.hear(ray_train.Begun(2))
+    with pytest.raises(StepError) as caught:
+        patience.hear(ray_train.Begun(2))
+    said = str(caught.value)
+    assert "lost in each of 3 runs" in said
+    assert "the last of them said: third and so on" in said
+    assert said.count("\n") == 0
+    assert len(said) < 600
+    assert caught.value.detail.startswith("Traceback of third")
+
+
+def test_what_was_said_before_the_training_got_on_is_not_told_of_a_later_loss() -> None:
+    patience = ray_train._Patience()
+    patience.hear(ray_train.Begun(2))
+    patience.hear(ray_train.Bereft(StepError("long ago")))
+    patience.hear(progress(7))
+    for _ in range(3):
+        patience.hear(ray_train.Begun(2))
+    with pytest.raises(StepError) as caught:
+        patience.hear(ray_train.Begun(2))
+    assert "long ago" not in str(caught.value)
+
+
+PAIR = "[/__w/pytorch/pytorch/third_party/gloo/gloo/transport/tcp/pair.cc:537]"
+NCCL = "NCCL error in: /pytorch/torch/csrc/distributed/c10d/NCCLUtils.hpp:96,"
+
+LOST = (
+    # Gloo's own words, torch 2.13: a worker of three was killed, ended, and stopped to answer.
+    f"{PAIR} Read error [127.0.0.1]:37254: Connection reset by peer. This is typically caused by",
+    f"{PAIR} Connection closed by peer [127.0.0.1]:7320. This is typically caused by a remote",
+    "[/gloo/transport/tcp/unbound_buffer.cc:78] Timed out waiting 3000ms for recv operation to",
+    f"{PAIR} Application timeout caused pair closure",
+    # NCCL's, from issues of NVIDIA/nccl: 2076, 1514, 795, 207.
+    f"{NCCL} remote process exited or there was a network error, NCCL version 2.21.5\n"
+    "ncclRemoteError: A call failed possibly due to a network error or a remote process exiting "
+    "prematurely.\nLast error:\nsocketProgressOpt: Call to recv failed",
+    f"{NCCL} internal error, NCCL version 2.14.3\nncclInternalError: Internal check failed.\n"
+    "Last error:\nNet : Connection closed by remote peer user<50260>",
+    f"{NCCL} unhandled system error\nLast error:\nsocket send failed : Broken pipe",
+    # The meeting place's, torch/csrc/distributed/c10d.
+    "Failed to recv, got 0 bytes. Connection was likely closed. Did the remote server shutdown or",
+    "The client socket has timed out after 60000ms while trying to connect to (10.0.0.1, 29500).",
+)
+
+CAUSES = (
+    f"{NCCL} invalid usage, NCCL version 2.27\nncclInvalidUsage: This usually reflects invalid "
+    "usage of NCCL library.\nLast error:\nDuplicate GPU detected : rank 0 and rank 1 both on CUDA",
+    f"{NCCL} unhandled cuda error\nncclUnhandledCudaError: Call to CUDA function failed.\n"
+    "Last error:\nCuda failure 2 'out of memory'",
+    f"{NCCL} invalid argument\nncclInvalidArgument: Invalid value for an argument.",
+    "ProcessGroupGloo::allgather: invalid tensor size at index 1",
+    "[enforce fail at /gloo/transport/tcp/pair.cc:446] op.preamble.length <= op.nbytes. 8 vs 4",
+    "No backend type associated with device type cpu: nccl",
+    "CUDA error: the launch timed out and was terminated",
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "lost"), [*((text, True) for text in LOST), *((text, False) for text in CAUSES)]
+)
+def test_what_says_that_a_peer_is_lost_and_what_is_a_cause(
+    text: str, lost: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first is raised, so that Ray Train starts the group again; the second ends the trial."""
+    told: list[Any] = []
+
+    class Sink:
+        def put(self, message: Any) -> None:
+            told.append(message)
+
+    def failing(*arguments: Any) -> Iterator[Progress]:
+        raise RuntimeError(text)
+        yield
+
+    monkeypatch.setattr(ray_train, "group_worker", lambda resources: MagicMock(rank=1))
+    monkeypatch.setattr(ray_train, "open_store", lambda uri: None)
+    monkeypatch.setattr(ray_train, "run_trial", failing)
+    config = {"told": Sink(), "trial": MagicMock(), "uri": "", "resources": ELASTIC}
+    if lost:
+        with pytest.raises(RuntimeError):
+            ray_train._loop(config)
+        assert isinstance(told[0], ray_train.Bereft)
+        failure = told[0].failure
+    else:
+        ray_train._loop(config)
+        failure = told[0]
+    assert isinstance(failure, StepError)
+    assert text in str(failure)
+    assert len(told) == 1
+
+
 def test_workers_may_be_lost_often_as_long_as_the_training_gets_on() -> None:
     patience = ray_train._Patience()
     for done in range(1, 50):
