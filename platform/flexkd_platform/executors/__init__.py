@@ -10,7 +10,7 @@ from ..store import Store
 from .executor import Executor, StepError, TrialListener
 from .inprocess import InProcessExecutor
 from .placement import Capacity, Node, fitting_trials, resource_problems
-from .stopping import Halving, stopping_problems
+from .stopping import Halving, Scores, scores_of, stopping_problems
 
 __all__ = [
     "Capacity",
@@ -18,11 +18,13 @@ __all__ = [
     "Halving",
     "InProcessExecutor",
     "Node",
+    "Scores",
     "StepError",
     "TrialListener",
     "fitting_trials",
     "open_executor",
     "resource_problems",
+    "scores_of",
     "stopping_problems",
 ]
 

@@ -11,7 +11,7 @@ from ..spec import Problem, Resources
 from ..steps import ChunkDone, ChunkedPass, Progress
 from ..store import Store
 from .placement import Capacity, fitting_trials, resource_problems
-from .stopping import Halving
+from .stopping import Halving, Scores
 
 
 class StepError(RuntimeError):
@@ -73,11 +73,16 @@ class Executor(ABC):
 
     @abstractmethod
     def trials(
-        self, trials: Sequence[Trial], listener: TrialListener, halving: Halving | None = None
+        self,
+        trials: Sequence[Trial],
+        listener: TrialListener,
+        halving: Halving | None = None,
+        scores: Scores | None = None,
     ) -> None:
         """Run trials, as many at a time as fit. One that fails does not stop the others.
 
         halving: how those that do badly are stopped early; None: all train to their end.
+        scores: of trials that trained before, which these are compared with too.
 
         Raises:
             SpecError: trials cannot be stopped here; none was started.

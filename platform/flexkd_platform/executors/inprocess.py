@@ -18,7 +18,7 @@ from ..steps import (
 )
 from .executor import Executor, StepError, TrialListener
 from .placement import Capacity
-from .stopping import Halving, cannot_stop
+from .stopping import Halving, Scores, cannot_stop
 
 
 class InProcessExecutor(Executor):
@@ -67,7 +67,11 @@ class InProcessExecutor(Executor):
             raise failure_of(error) from error
 
     def trials(
-        self, trials: Sequence[Trial], listener: TrialListener, halving: Halving | None = None
+        self,
+        trials: Sequence[Trial],
+        listener: TrialListener,
+        halving: Halving | None = None,
+        scores: Scores | None = None,
     ) -> None:
         """Run the trials one after the other, so that there is nothing to decide between them."""
         if halving is not None:

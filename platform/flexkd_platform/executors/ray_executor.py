@@ -18,7 +18,7 @@ from .ray_chunks import run_chunks_on_ray
 from .ray_cluster import cluster_capacity, join_cluster
 from .ray_trials import run_trials_on_ray
 from .reach import storage_problems
-from .stopping import Halving
+from .stopping import Halving, Scores
 
 HEAVY = frozenset({"teacher", "warm_up", "evaluate"})
 """Kinds of shared steps that run as a task; the others take less time than a worker's start."""
@@ -98,7 +98,11 @@ class RayExecutor(Executor):
             raise failure_of(error) from error
 
     def trials(
-        self, trials: Sequence[Trial], listener: TrialListener, halving: Halving | None = None
+        self,
+        trials: Sequence[Trial],
+        listener: TrialListener,
+        halving: Halving | None = None,
+        scores: Scores | None = None,
     ) -> None:
         """One Tune experiment; what it keeps for itself is of no use to a later run."""
         self._attempts += 1
@@ -111,6 +115,7 @@ class RayExecutor(Executor):
             self.concurrent_trials(),
             f"{name}-{self._attempts}",
             halving,
+            scores or {},
         )
 
     def close(self) -> None:

@@ -20,7 +20,7 @@ from ..store import Store, open_store
 from .bundles import bundled
 from .executor import LostWorkerError, StepError, TrialListener
 from .inprocess import failure_of
-from .stopping import Halving
+from .stopping import Halving, Scores
 
 STEP, SCORE = "step", "score"
 """What the scheduler reads of a report: optimiser steps, and how good the student is by then."""
@@ -39,9 +39,12 @@ def run_trials_on_ray(
     resources: Resources,
     concurrent: int,
     name: str,
-    halving: Halving | None = None,
+    halving: Halving | None,
+    scores: Scores,
 ) -> None:
     """Run the trials as one Tune experiment called `name`; events reach the listener here.
+
+    scores: of trials that trained before, which these are compared with too.
 
     A trial's own error is a result like any other; Tune starts only those again that lost a
     process. What Ray keeps for itself lies in `<storage>/ray/<name>` and is deleted at the end.
@@ -66,7 +69,7 @@ def run_trials_on_ray(
             max_concurrent_trials=concurrent,
             # Not where a trial of several workers may be stopped: its process has their run to end.
             reuse_actors=resources.most_workers == 1 or halving is None,
-            scheduler=None if halving is None else _asha(halving),
+            scheduler=None if halving is None else _asha(halving, scores),
             trial_name_creator=_trial_name,
             trial_dirname_creator=_trial_name,
         ),
@@ -101,9 +104,12 @@ def _trial_name(trial: TuneTrial) -> str:
     return str(trial.config["trial"][:16])
 
 
-def _asha(halving: Halving) -> ASHAScheduler:
-    """Tune's, in optimiser steps; `max_t` is never met, since to be at its end stops no trial."""
-    return ASHAScheduler(
+def _asha(halving: Halving, scores: Scores) -> ASHAScheduler:
+    """Tune's, in optimiser steps; `max_t` is never met, since to be at its end stops no trial.
+
+    It is a new one in every call, so the trials before are told to it again, as if they ran first.
+    """
+    scheduler = ASHAScheduler(
         time_attr=STEP,
         metric=SCORE,
         mode="max",
@@ -113,6 +119,13 @@ def _asha(halving: Halving) -> ASHAScheduler:
         # Otherwise a trial that has passed a rung is compared again at the rungs below it.
         stop_last_trials=False,
     )
+    for digest, told in scores.items():
+        before = TuneTrial("before", stub=True, trial_id=digest)
+        scheduler.on_trial_add(None, before)
+        for step, score in told:
+            scheduler.on_trial_result(None, before, {STEP: step, SCORE: score})
+        scheduler.on_trial_remove(None, before)
+    return scheduler
 
 
 def _trainable(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from ..spec import Asha, Problem, Scheduler
@@ -9,6 +10,9 @@ from ..steps import Progress
 
 WITHOUT_RAY = "none"
 """The address at which trials run one after the other."""
+
+Scores = Mapping[str, Sequence[tuple[int, float]]]
+"""Of trials, by hash, the steps at which they can be compared, and how good they were by then."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +39,12 @@ class Halving:
             return None
         value = progress.metrics.values.get(self.metric)
         return -value if value is not None and self.lower_is_better else value
+
+
+def scores_of(progress: Iterable[Progress], halving: Halving) -> list[tuple[int, float]]:
+    """The steps of a training at which it can be compared, each with its score."""
+    scored = ((each.done, halving.score(each)) for each in progress)
+    return [(step, score) for step, score in scored if score is not None]
 
 
 def stopping_problems(scheduler: Scheduler, address: str) -> list[Problem]:

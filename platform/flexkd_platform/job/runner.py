@@ -11,6 +11,7 @@ from ..plan import Plan, Step, StepKind, Trial, refused_text
 from ..steps import ChunkDone, ChunkedPass, GenerationPass, Progress, passes
 from ..store import Store
 from ..tracking import Tracker, TrialRecord
+from .compared import Compared
 from .folder import JobFolder
 from .recorder import Recorder
 from .results import JobState, Outcome, StepOutcome, StepStatus, results_json
@@ -122,6 +123,7 @@ class _Run:
         self._began = time.perf_counter()
         self._reused: set[str] = set()
         self._pruned = pruned_before(folder)
+        self._compared = Compared(halving_of(plan.spec), folder, store)
 
     # --- shared steps --------------------------------------------------------------------------
 
@@ -302,7 +304,9 @@ class _Run:
                 self._trial_ended(trial, "failed", reason)
         self.view.sweep_started(len(waiting), reused, self.executor.concurrent_trials())
         if waiting:
-            self.executor.trials(waiting, self, halving_of(self.plan.spec))
+            before = [trial for trial in self.plan.trials if trial.hash in self.outcome.trials]
+            scores = self._compared.of(before)
+            self.executor.trials(waiting, self, halving_of(self.plan.spec), scores)
         for trial in waiting:
             if self.outcome.trials[trial.hash].status == "pruned":
                 self._left_by(trial)
@@ -326,6 +330,7 @@ class _Run:
 
     def progressed(self, trial: Trial, progress: Sequence[Progress]) -> None:
         """Steps of its training."""
+        self._compared.heard(trial, progress)
         self.recorder.trial_progressed(trial, [p.metrics for p in progress if p.metrics])
         last, examples = progress[-1], sum(p.examples for p in progress)
         self.view.trial_progressed(trial, last.done, last.total, examples)
@@ -348,6 +353,7 @@ class _Run:
         if status == "failed":
             self.failures[trial.hash] = reason
         self._trial_steps(trial, record)
+        scores = list(self._compared.of([trial]).values()) if status == "pruned" else []
         self.folder.record(
             "trial",
             hash=trial.hash,
@@ -355,6 +361,7 @@ class _Run:
             metrics=dict(record.metrics),
             seconds=record.seconds,
             **({"reason": reason, "traceback": detail} if reason else {}),
+            **({"scores": scores[0]} if scores else {}),
         )
         if shown:
             self.view.trial_ended(trial, status, record.seconds, reason or self._metric(record))

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from flexkd_platform.executors import Halving, InProcessExecutor, stopping_problems
+from flexkd_platform.executors import Halving, InProcessExecutor, Scores, stopping_problems
 from flexkd_platform.executors.bundles import bundled
+from flexkd_platform.executors.stopping import scores_of
 from flexkd_platform.plan import Plan, Trial
 from flexkd_platform.spec import Asha, NoScheduler, Resources, SpecError
 from flexkd_platform.steps import Progress, read_log
@@ -75,6 +78,23 @@ def test_a_trial_that_does_badly_is_stopped_and_its_process_works_on(
     assert heard.losses(other) == told[: len(heard.losses(other))]
     assert_all_given_back()
     assert store.list_folder("ray") == []
+
+
+@pytest.mark.ray
+def test_a_trial_is_compared_with_those_of_earlier_rounds(
+    plan: Plan, store_with: StoreWith, ray_cluster: None, heard: Heard
+) -> None:
+    """On its own it would be the best of its round, and go on."""
+    good, bad, _ = plan.trials
+    store = store_with(plan)
+    executor = on_ray(store, max_concurrent_trials=1)
+    executor.trials([good], heard, ERROR)
+    before = scores_of(heard.progress[good.hash], ERROR)
+    assert [step for step, _ in before] == [3, 6, 9, 12, 15], "epochs, and not the end"
+    executor.trials([bad], heard, ERROR, {good.hash: before})
+    assert heard.failures == {}
+    assert heard.of(bad) == ["started", "pruned"]
+    assert_stopped_early(bad, store, heard)
 
 
 @pytest.mark.ray
@@ -193,24 +213,70 @@ def test_a_step_that_is_decided_by_is_told_before_the_next_is_taken() -> None:
 
 @pytest.mark.ray
 def test_rungs_are_passed_once_and_the_end_is_none() -> None:
-    """Tune's own scheduler, with our settings, on a list of reports."""
+    told = deciding({})
+    assert told("first", 7, 0.6) == GO, "its first report is past two rungs, 3 and 6"
+    assert told("first", 8, 0.1) == GO, "of which it passed the higher; the lower decides no more"
+    assert told("second", 3, 0.1) == GO, "nobody was compared at the rung of 3"
+    assert told("second", 6, 0.5) == STOP
+    assert told("first", 10**6, 0.6) == GO, "however long a trial is, its end is no reason"
+
+
+GO, STOP = "CONTINUE", "STOP"
+
+
+def deciding(before: Scores) -> Callable[[str, int, float], str]:
+    """Tune's own scheduler, with our settings, on reports of trials by name."""
     from ray.tune.experiment import Trial as TuneTrial
-    from ray.tune.schedulers import TrialScheduler
 
     from flexkd_platform.executors.ray_trials import SCORE, STEP, _asha
 
-    scheduler = _asha(HALVING)
-    first, second = TuneTrial("stub", stub=True), TuneTrial("stub", stub=True)
-    for each in (first, second):
-        scheduler.on_trial_add(None, each)
+    scheduler, trials = _asha(HALVING, before), {}
 
-    def told(trial: TuneTrial, step: int, score: float) -> str:
-        decided: str = scheduler.on_trial_result(None, trial, {STEP: step, SCORE: score})
+    def told(name: str, step: int, score: float) -> str:
+        if name not in trials:
+            trials[name] = TuneTrial("stub", stub=True)
+            scheduler.on_trial_add(None, trials[name])
+        decided: str = scheduler.on_trial_result(None, trials[name], {STEP: step, SCORE: score})
         return decided
 
-    go, stop = TrialScheduler.CONTINUE, TrialScheduler.STOP
-    assert told(first, 7, 0.6) == go, "its first report is past two rungs, 3 and 6"
-    assert told(first, 8, 0.1) == go, "of which it passed the higher; the lower decides no more"
-    assert told(second, 3, 0.1) == go, "nobody was compared at the rung of 3"
-    assert told(second, 6, 0.5) == stop
-    assert told(first, 10**6, 0.6) == go, "however long a trial is, its end is no reason"
+    return told
+
+
+@pytest.mark.ray
+def test_trials_that_were_compared_before_count_at_their_rungs() -> None:
+    """Whether they went on or were stopped there, and nowhere else."""
+    before = {"done": [(3, 0.5), (6, 0.9)], "stopped": [(3, 0.1)], "measured late": [(9, 0.7)]}
+    told = deciding(before)
+    assert told("median", 3, 0.3) == GO, "of 0.5 and 0.1 the upper half begins at 0.3"
+    assert told("below", 3, 0.29) == STOP
+    assert told("median", 6, 0.79) == STOP, "of 0.9 and 0.7 it begins at 0.8"
+    assert told("alone", 12, 0.0) == GO, "nobody has come to the rung of 12"
+
+
+@pytest.mark.ray
+@settings(deadline=None)
+@given(
+    st.lists(
+        st.lists(st.floats(0, 1), min_size=1, max_size=8),  # of a trial, at steps 2, 4, 6...
+        min_size=1,
+        max_size=8,
+    ),
+    st.data(),
+)
+def test_rounds_decide_as_one_run_would(curves: list[list[float]], data: st.DataObject) -> None:
+    """Trials one after the other, in a scheduler for all or in a new one after some of them."""
+    cut = data.draw(st.integers(0, len(curves)))
+
+    def decided(told: Callable[[str, int, float], str], numbers: range) -> Scores:
+        heard: dict[str, list[tuple[int, float]]] = {}
+        for number in numbers:
+            for step, score in enumerate(curves[number], start=1):
+                heard.setdefault(str(number), []).append((2 * step, score))
+                if told(str(number), 2 * step, score) == STOP:
+                    break
+        return heard
+
+    whole = decided(deciding({}), range(len(curves)))
+    first = decided(deciding({}), range(cut))
+    second = decided(deciding(first), range(cut, len(curves)))
+    assert {**first, **second} == whole

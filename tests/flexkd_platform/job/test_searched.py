@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from flexkd_platform.cli.progress import SilentView
-from flexkd_platform.executors import Halving, InProcessExecutor, TrialListener
+from flexkd_platform.executors import Halving, InProcessExecutor, Scores, TrialListener
 from flexkd_platform.job import JobFolder, Preflight, nothing_left, pruned_before, run_job
 from flexkd_platform.plan import Trial
 from flexkd_platform.plan.rounds import Asked, Rounds, Verdict
@@ -187,12 +187,13 @@ def test_a_search_goes_on_past_points_that_are_not_allowed(kind: str, shop: Shop
 class Pruning(InProcessExecutor):
     """Prunes the trials of one seed after two steps, and trains the others."""
 
-    asked: list[Halving | None]
-
     def trials(
-        self, trials: Sequence[Trial], listener: TrialListener, halving: Halving | None = None
+        self,
+        trials: Sequence[Trial],
+        listener: TrialListener,
+        halving: Halving | None = None,
+        scores: Scores | None = None,
     ) -> None:
-        self.asked = [halving]
         for trial in trials:
             if trial.seed != 20 or trial.method != "flexkd":
                 super().trials([trial], listener)
@@ -250,6 +251,53 @@ def test_a_pruned_trial_is_in_no_mean_and_leaves_nothing(pruned: Shop) -> None:
     assert run.status == "pruned"
 
 
+class Comparing(Pruning):
+    """Keeps the scores that it is to compare the trials of each round with."""
+
+    given: list[Scores]
+
+    def trials(
+        self,
+        trials: Sequence[Trial],
+        listener: TrialListener,
+        halving: Halving | None = None,
+        scores: Scores | None = None,
+    ) -> None:
+        assert scores is not None
+        assert not scores.keys() & {trial.hash for trial in trials}
+        self.given.append(scores)
+        super().trials(trials, listener, halving)
+
+
+def test_every_trial_before_is_compared_with(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those of earlier rounds; and where the job goes on, those that were there, however they
+    ended."""
+    shop.text = shop.text.replace("  seeds:", "  scheduler: {kind: asha, grace_steps: 2}\n  seeds:")
+    monkeypatch.setattr(Comparing, "given", [], raising=False)
+    results, _, store = prune(shop, executor=Comparing)
+    first, second = Comparing.given
+    assert first == {}
+    early = results["trials"][:6]
+    assert second.keys() == {trial["hash"] for trial in early}
+    for trial in early:
+        # 26 examples in batches of 8, two epochs: measured at steps 4 and 8, the end.
+        assert [step for step, _ in second[trial["hash"]]] == [
+            2 if trial["status"] == "pruned" else 4
+        ]
+    (cut, *_) = (t["hash"] for t in early if t["status"] == "pruned")
+    assert second[cut] == [(2, 0.99)]
+
+    last = results["trials"][-2]["hash"]  # of the last round, and not pruned
+    store.filesystem.delete_dir(f"{store.root}/steps/distill/{last}")
+    for _ in range(2):  # it is told again in a third run: what a run has read it has written too
+        Comparing.given.clear()
+        prune(shop, executor=Comparing)
+        (again,) = Comparing.given
+        assert {digest: again[digest] for digest in second} == second
+        assert again.keys() == {trial["hash"] for trial in results["trials"]} - {last}
+        store.filesystem.delete_dir(f"{store.root}/steps/distill/{last}")
+
+
 def test_what_was_pruned_stays_so_until_the_spec_changes(pruned: Shop) -> None:
     first, _, _ = prune(pruned)
     again, folder, store = prune(pruned)
@@ -267,7 +315,11 @@ class Late(Pruning):
     """The workers of a trial that is stopped come to its end before they are."""
 
     def trials(
-        self, trials: Sequence[Trial], listener: TrialListener, halving: Halving | None = None
+        self,
+        trials: Sequence[Trial],
+        listener: TrialListener,
+        halving: Halving | None = None,
+        scores: Scores | None = None,
     ) -> None:
         super().trials(trials, listener, halving)
         stopped = [t for t in trials if t.seed == 20 and t.method == "flexkd"]
@@ -291,7 +343,11 @@ class Halfway(Pruning):
     """The workers of a trial that is stopped have put its student away, and not measured it."""
 
     def trials(
-        self, trials: Sequence[Trial], listener: TrialListener, halving: Halving | None = None
+        self,
+        trials: Sequence[Trial],
+        listener: TrialListener,
+        halving: Halving | None = None,
+        scores: Scores | None = None,
     ) -> None:
         for trial in trials:
             if trial.seed == 20 and trial.method == "flexkd":
