@@ -16,7 +16,8 @@ from flexkd_platform.spec.document import parse_yaml
 from flexkd_platform.spec.methods import MethodName
 from flexkd_platform.spec.schema import schema_at
 
-JOBS = sorted((Path(__file__).parents[3] / "jobs").rglob("*.yaml"))
+JOBS_FOLDER = Path(__file__).parents[3] / "jobs"
+JOBS = sorted(JOBS_FOLDER.rglob("*.yaml"))
 
 
 @pytest.fixture(scope="module")
@@ -139,6 +140,11 @@ def test_schema_at_a_path_goes_by_the_data() -> None:
     assert "beta" in schema_at(("sweep", "methods", 1), data)["properties"]
     assert schema_at(("distill", "epochs"), {})["description"] == "passes over the training split"
     assert schema_at(("no", "such", 3, "path"), {}) == {}
+
+
+def test_the_schema_beside_the_jobs_is_this_one() -> None:
+    beside = json.loads((JOBS_FOLDER / "schema.json").read_text(encoding="utf-8"))
+    assert beside == json_schema(), "run flexkd schema > jobs/schema.json"
 
 
 def test_every_field_says_what_it_is() -> None:
