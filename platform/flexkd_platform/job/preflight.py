@@ -144,15 +144,17 @@ class Preflight:
     def _teacher(self, spec: JobSpec) -> tuple[ModelFacts | None, list[Problem]]:
         model, revision = spec.teacher.model, spec.teacher.revision
         if isinstance(model, BlankModel):
+            path = "teacher.model.config"
             return self._once(
                 "blank teacher",
                 model,
-                lambda: check_config(model.config, model.vocab_size, path="teacher.model.config"),
+                lambda: _layered(check_config(model.config, model.vocab_size, path=path), path),
             )
+        path = "teacher.model"
         return self._once(
             "teacher",
             [model, revision],
-            lambda: check_model(model, revision, path="teacher.model"),
+            lambda: _layered(check_model(model, revision, path=path), path),
         )
 
     def _student(
@@ -164,7 +166,9 @@ class Preflight:
         return self._once(
             "student",
             [spec.student.to_json(), teacher.fingerprint, must_fit],
-            lambda: check_student(spec.student.init, teacher, must_fit=must_fit),
+            lambda: _layered(
+                check_student(spec.student.init, teacher, must_fit=must_fit), "student.init.model"
+            ),
         )
 
     def _once(self, what: str, key: object, find: Callable[[], T]) -> T:
@@ -217,6 +221,19 @@ def _source(model: str, revision: str | None, facts: ModelFacts) -> str:
 
 def _name(model: str | BlankModel) -> str:
     return "the model of this config" if isinstance(model, BlankModel) else model
+
+
+def _layered(
+    checked: tuple[ModelFacts | None, list[Problem]], path: str
+) -> tuple[ModelFacts | None, list[Problem]]:
+    """What was found of a model, unless it has no layers: nothing else is said of one then."""
+    facts, problems = checked
+    if facts is None or all(count for _, count in facts.stacks):
+        return checked
+    empty = next(name for name, count in facts.stacks if not count)
+    whose = f"the {empty} of this model" if empty else "this model"
+    message = f"{whose} has 0 layers, and none that could be scored, matched or kept"
+    return None, [*problems, Problem(path, message, "name a model of 1 layer or more")]
 
 
 def _outputs(spec: JobSpec, data: DataFacts, teacher: ModelFacts) -> int:

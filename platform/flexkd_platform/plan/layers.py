@@ -7,7 +7,7 @@ with two. Stacks are given as their names and numbers of layers: `(("", 12),)`, 
 
 from __future__ import annotations
 
-from ..spec import FeatureMethod, LayeredMethod
+from ..spec import FeatureMethod, LayeredMethod, ProjectorDistillation
 
 LayerRef = int | str
 Stacks = tuple[tuple[str, int], ...]
@@ -54,8 +54,8 @@ def layer_pairs(
         scored: the teacher's layers that `score.layer` means, which `last` matches.
 
     Raises:
-        ValueError: a map names a layer that is not there, or joins two stacks; or the models have
-            different stacks.
+        ValueError: a map names a layer that is not there, joins two stacks, or says the same twice,
+            as -1 and 2 may; or the models have different stacks.
     """
     if dict(student).keys() != dict(teacher).keys():
         raise ValueError("one of two stacks and one of one have no layers in common")
@@ -67,13 +67,30 @@ def layer_pairs(
         return _every(student, teacher)
     assert isinstance(layers, dict)
     pairs: list[Pair] = []
+    said: list[str] = []
     for ours, theirs in layers.items():
         mine = layer_refs(ours if "." in ours else int(ours), student)
         yours = layer_refs(theirs, teacher)
         if [stack_of(ref) for ref in mine] != [stack_of(ref) for ref in yours]:
             raise ValueError(f"layers {ours}: {theirs} joins an encoder and a decoder")
         pairs += zip(mine, yours, strict=True)
+        said += [f"{ours}: {theirs}"] * len(mine)
+    _refuse_twice(pairs, said, projected=isinstance(method, ProjectorDistillation))
     return tuple(pairs)
+
+
+def _refuse_twice(pairs: list[Pair], said: list[str], *, projected: bool) -> None:
+    """One pair twice has its loss twice. What projects has one projection of a student's layer."""
+    for later, pair in enumerate(pairs):
+        for first, other in enumerate(pairs[:later]):
+            both = f"layers {said[first]} and {said[later]}"
+            if pair == other:
+                raise ValueError(f"{both} are the same pair; name it once")
+            if projected and pair[0] == other[0]:
+                raise ValueError(
+                    f"{both} are of one layer of the student, which is projected to one layer "
+                    "alone; name each of the student's layers once"
+                )
 
 
 def _every(student: Stacks, teacher: Stacks) -> tuple[Pair, ...]:

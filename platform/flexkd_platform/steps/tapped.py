@@ -23,7 +23,8 @@ class TappedModel(nn.Module):
 
     layers: whose outputs are wanted.
     outputs: whether the head's are; without them the head takes no part in the training.
-    projectors: one for each layer, applied to its features and trained with the model.
+    projectors: one for each layer, applied to its features and trained with the model. No layer is
+        there twice then: features go by its name.
     """
 
     def __init__(
@@ -35,6 +36,7 @@ class TappedModel(nn.Module):
         projectors: Sequence[nn.Module] = (),
     ) -> None:
         super().__init__()
+        assert not projectors or len(set(layers)) == len(layers), "a layer has one projector"
         self.model = model
         self.projectors = nn.ModuleList(projectors)
         self._layers, self._outputs = tuple(layers), outputs

@@ -181,6 +181,38 @@ def test_maps(layers: Any, student: Stacks, teacher: Stacks, expected: Any) -> N
     assert layer_pairs(method(layers), student, teacher, layer_refs("last", teacher)) == expected
 
 
+TWICE: list[tuple[Any, Stacks, Stacks]] = [
+    ({2: 3, -1: 3}, stacks_of(3), ONE),
+    ({2: 3, -1: -3}, stacks_of(3), ONE),
+    ({0: 1, "encoder.0": "encoder.1"}, stacks_of(2, 2), TWO),
+]
+
+
+@pytest.mark.parametrize("kind", LAYERED)
+@pytest.mark.parametrize(("layers", "student", "teacher"), TWICE)
+def test_a_pair_that_is_named_twice_is_refused(
+    layers: Any, student: Stacks, teacher: Stacks, kind: str
+) -> None:
+    """Its loss would count twice."""
+    first, second = (f"{ours}: {theirs}" for ours, theirs in layers.items())
+    message = f"^layers {first} and {second} are the same pair; name it once$"
+    with pytest.raises(ValueError, match=message):
+        layer_pairs(method(layers, kind), student, teacher, layer_refs("last", teacher))
+
+
+@pytest.mark.parametrize("kind", LAYERED)
+def test_one_layer_of_the_student_with_two_of_the_teacher(kind: str) -> None:
+    """Losses add up; but a layer has one projector, and both would go through it."""
+    named = method({2: 3, -1: 5}, kind)
+    if kind == "projector":
+        with pytest.raises(
+            ValueError, match=r"^layers 2: 3 and -1: 5 are of one layer of the stud"
+        ):
+            layer_pairs(named, stacks_of(3), ONE, (5,))
+    else:
+        assert layer_pairs(named, stacks_of(3), ONE, (5,)) == ((2, 3), (2, 5))
+
+
 @pytest.mark.parametrize(
     ("layers", "student", "teacher", "message"),
     [
