@@ -323,6 +323,12 @@ def test_the_address_given_wins_over_the_environment(
 
 
 @pytest.mark.ray
+def test_a_cluster_of_this_machine_is_told_as_one(ray_cluster: str) -> None:
+    """By what its dashboard says of its head."""
+    assert RayJobs(ray_cluster).dashboard.on_this_machine
+
+
+@pytest.mark.ray
 def test_an_open_cluster_needs_no_token_whatever_the_mode_here(
     ray_cluster: str, tmp_path: Path
 ) -> None:
