@@ -14,7 +14,6 @@ from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 from torch.distributed.fsdp import FSDPModule, fully_shard
 from torch.distributed.tensor import DTensor
 from torch.nn.parallel import DistributedDataParallel
-from transformers import PreTrainedModel
 
 from ..models import placed, stacks
 from .tapped import TappedModel
@@ -54,7 +53,7 @@ class GroupWorker(Worker):
             fully_shard(projector, mesh=self._mesh())
         return module
 
-    def place(self, teacher: PreTrainedModel, spread_out: bool = False) -> PreTrainedModel:
+    def place(self, teacher: Any, spread_out: bool = False) -> Any:
         """This worker's share of every layer; what nobody shares is placed as for one worker."""
         if not self._shard_teacher or self.size == 1:
             return placed(teacher, self.device, spread_out)

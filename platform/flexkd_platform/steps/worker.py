@@ -9,11 +9,10 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from itertools import pairwise
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
-from transformers import PreTrainedModel
 
 from ..models import placed
 
@@ -43,7 +42,7 @@ class Worker(ABC):
         """Within it, a forward and backward of one micro-batch; only the `last` need be shared."""
         return nullcontext()
 
-    def place(self, teacher: PreTrainedModel, spread_out: bool = False) -> PreTrainedModel:
+    def place(self, teacher: Any, spread_out: bool = False) -> Any:
         """A teacher that is asked live, on this worker's device or spread over all of them."""
         return placed(teacher, self.device, spread_out)
 
