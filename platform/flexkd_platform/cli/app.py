@@ -306,6 +306,8 @@ def main(arguments: list[str] | None = None) -> int:
         common.show_problems(error, "--json" in arguments)
         return 2
     except typer.TyperException as error:
+        if not str(error):
+            return 2  # without a command, which has shown the help already
         problem = Problem("", str(error), "see flexkd --help")
         common.show_problems(SpecError([problem]), "--json" in arguments)
         return 2

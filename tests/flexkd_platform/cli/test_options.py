@@ -42,3 +42,13 @@ def test_defaults_of_pods(capsys: pytest.CaptureFixture[str]) -> None:
     said = shown(capsys, "submit", "--help")
     assert "flexkd:VERSION-cuda with GPUs" in said
     assert f"[default: ({WORKER_MEMORY})]" in said
+
+
+@pytest.mark.parametrize("arguments", [[], ["jobs"]])
+def test_without_a_command_the_help_is_all_there_is(
+    arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(arguments) == 2
+    captured = capsys.readouterr()
+    assert "Usage: " in captured.out
+    assert captured.err == ""
