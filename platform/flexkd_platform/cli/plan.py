@@ -17,7 +17,7 @@ from ..executors import (
     resource_problems,
     stopping_problems,
 )
-from ..plan import Plan, Search
+from ..plan import Plan, Search, refused_text
 from ..spec import SpecError
 from ..store import Store
 from .common import (
@@ -48,6 +48,7 @@ def validate(
         trials = f"{'at most ' if plan.search else ''}{plan.most_trials} trials"
         said = f"{spec_path}: nothing wrong, {trials}, job {plan.spec.id}"
         out.print(said, markup=False, soft_wrap=True)
+        _show_refused(plan)
     return 0
 
 
@@ -133,6 +134,7 @@ def plan_numbers(
             for trial in plan.trials
         ],
         **({"search": _search_numbers(plan.search)} if plan.search else {}),
+        **({"refused": [one.to_json() for one in plan.refused]} if plan.refused else {}),
         "nodes": [{"cpus": node.cpus, "gpus": node.gpus} for node in capacity.nodes],
         "concurrent_trials": concurrent,
         "peak": {"cpus": cpus, "gpus": max(teacher_gpus, workers * resources.trial_gpus)},
@@ -173,6 +175,7 @@ def show_numbers(plan: Plan, numbers: dict[str, Any]) -> None:
     out.print(trials)
     if "search" in numbers:
         _show_search(numbers["search"])
+    _show_refused(plan)
     nodes = Counter((node["cpus"], node["gpus"]) for node in numbers["nodes"])
     shown = ", ".join(f"{n} × {cpus:g} CPUs, {gpus:g} GPUs" for (cpus, gpus), n in nodes.items())
     missing = sum(not trial["present"] for trial in numbers["trials"])
@@ -187,6 +190,11 @@ def show_numbers(plan: Plan, numbers: dict[str, Any]) -> None:
         markup=False,
         soft_wrap=True,
     )
+
+
+def _show_refused(plan: Plan) -> None:
+    if plan.refused:
+        out.print(refused_text(plan.refused), markup=False, soft_wrap=True)
 
 
 def _show_search(search: dict[str, Any]) -> None:

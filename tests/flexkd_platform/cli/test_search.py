@@ -66,6 +66,24 @@ def test_a_plan_of_a_random_search_shows_all_of_it(flexkd: Flexkd) -> None:
     assert [trial["method"] for trial in numbers["trials"]] == ["ft", "kd", "kd", "kd"]
 
 
+WEIGHTS = "{kind: kd, beta: {choice: [0.0, 0.5]}, lambda: {choice: [0.0, 1.0]}}"
+"""Both may be 0 by themselves."""
+
+
+def test_a_plan_says_which_drawn_points_are_left_out(flexkd: Flexkd) -> None:
+    options = [f"sweep.methods=[{WEIGHTS}]", "sweep.search={kind: random, samples: 12}"]
+    given = [part for option in options for part in ("--set", option)]
+    refused = json.loads(flexkd("plan", *given, "--json"))["refused"]
+    assert refused
+    assert {(one["method"], one["reason"]) for one in refused} == {
+        ("kd", "sweep.methods[0]: every weight is 0")
+    }
+    sentence = f"{len(refused)} drawn points are not allowed and left out; kd with beta=0.0, "
+    assert sentence in flexkd("plan", *given)
+    assert sentence in flexkd("validate", *given)
+    assert "not allowed" not in flexkd("plan")
+
+
 def test_a_run_ends_with_what_validation_chooses(flexkd: Flexkd) -> None:
     shown = flexkd("run", "--address", "none")
     assert "best kd on validation/accuracy (" in shown
