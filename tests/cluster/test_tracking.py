@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from flexkd_platform.tracking import TrialRecord, check_tracking, open_tracker
+from flexkd_platform.tracking import TrialRecord, check_experiment, check_tracking, open_tracker
 
 # The suite that every tracker passes, with its records and its look from outside.
 from ..flexkd_platform.tracking.conftest import MlflowPlace, job, make_trial, stored, trial
@@ -27,6 +27,9 @@ from .services import (
 __all__ = ["job", "make_trial", "student", "trial"]
 
 pytestmark = pytest.mark.skipif(bool(postgres_missing()), reason=str(postgres_missing()))
+
+
+ADAS = "password-of-ada-at-mlflow"
 
 
 @pytest.fixture
@@ -67,6 +70,76 @@ def test_a_server_that_answers_to_another_name(other_name: TrackingServer) -> No
     (problem,) = check_tracking(other_name.uri)
     assert "answers to other names alone" in problem.message
     assert "--allowed-hosts" in problem.remedy
+
+
+@pytest.fixture(scope="module")
+def asks_who(
+    make_host: MakeHost, postgres: Database, s3: ObjectStorage
+) -> Iterator[TrackingServer]:
+    """A server that lets in its administrator `ada`, and others as far as she lets them."""
+    host = make_host("mlflow-asks")
+    config = "[mlflow]\ndefault_permission = NO_PERMISSIONS\nadmin_username = ada\n"
+    host.write("/tmp/auth.ini", f"{config}database_uri = sqlite:////tmp/auth.db\n")
+    server = start_mlflow(
+        host,
+        postgres.create("asks"),
+        f"s3://{s3.bucket}/asks",
+        s3.env
+        | {
+            "MLFLOW_AUTH_CONFIG_PATH": "/tmp/auth.ini",
+            "MLFLOW_AUTH_ADMIN_PASSWORD": ADAS,
+            "MLFLOW_FLASK_SERVER_SECRET_KEY": "of sessions in browsers",
+        },
+        options=["--app-name=basic-auth"],
+    )
+    yield server
+    host.stop()
+
+
+def login(monkeypatch: pytest.MonkeyPatch, name: str, password: str) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", name)
+    monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", password)
+
+
+def test_a_server_that_asks_who_it_is(
+    asks_who: TrackingServer, trial: TrialRecord, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (nobody,) = check_tracking(asks_who.uri)
+    assert "asks who you are" in nobody.message
+    assert "MLFLOW_TRACKING_USERNAME" in nobody.remedy
+    login(monkeypatch, "ada", "guessed-wrong-again")
+    (wrong,) = check_tracking(asks_who.uri)
+    assert "asks who you are" in wrong.message
+    assert "guessed" not in str(wrong)
+    login(monkeypatch, "ada", ADAS)
+    assert check_tracking(asks_who.uri) == []
+    open_tracker(asks_who.uri, "guarded").finish_trial(trial, student=None, rows=[])
+    run = MlflowPlace(asks_who.uri, "guarded").run("trial")
+    assert run.status == "FINISHED"
+    assert ADAS not in str(run.tags)
+
+
+def test_somebody_who_may_not_write_to_an_experiment(
+    asks_who: TrackingServer, trial: TrialRecord, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mlflow.server.auth.client import AuthServiceClient
+
+    login(monkeypatch, "ada", ADAS)
+    open_tracker(asks_who.uri, "adas").finish_trial(trial, student=None, rows=[])
+    AuthServiceClient(asks_who.uri).create_user("guest", "password-of-a-guest")
+    login(monkeypatch, "guest", "password-of-a-guest")
+    told: list[str] = []
+    tracker = open_tracker(asks_who.uri, "adas", on_trouble=told.append)
+    tracker.finish_trial(trial, student=None, rows=[])
+    assert len(told) == 1
+    assert told[0].startswith("tracking stopped, the job goes on: ")
+    assert "password-of-a-guest" not in told[0]
+    assert check_tracking(asks_who.uri) == []
+    (problem,) = check_experiment(asks_who.uri, "adas")
+    assert problem.path == "tracking.experiment"
+    assert "does not let you see the experiment 'adas'" in problem.message
+    assert "--set tracking.experiment=" in problem.remedy
+    assert check_experiment(asks_who.uri, "one of my own") == []
 
 
 def test_a_database_asked_directly_and_with_a_wrong_password(postgres: Database) -> None:

@@ -107,8 +107,9 @@ def test_scripts_of_the_image_can_be_run(name: str) -> None:
 
 def test_requirements_of_the_images_are_those_of_the_project() -> None:
     requirements = runpy.run_path(str(DOCKER / "requirements.py"))["requirements"]
+    names = ["mlflow", "boto3", "Flask-WTF", "psycopg2-binary"]
     server = requirements(PROJECT, "server")
-    assert [line.partition(">")[0] for line in server] == ["mlflow", "boto3", "psycopg2-binary"]
+    assert [line.partition(">")[0] for line in server] == names
     platform = requirements(PROJECT, "platform")
     assert set(PROJECT["dependencies"]) <= set(platform)
     assert set(PROJECT["optional-dependencies"]["quickstart"]) <= set(platform)

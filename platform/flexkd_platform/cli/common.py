@@ -16,7 +16,13 @@ from rich.markup import escape
 from ..plan import Plan, build_plan
 from ..spec import JobSpec, Problem, SpecError, line_in, load_spec
 from ..store import Store, StoreError, absolute_location, open_store
-from ..tracking import absolute_uri, check_tracking, default_uri
+from ..tracking import (
+    TRACKING_OPTION,
+    absolute_uri,
+    check_experiment,
+    check_tracking,
+    default_uri,
+)
 
 out = Console(highlight=False, soft_wrap=False, emoji=False)
 err = Console(stderr=True, highlight=False, soft_wrap=True, emoji=False)
@@ -115,6 +121,13 @@ def reachable(storage: str, tracking: str) -> tuple[Store | None, str, list[Prob
         return None, "", problems  # the database would lie in the storage
     uri, found = tracking_uri(tracking, storage)
     return store, uri, [*problems, *found]
+
+
+def experiment_problems(uri: str, spec: JobSpec, problems: list[Problem]) -> list[Problem]:
+    """What is wrong with the spec's experiment, where nothing is with the tracking store."""
+    if not uri or any(problem.path == TRACKING_OPTION for problem in problems):
+        return []
+    return check_experiment(uri, spec.experiment)
 
 
 def checked_plan(

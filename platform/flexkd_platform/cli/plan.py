@@ -23,6 +23,7 @@ from ..store import Store
 from .common import (
     ON_THIS_MACHINE,
     checked_plan,
+    experiment_problems,
     out,
     reachable,
     read_spec,
@@ -81,8 +82,9 @@ def _examined(
     Raises:
         SpecError: everything that is wrong, with the spec, the places and the cluster.
     """
-    store, _, problems = reachable(storage, tracking)
+    store, uri, problems = reachable(storage, tracking)
     spec = read_spec(spec_path, overrides, problems)
+    problems += experiment_problems(uri, spec, problems)
     capacity = Capacity.of_machine()
     known = address in ON_THIS_MACHINE
     if store is not None and not known:

@@ -6,7 +6,15 @@ it, and `read_trials` reads back what anybody has recorded. MLflow is imported w
 
 from .memory import MemoryRun, MemoryTracker
 from .mlflow_tracker import MlflowTracker
-from .opening import absolute_uri, check_form, check_tracking, default_uri, open_tracker
+from .opening import (
+    TRACKING_OPTION,
+    absolute_uri,
+    check_experiment,
+    check_form,
+    check_tracking,
+    default_uri,
+    open_tracker,
+)
 from .query import read_trials
 from .records import (
     SYMBOLS,
@@ -38,9 +46,11 @@ __all__ = [
     "StoredStudent",
     "Tracker",
     "TrialRecord",
+    "TRACKING_OPTION",
     "TrialStatus",
     "absolute_uri",
     "check_form",
+    "check_experiment",
     "check_tracking",
     "default_uri",
     "open_tracker",

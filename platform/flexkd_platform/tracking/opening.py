@@ -59,7 +59,8 @@ REFUSALS = (
 """How stores refuse: words of the error, what it comes to, and what to do."""
 
 CHECK_SECONDS = 5
-OPTION = "--tracking-uri"
+TRACKING_OPTION = "--tracking-uri"
+EXPERIMENT = "tracking.experiment"
 
 
 def default_uri(storage: str | Path) -> str:
@@ -70,7 +71,9 @@ def default_uri(storage: str | Path) -> str:
     """
     text = str(storage).removeprefix("file://")
     if "://" in text:
-        raise ValueError(f"storage {text} is no local folder; name an MLflow server: {OPTION}")
+        raise ValueError(
+            f"storage {text} is no local folder; name an MLflow server: {TRACKING_OPTION}"
+        )
     return f"sqlite:///{Path(text).absolute() / 'mlflow.db'}"
 
 
@@ -149,6 +152,30 @@ def check_tracking(uri: str) -> list[Problem]:
     return _check_server(uri, parts)
 
 
+def check_experiment(uri: str, name: str) -> list[Problem]:
+    """What keeps runs from being recorded in an experiment of a store that has no other problem."""
+    path = sqlite_path(uri)
+    if uri == NONE or (path is not None and not (path.exists() and path.stat().st_size)):
+        return []  # asking would create it
+    another = "name another one: --set tracking.experiment=…"
+    try:
+        with patience(timeout=CHECK_SECONDS, retries=0):
+            found = connect(uri).get_experiment_by_name(name)
+    except Exception as error:  # each client library has errors of its own
+        text = without_password(" ".join(str(error).split()), uri)
+        if "error code 403" in text:
+            message = f"{shown_uri(uri)} does not let you see the experiment {name!r}"
+            return [
+                Problem(EXPERIMENT, message, f"ask for the permission to edit it, or {another}")
+            ]
+        return [_problem(f"{shown_uri(uri)} does not tell its experiments: {_cause(text)}")]
+    if found is not None and found.lifecycle_stage == "deleted":
+        message = f"somebody has deleted the experiment {name!r}, whose name is still taken"
+        remedy = f"`mlflow experiments restore -x {found.experiment_id}`, or {another}"
+        return [Problem(EXPERIMENT, message, remedy)]
+    return []
+
+
 def _check_sqlite(uri: str) -> list[Problem]:
     path = sqlite_path(uri)
     if path is None or path.name == ":memory:":
@@ -219,4 +246,4 @@ def _cause(text: str) -> str:
 
 
 def _problem(message: str, remedy: str = "") -> Problem:
-    return Problem(OPTION, message, remedy)
+    return Problem(TRACKING_OPTION, message, remedy)

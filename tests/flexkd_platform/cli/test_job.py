@@ -227,6 +227,19 @@ def test_the_report_can_be_written_again(bench: Bench) -> None:
     assert json.loads(bench.flexkd("report", "tiny", "--json")) == {"report": str(page)}
 
 
+def test_a_deleted_experiment_is_found_before_anything_starts(bench: Bench) -> None:
+    bench.run()
+    client = MlflowClient(f"sqlite:///{bench.storage}/mlflow.db")
+    experiment = client.get_experiment_by_name("tiny")
+    assert experiment is not None
+    client.delete_experiment(experiment.experiment_id)
+    for command in ("validate", "run"):
+        told = bench.flexkd(command, str(bench.spec), "--address", "none", "--json", code=2)
+        (problem,) = json.loads(told)["problems"]
+        assert problem["path"] == "tracking.experiment"
+        assert "somebody has deleted the experiment 'tiny'" in problem["message"]
+
+
 def test_a_failing_trial_leaves_the_others(bench: Bench) -> None:
     axis = "sweep.axes={distill.learning_rate: [1e-3, 1e30]}"
     results = bench.run(axis, code=1)

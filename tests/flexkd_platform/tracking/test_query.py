@@ -9,7 +9,14 @@ from typing import Any
 
 import pytest
 
-from flexkd_platform.tracking import JobRecord, MlflowTracker, TrialRecord, query, read_trials
+from flexkd_platform.tracking import (
+    JobRecord,
+    MlflowTracker,
+    TrialRecord,
+    check_experiment,
+    query,
+    read_trials,
+)
 from flexkd_platform.tracking.connection import connect
 
 MakeTrial = Callable[..., TrialRecord]
@@ -117,7 +124,12 @@ def test_a_deleted_experiment_is_named(uri: str, name: str, make_trial: MakeTria
     client = connect(uri)
     experiment = client.get_experiment_by_name(name)
     assert experiment is not None
+    assert check_experiment(uri, name) == []
     client.delete_experiment(experiment.experiment_id)
+    (problem,) = check_experiment(uri, name)
+    assert problem.path == "tracking.experiment"
+    assert f"somebody has deleted the experiment {name!r}" in problem.message
+    assert f"restore -x {experiment.experiment_id}" in problem.remedy
     with pytest.raises(ValueError, match="was deleted; restore it"):
         record(uri, name, make_trial())
 
