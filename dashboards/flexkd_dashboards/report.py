@@ -116,6 +116,9 @@ def _search(data: ReportData) -> Markup:
         f"{search['samples']} points of each searched method, {search['kind']}. Points are chosen "
         "on the validation split, by the mean over all seeds; the results above are of all points."
     )
+    if refused := len(search.get("refused", ())):
+        left = "is" if refused == 1 else "are"
+        note += f" {refused} of the points drawn {left} not allowed and left out."
     table = tables.chosen(search)
     return _section("search", "Chosen on validation", table, tag("p", note, class_="note"))
 

@@ -94,12 +94,15 @@ class Chosen(TypedDict):
 
 
 class Search(TypedDict):
-    """How the points of a sweep were drawn; `metric` is of the validation split."""
+    """How the points of a sweep were drawn; `metric` is of the validation split. `refused`: what was
+    drawn and is not allowed.
+    """
 
     kind: str
     samples: int
     metric: str
     best: Sequence[Chosen]
+    refused: NotRequired[Sequence[Mapping[str, Any]]]
 
 
 @dataclass(frozen=True)
