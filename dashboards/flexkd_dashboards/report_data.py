@@ -94,8 +94,9 @@ class Chosen(TypedDict):
 
 
 class Search(TypedDict):
-    """How the points of a sweep were drawn; `metric` is of the validation split. `refused`: what was
-    drawn and is not allowed.
+    """How the points of a sweep were drawn; `metric` is of the validation split.
+
+    refused: points that were drawn and are not allowed.
     """
 
     kind: str
