@@ -87,12 +87,21 @@ def reach_verdict(data: ReportData) -> Verdict:
         f"{label} has the {extreme} mean {name_of(metric)}, {_value(best, metric)} "
         f"over {count(best['n'], 'seed')}."
     )
+    sign = 1 if style.higher_is_better else -1
+    unfinished = any(
+        sign * (_mean(group, metric) or 0.0) > sign * (_mean(best, metric) or 0.0)
+        for group in ranked
+        if _incomplete(group)
+    )
     if leader is not best:
+        finished = " that all finished" if unfinished else ""
         sentence = (
-            f"Of the methods with two seeds or more, {sentence} "
+            f"Of the methods with two seeds or more{finished}, {sentence} "
             f"{leader_label} shows {_value(leader, metric)} on a single seed, "
             "which names no winner."
         )
+    elif unfinished:
+        sentence = f"Of the methods whose seeds all finished, {sentence}"
     return Verdict(best, f"{sentence} {_comparison(data, best)}")
 
 

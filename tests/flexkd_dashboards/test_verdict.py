@@ -99,8 +99,9 @@ def test_a_group_with_trials_that_did_not_finish_is_no_winner(
     assert leader is not None
     groups = [{**group, status: int(group is leader)} for group in report.groups]
     changed = replace(report, results={**report.results, "groups": groups})
-    best = reach_verdict(changed).best
+    best, sentence = reach_verdict(changed).best, reach_verdict(changed).sentence
     assert best is not None
+    assert sentence.startswith("Of the methods whose seeds all finished, "), "it is not the highest"
     assert (best["method"], best["params"]) != (leader["method"], leader["params"])
     page = render_report(changed)
     assert f"{leader['n']} (1 {status})" in page

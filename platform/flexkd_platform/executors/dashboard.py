@@ -172,6 +172,8 @@ def _get(url: str, path: str, headers: Mapping[str, str]) -> tuple[int, Any]:
     except (OSError, http.client.HTTPException) as error:
         cause = error.reason if isinstance(error, urllib.error.URLError) else error
         raise _unanswered(url, cause) from None
+    except ValueError:  # of urllib, which reads also what it is not to follow
+        raise _problem(f"{url} redirects to what is no address", EXAMPLE) from None
 
 
 def _redirected(url: str, path: str, location: str) -> SpecError:

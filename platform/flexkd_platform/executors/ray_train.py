@@ -59,6 +59,11 @@ LOST_PEER = (
     "nccl timeout",
     "pair closure",
     "remote process exited",
+    "exit of a remote peer",
+    "closure by a peer",
+    "collective operation timeout",
+    "before timing out",
+    "wait timeout after",
     "communicator was aborted",
 )
 """What the other workers' errors say when one of them is lost: Gloo's, NCCL's and the sockets'

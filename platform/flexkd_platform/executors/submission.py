@@ -247,9 +247,23 @@ class RayJobs:
         return str(self._answer(lambda: self._client.get_job_logs(job_id)))
 
     def stop(self, job_id: str) -> bool:
-        """Ask the job to end; it keeps what it has done. Whether it was running."""
+        """Ask the job to end; it keeps what it has done. Whether it was running.
+
+        Raises:
+            SpecError: the cluster knows no such job, or does not stop jobs of its kind.
+            LostClusterError: it does not answer.
+        """
         running = not self.status(job_id).over
-        return bool(self._answer(lambda: self._client.stop_job(job_id))) and running
+        return bool(self._answer(lambda: self._stop(job_id))) and running
+
+    def _stop(self, job_id: str) -> object:
+        try:
+            return self._client.stop_job(job_id)
+        except RuntimeError as error:
+            # Asked again, it would say the same.
+            if re.search(r"status code 4\d\d|redirects to", str(error)):
+                raise SpecError([Problem("", f"{self.address}: {short(error)}")]) from None
+            raise
 
     def wait(self, job_id: str, on_trouble: Callable[[str], None]) -> SubmittedJob:
         """The job when it has ended; see `following.patiently`."""

@@ -13,7 +13,7 @@ import filelock
 
 from ..spec import Problem, SpecError
 from ..store import Store
-from .lease import DEAD_SECONDS, Lease
+from .lease import Lease
 
 
 class JobFolder:
@@ -78,21 +78,15 @@ class JobFolder:
         """Hold the job: two processes that run it at once would do everything twice.
 
         On a local disk the lock goes with the process, however that ends. On an object store it
-        can take a minute to see that a process is gone; `tell` is told.
+        can take two minutes to see that a process is gone; `tell` is told.
 
         Raises:
             SpecError: another process holds it.
         """
         path = self.local(".lock")
         if path is None:
-            lease = Lease(self.store, f"{self.path}/.lock")
-            held = lease.take(
-                lambda: tell(
-                    f"somebody has begun the job {self.id} and not ended it; looking whether they "
-                    f"are still at it, for {DEAD_SECONDS:.0f} seconds at most"
-                )
-            )
-            release = lease.give_back
+            lease = Lease(self.store, f"{self.path}/.lock", tell)
+            held, release = lease.take(), lease.give_back
         else:
             path.parent.mkdir(parents=True, exist_ok=True)
             lock = filelock.FileLock(path)

@@ -62,7 +62,8 @@ def empty_searches(spec: JobSpec, refused: Sequence[Refused], left: set[int]) ->
             f"sweep.methods[{place}]",
             f"none of the {len(points)} points drawn for {points[0].method} is allowed; with "
             f"{points[0].drawn}: {points[0].reason}",
-            points[0].problems[0].remedy or "draw from values that go together",
+            f"{points[0].problems[0].remedy or 'draw from values that go together'}; or draw more "
+            "points: sweep.search.samples",
         )
         for place, points in by_place.items()
         if place not in left

@@ -71,7 +71,7 @@ class Resumption:
         course.best_weights = dict(loaded.more["best"]) if "best" in loaded.more else None
         for term, units in zip(self._terms, notes["units"], strict=True):
             term.units = None if units is None else torch.tensor(units)
-        self.since -= notes["seconds"]
+        self.since -= notes.get("seconds", 0.0)  # checkpoints of an earlier version have none
         self._restore_random(notes, loaded.number)
         return loaded.number
 

@@ -159,16 +159,15 @@ def check_experiment(uri: str, name: str) -> list[Problem]:
         return []  # asking would create it
     another = "name another one: --set tracking.experiment=…"
     try:
-        with patience(timeout=CHECK_SECONDS, retries=0):
+        with patience(timeout=CHECK_SECONDS, retries=1):
             found = connect(uri).get_experiment_by_name(name)
     except Exception as error:  # each client library has errors of its own
         text = without_password(" ".join(str(error).split()), uri)
-        if "error code 403" in text:
+        if "error code 403" in text or "PERMISSION_DENIED" in text:
             message = f"{shown_uri(uri)} does not let you see the experiment {name!r}"
-            return [
-                Problem(EXPERIMENT, message, f"ask for the permission to edit it, or {another}")
-            ]
-        return [_problem(f"{shown_uri(uri)} does not tell its experiments: {_cause(text)}")]
+            remedy = f"ask for the permission to edit it, or {another}"
+            return [Problem(EXPERIMENT, message, remedy)]
+        return [_refusal(uri, text, "ask whoever runs it, or leave the tracking out with `none`")]
     if found is not None and found.lifecycle_stage == "deleted":
         message = f"somebody has deleted the experiment {name!r}, whose name is still taken"
         remedy = f"`mlflow experiments restore -x {found.experiment_id}`, or {another}"
@@ -228,13 +227,17 @@ def _ask(uri: str, remedy: str, question: Callable[[], object] | None = None) ->
                 connect(uri).search_experiments(max_results=1)
     except Exception as error:  # each client library has errors of its own
         text = without_password(" ".join(str(error).split()), uri)
-        shown = shown_uri(uri)
-        for marks, reason, its_remedy in REFUSALS:
-            if any(mark in text for mark in marks):
-                return [_problem(f"{shown} {reason}", its_remedy.format(uri=shown))]
-        message = f"{shown} does not answer as a tracking store: {_cause(text)}"
-        return [_problem(message, remedy)]
+        return [_refusal(uri, text, remedy)]
     return []
+
+
+def _refusal(uri: str, text: str, remedy: str) -> Problem:
+    """What a store's error comes to; `text` is without its password."""
+    shown = shown_uri(uri)
+    for marks, reason, its_remedy in REFUSALS:
+        if any(mark in text for mark in marks):
+            return _problem(f"{shown} {reason}", its_remedy.format(uri=shown))
+    return _problem(f"{shown} does not answer as a tracking store: {_cause(text)}", remedy)
 
 
 def _cause(text: str) -> str:

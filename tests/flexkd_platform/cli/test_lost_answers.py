@@ -320,6 +320,19 @@ def test_a_stop_that_is_given_up_says_what_was_done(
     assert "nothing was started" not in told.err
 
 
+@pytest.mark.parametrize("status", [302, 400])
+def test_a_stop_that_is_refused_is_asked_for_once(
+    head: Head, capsys: pytest.CaptureFixture[str], status: int
+) -> None:
+    """It would be refused again, for all of three minutes."""
+    head.add("a-1")
+    head.plan[STOP] = [status]
+    assert stop_and_wait(head) == 2
+    (problem,) = json.loads(capsys.readouterr().out)["problems"]
+    assert head.url in problem["message"]
+    assert head.heard.count(STOP) == 1
+
+
 def test_a_cluster_that_was_started_anew_is_not_waited_for(
     head: Head, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -176,6 +176,11 @@ def test_a_redirect_to_a_login_names_no_address_to_give(serve: Serve) -> None:
     assert "and not that of something before it" in problem.remedy
 
 
+def test_a_redirect_to_what_is_no_address(serve: Serve) -> None:
+    front = serve(moved="http://[bad")
+    assert refusal(front).message == f"{front} redirects to what is no address"
+
+
 @pytest.mark.parametrize(
     ("head", "here"),
     [

@@ -288,7 +288,12 @@ LOST = (
     f"{NCCL} internal error, NCCL version 2.14.3\nncclInternalError: Internal check failed.\n"
     "Last error:\nNet : Connection closed by remote peer user<50260>",
     f"{NCCL} unhandled system error\nLast error:\nsocket send failed : Broken pipe",
+    f"{NCCL} unhandled system error\nIt can be also caused by unexpected exit of a remote peer, "
+    "you can check NCCL warnings for failure reason and see if there is connection closure by a peer.",
+    "[Rank 0] Watchdog caught collective operation timeout: WorkNCCL(SeqNum=7, OpType=ALLREDUCE) "
+    "ran for 600026 milliseconds before timing out.",
     # The meeting place's, torch/csrc/distributed/c10d.
+    "wait timeout after 300000ms, keys: /default_pg/0//cuda//0",
     "Failed to recv, got 0 bytes. Connection was likely closed. Did the remote server shutdown or",
     "The client socket has timed out after 60000ms while trying to connect to (10.0.0.1, 29500).",
 )

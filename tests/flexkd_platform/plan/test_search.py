@@ -220,7 +220,9 @@ def test_a_search_without_an_allowed_point_is_a_problem(kind: str, plan: Planner
     assert problem.path == "sweep.methods[1]"
     assert problem.message.startswith("none of the 6 points drawn for flexkd is allowed; with ")
     assert "every weight is 0" in problem.message
-    assert problem.remedy == "give one of alpha, beta, lambda more than 0"
+    assert problem.remedy == (
+        "give one of alpha, beta, lambda more than 0; or draw more points: sweep.search.samples"
+    )
 
 
 def test_optuna_goes_on_past_points_that_are_not_allowed(spec: JobSpec, facts_of: FactsOf) -> None:
