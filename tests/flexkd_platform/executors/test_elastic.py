@@ -289,7 +289,8 @@ LOST = (
     "Last error:\nNet : Connection closed by remote peer user<50260>",
     f"{NCCL} unhandled system error\nLast error:\nsocket send failed : Broken pipe",
     f"{NCCL} unhandled system error\nIt can be also caused by unexpected exit of a remote peer, "
-    "you can check NCCL warnings for failure reason and see if there is connection closure by a peer.",
+    "you can check NCCL warnings for failure reason and see if there is connection closure by a "
+    "peer.",
     "[Rank 0] Watchdog caught collective operation timeout: WorkNCCL(SeqNum=7, OpType=ALLREDUCE) "
     "ran for 600026 milliseconds before timing out.",
     # The meeting place's, torch/csrc/distributed/c10d.
