@@ -218,9 +218,14 @@ def test_comparing_without_a_server_or_database(capsys: pytest.CaptureFixture[st
 
 @pytest.mark.parametrize("command", ["plan", "validate"])
 def test_of_a_cluster_that_is_not_reached_no_size_is_told(
-    request_of: Request, capsys: pytest.CaptureFixture[str], command: str
+    request_of: Request,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    command: str,
 ) -> None:
     """What this machine has says nothing of it."""
+    # A process that is connected already, as that of other tests may be, joins nothing.
+    monkeypatch.setattr("ray.is_initialized", lambda: False)
     arguments = [command, str(request_of.spec), "--storage", str(request_of.storage)]
     arguments += ["--set", "resources.trial_cpus=4000"]
     assert main([*arguments, "--address", "127.0.0.1:9"]) == 2
