@@ -30,8 +30,10 @@ lost is noticed by its closed connection, or by Ray, long before."""
 RESIZE_SECONDS = 60.0
 """How often an elastic trial looks whether there are nodes for more workers."""
 
-END_SECONDS = 10.0
-"""How long a run that is ended may take to put its things away, before it is killed."""
+END_SECONDS = 60.0
+"""How long a run that is ended may take to put its things away, before it is killed. It first stops
+what would give its CPUs back for it, which takes a dozen seconds on a busy machine: killed between
+the two, it leaves them reserved until the job ends."""
 
 FRUITLESS_RUNS = 3
 """How often workers are lost without a new step in between, before a trial is given up."""
