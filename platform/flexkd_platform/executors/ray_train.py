@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Generator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -231,6 +232,13 @@ def group_worker(resources: Resources) -> GroupWorker:
 
 
 def _loop(config: dict[str, Any]) -> None:
+    # Nobody listens to a run that is being ended. A worker that failed for that would have Train
+    # start the group again, and the new one's CPUs stay reserved when the run is killed.
+    with suppress(ray.exceptions.RayActorError):
+        _tell_of_training(config)
+
+
+def _tell_of_training(config: dict[str, Any]) -> None:
     told: Queue[Told] = config["told"]
     try:
         worker = group_worker(config["resources"])
