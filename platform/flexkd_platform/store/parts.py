@@ -8,15 +8,14 @@ import os
 import shutil
 import uuid
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from pyarrow import fs
 
 from .manifest import FileEntry, describe_file
-from .transfer import copy, download, put, upload
+from .transfer import copy, download, put, replacing, upload
 
 INLINE = 64 * 1024
 """Bytes of a part that stay in its record on an object store."""
@@ -74,12 +73,12 @@ class DiskParts(Parts):
 
     def write(self, name: str, content: bytes) -> None:
         """Written aside and renamed."""
-        with self._replacing(name) as aside:
+        with replacing(self._folder / name) as aside:
             aside.write_bytes(content)
 
     def put(self, name: str, path: Path) -> FileEntry:
         """Copied aside and renamed."""
-        with self._replacing(name) as aside:
+        with replacing(self._folder / name) as aside:
             shutil.copyfile(path, aside)
             return describe_file(aside)
 
@@ -110,16 +109,6 @@ class DiskParts(Parts):
         """Delete the folder."""
         with suppress(FileNotFoundError):  # two may finish the step at once
             shutil.rmtree(self._folder)
-
-    @contextmanager
-    def _replacing(self, name: str) -> Iterator[Path]:
-        aside = self._folder / f"{name}.{uuid.uuid4().hex[:8]}.tmp"
-        aside.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            yield aside
-            os.replace(aside, self._folder / name)
-        finally:
-            aside.unlink(missing_ok=True)
 
 
 @dataclass(frozen=True)

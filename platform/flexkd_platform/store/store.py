@@ -5,7 +5,6 @@ An artifact is there if and only if its manifest is.
 
 from __future__ import annotations
 
-import os
 import shutil
 import tempfile
 import time
@@ -25,7 +24,7 @@ from .location import StoreError, joined, open_location, remedy
 from .manifest import MANIFEST, FileEntry, Manifest
 from .parts import DiskParts, ObjectParts, Parts
 from .publishing import ATTEMPT, Draft, publish_folder, publish_objects
-from .transfer import put
+from .transfer import put, replacing
 
 
 class Store:
@@ -244,14 +243,8 @@ class Store:
         if not self.is_local:
             put(self.filesystem, path, content)
             return
-        # A disk needs folders, a second name and a rename.
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
-        aside = Path(f"{path}.{uuid.uuid4().hex[:8]}.tmp")
-        try:
+        with replacing(Path(path)) as aside:
             aside.write_bytes(content)
-            os.replace(aside, path)
-        finally:
-            aside.unlink(missing_ok=True)
 
 
 def open_store(uri: str) -> Store:

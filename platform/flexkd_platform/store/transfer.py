@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import uuid
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 from pyarrow import fs
@@ -33,6 +37,18 @@ def put(filesystem: fs.FileSystem, path: str, content: bytes) -> None:
 def _put(filesystem: fs.FileSystem, path: str, content: bytes) -> None:
     with filesystem.open_output_stream(path) as stream:
         stream.write(content)
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """On a disk: a file to be written in place of `path`, which it replaces in one move."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_name(f"{path.name}.{uuid.uuid4().hex[:8]}.tmp")
+    try:
+        yield aside
+        os.replace(aside, path)
+    finally:
+        aside.unlink(missing_ok=True)
 
 
 def upload(filesystem: fs.FileSystem, path: Path, target: str) -> FileEntry:
