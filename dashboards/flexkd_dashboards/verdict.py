@@ -27,13 +27,11 @@ def ranked_groups(data: ReportData) -> list[Group]:
     """Groups by the ranking metric, best first; then those with pruned or failed trials, whose
     means are of the seeds that went well; then those without a value.
     """
-    style = style_of(data.ranking_metric)
 
     def worseness(group: Group) -> tuple[bool, bool, float]:
-        mean = _mean(group, data.ranking_metric)
-        if mean is None:
-            return True, True, math.inf
-        return False, _incomplete(group), -mean if style.higher_is_better else mean
+        badness = _badness(group, data.ranking_metric)
+        missing = badness == math.inf
+        return missing, missing or _incomplete(group), badness
 
     return sorted(data.groups, key=worseness)
 
@@ -54,7 +52,7 @@ def reach_verdict(data: ReportData) -> Verdict:
     """The best group by the ranking metric, and how its lead over the baseline is to be read."""
     metric = data.ranking_metric
     style = style_of(metric)
-    ranked = [g for g in ranked_groups(data) if _mean(g, metric) is not None]
+    ranked = [g for g in ranked_groups(data) if _badness(g, metric) < math.inf]
     if not ranked:
         return Verdict(None, f"No method has a result for {name_of(metric)}.")
     labels = setup_labels(data.setups)
@@ -87,11 +85,8 @@ def reach_verdict(data: ReportData) -> Verdict:
         f"{label} has the {extreme} mean {name_of(metric)}, {_value(best, metric)} "
         f"over {count(best['n'], 'seed')}."
     )
-    sign = 1 if style.higher_is_better else -1
     unfinished = any(
-        sign * (_mean(group, metric) or 0.0) > sign * (_mean(best, metric) or 0.0)
-        for group in ranked
-        if _incomplete(group)
+        _incomplete(group) and _badness(group, metric) < _badness(best, metric) for group in ranked
     )
     if leader is not best:
         finished = " that all finished" if unfinished else ""
@@ -160,9 +155,12 @@ def _tests(data: ReportData) -> int:
     return sum(v is not None and v["p_t"] is not None for v in versus)
 
 
-def _mean(group: Group, metric: str) -> float | None:
+def _badness(group: Group, metric: str) -> float:
+    """The mean of a metric, turned so that less is better; infinite without one."""
     spread = group["metrics"].get(metric)
-    return spread["mean"] if spread is not None and math.isfinite(spread["mean"]) else None
+    if spread is None or not math.isfinite(spread["mean"]):
+        return math.inf
+    return -spread["mean"] if style_of(metric).higher_is_better else spread["mean"]
 
 
 def _value(group: Group, metric: str) -> str:
