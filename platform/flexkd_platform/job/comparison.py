@@ -147,12 +147,13 @@ def _gather(trials: Iterable[TrialRecord]) -> list[_Cell]:
         cell.by_seed.setdefault(trial.seed, trial)
         # A job shows only what varies in it: together, its trials tell more.
         cell.params.update(trial.params)
-    for status in ("pruned", "failed"):
-        for trial in given:
-            known = cells.get(trial.group) if trial.status == status else None
-            # What finished, in whatever job, or is counted as pruned, is not counted again.
-            if known is not None and trial.seed not in known.by_seed.keys() | known.pruned:
-                (known.pruned if status == "pruned" else known.failed).add(trial.seed)
+    for trial in given:
+        if trial.status in {"pruned", "failed"} and (known := cells.get(trial.group)):
+            (known.pruned if trial.status == "pruned" else known.failed).add(trial.seed)
+    for cell in cells.values():
+        # What finished, in whatever job, or is counted as pruned, is not counted again.
+        cell.pruned -= cell.by_seed.keys()
+        cell.failed -= cell.by_seed.keys() | cell.pruned
     return list(cells.values())
 
 
