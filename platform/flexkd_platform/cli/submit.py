@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from ..executors.dashboard import THIS_MACHINE
 from ..spec import Problem, SpecError
 from ..store import StoreError, absolute_location
 from ..tracking import absolute_uri, check_form, default_uri, shown_uri
@@ -18,8 +19,6 @@ from .uris import secret_problems
 
 if TYPE_CHECKING:
     from ..executors.submission import RayJobs
-
-LOCAL_NAMES = ("localhost", "127.0.0.1", "::1")
 
 REMEDIES = {
     "--storage": "leave it out, and set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or a role, "
@@ -104,7 +103,7 @@ def _arguments(storage: str, tracking: str) -> list[str]:
 
 
 def _place(jobs: RayJobs) -> str:
-    near = urlsplit(jobs.address).hostname in LOCAL_NAMES
+    near = urlsplit(jobs.address).hostname in THIS_MACHINE
     return f"another one, behind {jobs.address}" if near else jobs.address
 
 
@@ -146,7 +145,7 @@ def _tracking_problems(tracking: str, storage: str, jobs: RayJobs) -> list[Probl
     if problems := check_form(tracking):
         return [] if _secrets("--tracking-uri", tracking) else problems
     host = urlsplit(tracking).hostname or ""
-    here = host in LOCAL_NAMES or tracking.startswith("sqlite:")
+    here = host in THIS_MACHINE or tracking.startswith("sqlite:")
     absolute = tracking.startswith("sqlite:////")  # perhaps in a folder that the nodes share
     if here and not absolute and not jobs.dashboard.on_this_machine:
         message = f"{shown_uri(tracking)} is on this machine, and the cluster is {_place(jobs)}"

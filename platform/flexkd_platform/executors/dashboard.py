@@ -24,6 +24,7 @@ ANSWER_SECONDS = 10.0
 OPTION = "--address"
 EXAMPLE = "give the dashboard's address, as http://HEAD:8265"
 THIS_MACHINE = ("localhost", "127.0.0.1", "::1")
+"""Names by which a machine knows itself."""
 
 
 @dataclass(frozen=True)

@@ -71,7 +71,7 @@ def storage_problems(store: Store) -> list[Problem]:
         found = {address: _answer(reference) for address, reference in asked.items()}
     finally:
         with suppress(OSError):
-            store.filesystem.delete_file(f"{store.root}/{probe}")
+            store.drop_file(probe)
     return [
         _problem(address, store.uri, found[address]) for address in found if found[address].reason
     ]

@@ -353,7 +353,7 @@ class _Run:
         if status == "failed":
             self.failures[trial.hash] = reason
         self._trial_steps(trial, record)
-        scores = list(self._compared.of([trial]).values()) if status == "pruned" else []
+        scores = self._compared.of([trial]).get(trial.hash) if status == "pruned" else None
         self.folder.record(
             "trial",
             hash=trial.hash,
@@ -361,7 +361,7 @@ class _Run:
             metrics=dict(record.metrics),
             seconds=record.seconds,
             **({"reason": reason, "traceback": detail} if reason else {}),
-            **({"scores": scores[0]} if scores else {}),
+            **({"scores": scores} if scores else {}),
         )
         if shown:
             self.view.trial_ended(trial, status, record.seconds, reason or self._metric(record))

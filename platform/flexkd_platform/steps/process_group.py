@@ -57,7 +57,7 @@ class GroupWorker(Worker):
         """This worker's share of every layer; what nobody shares is placed as for one worker."""
         if not self._shard_teacher or self.size == 1:
             return placed(teacher, self.device, spread_out)
-        teacher = placed(teacher, self.device, spread_out=False)
+        teacher = teacher.to(self.device)
         self._shard(teacher)
         return teacher
 
