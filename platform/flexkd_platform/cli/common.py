@@ -123,11 +123,19 @@ def reachable(storage: str, tracking: str) -> tuple[Store | None, str, list[Prob
     return store, uri, [*problems, *found]
 
 
-def experiment_problems(uri: str, spec: JobSpec, problems: list[Problem]) -> list[Problem]:
-    """What is wrong with the spec's experiment, where nothing is with the tracking store."""
-    if not uri or any(problem.path == TRACKING_OPTION for problem in problems):
-        return []
-    return check_experiment(uri, spec.experiment)
+def read_request(
+    path: Path, overrides: list[str], storage: str, tracking: str
+) -> tuple[JobSpec, Store | None, str, list[Problem]]:
+    """A spec, the storage and tracking URI it is to use, and what is wrong with either of those.
+
+    Raises:
+        SpecError: what is wrong with the spec, and with the places too.
+    """
+    store, uri, problems = reachable(storage, tracking)
+    spec = read_spec(path, overrides, problems)
+    if uri and not any(problem.path == TRACKING_OPTION for problem in problems):
+        problems += check_experiment(uri, spec.experiment)
+    return spec, store, uri, problems
 
 
 def checked_plan(

@@ -20,14 +20,7 @@ from ..executors import (
 from ..plan import Plan, Search, refused_text
 from ..spec import SpecError
 from ..store import Store
-from .common import (
-    ON_THIS_MACHINE,
-    checked_plan,
-    experiment_problems,
-    out,
-    reachable,
-    read_spec,
-)
+from .common import ON_THIS_MACHINE, checked_plan, out, read_request
 
 FP32_BYTES = 4
 
@@ -82,9 +75,7 @@ def _examined(
     Raises:
         SpecError: everything that is wrong, with the spec, the places and the cluster.
     """
-    store, uri, problems = reachable(storage, tracking)
-    spec = read_spec(spec_path, overrides, problems)
-    problems += experiment_problems(uri, spec, problems)
+    spec, store, _, problems = read_request(spec_path, overrides, storage, tracking)
     capacity = Capacity.of_machine()
     known = address in ON_THIS_MACHINE
     if store is not None and not known:

@@ -25,14 +25,7 @@ from ..job import (
 )
 from ..spec import JobSpec, SpecError
 from ..tracking import ResilientTracker, open_tracker, params_text, shown_uri
-from .common import (
-    ON_THIS_MACHINE,
-    checked_plan,
-    experiment_problems,
-    out,
-    reachable,
-    read_spec,
-)
+from .common import ON_THIS_MACHINE, checked_plan, out, read_request
 from .progress import open_view
 from .report import write_report
 
@@ -41,9 +34,7 @@ def run(
     spec_path: Path, overrides: list[str], storage: str, tracking: str, address: str, as_json: bool
 ) -> int:
     """Run the job; returns the exit code."""
-    store, uri, problems = reachable(storage, tracking)
-    spec = read_spec(spec_path, overrides, problems)
-    problems += experiment_problems(uri, spec, problems)
+    spec, store, uri, problems = read_request(spec_path, overrides, storage, tracking)
     if address in ON_THIS_MACHINE:
         problems += resource_problems(spec.resources, Capacity.of_machine())
     problems += stopping_problems(spec.sweep.scheduler, address)
