@@ -346,6 +346,29 @@ def test_what_says_that_a_peer_is_lost_and_what_is_a_cause(
     assert len(told) == 1
 
 
+@pytest.mark.parametrize("rank", [0, 1])
+@pytest.mark.parametrize("text", [LOST[0], CAUSES[0]])
+def test_a_worker_whose_run_is_being_ended_does_not_fail(
+    rank: int, text: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A failed one would be started again, with CPUs that nobody gives back: it cannot tell of its
+    steps, nor of its errors, since the queue has ended."""
+    from ray.exceptions import ActorDiedError
+
+    class Gone:
+        def put(self, message: Any) -> None:
+            raise ActorDiedError
+
+    def failing(*arguments: Any) -> Iterator[Progress]:
+        yield Progress(1, 2, 3)
+        raise RuntimeError(text)
+
+    monkeypatch.setattr(ray_train, "group_worker", lambda resources: MagicMock(rank=rank))
+    monkeypatch.setattr(ray_train, "open_store", lambda uri: None)
+    monkeypatch.setattr(ray_train, "run_trial", failing)
+    ray_train._loop({"told": Gone(), "trial": MagicMock(), "uri": "", "resources": ELASTIC})
+
+
 def test_workers_may_be_lost_often_as_long_as_the_training_gets_on() -> None:
     patience = ray_train._Patience()
     for done in range(1, 50):
