@@ -180,6 +180,8 @@ def test_an_interrupted_pass_goes_on_where_it_was(
     store_with: StoreWith,
     ray_executor: Any,
 ) -> None:
+    from flexkd_platform.executors.ray_chunks import IN_FLIGHT
+
     store = store_with(plan, scoring=False)
 
     def interrupt(done: ChunkDone) -> None:
@@ -191,7 +193,11 @@ def test_an_interrupted_pass_goes_on_where_it_was(
     assert 0 < len(missing) < CHUNKS
     heard: list[ChunkDone] = []
     ray_executor(store, 2).run_pass(request_, heard.append)
-    assert sorted(done.chunk for done in heard) == missing
+    # The interrupted worker may still have written what it was at, and what it had been sent.
+    again = sorted(done.chunk for done in heard)
+    assert len(again) == len(set(again))
+    assert set(again) <= set(missing)
+    assert len(missing) - len(again) <= IN_FLIGHT
     assert outcome(request_, store) == reference
 
 
