@@ -10,6 +10,7 @@ import os
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import settings
 
 from .cluster.network import Network, missing
 from .cluster.services import (
@@ -22,6 +23,10 @@ from .cluster.services import (
     start_postgres,
     start_s3,
 )
+
+# No test depends on time, and every run tries the same examples.
+settings.register_profile("flexkd", deadline=None, derandomize=True)
+settings.load_profile("flexkd")
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -38,7 +38,7 @@ def test_takes_lists_arrays_and_tensors_and_returns_plain_ints() -> None:
         assert all(type(unit) is int for unit in units)
 
 
-@settings(deadline=None, max_examples=50, derandomize=True)
+@settings(max_examples=50)
 @given(values=st.lists(st.integers(0, 5), min_size=1, max_size=12), data=st.data())
 def test_agrees_with_a_sort_by_value_and_index(values: list[int], data: st.DataObject) -> None:
     count = data.draw(st.integers(0, len(values)))

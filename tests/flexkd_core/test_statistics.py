@@ -27,7 +27,7 @@ def test_three_seeds_by_hand() -> None:
     assert summary.ci95 == pytest.approx((2 - 2.484138, 2 + 2.484138), abs=1e-6)
 
 
-@settings(deadline=None, max_examples=30, derandomize=True)
+@settings(max_examples=30)
 @given(st.lists(finite, min_size=2, max_size=8, unique=True))
 def test_agrees_with_the_standard_library_and_scipy(values: list[float]) -> None:
     summary = summarise(values)
@@ -65,7 +65,7 @@ def test_nothing_to_summarise_and_no_shared_seed() -> None:
         paired_difference({1: 0.0}, {2: 0.0})
 
 
-@settings(deadline=None, max_examples=30, derandomize=True)
+@settings(max_examples=30)
 @given(st.lists(st.tuples(finite, finite), min_size=2, max_size=9))
 def test_paired_difference_agrees_with_scipy(pairs: list[tuple[float, float]]) -> None:
     ours, baseline = ([pair[side] for pair in pairs] for side in (0, 1))

@@ -31,6 +31,7 @@ def put(filesystem: fs.FileSystem, path: str, content: bytes) -> None:
     exception leaves behind, which puts what has been written of it, be it nothing.
     """
     with ThreadPoolExecutor(1) as thread:
+        thread.submit(int).result()  # a thread that is interrupted as it starts is not waited for
         thread.submit(_put, filesystem, path, content).result()
 
 

@@ -155,8 +155,7 @@ class RunTracker(Tracker):
         run = self._get_or_create(by, trial.label, {**tags, **joined_tags(trial, {})})
         absent = {key: value for key, value in tags.items() if key not in run.tags}
         self._set(run, {**absent, **joined_tags(trial, run.tags)})
-        params = trial_params(trial)
-        self._runs.log_params(run.id, {k: v for k, v in params.items() if k not in run.params})
+        self._fill_in(run, by, trial_params(trial))
         self._trials[trial.hash] = run.id
         return run
 
@@ -185,6 +184,18 @@ class RunTracker(Tracker):
             # both then keep their run, and readers take one.
             self._runs.discard(created)
         return found
+
+    def _fill_in(self, run: Run, by: Mapping[str, str], params: Mapping[str, str]) -> None:
+        absent = {key: value for key, value in params.items() if key not in run.params}
+        try:
+            self._runs.log_params(run.id, absent)
+        except Exception:
+            # Another process may have recorded them since we looked, which MLflow takes ill.
+            now = self._runs.find(by)
+            if now is None or now.params.keys() <= run.params.keys():
+                raise
+            left = {key: value for key, value in absent.items() if key not in now.params}
+            self._runs.log_params(run.id, left)
 
     def _set(self, run: Run, tags: Mapping[str, str]) -> None:
         changed = {key: value for key, value in tags.items() if run.tags.get(key) != value}

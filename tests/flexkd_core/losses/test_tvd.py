@@ -28,7 +28,7 @@ def test_is_the_mass_that_has_to_move(temperature: float) -> None:
     np.testing.assert_allclose(found_N.numpy(), expected_N, rtol=1e-10)
 
 
-@settings(deadline=None, max_examples=30, derandomize=True)
+@settings(max_examples=30)
 @given(st.integers(0, 999), st.integers(1, 5), st.integers(2, 8))
 def test_pinsker_and_symmetry(seed: int, rows: int, classes: int) -> None:
     s_NV, t_NV = logits(seed, rows, classes), logits(seed + 1000, rows, classes)

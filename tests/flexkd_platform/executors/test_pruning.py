@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from flexkd_platform.executors import Halving, InProcessExecutor, Scores, stopping_problems
@@ -254,7 +254,6 @@ def test_trials_that_were_compared_before_count_at_their_rungs() -> None:
 
 
 @pytest.mark.ray
-@settings(deadline=None)
 @given(
     st.lists(
         st.lists(st.floats(0, 1), min_size=1, max_size=8),  # of a trial, at steps 2, 4, 6...

@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from flexkd_core.statistics import paired_difference, summarise
@@ -64,13 +64,11 @@ FLEX = [
 
 
 @given(st.permutations([*FT, *FLEX, trial("kd", 10, 0.7)]))
-@settings(deadline=None)  # no test depends on time
 def test_the_order_of_trials_does_not_matter(trials: list[TrialRecord]) -> None:
     assert grouped(trials) == grouped([*FT, *FLEX, trial("kd", 10, 0.7)])
 
 
 @given(st.lists(st.sampled_from([*FT, *FLEX]), min_size=1))
-@settings(deadline=None)
 def test_every_trial_counts_once_in_one_group(trials: list[TrialRecord]) -> None:
     groups = grouped(trials)
     assert sum(group.n for group in groups) == len({one.hash for one in trials})

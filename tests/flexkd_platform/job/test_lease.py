@@ -13,16 +13,29 @@ from pyarrow import fs
 from flexkd_platform.job import JobFolder, lease
 from flexkd_platform.job.lease import Lease
 from flexkd_platform.spec import SpecError
-from flexkd_platform.store import Store
+from flexkd_platform.store import Store, transfer
 
 PATH = "jobs/quick-12345678/.lock"
 
 
+class Bucket(Store):
+    """One that the store does not take for a disk; its objects are put whole, as by S3."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        files = fs.SubTreeFileSystem(str(folder), fs.LocalFileSystem())
+        super().__init__(files, "", "memory://bucket")
+
+    def _write(self, path: str, content: bytes) -> None:
+        with transfer.replacing(self._folder / path.lstrip("/")) as aside:
+            aside.write_bytes(content)
+
+
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
-    """One that the store does not take for a disk; readers of fsspec's memory share a position."""
+    """Readers of fsspec's memory share a position: hence a folder."""
     (tmp_path / PATH).parent.mkdir(parents=True)
-    return Store(fs.SubTreeFileSystem(str(tmp_path), fs.LocalFileSystem()), "", "memory://bucket")
+    return Bucket(tmp_path)
 
 
 @pytest.fixture(autouse=True)

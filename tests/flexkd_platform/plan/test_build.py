@@ -136,9 +136,7 @@ AXES = st.fixed_dictionaries(
 
 
 # The fixtures hold nothing that a run of the body changes.
-@settings(
-    deadline=None, max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(axes=AXES)
 def test_laws_of_every_plan(plan: Planner, axes: dict[str, list[Any]]) -> None:
     found = plan({"sweep.axes": axes})

@@ -411,9 +411,7 @@ WRITTEN_AXES = st.fixed_dictionaries(
 
 
 # The fixtures hold nothing that a run of the body changes.
-@settings(
-    deadline=None, max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     task=st.sampled_from(WRITING),
     methods=st.lists(st.sampled_from(VARIANTS), min_size=1, max_size=4),

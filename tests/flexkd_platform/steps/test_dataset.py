@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from flexkd_platform.models import load_tokenizer
@@ -143,7 +143,6 @@ def groups(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@settings(deadline=None)
 @given(start=st.integers(0, 23), length=st.integers(0, 30))
 def test_any_slice_reads_its_rows(groups: Path, start: int, length: int) -> None:
     """The file says how long its row groups are, whatever length is written today."""

@@ -101,7 +101,7 @@ class _Plain(nn.Module):
 
 
 @pytest.mark.parametrize("name", LOSSES)
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(cuts=st.sets(st.integers(1, ROWS - 1), min_size=1, max_size=5))
 def test_in_any_parts_it_is_that_of_the_whole(name: str, cuts: set[int]) -> None:
     whole, expected = taken(name, [0, ROWS], dropout=0.0)

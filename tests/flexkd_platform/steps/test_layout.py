@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import load_file
 
@@ -22,7 +22,6 @@ from flexkd_platform.steps.reduction import pack, publish_score
 from flexkd_platform.steps.scored_chunk import PartialSum
 
 
-@settings(deadline=None)
 @given(rows=st.integers(1, 3_000_000), chunk=st.integers(1, 5000))
 def test_parts_hold_every_chunk_once_and_are_few(rows: int, chunk: int) -> None:
     found = Layout(rows, chunk)
@@ -57,7 +56,6 @@ def test_a_part_of_several_chunks_names_both_ends() -> None:
     assert found.part(2 * MOST_PARTS - 2) == range(2 * MOST_PARTS - 2, 2 * MOST_PARTS + 1)
 
 
-@settings(deadline=None)
 @given(bounds=st.tuples(st.integers(0, 5000), st.integers(0, 5000)))
 def test_the_parts_of_some_chunks_are_those_that_hold_them(bounds: tuple[int, int]) -> None:
     found = Layout(5000, 1)

@@ -12,7 +12,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
@@ -77,7 +77,6 @@ def test_there_is_one_step_at_least() -> None:
 # --- batches -----------------------------------------------------------------------------------
 
 
-@settings(deadline=None)
 @given(st.lists(st.integers(1, 9), min_size=1, max_size=90), st.integers(1, 6), st.integers(0, 5))
 def test_every_epoch_has_every_row_once(lengths: list[int], size: int, seed: int) -> None:
     recipe = replace(RECIPE, batch_size=size, seed=seed)
@@ -91,7 +90,6 @@ def test_every_epoch_has_every_row_once(lengths: list[int], size: int, seed: int
         assert sorted(map(len, epoch)) == [last, *[size] * (per_epoch - 1)]
 
 
-@settings(deadline=None)
 @given(st.lists(st.integers(1, 99), min_size=1, max_size=4 * POOL_BATCHES))
 def test_rows_of_like_length_meet(lengths: list[int]) -> None:
     """Within a pool no batch's lengths reach into another's: padding goes to the next length."""
@@ -329,7 +327,6 @@ class OneOf(SoloWorker):
         self.rank, self.size = rank, size
 
 
-@settings(deadline=None)
 @given(st.integers(0, 40), st.integers(1, 9))
 def test_the_workers_shares_are_all_rows_in_order(rows: int, size: int) -> None:
     numbers = [n * 3 for n in range(rows)]

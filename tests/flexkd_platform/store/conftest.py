@@ -40,12 +40,14 @@ def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     with log.open("wb") as output:
         process = subprocess.Popen([*argv, "-p", str(port)], stdout=output, stderr=output)
     try:
-        for _ in range(300):
+        late = time.monotonic() + 120
+        while True:
             try:
                 urllib.request.urlopen(f"http://127.0.0.1:{port}/moto-api/data.json", timeout=5)
                 break
             except OSError:
                 assert process.poll() is None, log.read_text()
+                assert time.monotonic() < late, log.read_text()
                 time.sleep(0.1)
         client = boto3.client(
             "s3",

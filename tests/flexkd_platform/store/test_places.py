@@ -8,6 +8,7 @@ import shutil
 import signal
 import stat
 import tempfile
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -17,7 +18,14 @@ import pytest
 from pyarrow import fs
 
 from flexkd_platform.plan import Step
-from flexkd_platform.store import FileEntry, Store, StoreError, leftovers, open_store
+from flexkd_platform.store import (
+    FileEntry,
+    Store,
+    StoreError,
+    leftovers,
+    open_store,
+    transfer,
+)
 from flexkd_platform.store.parts import DiskParts
 
 
@@ -279,6 +287,30 @@ def test_an_interruption_does_not_leave_half_a_file(s3_uri: str) -> None:
     with pytest.raises(KeyboardInterrupt):
         interrupted(s3_uri, "ledger.jsonl").append_line("jobs/a/ledger.jsonl", "second")
     assert open_store(s3_uri).read_file("jobs/a/ledger.jsonl") == b"first\nsecond\n"
+
+
+def test_what_is_interrupted_before_it_begins_never_begins(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ctrl-C in the moment in which a thread has been started and is not yet known."""
+    begun, start = threading.Event(), threading.Thread.start
+
+    def interrupted_start(thread: threading.Thread) -> None:
+        start(thread)
+        begun.wait(0.5)
+        raise KeyboardInterrupt
+
+    class Telling(Interrupted):
+        def open_output_stream(self, path: str) -> Any:
+            begun.set()
+            return self._real.open_output_stream(path)
+
+    files, path = Telling(fs.LocalFileSystem(), ""), str(tmp_path / "ledger")
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", interrupted_start)
+        with pytest.raises(KeyboardInterrupt):
+            transfer.put(files, path, b"line")
+    assert not begun.is_set()
 
 
 @pytest.mark.parametrize("size", [5, 100_000])

@@ -7,7 +7,7 @@ import warnings
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 from sklearn import metrics as sk
@@ -48,7 +48,6 @@ def test_every_task_has_a_head_and_those_with_labels_their_metrics() -> None:
 # --- classification ----------------------------------------------------------------------------
 
 
-@settings(deadline=None)
 @given(
     st.integers(2, 4).flatmap(
         lambda classes: st.tuples(

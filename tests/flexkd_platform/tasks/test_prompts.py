@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 from transformers import (
@@ -322,7 +322,6 @@ IDS = st.lists(st.integers(0, VOCABULARY - 1), min_size=1, max_size=6).map(tuple
 
 
 @given(st.lists(st.tuples(IDS, IDS), min_size=1, max_size=5), st.booleans())
-@settings(deadline=None)
 def test_batch_laws(pairs: list[tuple[Any, Any]], encoder_decoder: bool) -> None:
     """Also for tokens that equal the padding."""
     prompts, responses = zip(*pairs, strict=True)

@@ -8,7 +8,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from nltk.stem.porter import PorterStemmer  # type: ignore[import-untyped]
 
@@ -55,7 +55,6 @@ def expected(prediction: str, reference: str) -> dict[str, float]:
     }
 
 
-@settings(deadline=None)
 @given(TEXTS, st.lists(TEXTS, min_size=1, max_size=3))
 def test_each_metric_is_that_of_its_best_reference(prediction: str, references: list[str]) -> None:
     found = rouge([prediction], [references])

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 from torch import nn
@@ -92,7 +92,6 @@ def test_a_draw_inverts_the_cumulative_distribution() -> None:
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=9), st.floats(0, 1, exclude_max=True))
-@settings(deadline=None)
 def test_no_token_of_probability_0_is_drawn(weights: list[float], u: float) -> None:
     p_1V = torch.tensor([weights], dtype=torch.float64)
     if p_1V.sum() > 1e-300:

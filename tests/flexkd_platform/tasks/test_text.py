@@ -99,9 +99,7 @@ def test_examples_tell_their_size(rows: list[tuple[int, ...]]) -> None:
     assert "token_type_ids" not in data.batch([0]).inputs
 
 
-@settings(
-    deadline=None, max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(rows=st.lists(IDS, min_size=2, max_size=4), pad_id=st.integers(0, 11))
 @torch.no_grad()
 def test_padding_does_not_change_an_output(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from flexkd_platform.tracking import Json, encoding
@@ -21,13 +21,11 @@ json_values = st.recursive(
 )
 
 
-@settings(deadline=None)  # no test depends on time
 @given(json_values)
 def test_values_survive(value: Json) -> None:
     assert decode_value(encode_value(value)) == value
 
 
-@settings(deadline=None)  # no test depends on time
 @given(st.text(max_size=5))
 def test_text_that_reads_as_a_number_stays_text(end: str) -> None:
     for text in ("0.5", "null", "true", f'"{end}', f" {end} "):
@@ -40,14 +38,12 @@ def test_there_is_nothing_that_could_be_dropped_or_trimmed() -> None:
     assert encode_value("sst2") == "sst2"
 
 
-@settings(deadline=None)  # no test depends on time
 @given(st.text(min_size=1, max_size=300), st.text(min_size=1, max_size=300))
 def test_cut_texts_fit_and_stay_different(left: str, right: str) -> None:
     assert len(cut(left, 60)) <= 60
     assert (cut(left, 60) == cut(right, 60)) == (left == right)
 
 
-@settings(deadline=None)  # no test depends on time
 @given(st.text())
 def test_names_are_such_as_mlflow_takes(path: str) -> None:
     from mlflow.utils.validation import validate_param_and_metric_name

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from flexkd_platform.tracking import MemoryTracker, StepMetrics, TrialRecord
@@ -29,7 +29,6 @@ TRIAL = TrialRecord(
 )
 
 
-@settings(deadline=None)  # no test depends on time
 @given(st.lists(st.lists(st.sampled_from(ROWS)), max_size=5))
 def test_whatever_was_logged_before_the_end_is_the_same(
     logged: list[list[StepMetrics]],
@@ -87,6 +86,32 @@ def test_two_processes_that_create_at_once_end_with_one_run() -> None:
     assert RunTracker(runs).start_trial(TRIAL) == "memory-1"
     assert [run.name for run in runs.runs] == ["theirs"]
     assert runs.runs[0].tags["flexkd.group"] == TRIAL.group
+
+
+class RacingParams(MemoryRuns):
+    """Another process records the params between our look and our request, which then fails."""
+
+    def log_params(self, run_id: str, params: Mapping[str, str]) -> None:
+        if params:
+            super().log_params(run_id, params)
+            raise RuntimeError("UNIQUE constraint failed")
+
+
+def test_two_processes_that_record_params_at_once_end_with_one_set() -> None:
+    runs, alone = RacingParams(), MemoryRuns()
+    RunTracker(runs).start_trial(TRIAL)
+    RunTracker(alone).start_trial(TRIAL)
+    assert runs.runs[0].params == alone.runs[0].params != {}
+
+
+class RefusingParams(MemoryRuns):
+    def log_params(self, run_id: str, params: Mapping[str, str]) -> None:
+        raise RuntimeError("too long")
+
+
+def test_params_that_are_refused_are_an_error() -> None:
+    with pytest.raises(RuntimeError, match="too long"):
+        RunTracker(RefusingParams()).start_trial(TRIAL)
 
 
 class LosingRuns(MemoryRuns):
