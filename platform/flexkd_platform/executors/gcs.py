@@ -15,6 +15,9 @@ from .token import PLACES, find_token, use_token_if_there
 CONNECT_SECONDS = 5.0
 """Ray itself tries for two minutes to reach an address where nothing answers."""
 
+ANSWER_SECONDS = 30.0
+"""How long what listens there may take to answer: a head may be busy."""
+
 QUESTION = "/ray.rpc.NodeInfoGcsService/GetClusterId"
 """A question without arguments; who may not ask it is told so."""
 
@@ -102,20 +105,22 @@ def _lets_in(address: str, host: str, port: int, token: str = "") -> bool:
     """Whether the cluster answers who sends this token, or none.
 
     Raises:
-        SpecError: what listens there is no cluster.
+        SpecError: what listens there is no cluster, or does not answer.
     """
     sent = [("authorization", f"Bearer {token}")] if token else None
     target = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     with grpc.insecure_channel(target, [("grpc.enable_http_proxy", 0)]) as channel:
         ask = channel.unary_unary(QUESTION)
         try:
-            ask(b"", timeout=CONNECT_SECONDS, metadata=sent)
+            ask(b"", timeout=ANSWER_SECONDS, metadata=sent)
         except ValueError:
             return False  # no token of Ray's has such characters
         except grpc.RpcError as error:
             if error.code() == grpc.StatusCode.UNAUTHENTICATED:
                 return False
             reason = "what listens there is no Ray's meeting point; a dashboard takes flexkd submit"
+            if error.code() == grpc.StatusCode.DEADLINE_EXCEEDED:
+                reason = f"what listens there has not answered for {ANSWER_SECONDS:g} s"
             raise no_cluster(address, reason) from None
     return True
 

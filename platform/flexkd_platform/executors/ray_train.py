@@ -31,11 +31,6 @@ lost is noticed by its closed connection, or by Ray, long before."""
 RESIZE_SECONDS = 60.0
 """How often an elastic trial looks whether there are nodes for more workers."""
 
-END_SECONDS = 60.0
-"""How long a run that is ended may take to put its things away, before it is killed. It first stops
-what would give its CPUs back for it, which takes a dozen seconds on a busy machine: killed between
-the two, it leaves them reserved until the job ends."""
-
 FRUITLESS_RUNS = 3
 """How often workers are lost without a new step in between, before a trial is given up."""
 
@@ -97,7 +92,7 @@ last report arrives after the trial's own. An error told there would have Train 
 
 
 def train_on_workers(
-    trial: Trial, uri: str, resources: Resources, scratch: str
+    trial: Trial, uri: str, resources: Resources, scratch: str, runs: Any
 ) -> Generator[list[Progress]]:
     """Run the trial on `resources.trial_workers` workers; yields its steps in bundles.
 
@@ -106,20 +101,17 @@ def train_on_workers(
     since then again. Closing the generator ends the run with its workers.
 
     scratch: a URI where Ray Train may keep what it needs.
+    runs: of `start_runs`, who own the run.
 
     Raises:
         StepError: the training failed, or loses its workers whenever it is tried.
         LostWorkerError: the process that watches over the workers was lost.
     """
-    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-    # Here too: what asks for no CPU goes to any node, which the trial would be lost with.
+    node = ray.get_runtime_context().get_node_id()
+    here = NodeAffinitySchedulingStrategy(node, soft=False)
+    # Both here: what asks for no CPU goes to any node, which the trial would be lost with.
     told: Queue[Told] = Queue(actor_options={"num_cpus": 0, "scheduling_strategy": here})
-    # In a process of its own, since nothing but a signal to that ends a run of Ray Train's.
-    run = (
-        ray.remote(_fit)
-        .options(num_cpus=0, max_retries=0, scheduling_strategy=here)
-        .remote(trial, uri, resources, scratch, told)
-    )
+    run = runs.train.remote(_fit, (trial, uri, resources, scratch), told, node)
     try:
         patience = _Patience()
         while not (ray.wait([run], timeout=0)[0] and told.empty()):
@@ -136,8 +128,7 @@ def train_on_workers(
     except ray.exceptions.RayActorError as error:  # the queue's process
         raise LostWorkerError(str(error)) from None
     finally:
-        _end(run)
-        told.shutdown(force=True)
+        told.shutdown(force=True)  # which ends the run
 
 
 class _Patience:
@@ -176,14 +167,6 @@ def _raise_lost(run: Any) -> None:
         raise LostWorkerError(str(error)) from None
     if lost is not None:
         raise LostWorkerError(lost)
-
-
-def _end(run: Any) -> None:
-    """End a run that is not at its end: as Ctrl-C would, which gives back what it reserved."""
-    if not ray.wait([run], timeout=0)[0]:
-        ray.cancel(run)
-        ray.wait([run], timeout=END_SECONDS)
-        ray.cancel(run, force=True)
 
 
 def _fit(

@@ -8,6 +8,7 @@ import traceback
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from typing import Any
 
+import ray
 from ray import tune
 from ray.exceptions import RayActorError, RayTaskError
 from ray.tune.experiment import Trial as TuneTrial
@@ -20,6 +21,7 @@ from ..store import Store, open_store
 from .bundles import bundled
 from .executor import LostWorkerError, StepError, TrialListener
 from .inprocess import failure_of
+from .ray_runs import END_SECONDS, start_runs
 from .stopping import Halving, Scores
 
 STEP, SCORE = "step", "score"
@@ -54,6 +56,7 @@ def run_trials_on_ray(
     # A trial that was stopped ends by itself, or is ended: by default Tune would wait ten minutes.
     os.environ["TUNE_FORCE_TRIAL_CLEANUP_S"] = str(STOPPING_SECONDS)
     by_hash = {trial.hash: trial for trial in trials}
+    runs = start_runs() if resources.most_workers > 1 else None
     trainable = tune.with_parameters(
         _trainable,
         trials=by_hash,
@@ -61,14 +64,14 @@ def run_trials_on_ray(
         resources=resources,
         scratch=store.uri_of(f"ray/{name}"),
         halving=halving,
+        runs=runs,
     )
     tuner = tune.Tuner(
         tune.with_resources(trainable, trial_resources(resources)),
         param_space={"trial": tune.grid_search(list(by_hash))},
         tune_config=tune.TuneConfig(
             max_concurrent_trials=concurrent,
-            # Not where a trial of several workers may be stopped: its process has their run to end.
-            reuse_actors=resources.most_workers == 1 or halving is None,
+            reuse_actors=True,
             scheduler=None if halving is None else _asha(halving, scores),
             trial_name_creator=_trial_name,
             trial_dirname_creator=_trial_name,
@@ -83,6 +86,8 @@ def run_trials_on_ray(
     )
     try:
         tuner.fit()
+        if runs is not None:
+            ray.wait([runs.ended.remote()], timeout=2 * END_SECONDS)
     finally:
         with contextlib.suppress(OSError):
             store.filesystem.delete_dir(f"{store.root}/ray/{name}")
@@ -136,12 +141,13 @@ def _trainable(
     resources: Resources,
     scratch: str,
     halving: Halving | None = None,
+    runs: Any = None,
 ) -> None:
     error = detail = ""
     try:
         # A trial that is stopped does not come back from a report: closing ends what it started.
         with contextlib.closing(
-            _bundles(trials[config["trial"]], uri, resources, scratch, halving)
+            _bundles(trials[config["trial"]], uri, resources, scratch, halving, runs)
         ) as told:
             for bundle in told:
                 for rows, decision in _parted(bundle, halving):
@@ -170,13 +176,13 @@ def _parted(
 
 
 def _bundles(
-    trial: Trial, uri: str, resources: Resources, scratch: str, halving: Halving | None
+    trial: Trial, uri: str, resources: Resources, scratch: str, halving: Halving | None, runs: Any
 ) -> Generator[list[Progress]]:
     if resources.most_workers > 1:
         # Imported on the worker, and only where it is needed: it takes a second.
         from .ray_train import train_on_workers
 
-        yield from train_on_workers(trial, uri, resources, scratch)
+        yield from train_on_workers(trial, uri, resources, scratch, runs)
         return
     worker = SoloWorker("cuda" if resources.trial_gpus else "cpu")
     steps = run_trial(trial.distill, trial.evaluate, open_store(uri), worker, resources)

@@ -45,8 +45,9 @@ def connect(uri: str) -> MlflowClient:
 
     for name in ("mlflow", "alembic"):
         _at_least(logging.getLogger(name), logging.WARNING)
-    # It prints the traceback of every error that it raises as well.
-    _at_least(logging.getLogger("mlflow.store.db.utils"), logging.CRITICAL)
+    # The one prints the traceback of every error that it raises as well, the other that of Ctrl-C.
+    for name in ("mlflow.store.db.utils", "sqlalchemy.pool"):
+        _at_least(logging.getLogger(name), logging.CRITICAL)
     database = sqlite_path(uri)
     if database is not None:
         create_schema(uri, database)

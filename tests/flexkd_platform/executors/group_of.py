@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__)
-WAIT = timedelta(seconds=120)
+WAIT = timedelta(seconds=600)
 
 
 def train_in_group(size: int, work: Sequence[Any], folder: Path) -> None:

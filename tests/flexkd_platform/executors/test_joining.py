@@ -15,17 +15,18 @@ from pathlib import Path
 import grpc
 import pytest
 
+from flexkd_platform.executors import gcs
 from flexkd_platform.executors.gcs import IN_A_JOB, QUESTION, mode_of, prepare_to_join
 from flexkd_platform.executors.ray_cluster import _native_stderr, join_cluster
 from flexkd_platform.spec import SpecError
 
 
 @pytest.fixture
-def closed_port() -> int:
-    """A port that nothing listens on."""
-    with contextlib.closing(socket.socket()) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+def closed_port() -> Iterator[int]:
+    """A port that nothing listens on, nor can."""
+    with contextlib.closing(socket.socket()) as held:
+        held.bind(("127.0.0.1", 0))
+        yield int(held.getsockname()[1])
 
 
 @pytest.fixture
@@ -50,6 +51,16 @@ def test_an_address_where_nothing_listens_is_refused_at_once(
     assert problem.path == "--address"
     assert f"no Ray cluster can be joined at {address!r}" in problem.message
     assert "ray start --head" in problem.remedy
+
+
+def test_what_does_not_answer_may_be_a_cluster(
+    no_ray: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gcs, "ANSWER_SECONDS", 0.5)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = f"127.0.0.1:{silent.getsockname()[1]}"
+        with pytest.raises(SpecError, match=r"what listens there has not answered for 0\.5 s"):
+            join_cluster(address, None)
 
 
 @pytest.fixture

@@ -256,8 +256,7 @@ def _free_cpus() -> float:
     """The CPUs that nothing holds, once Ray has had time to notice that workers left."""
     import ray
 
-    for _ in range(100):
-        if ray.available_resources().get("CPU") == 3:
-            break
+    end = time.monotonic() + PATIENCE
+    while ray.available_resources().get("CPU") != 3 and time.monotonic() < end:
         time.sleep(0.1)
     return float(ray.available_resources().get("CPU", 0))

@@ -17,8 +17,8 @@ from .conftest import spec_json
 
 pytestmark = pytest.mark.ray
 
-PATIENCE = 300.0
-"""Seconds after which two jobs are taken to wait for each other; they take a minute."""
+PATIENCE = 900.0
+"""Seconds after which two jobs are taken to wait for each other; they take two minutes."""
 
 RESOURCES = {"trial_workers": 2, "teacher_cpus": 2, "score_workers": 3}
 """Of three CPUs: two trials of two workers do not fit, nor a teacher of two beside a trial."""

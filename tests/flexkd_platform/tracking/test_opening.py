@@ -14,9 +14,11 @@ from contextlib import closing, suppress
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 from urllib.parse import unquote
 
 import pytest
+import sqlalchemy
 
 from flexkd_platform.tracking import (
     MemoryTracker,
@@ -28,7 +30,7 @@ from flexkd_platform.tracking import (
     open_tracker,
     shown_uri,
 )
-from flexkd_platform.tracking.connection import patience
+from flexkd_platform.tracking.connection import connect, patience
 from flexkd_platform.tracking.showing import without_password
 
 
@@ -193,10 +195,15 @@ def test_files_that_are_no_database(tmp_path: Path) -> None:
 
 
 def test_what_is_right_has_no_problem_and_nothing_is_created(
-    tmp_path: Path, server: Any, database: str, trial: TrialRecord
+    tmp_path: Path,
+    server: Any,
+    database: str,
+    trial: TrialRecord,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     MlflowTracker(database, "check").start_trial(trial)
     assert check_tracking("none") == []
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "60")  # its first answer takes a while
     assert check_tracking(server.uri) == []
     assert check_tracking(database) == []
     assert check_tracking(default_uri(tmp_path / "new" / "storage")) == []
@@ -212,6 +219,20 @@ def test_default_is_an_absolute_path_in_the_storage(
     assert default_uri(f"file://{tmp_path}/storage") == expected
     with pytest.raises(ValueError, match="no local folder"):
         default_uri("s3://bucket/flexkd")
+
+
+def test_a_stop_in_the_middle_of_a_transaction_is_not_told_with_a_traceback(
+    database: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """SQLAlchemy gives the connection back meanwhile, and would tell what kept it from that."""
+    connect(database)
+    engine = sqlalchemy.create_engine("sqlite://", poolclass=sqlalchemy.pool.QueuePool)
+    connection = engine.raw_connection()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(engine.dialect, "do_rollback", Mock(side_effect=KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            connection.close()
+    assert caplog.records == []
 
 
 def test_kinds_of_tracker(database: str) -> None:
