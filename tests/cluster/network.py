@@ -23,6 +23,8 @@ from pathlib import Path
 CHECKOUT = Path(__file__).resolve().parents[2]
 TOOLS = ("ip", "mount", "nsenter", "unshare")
 HOME = "/tmp/home"
+PATIENCE = 900.0
+"""Seconds after which something that has to happen is taken not to; nothing waits that long."""
 _LINKS = itertools.count(1)
 
 
@@ -99,7 +101,7 @@ class Process:
         """The exit code, None while it runs."""
         return self.popen.poll()
 
-    def wait(self, seconds: float) -> int:
+    def wait(self, seconds: float = PATIENCE) -> int:
         """Wait for its end; returns the exit code."""
         try:
             return self.popen.wait(seconds)
@@ -110,7 +112,7 @@ class Process:
         """The end of what it printed."""
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
 
-    def wait_until(self, ready: Callable[[], bool], seconds: float = 90) -> None:
+    def wait_until(self, ready: Callable[[], bool], seconds: float = PATIENCE) -> None:
         """Ask `ready` until it says yes; an error of the network is a no.
 
         Raises:
@@ -134,7 +136,10 @@ class Process:
 
 
 def wait_until(
-    ready: Callable[[], bool], what: str, seconds: float, process: Process | None = None
+    ready: Callable[[], bool],
+    what: str,
+    seconds: float = PATIENCE,
+    process: Process | None = None,
 ) -> None:
     """Ask `ready` until it says yes. See `Process.wait_until`."""
     end, reason = time.monotonic() + seconds, ""
@@ -168,7 +173,7 @@ class Host:
         env: Mapping[str, str] | None = None,
         *,
         check: bool = True,
-        timeout: float = 120,
+        timeout: float = PATIENCE,
         stdin: str | None = None,
     ) -> subprocess.CompletedProcess[str]:
         """Run a command to its end; `check`: an exit code other than 0 fails with its output."""

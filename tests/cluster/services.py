@@ -200,7 +200,7 @@ def start_mlflow(
         return host.start(argv, dict(env) | secret | quiet)
 
     server = TrackingServer(host, start(), start)
-    server.process.wait_until(lambda: answers(f"{server.uri}/health"), seconds=150)
+    server.process.wait_until(lambda: answers(f"{server.uri}/health"))
     return server
 
 
@@ -251,9 +251,9 @@ class RayHosts:
         nodes = self.get("/api/v0/nodes?limit=100")["data"]["result"]["result"]
         return sum(node["state"] == "ALIVE" for node in nodes)
 
-    def wait_for_nodes(self, number: int, seconds: float = 90) -> None:
+    def wait_for_nodes(self, number: int) -> None:
         """Wait until exactly so many nodes are alive."""
-        wait_until(lambda: self.alive() == number, f"{number} live Ray nodes", seconds)
+        wait_until(lambda: self.alive() == number, f"{number} live Ray nodes")
 
 
 _RAY_NODE = [f"--object-store-memory={150 * 1024**2}", "--block"]

@@ -67,7 +67,7 @@ def job(
 def run(host: Host, *options: str, env: dict[str, str]) -> dict[str, Any]:
     places = ":".join(str(CHECKOUT / place) for place in ("", "platform", "dashboards"))
     argv = [sys.executable, "-m", "flexkd_platform.cli", "run", "away.yaml", *options, "--json"]
-    done = host.run(argv, env | {"PYTHONPATH": places}, timeout=350)
+    done = host.run(argv, env | {"PYTHONPATH": places})
     results: dict[str, Any] = json.loads(done.stdout)
     return results
 
@@ -178,7 +178,7 @@ def test_a_folder_of_one_node_is_no_storage(driver: Host, ray_hosts: RayHosts) -
     places = ":".join(str(CHECKOUT / place) for place in ("", "platform", "dashboards"))
     where = ["--storage", "/tmp/home/mine", "--tracking-uri", "none"]
     env = ray_hosts.env | {"PYTHONPATH": places}
-    done = driver.run([*argv, ray_hosts.address, *where], env, check=False, timeout=200)
+    done = driver.run([*argv, ray_hosts.address, *where], env, check=False)
     assert done.returncode == 2
     assert "3 problems, nothing was started" in done.stderr
     for host in (ray_hosts.head, *ray_hosts.workers):

@@ -13,7 +13,7 @@ from flexkd_platform.store import open_store
 from .network import CHECKOUT, Host, wait_until
 from .services import MakeHost, ObjectStorage, RayHosts
 
-STEPS = 300
+STEPS = 600
 
 SPEC = f"""\
 name: lost
@@ -50,6 +50,12 @@ def trains(ray_hosts: RayHosts, host: Host) -> bool:
     )
 
 
+def checkpointed(s3: ObjectStorage) -> bool:
+    """Whether the trial has a checkpoint to go on from: what makes one whole is written last."""
+    keys = s3.keys("lost/parts/distill-")
+    return any("/training-" in key and key.endswith(".json") for key in keys)
+
+
 def test_a_trial_outlives_a_host_of_its_workers(
     ray_hosts: RayHosts, make_host: MakeHost, s3: ObjectStorage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -65,12 +71,20 @@ def test_a_trial_outlives_a_host_of_its_workers(
     process = driver.start(
         [*argv, "--address", ray_hosts.address], ray_hosts.env | {"PYTHONPATH": places}
     )
-    wait_until(lambda: bool(s3.keys("lost/parts/distill-")), "a checkpoint", 240, process)
-    # Each node has one CPU: of the two workers at least one is not on the head.
-    lost = next(host for host in ray_hosts.workers if trains(ray_hosts, host))
-    ray_hosts.kill(lost)
-    assert process.wait(300) == 0, process.tail()
-    results = json.loads(process.log.read_text())
+    busy: list[Host] = []
+
+    def begun() -> bool:
+        # Each node has one CPU: of the two workers at least one is not on the head.
+        busy.extend(host for host in ray_hosts.workers if trains(ray_hosts, host))
+        return bool(busy)
+
+    # Asked before there is a checkpoint: from then on the training is over in seconds.
+    wait_until(begun, "a worker of the trial", process=process)
+    wait_until(lambda: checkpointed(s3), "a checkpoint", process=process)
+    ray_hosts.kill(busy[0])
+    assert process.wait() == 0, process.tail()
+    told = [line for line in process.log.read_text().splitlines() if line.startswith("{")]
+    results = json.loads(told[-1])
     assert [trial["status"] for trial in results["trials"]] == ["done"]
     store = open_store(s3.uri("lost"))
     log = find_job(store, results["job"]["id"]).training_log(results["trials"][0]["hash"])

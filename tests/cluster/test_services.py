@@ -22,13 +22,13 @@ print(run.info.run_id)
 """
 WHERE = """
 import json, os, ray
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 ray.init(address="auto", log_to_driver=False)
-@ray.remote(num_cpus=1, scheduling_strategy="SPREAD")
+@ray.remote(num_cpus=1)
 def look():
-    import time
-    time.sleep(2)  # none is free again before all have begun, so each of three is somewhere else
     return os.uname().nodename, os.environ["AWS_ACCESS_KEY_ID"]
-print(json.dumps(ray.get([look.remote() for _ in range(3)])))
+places = [NodeAffinitySchedulingStrategy(node["NodeID"], soft=False) for node in ray.nodes()]
+print(json.dumps(ray.get([look.options(scheduling_strategy=p).remote() for p in places])))
 """
 
 

@@ -14,7 +14,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -195,14 +195,35 @@ def test_attempts_are_numbered_and_one_runs_at_a_time(
 
 @pytest.mark.ray
 def test_a_log_is_followed_through_lost_connections(
-    ray_cluster: str, submit: Submit, driver: Callable[[str], None], proxy: Proxy
+    ray_cluster: str,
+    submit: Submit,
+    driver: Callable[[str], None],
+    proxy: Proxy,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    # Between two cuts it prints only what is listened to live, and waits for that.
     driver(
-        "import time\nfor n in range(60): print(n, 'größe'); time.sleep(0.1)\nraise SystemExit(2)"
+        "import pathlib, time\n"
+        f"folder, end = pathlib.Path({str(tmp_path)!r}), time.monotonic() + 900\n"
+        "for n in range(60):\n"
+        "    print(n, 'größe')\n"
+        "    heard = folder / f'from-{n}'\n"
+        "    while n in (0, 12, 24, 36) and not heard.exists() and time.monotonic() < end:\n"
+        "        time.sleep(0.1)\n"
+        "raise SystemExit(2)"
     )
     job = submit(name="followed")["id"]
     shown, cuts = "", 0
-    for piece in RayJobs(proxy.url).follow(job, lambda _: None):
+    through = RayJobs(proxy.url)
+    live = through.tail
+
+    def tail(job_id: str) -> AsyncIterator[str]:
+        (tmp_path / f"from-{cuts * 12}").touch()
+        return live(job_id)
+
+    monkeypatch.setattr(through, "tail", tail)
+    for piece in through.follow(job, lambda _: None):
         shown += piece
         if cuts < 3 and f"{(cuts + 1) * 12} größe" in shown:
             proxy.cut()
