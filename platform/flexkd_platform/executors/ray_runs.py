@@ -25,9 +25,10 @@ END_SECONDS = 60.0
 
 
 def start_runs() -> Any:
-    """A handle to a new owner of runs, on the driver's node; it ends when the handle is dropped."""
+    """A handle to a new owner of runs, on the driver's node, for `ray.kill` at the end."""
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-    owner = ray.remote(num_cpus=0, max_restarts=-1, scheduling_strategy=here)(_Runs)
+    # Not to be started again: where memory is short, Ray kills what may be before all else.
+    owner = ray.remote(num_cpus=0, scheduling_strategy=here)(_Runs)
     return owner.remote()
 
 

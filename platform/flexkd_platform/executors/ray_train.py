@@ -98,14 +98,14 @@ def train_on_workers(
 
     When a worker is lost, or nodes come for more, Ray Train starts the group again, of as many
     workers as there is room for; it goes on from the training's checkpoint, and tells the steps
-    since then again. Closing the generator ends the run with its workers.
+    since then again. Closing the generator has `runs` end the run with its workers.
 
     scratch: a URI where Ray Train may keep what it needs.
-    runs: of `start_runs`, who own the run.
+    runs: of `start_runs`, whom the run belongs to.
 
     Raises:
         StepError: the training failed, or loses its workers whenever it is tried.
-        LostWorkerError: the process that watches over the workers was lost.
+        LostWorkerError: a process that watches over the workers was lost.
     """
     node = ray.get_runtime_context().get_node_id()
     here = NodeAffinitySchedulingStrategy(node, soft=False)

@@ -88,6 +88,7 @@ def run_trials_on_ray(
         tuner.fit()
         if runs is not None:
             ray.wait([runs.ended.remote()], timeout=2 * END_SECONDS)
+            ray.kill(runs)  # with what is still there; Tune would keep the handle
     finally:
         with contextlib.suppress(OSError):
             store.filesystem.delete_dir(f"{store.root}/ray/{name}")
@@ -143,6 +144,8 @@ def _trainable(
     halving: Halving | None = None,
     runs: Any = None,
 ) -> None:
+    # What Tune starts next in this process waits for this trial's end, or is never heard of again.
+    os.environ["TUNE_FUNCTION_THREAD_TIMEOUT_S"] = str(STOPPING_SECONDS)
     error = detail = ""
     try:
         # A trial that is stopped does not come back from a report: closing ends what it started.

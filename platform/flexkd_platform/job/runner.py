@@ -293,6 +293,7 @@ class _Run:
                 continue
             if trial.hash in self._pruned:
                 self._trial_ended(trial, "pruned", self._pruned[trial.hash], shown=False)
+                self._left_by(trial)  # the last run may have been interrupted before it looked
                 continue
             # The evaluation's own needs too: a student whose test is missing is not trained.
             upstream = trial.evaluate.upstream()

@@ -178,26 +178,46 @@ def test_a_trial_goes_on_from_its_checkpoint_when_a_worker_is_killed(
         assert one.values == pytest.approx(two.values, rel=LATER, abs=LATER * 1e-2)
 
 
+class Holding:
+    """The process of a trial."""
+
+    def begin(self, trial: Trial, uri: str, runs: Any) -> int:
+        from flexkd_platform.executors import ray_train
+
+        scratch = f"{uri}/ray/held"
+        self._steps = ray_train.train_on_workers(trial, uri, ELASTIC, scratch, runs)
+        return next(self._steps)[0].done
+
+    def close(self) -> None:
+        self._steps.close()
+
+
 @pytest.mark.ray
 @pytest.mark.parametrize("epochs", [10_000])  # it does not end by itself
-def test_closing_ends_the_workers_and_gives_everything_back(
-    ray_cluster: str, trial: Trial, store: Store, watched: Path
+@pytest.mark.parametrize("killed", [False, True])
+def test_a_trial_that_ends_early_ends_its_workers_and_gives_everything_back(
+    ray_cluster: str, trial: Trial, store: Store, watched: Path, killed: bool
 ) -> None:
+    """Also one whose process is killed, as Tune does soon with those that it stops."""
     import ray
     from ray.util.state import list_actors, list_placement_groups
 
+    runs = ray_runs.start_runs()
+    ray.get(runs.ended.remote())
     before = {
         actor.actor_id for actor in list_actors(ray_cluster, filters=[("state", "!=", "DEAD")])
     }
     cpus = ray.cluster_resources()["CPU"]
     wait_for(lambda: ray.available_resources().get("CPU") == cpus)
 
-    steps = ray_train.train_on_workers(
-        trial, store.uri, ELASTIC, f"{store.uri}/ray/closed", ray_runs.start_runs()
-    )
-    assert next(steps)[0].done == 1
+    holding = ray.remote(num_cpus=0)(Holding).remote()
+    assert ray.get(holding.begin.remote(trial, store.uri, runs)) == 1
     assert ray.available_resources().get("CPU", 0) < cpus, "workers have them"
-    steps.close()
+    if killed:
+        ray.kill(holding)
+    else:
+        ray.get(holding.close.remote())
+    del holding
 
     def left() -> list[str]:
         alive = list_actors(ray_cluster, filters=[("state", "!=", "DEAD")])

@@ -252,6 +252,25 @@ def test_a_pruned_trial_is_in_no_mean_and_leaves_nothing(pruned: Shop) -> None:
     assert run.status == "pruned"
 
 
+class Interrupting(Pruning):
+    """Is interrupted before it has come back from the trials, all of which have ended."""
+
+    def trials(self, *given: Any) -> None:
+        super().trials(*given)
+        raise KeyboardInterrupt
+
+
+def test_what_a_pruned_trial_left_when_the_job_was_interrupted_is_gone_after_the_next(
+    pruned: Shop,
+) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        prune(pruned, executor=Interrupting)
+    results, _, store = prune(pruned)
+    (cut,) = ran(results, "pruned")
+    (planned,) = (trial for trial in pruned.plan().trials if trial.hash == cut)
+    assert store.parts(planned.distill) == set()
+
+
 class Comparing(Pruning):
     """Keeps the scores that it is to compare the trials of each round with."""
 
