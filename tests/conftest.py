@@ -29,6 +29,11 @@ settings.register_profile("flexkd", deadline=None, derandomize=True)
 settings.load_profile("flexkd")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """`--write-golden`: write files of expected values anew, to be read before they are kept."""
+    parser.addoption("--write-golden", action="store_true", help="write golden files anew")
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark the tests that need hosts, before `-m` looks at the marks."""
