@@ -59,9 +59,9 @@ def make_corpus(folder: Path, rows: int) -> Path:
 
 def prepare(folder: Path, rows: int, chunk: int, uri: str) -> Any:
     """The data set and the teacher in the storage; the pass that is left to do."""
-    from flexkd_platform.job import Preflight
     from flexkd_platform.models import load_tokenizer, load_with_head, save_model
-    from flexkd_platform.plan import build_plan
+    from flexkd_platform.preflight import Preflight
+    from flexkd_platform.search import build_plan
     from flexkd_platform.spec import load_spec
     from flexkd_platform.steps import passes, run_step
     from flexkd_platform.store import open_store

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from flexkd_platform.job import find_job
+from flexkd_platform.results import find_job
 from flexkd_platform.store import open_store
 
 from .network import CHECKOUT, Host, wait_until

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from flexkd_platform.executors.dashboard import find_dashboard
+from flexkd_platform.cluster.dashboard import find_dashboard
 from flexkd_platform.spec import SpecError
 
 from ..flexkd_platform.conftest import BAD, GOOD, NEUTRAL, RARE, save_bert, write_data

@@ -11,8 +11,8 @@ import pytest
 import yaml
 
 from flexkd_platform.cli.app import main
-from flexkd_platform.executors.kuberay import label_value, object_name
 from flexkd_platform.spec import JobSpec, load_spec, spec_with
+from flexkd_platform.submission.kuberay import label_value, object_name
 
 from .conftest import ROOT
 from .kuberay_schema import problems, templates

@@ -8,8 +8,8 @@ import pytest
 
 from flexkd_dashboards.labels import duration, figure_text, p_text, series_labels, setup_labels
 from flexkd_dashboards.metric_styles import METRIC_STYLES, name_of, style_of, title_of
-from flexkd_platform.job.comparison import lower_is_better
-from flexkd_platform.job.tables import PERCENT
+from flexkd_platform.results.comparison import lower_is_better
+from flexkd_platform.results.tables import PERCENT
 from flexkd_platform.spec import METRICS
 
 

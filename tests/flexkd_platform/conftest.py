@@ -10,6 +10,21 @@ import pytest
 import torch
 from transformers import BertConfig, BertModel, BertTokenizer
 
+from .lab import fresh, lab, world
+from .tiny_jobs import heard, material, plan_of, spec_of, store_with
+
+__all__ = [
+    "fresh",
+    "heard",
+    "lab",
+    "material",
+    "plan_of",
+    "spec_of",
+    "store_with",
+    "tiny_world",
+    "world",
+]
+
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 GOOD, BAD = ["fine", "good", "nice"], ["dull", "poor", "weak"]
 NEUTRAL = ["film", "plot", "cast", "tone", "very", "this"]

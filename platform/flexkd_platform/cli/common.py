@@ -13,16 +13,11 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from ..plan import Plan, build_plan
+from ..plan import Plan
+from ..search import build_plan
 from ..spec import JobSpec, Problem, SpecError, line_in, load_spec
 from ..store import Store, StoreError, absolute_location, open_store
-from ..tracking import (
-    TRACKING_OPTION,
-    absolute_uri,
-    check_experiment,
-    check_tracking,
-    default_uri,
-)
+from ..tracking import TRACKING_OPTION, absolute_uri, check_experiment, check_tracking, default_uri
 
 out = Console(highlight=False, soft_wrap=False, emoji=False)
 err = Console(stderr=True, highlight=False, soft_wrap=True, emoji=False)
@@ -147,7 +142,7 @@ def checked_plan(
         SpecError: all that is wrong, `more` included.
     """
     # Looking at models and data takes torch, which an error in the YAML need not wait for.
-    from ..job import Preflight
+    from ..preflight import Preflight
 
     preflight = Preflight()
     problems = [*preflight.problems(spec), *more]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from ..job import group_trials, leaderboard
+from ..results import group_trials, leaderboard
 from ..spec import METHODS, METRICS, Problem, SpecError
 from ..tracking import TrialRecord, read_trials, shown_uri
 from .common import out, tracking_uri

@@ -17,8 +17,8 @@ from ..spec import Problem, SpecError
 from .common import err, out
 
 if TYPE_CHECKING:
-    from ..executors.submission import RayJobs
-    from ..executors.submitted_job import SubmittedJob
+    from ..submission.job_info import SubmittedJob
+    from ..submission.ray_jobs import RayJobs
 
 T = TypeVar("T")
 
@@ -86,7 +86,7 @@ def job_logs(address: str, job_id: str, follow: bool, as_json: bool) -> int:
 
 def stop_job(address: str, job_id: str, wait: bool, as_json: bool) -> int:
     """Ask a job to end; with `wait`, until it has."""
-    from ..executors.following import LostClusterError, patiently
+    from ..submission.logs import LostClusterError, patiently
 
     jobs = open_jobs(address)
     stopped: bool | None = None
@@ -125,7 +125,7 @@ def open_jobs(address: str) -> RayJobs:
         SpecError: there is none, or it does not let us in.
     """
     # Imported here: it takes a second.
-    from ..executors.submission import RayJobs
+    from ..submission.ray_jobs import RayJobs
 
     return RayJobs(address)
 
@@ -135,7 +135,7 @@ def follow_to_the_end(jobs: RayJobs, job_id: str, told: Mapping[str, Any] | None
 
     told: printed as JSON with the outcome, in place of the log.
     """
-    from ..executors.following import LostClusterError, patiently
+    from ..submission.logs import LostClusterError, patiently
 
     again = f"flexkd jobs logs {job_id} --follow --address {jobs.address}"
     ended: tuple[str, int | None] = (UNKNOWN, None)
@@ -168,7 +168,7 @@ def ask(question: Callable[[], T]) -> T:
     Raises:
         SpecError: it does not answer.
     """
-    from ..executors.following import LostClusterError
+    from ..submission.logs import LostClusterError
 
     try:
         return question()

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import yaml
 
-from ..executors.kuberay import PodOptions as PodOptions
-from ..executors.kuberay import ray_job
 from ..spec import FilesSource, JobSpec, PretrainedInit, Problem, SpecError, spec_with
 from ..store import StoreError, absolute_location
+from ..submission.kuberay import PodOptions as PodOptions
+from ..submission.kuberay import ray_job
 from ..tracking import check_form
 from ..tracking.provenance import current_user, versions
 from .common import read_spec

@@ -10,14 +10,10 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
-from ..executors import (
-    Capacity,
-    fitting_trials,
-    open_executor,
-    resource_problems,
-    stopping_problems,
-)
-from ..plan import Plan, Search, refused_text
+from ..cluster import Capacity, fitting_trials, resource_problems
+from ..executors import open_executor, stopping_problems
+from ..plan import Plan
+from ..search import Search, refused_text
 from ..spec import SpecError
 from ..store import Store
 from .common import ON_THIS_MACHINE, checked_plan, out, read_request

@@ -14,7 +14,7 @@ from flexkd_dashboards import (
     render_report,
 )
 
-from ..job import JobFiles, find_job
+from ..results import JobFiles, find_job
 from ..spec import JobSpec, Problem, SpecError, load_spec
 from ..store import StoreError, open_store
 from ..tracking.provenance import versions

@@ -11,18 +11,11 @@ from types import FrameType
 
 import yaml
 
-from ..executors import Capacity, open_executor, resource_problems, stopping_problems
-from ..job import (
-    JobFolder,
-    Outcome,
-    find_job,
-    leaderboard,
-    nothing_left,
-    pruned_before,
-    results_json,
-    run_job,
-    search_json,
-)
+from ..cluster import Capacity, resource_problems
+from ..executors import open_executor, stopping_problems
+from ..job import Outcome, pruned_before, results_json, run_job
+from ..results import JobFolder, find_job, leaderboard
+from ..search import nothing_left, search_json
 from ..spec import JobSpec, SpecError
 from ..tracking import ResilientTracker, open_tracker, params_text, shown_uri
 from .common import ON_THIS_MACHINE, checked_plan, out, read_request

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from ..executors.dashboard import THIS_MACHINE
+from ..cluster.dashboard import THIS_MACHINE
 from ..spec import Problem, SpecError
 from ..store import StoreError, absolute_location
 from ..tracking import absolute_uri, check_form, default_uri, shown_uri
@@ -18,7 +18,7 @@ from .run import spec_text
 from .uris import secret_problems
 
 if TYPE_CHECKING:
-    from ..executors.submission import RayJobs
+    from ..submission.ray_jobs import RayJobs
 
 REMEDIES = {
     "--storage": "leave it out, and set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or a role, "
@@ -42,8 +42,8 @@ def submit(
     as_json: bool,
 ) -> int:
     """Submit a spec; with `wait`, show its log and end with its exit code."""
-    from ..executors.inputs import local_inputs
-    from ..executors.submission import UnknownSubmissionError
+    from ..submission.ray_jobs import UnknownSubmissionError
+    from ..submission.uploads import local_inputs
 
     secrets = [*_secrets("--storage", storage), *_secrets("--tracking-uri", tracking)]
     spec = read_spec(spec_path, overrides, secrets)

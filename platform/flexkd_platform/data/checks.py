@@ -10,9 +10,9 @@ import pyarrow.compute as pc
 
 from ..spec import Problem, SpecError, Task, sha256_of
 from .evaluation import SetFacts, read_evaluation
-from .examination import examine
 from .labels import Labels
-from .made import KEY
+from .prepare import examine
+from .prepared import KEY
 from .sizes import cut
 from .splits import SPLITS, Splits
 

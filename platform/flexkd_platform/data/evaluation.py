@@ -8,9 +8,9 @@ from typing import Any
 import pyarrow as pa
 
 from ..spec import Problem, SplitSizes, Task, TextTask, sha256_of
-from .examination import examine
 from .labels import Labels
-from .made import KEY
+from .prepare import examine
+from .prepared import KEY
 from .sizes import sized
 
 

@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 from ..spec import Problem, Task, TextColumns
 from .columns import column_names
 from .labels import LABELS, Labels
-from .made import KEY, Made
+from .prepared import KEY, Made
 from .reading import Examples
 from .roles import is_text
 

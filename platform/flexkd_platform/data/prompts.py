@@ -18,7 +18,7 @@ from ..spec import (
 )
 from .columns import column_names
 from .labels import Labels
-from .made import KEY, Made
+from .prepared import KEY, Made
 from .reading import Examples
 from .responses import Instance
 from .roles import is_text

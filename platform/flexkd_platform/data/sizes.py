@@ -5,7 +5,7 @@ from __future__ import annotations
 import pyarrow as pa
 
 from ..spec import MadeSplits, Problem, SplitSizes
-from .made import KEY
+from .prepared import KEY
 from .splits import SPLITS, drawn, subset, texts_of
 
 

@@ -1,4 +1,4 @@
-"""Where things run: in this process, or on a Ray cluster."""
+"""Executors: where steps, scoring passes and trials run. In this process, or on a Ray cluster."""
 
 from __future__ import annotations
 
@@ -7,23 +7,18 @@ from pathlib import Path
 
 from ..spec import Resources
 from ..store import Store
+from .early_stopping import Halving, Scores, scores_of, stopping_problems
 from .executor import Executor, StepError, TrialListener
 from .inprocess import InProcessExecutor
-from .placement import Capacity, Node, fitting_trials, resource_problems
-from .stopping import Halving, Scores, scores_of, stopping_problems
 
 __all__ = [
-    "Capacity",
     "Executor",
     "Halving",
     "InProcessExecutor",
-    "Node",
     "Scores",
     "StepError",
     "TrialListener",
-    "fitting_trials",
     "open_executor",
-    "resource_problems",
     "scores_of",
     "stopping_problems",
 ]
@@ -40,7 +35,7 @@ def open_executor(
     if address == "none":
         return InProcessExecutor(store, resources)
     if address != "local" and "ray" not in sys.modules:
-        from .gcs import prepare_to_join
+        from ..cluster.head_probe import prepare_to_join
 
         prepare_to_join(address)
     # Ray takes two seconds to import, which commands without it need not pay.

@@ -6,12 +6,13 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
+from ..cluster.capacity import Capacity, fitting_trials, resource_problems
 from ..plan import Step, Trial
 from ..spec import Problem, Resources
-from ..steps import ChunkDone, ChunkedPass, Progress
+from ..steps import ChunkDone, ChunkedPass
 from ..store import Store
-from .placement import Capacity, fitting_trials, resource_problems
-from .stopping import Halving, Scores
+from ..training import Progress
+from .early_stopping import Halving, Scores
 
 
 class StepError(RuntimeError):

@@ -5,20 +5,13 @@ from __future__ import annotations
 import traceback
 from collections.abc import Callable, Sequence
 
+from ..cluster.capacity import Capacity
 from ..plan import Step, Trial
 from ..spec import SpecError
-from ..steps import (
-    ChunkDone,
-    ChunkedPass,
-    Progress,
-    SoloWorker,
-    local_device,
-    run_step,
-    run_trial,
-)
+from ..steps import ChunkDone, ChunkedPass, run_step, run_trial
+from ..training import Progress, SoloWorker, local_device
+from .early_stopping import Halving, Scores, cannot_stop
 from .executor import Executor, StepError, TrialListener
-from .placement import Capacity
-from .stopping import Halving, Scores, cannot_stop
 
 
 class InProcessExecutor(Executor):

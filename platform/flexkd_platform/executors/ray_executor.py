@@ -7,18 +7,19 @@ from pathlib import Path
 
 import ray
 
+from ..cluster.capacity import Capacity
+from ..cluster.connect import cluster_capacity, join_cluster
+from ..cluster.node_checks import storage_problems
 from ..plan import Step, Trial
 from ..spec import Problem, Resources
-from ..steps import ChunkDone, ChunkedPass, Progress, run_step
+from ..steps import ChunkDone, ChunkedPass, run_step
 from ..store import Store, open_store
+from ..training import Progress
+from .early_stopping import Halving, Scores
 from .executor import Executor, StepError, TrialListener
 from .inprocess import failure_of
-from .placement import Capacity
 from .ray_chunks import run_chunks_on_ray
-from .ray_cluster import cluster_capacity, join_cluster
 from .ray_trials import run_trials_on_ray
-from .reach import storage_problems
-from .stopping import Halving, Scores
 
 HEAVY = frozenset({"teacher", "warm_up", "evaluate"})
 """Kinds of shared steps that run as a task; the others take less time than a worker's start."""

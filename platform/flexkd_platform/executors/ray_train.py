@@ -16,11 +16,12 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from ..plan import Trial
 from ..spec import Elastic, Resources
-from ..steps import GroupWorker, Progress, run_trial
+from ..steps import run_trial
 from ..store import open_store
-from .bundles import bundled
+from ..training import GroupWorker, Progress
 from .executor import LostWorkerError, StepError
 from .inprocess import failure_of
+from .progress_batches import bundled
 
 POLL_SECONDS = 1.0
 

@@ -16,13 +16,14 @@ from ray.tune.schedulers import ASHAScheduler
 
 from ..plan import Trial
 from ..spec import Resources
-from ..steps import Progress, SoloWorker, run_trial
+from ..steps import run_trial
 from ..store import Store, open_store
-from .bundles import bundled
+from ..training import Progress, SoloWorker
+from .early_stopping import Halving, Scores
 from .executor import LostWorkerError, StepError, TrialListener
 from .inprocess import failure_of
-from .ray_runs import END_SECONDS, start_runs
-from .stopping import Halving, Scores
+from .progress_batches import bundled
+from .train_supervisor import END_SECONDS, start_runs
 
 STEP, SCORE = "step", "score"
 """What the scheduler reads of a report: optimiser steps, and how good the student is by then."""

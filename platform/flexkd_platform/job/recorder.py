@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import cast
 
 from ..plan import Plan, Step, Trial
+from ..results.job_folder import JobFolder
 from ..steps import read_log
 from ..store import Store
 from ..tracking import (
@@ -22,8 +23,7 @@ from ..tracking import (
     TrialStatus,
 )
 from ..tracking.provenance import current_user, provenance
-from .folder import JobFolder
-from .results import Outcome, teacher_json
+from .results_json import Outcome, teacher_json
 
 
 class Recorder:

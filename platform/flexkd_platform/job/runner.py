@@ -7,15 +7,17 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..executors import Executor, StepError
-from ..plan import Plan, Step, StepKind, Trial, refused_text
-from ..steps import ChunkDone, ChunkedPass, GenerationPass, Progress, passes
+from ..plan import Plan, Step, StepKind, Trial
+from ..results.job_folder import JobFolder
+from ..search import refused_text
+from ..search.choosing import halving_of, validation_metric, verdicts
+from ..search.rung_results import Compared
+from ..steps import ChunkDone, ChunkedPass, GenerationPass, passes
 from ..store import Store
 from ..tracking import Tracker, TrialRecord
-from .compared import Compared
-from .folder import JobFolder
+from ..training import Progress
 from .recorder import Recorder
-from .results import JobState, Outcome, StepOutcome, StepStatus, results_json
-from .searching import halving_of, validation_metric, verdicts
+from .results_json import JobState, Outcome, StepOutcome, StepStatus, results_json
 from .view import View
 
 LABELS = {
@@ -253,7 +255,7 @@ class _Run:
             self._run_trials()
             return
         # Optuna takes half a second to import, which other jobs need not pay.
-        from ..plan.rounds import Rounds
+        from ..search.rounds import Rounds
 
         rounds = Rounds(self.plan.search)
         metric = validation_metric(self.plan.spec, self.plan.search.settings.metric)

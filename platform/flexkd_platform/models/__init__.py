@@ -10,11 +10,13 @@ from .base import make_base
 from .check import check_model
 from .check_config import check_config
 from .check_student import check_layer, check_student
+from .device_map import placed
 from .encoder import load_encoder
 from .errors import ModelError
 from .facts import UNLIMITED, ModelFacts, tokenizer_digest
 from .families import FAMILIES, Family, Stack, family_of
 from .head import head_rows
+from .hidden_state_hook import LayerTap
 from .language_model import load_language_model
 from .layers import hidden_layer, hidden_layers, layer_index, resolve_layers, stacks
 from .loading import load_tokenizer, load_with_head
@@ -22,9 +24,7 @@ from .locate import locate
 from .output_rows import OutputHead, OutputRows, output_head
 from .saving import load_saved, save_model
 from .slicing import SLICES
-from .spreading import placed
 from .student import build_student
-from .tap import LayerTap
 
 __all__ = [
     "FAMILIES",

@@ -7,8 +7,7 @@ from typing import Any
 
 from transformers import PreTrainedModel
 
-from flexkd_platform.spec import Problem
-
+from ..spec import Problem
 from .checkpoint import CONFIG, has_weights, read_shapes, require_tokenizer_files
 from .errors import ModelError
 from .facts import (

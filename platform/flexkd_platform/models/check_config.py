@@ -7,8 +7,7 @@ from typing import Any
 
 from transformers import AutoConfig
 
-from flexkd_platform.spec import Problem, sha256_of
-
+from ..spec import Problem, sha256_of
 from .base_tokenizer import special_tokens
 from .errors import ModelError
 from .facts import ModelFacts, bad_config, facts_of, meta_backbone

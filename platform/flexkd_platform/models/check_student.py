@@ -5,15 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from flexkd_platform.spec import (
-    CutInit,
-    PretrainedInit,
-    Problem,
-    RandomInit,
-    StudentInit,
-    sha256_of,
-)
-
+from ..spec import CutInit, PretrainedInit, Problem, RandomInit, StudentInit, sha256_of
 from .check import check_model
 from .errors import ModelError
 from .facts import ModelFacts, config_of, facts_of, meta_backbone

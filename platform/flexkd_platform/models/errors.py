@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from flexkd_platform.spec import Problem
+from ..spec import Problem
 
 
 class ModelError(ValueError):

@@ -11,18 +11,10 @@ from typing import Any
 import torch
 from transformers import AutoConfig, AutoModel, PreTrainedModel, PreTrainedTokenizerBase
 
-from flexkd_platform.spec import canonical_json, sha256_of
-
+from ..spec import canonical_json, sha256_of
 from .checkpoint import CONFIG, TOKENIZER_FILES, gguf_argument, gguf_of, weight_files
 from .errors import ModelError, first_line
-from .families import (
-    Family,
-    family_of,
-    family_of_config,
-    head_size,
-    inner_size,
-    layer_count,
-)
+from .families import Family, family_of, family_of_config, head_size, inner_size, layer_count
 from .gguf_file import Shapes, gguf_shapes, read_once
 from .quiet import quiet
 

@@ -8,8 +8,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from flexkd_platform.spec import sha256_of
-
+from ..spec import sha256_of
 from .families import family_of_config
 from .layers import unwrapped
 

@@ -10,8 +10,7 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 from transformers import PreTrainedModel
 
-from flexkd_platform.plan import LayerRef, Stacks, layer_refs
-
+from ..plan import LayerRef, Stacks, layer_refs
 from .errors import ModelError
 from .facts import ModelFacts
 from .families import family_of_config

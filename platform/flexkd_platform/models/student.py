@@ -11,8 +11,7 @@ import torch
 from torch import nn
 from transformers import AutoModelForSequenceClassification, PreTrainedModel
 
-from flexkd_platform.spec import CutInit, PretrainedInit, RandomInit, SlicedInit, StudentInit
-
+from ..spec import CutInit, PretrainedInit, RandomInit, SlicedInit, StudentInit
 from .facts import LM_HEAD, read_config
 from .families import family_of_config, inner_size, layer_count
 from .head import draw_linear, head_modules

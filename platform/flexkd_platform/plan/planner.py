@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..spec import Choice, GenerationTask, JobSpec, canonical_json, spec_with
 from .facts import Facts, FactsOf
-from .refused import Refused
-from .space import Search
 from .step import Step
 from .steps_of import cache_numbers, distill_step, evaluate_step, teacher_step
 from .trial import Trial, flatten, method_params
+
+if TYPE_CHECKING:
+    from ..search import Refused, Search
 
 
 @dataclass(frozen=True)

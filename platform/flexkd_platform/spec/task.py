@@ -7,13 +7,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field
 
 from .section import Section
-from .sources import (
-    BuiltinData,
-    BuiltinDocstrings,
-    DataSource,
-    DocumentSource,
-    InstructionSource,
-)
+from .sources import BuiltinData, BuiltinDocstrings, DataSource, DocumentSource, InstructionSource
 
 
 def _no_split(name: str) -> str:

@@ -3,31 +3,22 @@
 They know nothing of Ray or MLflow: an executor calls them, here or on another machine.
 """
 
-from .chunks import ChunkDone, ChunkedPass
+from .chunked_pass import ChunkDone, ChunkedPass
 from .dataset import make_dataset, read_rows, split_rows
 from .distill import make_student, read_log, read_log_file
 from .evaluate import make_evaluation
 from .generate import GenerationPass, read_responses
-from .process_group import GroupWorker
 from .run import run_step, run_trial
 from .scoring import ScoringPass, passes
 from .select import make_selection, read_importance, read_units
 from .teacher import load_teacher, make_teacher
-from .training import Progress, Recipe
-from .worker import SoloWorker, Worker, local_device, torch_threads
 
 __all__ = [
     "ChunkDone",
     "ChunkedPass",
     "GenerationPass",
-    "GroupWorker",
-    "Progress",
-    "Recipe",
     "ScoringPass",
-    "SoloWorker",
-    "Worker",
     "load_teacher",
-    "local_device",
     "make_dataset",
     "make_evaluation",
     "make_selection",
@@ -43,5 +34,4 @@ __all__ = [
     "run_step",
     "run_trial",
     "split_rows",
-    "torch_threads",
 ]

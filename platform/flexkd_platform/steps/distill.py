@@ -32,22 +32,22 @@ from ..spec import (
 from ..store import Store
 from ..tasks import Examples, decoder_start
 from ..tracking import StepMetrics
-from .checkpoint import copy_of_weights, put_weights
+from ..training.checkpoint import copy_of_weights, put_weights
+from ..training.encoding import GENERATION, encode
+from ..training.feature_terms import FeatureTerm, paired_units
+from ..training.hidden_states import TappedModel
+from ..training.loop import Progress, Recipe, train
+from ..training.metrics import better, measure
+from ..training.objective import DistillationObjective, parse_method, uses_head
+from ..training.reselect import Reselection
+from ..training.resume import Course, Resumption
+from ..training.rollout import Rollout
+from ..training.teacher_signal import CachedTargets, LiveTargets, Targets
+from ..training.worker import Worker, torch_threads
 from .dataset import read_rows
-from .examples import GENERATION, encode
-from .features import FeatureTerm, paired_units
 from .generate import read_responses
-from .measure import better, measure
-from .objective import DistillationObjective, parse_method, uses_head
-from .reselect import Reselection
-from .resumption import Course, Resumption
-from .rollout import Rollout
 from .select import read_directions, read_units
-from .tapped import TappedModel
-from .targets import CachedTargets, LiveTargets, Targets
 from .teacher import language_head, load_teacher, model_source
-from .training import Progress, Recipe, train
-from .worker import Worker, torch_threads
 
 ALONE = Resources()
 """One worker, one thread, the whole batch at a time."""

@@ -20,11 +20,11 @@ from ..plan import Step
 from ..spec import Decoding, Sampling
 from ..store import Store
 from ..tasks import bertscore, decode, decoder_start, generate, mean_rouge, rouge
+from ..training.encoding import GENERATION, encode, encode_inputs
+from ..training.metrics import check_outputs, label_metrics, measure, predict
+from ..training.worker import local_device, torch_threads
 from .dataset import read_rows
-from .examples import GENERATION, encode, encode_inputs
-from .measure import check_outputs, label_metrics, measure, predict
 from .teacher import load_teacher
-from .worker import local_device, torch_threads
 
 NO_REPEAT_NGRAM = {"clean": 0, "minillm": 6}
 """n-grams that a generation may not repeat, by protocol."""

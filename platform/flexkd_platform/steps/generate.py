@@ -14,11 +14,11 @@ from ..plan import Step
 from ..spec import Decoding, Sampling
 from ..store import Store
 from ..tasks import decode, generate
-from .chunks import CHUNK_THREADS, ChunkDone, ChunkedPass
+from ..training.encoding import encode_inputs
+from ..training.worker import local_device, torch_threads
+from .chunked_pass import CHUNK_THREADS, ChunkDone, ChunkedPass
 from .dataset import SplitReader
-from .examples import encode_inputs
 from .teacher import load_teacher
-from .worker import local_device, torch_threads
 
 
 @dataclass(frozen=True)

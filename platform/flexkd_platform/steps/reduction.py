@@ -22,7 +22,7 @@ from flexkd_core import (
 
 from ..plan import Step
 from ..store import Store
-from .layout import Layout
+from .chunk_layout import Layout
 from .scored_chunk import PartialSum
 
 

@@ -9,14 +9,14 @@ import torch
 from ..plan import Step
 from ..spec import Resources
 from ..store import Store
+from ..training.loop import Progress
+from ..training.worker import SoloWorker, Worker, local_device
 from .base import make_base_model
 from .dataset import make_dataset
 from .distill import make_student
 from .evaluate import make_evaluation
 from .select import make_selection
 from .teacher import make_teacher
-from .training import Progress
-from .worker import SoloWorker, Worker, local_device
 
 
 def run_step(

@@ -19,8 +19,8 @@ from flexkd_core import Importance
 
 from ..plan import OUTPUTS, LayerRef, Step, stack_of
 from ..tasks import Examples
-from .examples import GENERATION
-from .tapped import HEAD_INPUT, LOGITS
+from ..training.encoding import GENERATION
+from ..training.hidden_states import HEAD_INPUT, LOGITS
 
 
 @dataclass(frozen=True, eq=False)

@@ -21,15 +21,16 @@ from ..models import output_head, placed
 from ..plan import OUTPUTS, LayerRef, Step
 from ..store import Store
 from ..tasks import Examples, decoder_start
-from .chunks import CHUNK_THREADS, HEAD_FILE, ChunkDone, ChunkedPass
+from ..training.encoding import GENERATION, encode
+from ..training.hidden_states import TappedModel, run
+from ..training.importance import score_batch
+from ..training.teacher_signal import HEAD_FILE
+from ..training.worker import local_device, torch_threads
+from .chunked_pass import CHUNK_THREADS, ChunkDone, ChunkedPass
 from .dataset import SplitReader
-from .examples import GENERATION, encode
-from .importance import score_batch
 from .reduction import pack, publish_cache, publish_score
 from .scored_chunk import PartialSum, ScoredChunk
-from .tapped import TappedModel, run
 from .teacher import load_teacher
-from .worker import local_device, torch_threads
 
 FORWARD_EXAMPLES = {"classification": 16, "regression": 16, "instruction": 8, "summarization": 8}
 """Examples of one forward: a chunk's, sorted by length, so that little of it is padding."""

@@ -21,14 +21,14 @@ from ..models import (
 from ..plan import Step
 from ..store import Store
 from ..tasks import decoder_start
+from ..training.encoding import GENERATION, encode
+from ..training.hidden_states import TappedModel
+from ..training.loop import Progress, Recipe, train
+from ..training.metrics import measure
+from ..training.objective import DistillationObjective, parse_method
+from ..training.resume import Course, Resumption
+from ..training.worker import SoloWorker, local_device, torch_threads
 from .dataset import read_rows
-from .examples import GENERATION, encode
-from .measure import measure
-from .objective import DistillationObjective, parse_method
-from .resumption import Course, Resumption
-from .tapped import TappedModel
-from .training import Progress, Recipe, train
-from .worker import SoloWorker, local_device, torch_threads
 
 
 def make_teacher(

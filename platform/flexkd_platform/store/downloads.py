@@ -13,7 +13,7 @@ from pathlib import Path
 
 from pyarrow import fs
 
-from .leftovers import sweep_folder
+from .garbage_collection import sweep_folder
 from .location import StoreError
 from .manifest import MANIFEST, FileEntry, Manifest
 from .publishing import move

@@ -23,7 +23,7 @@ from pyarrow import fs
 
 from ..plan import Step
 from .manifest import MANIFEST, FileEntry, Manifest, describe_file
-from .parts import Parts
+from .partial_artifact import Parts
 from .transfer import put, upload
 
 ATTEMPT = "files-"

@@ -19,10 +19,10 @@ from pyarrow import fs
 
 from ..plan import Step, StepKind
 from .downloads import Downloads, named
-from .leftovers import sweep_folder, sweep_objects
+from .garbage_collection import sweep_folder, sweep_objects
 from .location import StoreError, joined, open_location, remedy
 from .manifest import MANIFEST, FileEntry, Manifest
-from .parts import DiskParts, ObjectParts, Parts
+from .partial_artifact import DiskParts, ObjectParts, Parts
 from .publishing import ATTEMPT, Draft, publish_folder, publish_objects
 from .transfer import put, replacing
 

@@ -28,8 +28,8 @@ from .records import (
     TrialStatus,
     params_text,
 )
+from .redaction import shown_uri
 from .resilient import ResilientTracker
-from .showing import shown_uri
 from .tracker import Tracker
 
 __all__ = [

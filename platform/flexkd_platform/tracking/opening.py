@@ -12,8 +12,8 @@ from ..spec import Problem
 from .connection import connect, open_once, patience, sqlite_path
 from .memory import MemoryTracker
 from .mlflow_tracker import MlflowTracker
+from .redaction import shown_uri, without_password
 from .resilient import ResilientTracker
-from .showing import shown_uri, without_password
 from .tracker import Tracker
 
 NONE = "none"

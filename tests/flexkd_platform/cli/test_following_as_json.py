@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from flexkd_platform.cli.jobs import follow_to_the_end
-from flexkd_platform.executors.following import LostClusterError
+from flexkd_platform.submission.logs import LostClusterError
 
 TOLD = {"id": "tour-12345678-1", "attempt": 1}
 

@@ -295,7 +295,7 @@ def poisoned(bench: Bench) -> Callable[[], Path]:
 
 
 def test_two_at_once_are_refused(bench: Bench) -> None:
-    from flexkd_platform.job import JobFolder
+    from flexkd_platform.results import JobFolder
     from flexkd_platform.store import open_store
 
     results = bench.run()

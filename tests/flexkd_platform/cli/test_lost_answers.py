@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 
 from flexkd_platform.cli.app import main
-from flexkd_platform.executors import following, submission
+from flexkd_platform.submission import logs as following
+from flexkd_platform.submission import ray_jobs as submission
 
 TAKEN = "POST /api/jobs/"
 

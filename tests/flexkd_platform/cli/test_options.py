@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from flexkd_platform.cli.app import main
-from flexkd_platform.executors.kuberay import WORKER_MEMORY
+from flexkd_platform.submission.kuberay import WORKER_MEMORY
 
 PROJECT = Path(str(files("flexkd_platform"))).parents[1] / "pyproject.toml"
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from flexkd_platform.cli.app import main
-from flexkd_platform.executors.submission import RayJobs
+from flexkd_platform.submission.ray_jobs import RayJobs
 
 pytestmark = pytest.mark.ray
 

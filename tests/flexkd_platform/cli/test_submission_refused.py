@@ -11,7 +11,7 @@ import pytest
 
 from flexkd_platform.cli import submit as submitting
 from flexkd_platform.cli.app import main
-from flexkd_platform.executors.dashboard import Dashboard
+from flexkd_platform.cluster.dashboard import Dashboard
 from flexkd_platform.store import location
 
 SPEC = """\

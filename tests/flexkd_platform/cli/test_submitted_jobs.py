@@ -25,10 +25,10 @@ from ray.job_submission import JobErrorType
 
 from flexkd_platform.cli.app import main
 from flexkd_platform.cli.jobs import REMEDIES
-from flexkd_platform.executors import submission
-from flexkd_platform.executors.entrypoint import entrypoint
-from flexkd_platform.executors.following import follow
-from flexkd_platform.executors.submission import RayJobs
+from flexkd_platform.submission import ray_jobs as submission
+from flexkd_platform.submission.entrypoint import entrypoint
+from flexkd_platform.submission.logs import follow
+from flexkd_platform.submission.ray_jobs import RayJobs
 
 Submit = Callable[..., dict[str, Any]]
 

@@ -37,8 +37,9 @@ def main(rank: int, size: int, folder: Path) -> None:
     import torch
     import torch.distributed as dist
 
-    from flexkd_platform.steps import GroupWorker, run_trial
+    from flexkd_platform.steps import run_trial
     from flexkd_platform.store import open_store
+    from flexkd_platform.training import GroupWorker
 
     torch.set_num_threads(1)
     place = f"file://{folder / 'meeting'}"

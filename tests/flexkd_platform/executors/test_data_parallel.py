@@ -17,7 +17,7 @@ from flexkd_platform.spec import Resources
 from flexkd_platform.steps import read_log
 from flexkd_platform.store import Store, open_store
 
-from .conftest import (
+from ..tiny_jobs import (
     Heard,
     PlanOf,
     SpecOf,

@@ -18,13 +18,14 @@ from flexkd_platform.executors import InProcessExecutor, StepError
 from flexkd_platform.executors.executor import LostWorkerError
 from flexkd_platform.plan import Trial
 from flexkd_platform.spec import Elastic, JobSpec, Resources
-from flexkd_platform.steps import Progress, read_log
+from flexkd_platform.steps import read_log
 from flexkd_platform.store import Store, open_store
+from flexkd_platform.training import Progress
 
-from .conftest import Heard, PlanOf, SpecOf, StoreWith
+from ..tiny_jobs import Heard, PlanOf, SpecOf, StoreWith
 
 ray_train = pytest.importorskip("flexkd_platform.executors.ray_train")
-ray_runs = pytest.importorskip("flexkd_platform.executors.ray_runs")
+ray_runs = pytest.importorskip("flexkd_platform.executors.train_supervisor")
 
 STEPS, KILLED_AT, EVERY = 12, 8, 3
 CHECKPOINT = KILLED_AT - KILLED_AT % EVERY
@@ -105,7 +106,8 @@ def mortal(path: str, victim: int) -> Callable[[dict[str, Any]], None]:
     """The loop of a worker that writes its steps down and is killed once."""
 
     def loop(config: dict[str, Any]) -> None:
-        from flexkd_platform.executors import bundles, ray_train
+        from flexkd_platform.executors import progress_batches as bundles
+        from flexkd_platform.executors import ray_train
 
         real = ray_train.run_trial
 

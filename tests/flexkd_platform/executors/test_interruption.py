@@ -19,7 +19,7 @@ import pytest
 
 from flexkd_platform.store import Store
 
-from .conftest import PlanOf, SpecOf, StoreWith, spec_json
+from ..tiny_jobs import PlanOf, SpecOf, StoreWith, spec_json
 
 pytestmark = pytest.mark.ray
 

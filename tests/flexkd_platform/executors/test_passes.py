@@ -18,7 +18,7 @@ from flexkd_platform.spec import Resources
 from flexkd_platform.steps import ChunkDone, ChunkedPass, GenerationPass, ScoringPass, passes
 from flexkd_platform.store import Store
 
-from .conftest import PlanOf, SpecOf, StoreWith, writing_json
+from ..tiny_jobs import PlanOf, SpecOf, StoreWith, writing_json
 
 pytestmark = pytest.mark.ray
 

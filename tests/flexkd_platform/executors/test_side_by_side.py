@@ -13,7 +13,7 @@ import pytest
 
 from flexkd_platform.cli.app import main
 
-from .conftest import spec_json
+from ..tiny_jobs import spec_json
 
 pytestmark = pytest.mark.ray
 

@@ -17,7 +17,7 @@ from flexkd_platform.spec import Resources
 from flexkd_platform.steps import read_log
 from flexkd_platform.store import Store
 
-from .conftest import Heard, PlanOf, SpecOf, StoreWith, metrics_of
+from ..tiny_jobs import Heard, PlanOf, SpecOf, StoreWith, metrics_of
 
 Open = Callable[..., Executor]
 
@@ -140,7 +140,8 @@ def _deadly(
     config: dict[str, str], *, deaths: dict[str, int], scratch_folder: str, **rest: Any
 ) -> None:
     """The trainable, whose process is killed after a trial's second step so many times."""
-    from flexkd_platform.executors import bundles, ray_trials
+    from flexkd_platform.executors import progress_batches as bundles
+    from flexkd_platform.executors import ray_trials
 
     real = ray_trials._bundles
     seconds, bundles.BUNDLE_SECONDS = bundles.BUNDLE_SECONDS, 0.0  # each step is told at once

@@ -14,8 +14,11 @@ import torch
 from flexkd_platform.cli.progress import SilentView
 from flexkd_platform.cli.report import write_report
 from flexkd_platform.executors import InProcessExecutor
-from flexkd_platform.job import Preflight, find_job, run_job
-from flexkd_platform.plan import Plan, build_plan
+from flexkd_platform.job import run_job
+from flexkd_platform.plan import Plan
+from flexkd_platform.preflight import Preflight
+from flexkd_platform.results import find_job
+from flexkd_platform.search import build_plan
 from flexkd_platform.spec import load_spec
 from flexkd_platform.store import open_store
 from flexkd_platform.tracking import MemoryTracker

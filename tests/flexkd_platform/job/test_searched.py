@@ -12,14 +12,18 @@ import pytest
 
 from flexkd_platform.cli.progress import SilentView
 from flexkd_platform.executors import Halving, InProcessExecutor, Scores, TrialListener
-from flexkd_platform.job import JobFolder, Preflight, nothing_left, pruned_before, run_job
+from flexkd_platform.job import pruned_before, run_job
 from flexkd_platform.plan import Trial
-from flexkd_platform.plan.rounds import Asked, Rounds, Verdict
+from flexkd_platform.preflight import Preflight
+from flexkd_platform.results import JobFolder
+from flexkd_platform.search import nothing_left
+from flexkd_platform.search.rounds import Asked, Rounds, Verdict
 from flexkd_platform.spec import JobSpec, load_spec
-from flexkd_platform.steps import Progress, SoloWorker, run_trial
+from flexkd_platform.steps import run_trial
 from flexkd_platform.steps.distill import make_student
 from flexkd_platform.store import Store, open_store
 from flexkd_platform.tracking import StepMetrics
+from flexkd_platform.training import Progress, SoloWorker
 
 from .conftest import Shop
 

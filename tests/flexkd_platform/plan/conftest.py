@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from flexkd_platform.plan import Facts, FactsOf, Plan, Stacks, build_plan, layer_refs
+from flexkd_platform.plan import Facts, FactsOf, Plan, Stacks, layer_refs
+from flexkd_platform.search import build_plan
 from flexkd_platform.spec import (
     METHODS,
     BlankModel,

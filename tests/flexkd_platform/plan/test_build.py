@@ -11,14 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from flexkd_platform.plan import (
-    CODE_VERSIONS,
-    Facts,
-    FactsOf,
-    Plan,
-    Step,
-    Trial,
-)
+from flexkd_platform.plan import CODE_VERSIONS, Facts, FactsOf, Plan, Step, Trial
 from flexkd_platform.spec import METHODS, FeatureMethod, JobSpec, LogitMethod, SpecError, sha256_of
 
 Planner = Callable[..., Plan]

@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from flexkd_platform.plan import FactsOf, Plan, build_plan
+from flexkd_platform.plan import FactsOf, Plan
+from flexkd_platform.search import build_plan
 from flexkd_platform.spec import JobSpec, load_spec, sha256_of, spec_with
 
 GOLDEN = Path(__file__).with_name("golden") / "step_hashes.json"

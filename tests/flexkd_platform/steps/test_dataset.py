@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from flexkd_platform.models import load_tokenizer
 from flexkd_platform.spec import SpecError
 from flexkd_platform.steps import dataset, read_rows, run_step, split_rows
-from flexkd_platform.steps.examples import encode
+from flexkd_platform.training.encoding import encode
 
 
 def test_a_source_that_changed_since_it_was_planned_is_refused(

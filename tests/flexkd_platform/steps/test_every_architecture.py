@@ -22,11 +22,12 @@ from transformers import (
 
 from flexkd_platform.plan import Trial
 from flexkd_platform.spec import METHODS, Resources, canonical_json
-from flexkd_platform.steps import SoloWorker, read_log, read_responses, read_rows
+from flexkd_platform.steps import read_log, read_responses, read_rows
 from flexkd_platform.steps.distill import _initial_student, make_student
 from flexkd_platform.steps.evaluate import make_evaluation
+from flexkd_platform.training import SoloWorker
 
-from .worlds import GENERATION, MAX_LENGTH, MAX_PROMPT, MAX_RESPONSE, WORLDS
+from ..worlds import GENERATION, MAX_LENGTH, MAX_PROMPT, MAX_RESPONSE, WORLDS
 
 # On one task a number, on the others a distribution.
 BETWEEN_PROBABILITIES = ("minillm", "jsd", "skew_fkl", "skew_rkl", "tvd")

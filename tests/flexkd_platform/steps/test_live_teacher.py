@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
-from flexkd_platform.models import spreading
+from flexkd_platform.models import device_map as spreading
 from flexkd_platform.spec import Resources
-from flexkd_platform.steps import SoloWorker, read_log
+from flexkd_platform.steps import read_log
 from flexkd_platform.steps.distill import make_student
+from flexkd_platform.training import SoloWorker
 
 METHODS = (
     "{kind: kd}",

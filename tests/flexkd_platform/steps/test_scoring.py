@@ -18,13 +18,7 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from flexkd_core import OUTPUTS
-from flexkd_platform.steps import (
-    ScoringPass,
-    passes,
-    read_importance,
-    read_rows,
-    read_units,
-)
+from flexkd_platform.steps import ScoringPass, passes, read_importance, read_rows, read_units
 from flexkd_platform.steps.select import read_moment
 
 RARE_ROW = 13

@@ -13,13 +13,13 @@ from safetensors.torch import load_file
 
 from flexkd_platform.plan import stack_of
 from flexkd_platform.steps import load_teacher, passes, read_importance, read_rows
-from flexkd_platform.steps.examples import encode
-from flexkd_platform.steps.importance import score_batch
-from flexkd_platform.steps.tapped import TappedModel, run
 from flexkd_platform.store import open_store
 from flexkd_platform.tasks import decoder_start
+from flexkd_platform.training.encoding import encode
+from flexkd_platform.training.hidden_states import TappedModel, run
+from flexkd_platform.training.importance import score_batch
 
-from .worlds import GENERATION, MAX_LENGTH, MAX_PROMPT, MAX_RESPONSE, WORLDS
+from ..worlds import GENERATION, MAX_LENGTH, MAX_PROMPT, MAX_RESPONSE, WORLDS
 
 CPU = torch.device("cpu")
 METHOD = "sweep.methods=[{kind: flexkd, beta: 1}]"

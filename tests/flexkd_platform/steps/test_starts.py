@@ -11,13 +11,14 @@ from safetensors.torch import load_file
 
 from flexkd_platform.plan import Trial
 from flexkd_platform.spec import FineTune, Resources
-from flexkd_platform.steps import SoloWorker, load_teacher, read_log, read_rows, read_units
+from flexkd_platform.steps import load_teacher, read_log, read_rows, read_units
 from flexkd_platform.steps.distill import _initial_student, _Training, make_student
-from flexkd_platform.steps.examples import encode
-from flexkd_platform.steps.measure import CHOOSING, LOWER_IS_BETTER, better, measure
 from flexkd_platform.tasks import TASKS
+from flexkd_platform.training import SoloWorker
+from flexkd_platform.training.encoding import encode
+from flexkd_platform.training.metrics import CHOOSING, LOWER_IS_BETTER, better, measure
 
-from .worlds import WORLDS
+from ..worlds import WORLDS
 
 # Large steps on a dozen examples: what is learned of them soon costs on others.
 OVERFITTING = "batch_size: 12, epochs: 16, learning_rate: 0.15, warmup_share: 0"

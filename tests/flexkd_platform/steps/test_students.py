@@ -17,13 +17,14 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from flexkd_platform.plan import LayerRef
 from flexkd_platform.spec import METHODS, Resources
-from flexkd_platform.steps import SoloWorker, read_log, read_log_file, read_rows
+from flexkd_platform.steps import read_log, read_log_file, read_rows
 from flexkd_platform.steps.distill import make_student, write_log
-from flexkd_platform.steps.examples import encode
-from flexkd_platform.steps.tapped import LOGITS, TappedModel, run
-from flexkd_platform.steps.targets import CachedTargets, LiveTargets
 from flexkd_platform.steps.teacher import load_teacher
 from flexkd_platform.tracking import StepMetrics
+from flexkd_platform.training import SoloWorker
+from flexkd_platform.training.encoding import encode
+from flexkd_platform.training.hidden_states import LOGITS, TappedModel, run
+from flexkd_platform.training.teacher_signal import CachedTargets, LiveTargets
 
 CPU = torch.device("cpu")
 

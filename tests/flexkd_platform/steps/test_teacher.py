@@ -13,7 +13,8 @@ from sklearn import metrics as sk
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from flexkd_platform.spec import Resources
-from flexkd_platform.steps import SoloWorker, load_teacher, read_rows, run_step, run_trial
+from flexkd_platform.steps import load_teacher, read_rows, run_step, run_trial
+from flexkd_platform.training import SoloWorker
 
 
 def teacher_of(lab: Any, *overrides: str) -> tuple[Any, list[Any]]:

@@ -13,7 +13,7 @@ from pyarrow import fs
 
 from flexkd_platform.plan import Step
 from flexkd_platform.store import FileEntry, Manifest, Store, StoreError, describe_file
-from flexkd_platform.store.parts import INLINE
+from flexkd_platform.store.partial_artifact import INLINE
 from flexkd_platform.store.transfer import PIECE
 
 MakeStore = Callable[[], Store]

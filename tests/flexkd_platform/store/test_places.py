@@ -18,15 +18,9 @@ import pytest
 from pyarrow import fs
 
 from flexkd_platform.plan import Step
-from flexkd_platform.store import (
-    FileEntry,
-    Store,
-    StoreError,
-    leftovers,
-    open_store,
-    transfer,
-)
-from flexkd_platform.store.parts import DiskParts
+from flexkd_platform.store import FileEntry, Store, StoreError, open_store, transfer
+from flexkd_platform.store import garbage_collection as leftovers
+from flexkd_platform.store.partial_artifact import DiskParts
 
 
 def publish(store: Store, step: Step, text: str = "content") -> None:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from flexkd_platform.steps import torch_threads
+from flexkd_platform.training import torch_threads
 
 
 @pytest.fixture(autouse=True)

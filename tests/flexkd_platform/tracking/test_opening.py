@@ -31,7 +31,7 @@ from flexkd_platform.tracking import (
     shown_uri,
 )
 from flexkd_platform.tracking.connection import connect, patience
-from flexkd_platform.tracking.showing import without_password
+from flexkd_platform.tracking.redaction import without_password
 
 
 @pytest.mark.parametrize(

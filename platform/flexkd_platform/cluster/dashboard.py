@@ -1,0 +1,228 @@
+"""What answers at the address of a cluster's dashboard: a Ray, which one, and whom it lets in."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import socket
+import ssl
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import Any
+from urllib.parse import urljoin, urlsplit
+
+from ..spec import Problem, SpecError
+from .auth_token import PLACES, find_token
+
+ANSWER_SECONDS = 10.0
+"""How long an address may take to answer."""
+
+OPTION = "--address"
+EXAMPLE = "give the dashboard's address, as http://HEAD:8265"
+THIS_MACHINE = ("localhost", "127.0.0.1", "::1")
+"""Names by which a machine knows itself."""
+
+
+@dataclass(frozen=True)
+class Dashboard:
+    """A cluster by its dashboard.
+
+    url: with its scheme, without a slash at the end.
+    ray, python: versions that the head runs; "" for what it does not tell.
+    headers: what every request has to carry; holds the token.
+    on_this_machine: whether its head runs on the machine that asks.
+    """
+
+    url: str
+    ray: str
+    python: str
+    headers: Mapping[str, str]
+    on_this_machine: bool = False
+
+    def problems(self) -> list[Problem]:
+        """Versions that our code cannot run with, ours beside theirs."""
+        ours = {"Ray": (version("ray"), self.ray), "Python": (_python(), self.python)}
+        return [
+            Problem(
+                OPTION,
+                f"the cluster runs {name} {theirs}, and this is {name} {here}",
+                f"submit from an environment with {name} {_minor(theirs)}, "
+                f"or start the cluster with {name} {_minor(here)}",
+            )
+            for name, (here, theirs) in ours.items()
+            if theirs and _minor(theirs) != _minor(here)
+        ]
+
+
+def find_dashboard(address: str) -> Dashboard:
+    """The dashboard at an address; a token is sent only to a cluster that asks for one.
+
+    Raises:
+        SpecError: nothing is there, something else is, or it wants a token that we do not have.
+    """
+    url = _url(address)
+    headers: dict[str, str] = {}
+    code, answer = _get(url, "/api/authentication_mode", headers)
+    token = None
+    if _value(answer, "authentication_mode") == "token":
+        token = find_token()
+        if token is None:
+            message = f"the cluster at {url} is in token mode, and there is no token here"
+            raise _problem(message, f"ask whoever runs it for the token, and {PLACES}")
+        headers["Authorization"] = f"Bearer {token.text}"
+    code, answer = _get(url, "/api/version", headers)
+    ray = _value(answer, "ray_version")
+    if code in {401, 403} and token is not None:
+        message = f"the cluster at {url} is in token mode and refuses the token of {token.place}"
+        raise _problem(message, f"ask whoever runs it for its own, and {PLACES}")
+    if code in {401, 403}:
+        message = f"what answers at {url} asks who we are ({code}), and not as a Ray cluster does"
+        raise _problem(message, f"{EXAMPLE}, and not that of something before it")
+    if code != 200 or ray is None:
+        raise _problem(f"what answers at {url} is no Ray dashboard", EXAMPLE)
+    _, answer = _get(url, "/api/v0/cluster_metadata", headers)
+    facts = answer.get("data") if isinstance(answer, dict) else None
+    here = urlsplit(url).hostname in THIS_MACHINE and _head_is_here(url, headers)
+    return Dashboard(url, ray, _value(facts, "pythonVersion") or "", headers, here)
+
+
+def _head_is_here(url: str, headers: Mapping[str, str]) -> bool:
+    """Whether the head is this machine: the near end of a tunnel is at localhost, too.
+
+    Its IP address alone is not enough: 127.0.0.1 and private addresses are those of many machines.
+    """
+    _, answer = _get(url, "/nodes?view=summary", headers)
+    data = answer.get("data") if isinstance(answer, dict) else None
+    nodes = data.get("summary") if isinstance(data, dict) else None
+    for node in nodes if isinstance(nodes, list) else []:
+        facts = node.get("raylet") if isinstance(node, dict) else None
+        if not isinstance(facts, dict) or not facts.get("isHeadNode"):
+            continue
+        if _value(facts, "state") == "ALIVE":
+            same = _value(facts, "nodeManagerHostname") == socket.gethostname()
+            return same and _is_own(_value(facts, "nodeManagerAddress") or "")
+    return False
+
+
+def _is_own(ip: str) -> bool:
+    """Whether an IP address is one of this machine's: only such a one can be listened at."""
+    try:
+        with socket.socket(socket.AF_INET6 if ":" in ip else socket.AF_INET) as probe:
+            probe.bind((ip, 0))
+    except OSError:
+        return False
+    return bool(ip)
+
+
+def _url(address: str) -> str:
+    """The address as a URL.
+
+    Raises:
+        SpecError: it is that of something else in a Ray cluster, or no address at all.
+    """
+    if address.startswith("ray://"):
+        raise _problem(f"{address} is an address of Ray Client", EXAMPLE)
+    if address in {"auto", "local", "none", ""}:
+        raise _problem(f"{address!r} is no address to submit to", EXAMPLE)
+    url = address if "://" in address else f"http://{address}"
+    if "@" in url:
+        raise _problem("the address holds a user or a password", f"leave it out; a token: {PLACES}")
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError as error:
+        raise _problem(f"{address!r} is no address: {error}", EXAMPLE) from None
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise _problem(f"{address!r} is no address of a dashboard", EXAMPLE)
+    if port == 6379:
+        message = f"{address} is where the nodes of a cluster meet, and not its dashboard"
+        raise _problem(message, f"as http://{parts.hostname}:8265")
+    # A browser shows the dashboard's pages behind a "#", as http://head:8265/#/jobs.
+    return f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}"
+
+
+class _StayHere(urllib.request.HTTPRedirectHandler):
+    """Follows no redirect: it would take the token to whom we do not know, and Ray's client, which
+    is given the same address, makes of a POST that is redirected a GET.
+    """
+
+    def redirect_request(self, *_: object) -> None:
+        """None: the answer is left as it is."""
+
+
+def _get(url: str, path: str, headers: Mapping[str, str]) -> tuple[int, Any]:
+    """Status and JSON of an answer; None for what is no JSON.
+
+    Raises:
+        SpecError: nothing answers, not in HTTP, or with another address.
+    """
+    request = urllib.request.Request(url + path, headers=dict(headers))
+    try:
+        opener = urllib.request.build_opener(_StayHere)
+        with opener.open(request, timeout=ANSWER_SECONDS) as answer:
+            return answer.status, _json(answer.read())
+    except urllib.error.HTTPError as error:
+        with error:
+            if 300 <= error.code < 400 and error.headers.get("Location"):
+                raise _redirected(url, path, error.headers["Location"]) from None
+            return error.code, _json(error.read())
+    except (OSError, http.client.HTTPException) as error:
+        cause = error.reason if isinstance(error, urllib.error.URLError) else error
+        raise _unanswered(url, cause) from None
+    except ValueError:  # of urllib, which reads also what it is not to follow
+        raise _problem(f"{url} redirects to what is no address", EXAMPLE) from None
+
+
+def _redirected(url: str, path: str, location: str) -> SpecError:
+    """Of an address that answers with another one."""
+    parts = urlsplit(urljoin(url + path, location))
+    target = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+    own = path.partition("?")[0]
+    if target.endswith(own):
+        target = target.removesuffix(own)
+        return _problem(f"{url} redirects to {target}", f"give that address: --address {target}")
+    return _problem(
+        f"{url} redirects to {target}", f"{EXAMPLE}, and not that of something before it"
+    )
+
+
+def _unanswered(url: str, cause: object) -> SpecError:
+    if isinstance(cause, ssl.SSLCertVerificationError):
+        remedy = "name its certificate in SSL_CERT_FILE and REQUESTS_CA_BUNDLE"
+        return _problem(f"the certificate of {url} is not trusted: {cause.verify_message}", remedy)
+    if isinstance(cause, ssl.SSLError):
+        return _problem(f"{url} does not answer in https", f"try http://{url.partition('://')[2]}")
+    if isinstance(cause, http.client.HTTPException | ConnectionResetError):
+        remedy = f"{EXAMPLE}, or with https:// where it wants that"
+        return _problem(f"what listens at {url} does not answer in http", remedy)
+    reason = getattr(cause, "strerror", None) or str(cause)
+    remedy = f"{EXAMPLE} of a running head, which must be reachable from here"
+    return _problem(f"no Ray cluster answers at {url}: {reason}", remedy)
+
+
+def _json(body: bytes) -> Any:
+    try:
+        return json.loads(body)
+    except ValueError:
+        return None
+
+
+def _value(answer: Any, name: str) -> str | None:
+    found = answer.get(name) if isinstance(answer, dict) else None
+    return found if isinstance(found, str) else None
+
+
+def _python() -> str:
+    return ".".join(map(str, sys.version_info[:3]))
+
+
+def _minor(text: str) -> str:
+    return ".".join(text.split(".")[:2])
+
+
+def _problem(message: str, remedy: str) -> SpecError:
+    return SpecError([Problem(OPTION, message, remedy)])

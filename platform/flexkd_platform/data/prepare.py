@@ -1,0 +1,52 @@
+"""One source read, made into examples, and everything that is wrong on the way."""
+
+from __future__ import annotations
+
+from ..spec import Problem, Task
+from .labelled import make_labelled
+from .labels import Labels
+from .prepared import Made, Maker
+from .prompts import make_instructions, make_summaries
+from .reading import Purpose, Reading
+from .sources import READERS
+
+MAKERS: dict[str, Maker] = {
+    "classification": make_labelled,
+    "regression": make_labelled,
+    "instruction": make_instructions,
+    "summarization": make_summaries,
+}
+"""By the kind of the task."""
+
+
+def examine(
+    task: Task, path: str, purpose: Purpose = "training", known: Labels | None = None
+) -> tuple[Reading, Made, list[Problem]]:
+    """Read the task's source and make examples of it.
+
+    Args:
+        task: the task; its `data` is read.
+        path: of that section in the spec.
+        purpose: whether all splits are wanted, or the one to measure on.
+        known: the training data's labels, where they decide what labels mean.
+
+    Returns:
+        What was read; what was made of it, without tables if that cannot be cut; all problems.
+    """
+    reading = READERS[task.data.source](task, path, purpose)
+    made = MAKERS[task.kind](reading.splits, task, path, known)
+    problems = [*reading.problems, *made.problems]
+    if made.tables:
+        problems += _emptiness(reading)
+        if reading.problems:
+            made.tables = {}
+    return reading, made, problems
+
+
+def _emptiness(reading: Reading) -> list[Problem]:
+    remedy = "fill it; a validation or test split that is not there at all is drawn from train"
+    return [
+        Problem(reading.place, f"{examples.origin} has no examples", remedy)
+        for examples in reading.splits.values()
+        if len(examples.table) == 0
+    ]

@@ -1,0 +1,33 @@
+"""Steps of a training, sent together: each send is a round trip to the driver."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+
+from ..training import Progress
+
+BUNDLE_SECONDS = 1.0
+
+
+def bundled(
+    steps: Iterator[Progress], at_once: Callable[[Progress], bool] = lambda progress: False
+) -> Iterator[list[Progress]]:
+    """The steps in bundles of about a second, none empty; what failed comes after the last one.
+
+    at_once: whether a step must be told before the next one is taken.
+    """
+    bundle: list[Progress] = []
+    sent = time.monotonic()
+    try:
+        for progress in steps:
+            bundle.append(progress)
+            if at_once(progress) or time.monotonic() - sent > BUNDLE_SECONDS:
+                yield bundle
+                bundle, sent = [], time.monotonic()
+    except Exception:
+        if bundle:
+            yield bundle
+        raise
+    if bundle:
+        yield bundle

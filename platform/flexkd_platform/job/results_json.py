@@ -1,0 +1,136 @@
+"""`results.json`: what a job did and what came of it, as others rely on it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from ..plan import Plan, Step
+from ..results.comparison import Group, group_trials, to_json
+from ..search.choosing import search_json
+from ..steps import read_units
+from ..store import Store
+from ..tracking import TrialRecord
+
+StepStatus = Literal["ran", "reused", "failed"]
+JobState = Literal["running", "done", "failed", "interrupted"]
+
+
+@dataclass(frozen=True)
+class StepOutcome:
+    """How a step went. `seconds` is how long it ran, whenever that was; `reason` why it failed."""
+
+    step: Step
+    status: StepStatus
+    seconds: float
+    reason: str = ""
+
+
+@dataclass
+class Outcome:
+    """What is known of a running or finished job."""
+
+    plan: Plan
+    status: JobState = "running"
+    seconds: float = 0.0
+    steps: dict[str, StepOutcome] = field(default_factory=dict)
+    trials: dict[str, TrialRecord] = field(default_factory=dict)
+
+    @property
+    def records(self) -> list[TrialRecord]:
+        """The trials that ended, in the order of the plan."""
+        return [self.trials[t.hash] for t in self.plan.trials if t.hash in self.trials]
+
+    @property
+    def metric_names(self) -> tuple[str, ...]:
+        """The metrics that are compared, as `test/accuracy`; the first one ranks."""
+        return self.plan.spec.metric_names
+
+    def groups(self) -> list[Group]:
+        """The trials by method and settings, best first."""
+        return group_trials(
+            self.records, baseline=self.plan.spec.sweep.baseline, metrics=self.metric_names
+        )
+
+
+def results_json(outcome: Outcome, store: Store) -> dict[str, Any]:
+    """The content of `results.json`."""
+    spec = outcome.plan.spec
+    return {
+        "job": {
+            "name": spec.name,
+            "id": spec.id,
+            "spec_hash": spec.hash,
+            "status": outcome.status,
+            "seconds": round(outcome.seconds, 3),
+        },
+        "steps": [_step_json(entry) for entry in outcome.steps.values()],
+        "teacher": teacher_json(outcome.plan, store),
+        "selection": _selection_json(outcome.plan.shared, store),
+        "trials": [_trial_json(record) for record in outcome.records],
+        "groups": [to_json(group) for group in outcome.groups()],
+        **search_json(outcome.plan, outcome.records),
+    }
+
+
+def _step_json(entry: StepOutcome) -> dict[str, Any]:
+    known = {
+        "kind": entry.step.kind,
+        "hash": entry.step.hash,
+        "status": entry.status,
+        "seconds": round(entry.seconds, 3),
+    }
+    return {**known, "reason": entry.reason} if entry.reason else known
+
+
+def teacher_json(plan: Plan, store: Store) -> dict[str, Any]:
+    """The spec's own teacher; where an axis makes several, the first. {} while it is not there."""
+    teacher = plan.teachers[0]
+    if not store.has(teacher):
+        return {}
+    summary: Mapping[str, Any] = store.manifest(teacher).summary
+    metrics = dict(summary["metrics"])
+    for evaluation in plan.teacher_evaluations:
+        if evaluation.needs["student"].hash == teacher.hash and store.has(evaluation):
+            metrics |= store.manifest(evaluation).summary["metrics"]
+    return {"parameters": summary["parameters"], "metrics": metrics}
+
+
+def _selection_json(steps: Sequence[Step], store: Store) -> list[dict[str, Any]]:
+    found = []
+    for step in steps:
+        if step.kind != "select" or not store.has(step):
+            continue
+        score = step.needs["score"]
+        summary = store.manifest(step).summary
+        found.append(
+            {
+                "layer": score.identity["layer"],
+                "d_teacher": summary["d_teacher"],
+                "d_student": summary["d_student"],
+                "units": read_units(step, store),
+                "target": summary["target"],
+                "kept_share": summary["kept_share"],
+                "kept_moment": summary.get("kept_moment"),
+                "geometry": store.manifest(score).summary.get("geometry"),
+                "score_digest": store.manifest(score).summary["digest"],
+                "score_kind": score.identity["kind"],
+                "score_hash": score.hash,
+            }
+        )
+    return found
+
+
+def _trial_json(record: TrialRecord) -> dict[str, Any]:
+    known = {
+        "hash": record.hash,
+        "method": record.method,
+        "params": dict(record.params),
+        "seed": record.seed,
+        "status": record.status,
+        "metrics": dict(record.metrics),
+        "seconds": round(record.seconds, 3),
+        "run_id": record.run_id,
+    }
+    return {**known, "reason": record.reason} if record.reason else known

@@ -1,0 +1,300 @@
+"""Everything that can be found wrong before anything starts, and the facts planning needs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+from ..data import DataFacts, check_data
+from ..models import ModelFacts, check_config, check_layer, check_model, check_student, locate
+from ..plan import Facts, layer_refs
+from ..search import grid_points
+from ..search.choosing import search_problems
+from ..spec import (
+    BlankModel,
+    ClassificationTask,
+    FlexKd,
+    GenerationTask,
+    GridSearch,
+    JobSpec,
+    PretrainedInit,
+    Problem,
+    Section,
+    SpecError,
+    canonical_json,
+    spec_with,
+    split_path,
+)
+from .compatibility import OUTPUTS_OF, method_problems, model_problems, pair_problems
+from .sharded_models import sharing_problems
+
+T = TypeVar("T")
+
+
+class Preflight:
+    """Looks at data and models once each, however many points of the axes share them."""
+
+    def __init__(self) -> None:
+        self._seen: dict[str, Any] = {}
+
+    def problems(self, spec: JobSpec) -> list[Problem]:
+        """Everything wrong with the world the spec describes, over all points of its axes, and at
+        the edges of what is drawn.
+        """
+        found: dict[tuple[str, str], Problem] = {}
+        points: Iterator[tuple[Mapping[str, Any], JobSpec]]
+        if isinstance(spec.sweep.search, GridSearch):
+            points = ((point, spec_with(spec, point)) for point in grid_points(spec))
+        else:
+            points = _searched_points(spec)
+        for changes, changed in points:
+            for problem in self._point_problems(changed):
+                told = _with_draw(problem, changes) if spec.sweep.space else problem
+                found.setdefault((told.path, told.message), told)
+        return list(found.values())
+
+    def facts_of(self, spec: JobSpec) -> Facts:
+        """What planning needs to know.
+
+        Raises:
+            SpecError: the spec has problems; call `problems` first to see all of them.
+        """
+        problems = self._point_problems(spec)
+        if problems:
+            raise SpecError(problems)
+        data, _ = self._data(spec)
+        teacher, _ = self._teacher(spec)
+        student, _ = self._student(spec, teacher)
+        bertscore, _ = self._bertscore(spec)
+        assert data is not None
+        assert teacher is not None
+        assert student is not None
+        return Facts(
+            data_fingerprint=data.fingerprint,
+            train_rows=data.sizes["train"],
+            outputs=_outputs(spec, data, teacher),
+            teacher_fingerprint=teacher.fingerprint,
+            teacher_hidden=teacher.hidden_size,
+            teacher_stacks=teacher.stacks,
+            scored=layer_refs(spec.score.layer, teacher.stacks),
+            student_fingerprint=student.fingerprint,
+            student_hidden=student.hidden_size,
+            student_stacks=student.stacks,
+            sets={name: found.fingerprint for name, found in data.evaluation.items()},
+            bertscore=bertscore.fingerprint if bertscore else "",
+            bertscore_source=(
+                _source(spec.evaluate.bertscore_model, None, bertscore) if bertscore else ""
+            ),
+            teacher_source=(
+                ""
+                if isinstance(spec.teacher.model, BlankModel)
+                else _source(spec.teacher.model, spec.teacher.revision, teacher)
+            ),
+            student_source=(
+                _source(spec.student.init.model, spec.student.init.revision, student)
+                if isinstance(spec.student.init, PretrainedInit)
+                else ""
+            ),
+        )
+
+    def _point_problems(self, spec: JobSpec) -> list[Problem]:
+        data, problems = self._data(spec)
+        teacher, found = self._teacher(spec)
+        student, student_problems = self._student(spec, teacher)
+        problems = [*problems, *found, *student_problems, *_score_problems(spec, data)]
+        outputs = None
+        if teacher is not None:
+            problems += check_layer(spec.score.layer, teacher)
+            problems += _head_problems(spec, data, teacher)
+            problems += model_problems(spec, _name(spec.teacher.model), teacher, "teacher.model")
+            if data is not None:
+                outputs = _outputs(spec, data, teacher)
+        if teacher is not None and student is not None:
+            if isinstance(spec.student.init, PretrainedInit):
+                path = "student.init.model"
+                problems += model_problems(spec, spec.student.init.model, student, path)
+            problems += pair_problems(spec, teacher, student)
+            if outputs is not None and isinstance(spec.task, GenerationTask):
+                outputs = min(outputs, student.vocab_size)
+        problems += method_problems(spec, outputs, teacher, student)
+        problems += sharing_problems(spec)
+        rows = None if data is None else data.sizes["train"]
+        return [*problems, *self._bertscore(spec)[1], *search_problems(spec, rows)]
+
+    def _bertscore(self, spec: JobSpec) -> tuple[ModelFacts | None, list[Problem]]:
+        """The model that compares words, where a metric needs it."""
+        model = spec.evaluate.bertscore_model
+        if "bertscore" not in spec.metrics:
+            return None, []
+        return self._once(
+            "bertscore", model, lambda: check_model(model, None, path="evaluate.bertscore_model")
+        )
+
+    def _data(self, spec: JobSpec) -> tuple[DataFacts | None, list[Problem]]:
+        return self._once("data", spec.task, lambda: check_data(spec.task))
+
+    def _teacher(self, spec: JobSpec) -> tuple[ModelFacts | None, list[Problem]]:
+        model, revision = spec.teacher.model, spec.teacher.revision
+        if isinstance(model, BlankModel):
+            path = "teacher.model.config"
+            return self._once(
+                "blank teacher",
+                model,
+                lambda: _layered(check_config(model.config, model.vocab_size, path=path), path),
+            )
+        path = "teacher.model"
+        return self._once(
+            "teacher",
+            [model, revision],
+            lambda: _layered(check_model(model, revision, path=path), path),
+        )
+
+    def _student(
+        self, spec: JobSpec, teacher: ModelFacts | None
+    ) -> tuple[ModelFacts | None, list[Problem]]:
+        if teacher is None:
+            return None, []
+        must_fit = any(isinstance(m, FlexKd) and m.alpha > 0 for m in spec.sweep.methods)
+        return self._once(
+            "student",
+            [spec.student.to_json(), teacher.fingerprint, must_fit],
+            lambda: _layered(
+                check_student(spec.student.init, teacher, must_fit=must_fit), "student.init.model"
+            ),
+        )
+
+    def _once(self, what: str, key: object, find: Callable[[], T]) -> T:
+        plain = key.to_json() if isinstance(key, Section) else key
+        name = f"{what} {canonical_json(plain)}"
+        if name not in self._seen:
+            self._seen[name] = find()
+        result: T = self._seen[name]
+        return result
+
+
+def _searched_points(spec: JobSpec) -> Iterator[tuple[Mapping[str, Any], JobSpec]]:
+    """Each edge of what is drawn or listed, once; the others have their first ones, or their last.
+
+    Edges that do not go together are passed over: each is right by itself, and what is drawn of
+    them is left out when it is planned, as all is that is wrong at other combinations.
+    """
+    edges = {path: drawn.edges for path, drawn in spec.sweep.space.items()} | spec.sweep.axes
+    first = {path: values[0] for path, values in edges.items()}
+    last = {path: values[-1] for path, values in edges.items()}
+    singles = [{path: value} for path, values in edges.items() for value in values[1:]]
+    for single in [{}, *singles]:
+        for others in (first, last):
+            point = {**others, **single}
+            try:
+                changed = spec_with(spec, point)
+            except SpecError:
+                continue
+            yield point, changed
+            break
+
+
+def _with_draw(problem: Problem, point: Mapping[str, Any]) -> Problem:
+    """Says which value of a point the problem is about: that number stands nowhere in the file."""
+    here = split_path(problem.path)
+    for path, value in point.items():
+        if here and split_path(path)[: len(here)] == here[: len(split_path(path))]:
+            shown = value if isinstance(value, str) else canonical_json(value)
+            return replace(problem, message=f"{problem.message}; {path}={shown} is searched")
+    return problem
+
+
+def _source(model: str, revision: str | None, facts: ModelFacts) -> str:
+    """What a worker loads a model by: no relative path, no branch that may move on."""
+    if model.startswith("package:"):
+        return model
+    place = locate(model, revision)
+    return str(place) if isinstance(place, Path) else facts.fingerprint
+
+
+def _name(model: str | BlankModel) -> str:
+    return "the model of this config" if isinstance(model, BlankModel) else model
+
+
+def _layered(
+    checked: tuple[ModelFacts | None, list[Problem]], path: str
+) -> tuple[ModelFacts | None, list[Problem]]:
+    """What was found of a model, unless it has no layers: nothing else is said of one then."""
+    facts, problems = checked
+    if facts is None or all(count for _, count in facts.stacks):
+        return checked
+    empty = next(name for name, count in facts.stacks if not count)
+    whose = f"the {empty} of this model" if empty else "this model"
+    message = f"{whose} has 0 layers, and none that could be scored, matched or kept"
+    return None, [*problems, Problem(path, message, "name a model of 1 layer or more")]
+
+
+def _outputs(spec: JobSpec, data: DataFacts, teacher: ModelFacts) -> int:
+    if isinstance(spec.task, GenerationTask):
+        return teacher.vocab_size
+    if not isinstance(spec.task, ClassificationTask):
+        return 1
+    if spec.teacher.finetune is None and teacher.outputs is not None:
+        return teacher.outputs
+    assert data.classes is not None, "a classification data set has classes"
+    return data.classes
+
+
+def _score_problems(spec: JobSpec, data: DataFacts | None) -> list[Problem]:
+    problems = []
+    score, allowed = spec.score, OUTPUTS_OF[spec.task.kind]
+    if score.output is not None and score.output not in allowed:
+        problems.append(
+            Problem(
+                "score.output",
+                f"{score.output} does not fit {_a(spec.task.kind)} task",
+                f"allowed: {', '.join(allowed)}",
+            )
+        )
+    if score.samples != "all" and score.samples <= 0:
+        problems.append(
+            Problem("score.samples", f"{score.samples} examples cannot be scored", "1 or more")
+        )
+    elif score.samples != "all" and data is not None and score.samples > data.sizes["train"]:
+        problems.append(
+            Problem(
+                "score.samples",
+                f"{score.samples} asked for, but train has {data.sizes['train']} examples",
+                "all, or a smaller number",
+            )
+        )
+    return problems
+
+
+def _a(noun: str) -> str:
+    return f"an {noun}" if noun[0] in "aeiou" else f"a {noun}"
+
+
+def _head_problems(spec: JobSpec, data: DataFacts | None, teacher: ModelFacts) -> list[Problem]:
+    """A teacher that is used as it is must have the head the task needs."""
+    if spec.teacher.finetune is not None or isinstance(spec.task, GenerationTask):
+        return []
+    if isinstance(spec.teacher.model, BlankModel):
+        return []  # that it knows nothing yet is said with its student
+    if teacher.outputs is None:
+        return [
+            Problem(
+                "teacher.finetune",
+                f"null, but {_name(spec.teacher.model)} has no classification head of its own",
+                "leave finetune out to train one, or name a fine-tuned model",
+            )
+        ]
+    needed = 1
+    if isinstance(spec.task, ClassificationTask):
+        needed = (data.classes or 0) if data else 0
+    fits = teacher.outputs == 1 if needed == 1 else teacher.outputs >= max(needed, 2)
+    if fits:
+        return []
+    return [
+        Problem(
+            "teacher.model",
+            f"its head has {teacher.outputs} outputs, but the data need {needed}",
+            "name a model that was fine-tuned on this task, or set teacher.finetune",
+        )
+    ]

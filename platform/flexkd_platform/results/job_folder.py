@@ -1,0 +1,102 @@
+"""A job's folder, `<storage>/jobs/<id>/`: spec, plan, ledger, results, report."""
+
+from __future__ import annotations
+
+import datetime
+import json
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import filelock
+
+from ..spec import Problem, SpecError
+from ..store import Store
+from ..store.lease import Lease
+
+
+class JobFolder:
+    """Reads and writes the files that a job leaves."""
+
+    def __init__(self, store: Store, job_id: str) -> None:
+        self.store = store
+        self.id = job_id
+        self.path = f"jobs/{job_id}"
+
+    @property
+    def location(self) -> str:
+        """Where the folder is, for people: a path or a URI."""
+        return self.store.uri_of(self.path)
+
+    def place(self, name: str) -> str:
+        """Where a file of the job is, for people: a path or a URI."""
+        return self.store.uri_of(f"{self.path}/{name}")
+
+    def local(self, name: str) -> Path | None:
+        """The path of a file where the storage is a local disk; None elsewhere."""
+        return Path(self.store.root) / self.path / name if self.store.is_local else None
+
+    def write(self, name: str, content: str) -> None:
+        """Replace one of the job's files in one move."""
+        self.store.write_file(f"{self.path}/{name}", content.encode())
+
+    def write_json(self, name: str, value: Any) -> None:
+        """Write JSON that people can read too."""
+        self.write(name, json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+
+    def read(self, name: str) -> str:
+        """The content of one of the job's files.
+
+        Raises:
+            FileNotFoundError: it is not there.
+        """
+        return self.store.read_file(f"{self.path}/{name}").decode()
+
+    def record(self, event: str, **what: Any) -> None:
+        """Add a line to `ledger.jsonl`: what happened, when. It outlives a killed process."""
+        now = datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")
+        line = json.dumps({"time": now, "event": event, **what}, ensure_ascii=False)
+        self.store.append_line(f"{self.path}/ledger.jsonl", line)
+
+    def ledger(self) -> list[Mapping[str, Any]]:
+        """All that was recorded, oldest first; a line cut short by a crash is left out."""
+        try:
+            lines = self.read("ledger.jsonl").splitlines()
+        except FileNotFoundError:
+            return []
+        entries = []
+        for line in lines:
+            try:
+                entries.append(json.loads(line))
+            except json.JSONDecodeError:
+                continue
+        return entries
+
+    @contextmanager
+    def locked(self, tell: Callable[[str], None]) -> Iterator[None]:
+        """Hold the job: two processes that run it at once would do everything twice.
+
+        On a local disk the lock goes with the process, however that ends. On an object store it
+        can take two minutes to see that a process is gone; `tell` is told.
+
+        Raises:
+            SpecError: another process holds it.
+        """
+        path = self.local(".lock")
+        if path is None:
+            lease = Lease(self.store, f"{self.path}/.lock", tell)
+            held, release = lease.take(), lease.give_back
+        else:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            lock = filelock.FileLock(path)
+            with suppress(filelock.Timeout):
+                lock.acquire(timeout=0)
+            held, release = lock.is_locked, lock.release
+        if not held:
+            remedy = "wait for it, or change its name or seeds to run another one"
+            raise SpecError([Problem("", f"the job {self.id} is running already", remedy)])
+        try:
+            yield
+        finally:
+            release()

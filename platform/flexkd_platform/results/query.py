@@ -1,0 +1,58 @@
+"""Reading a finished job back from the storage alone: results, logs, importance."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from safetensors.numpy import load_file
+
+from ..spec import Problem, SpecError
+from ..steps import read_log_file
+from ..store import Store
+from ..tracking import StepMetrics
+from .job_folder import JobFolder
+
+
+class JobFiles:
+    """A job's files, read-only."""
+
+    def __init__(self, store: Store, job_id: str) -> None:
+        self.store = store
+        self.folder = JobFolder(store, job_id)
+        self.results: Mapping[str, Any] = json.loads(self.folder.read("results.json"))
+        self.spec_yaml = self.folder.read("spec.yaml")
+
+    def training_log(self, trial_hash: str) -> list[StepMetrics]:
+        """The step metrics of a finished trial, in order."""
+        return read_log_file(self.store.file_at("distill", trial_hash, "log.parquet"))
+
+    def importance(self, score_hash: str) -> list[float]:
+        """G, one value a teacher unit."""
+        folder = self.store.folder_at("score", score_hash)
+        values: list[float] = load_file(folder / "importance.safetensors")["G"].tolist()
+        return values
+
+
+def find_job(store: Store, name: str) -> JobFiles:
+    """The job with this id, or the newest one with this name.
+
+    Raises:
+        SpecError: there is none; lists those there are.
+    """
+    found = []
+    ids = store.list_folder("jobs")
+    for job_id in ids:
+        if name in {job_id, job_id.rpartition("-")[0]}:
+            try:
+                found.append(JobFiles(store, job_id))
+            except FileNotFoundError:
+                continue  # it ended before it had results
+    if not found:
+        known = ", ".join(ids) or "none yet"
+        problem = Problem(
+            "", f"no job {name!r} with results in {store.uri}", f"jobs there: {known}"
+        )
+        raise SpecError([problem])
+    return max(found, key=lambda job: job.folder.ledger()[-1]["time"])

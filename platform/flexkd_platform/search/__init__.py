@@ -1,0 +1,18 @@
+"""Search: which points of a sweep become trials, and which trials are stopped early."""
+
+from .build import build_plan
+from .choosing import nothing_left, search_json
+from .refused import Refused, refused_text
+from .space import Point, Search, Space, grid_points
+
+__all__ = [
+    "Point",
+    "Refused",
+    "Search",
+    "Space",
+    "build_plan",
+    "grid_points",
+    "nothing_left",
+    "refused_text",
+    "search_json",
+]

@@ -1,0 +1,163 @@
+"""Choosing by the validation split: which points of a search, and which trials go on.
+
+The test split chooses nothing: it is what the chosen ones are compared on.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any
+
+from ..executors import Halving
+from ..plan import Plan
+from ..results.comparison import Group, group_trials, lower_is_better, to_json
+from ..spec import METRICS, Asha, GenerationTask, GridSearch, JobSpec, Metric, OptunaSearch, Problem
+from ..store import Store
+from ..tracking import TrialRecord
+from ..training.metrics import CHOOSING
+
+if TYPE_CHECKING:
+    from .rounds import Asked, Verdict
+
+
+def search_problems(spec: JobSpec, train_rows: int | None) -> Iterator[Problem]:
+    """Metrics that validation does not have, and a scheduler that would never stop anything.
+
+    train_rows: training examples; None where that is not known.
+    """
+    search, scheduler = spec.sweep.search, spec.sweep.scheduler
+    if isinstance(search, OptunaSearch):
+        yield from _metric_problems(spec, search.metric, "sweep.search.metric")
+    if not isinstance(scheduler, Asha):
+        return
+    yield from _metric_problems(spec, scheduler.metric, "sweep.scheduler.metric")
+    if train_rows is not None:
+        per_epoch = math.ceil(train_rows / spec.distill.batch_size)
+        total = math.ceil(Fraction(str(spec.distill.epochs)) * per_epoch)
+        last = (total - 1) // per_epoch * per_epoch
+        if last < scheduler.grace_steps:
+            measured = f"last measured at step {last} before" if last else "measured only at"
+            yield Problem(
+                "sweep.scheduler.grace_steps",
+                f"{scheduler.grace_steps}, but a trial is {measured} its end, step {total}, so "
+                "none would be stopped",
+                f"set grace_steps to {last} or less"
+                if last
+                else "train for more than one epoch, or leave sweep.scheduler out",
+            )
+
+
+def _metric_problems(spec: JobSpec, metric: Metric | None, path: str) -> Iterator[Problem]:
+    writes = isinstance(spec.task, GenerationTask)
+    known = ("nll",) if writes else METRICS[spec.task.kind]
+    if metric is not None and metric not in known:
+        yield Problem(
+            path,
+            f"{metric} is not measured on the validation split of {spec.task.kind}",
+            f"allowed: {', '.join(known)}",
+        )
+
+
+def validation_metric(spec: JobSpec, named: Metric | None) -> str:
+    """The metric that chooses, as `validation/accuracy`."""
+    return f"validation/{named or CHOOSING[spec.task.kind]}"
+
+
+def halving_of(spec: JobSpec) -> Halving | None:
+    """How trials are stopped early; None where all train to their end."""
+    scheduler = spec.sweep.scheduler
+    if not isinstance(scheduler, Asha):
+        return None
+    metric = validation_metric(spec, scheduler.metric)
+    return Halving(
+        metric, lower_is_better(metric), scheduler.grace_steps, scheduler.reduction_factor
+    )
+
+
+def verdicts(
+    asked: Iterable[Asked], metrics: Mapping[str, Mapping[str, float] | None], metric: str
+) -> Iterator[tuple[Asked, Verdict]]:
+    """What came of points: the mean over all seeds, turned so that more is better.
+
+    A point without all its seeds has no mean: those that went well would speak for it.
+
+    metrics: of each trial, none of one that failed; None of one that was pruned.
+    """
+    for one in asked:
+        found = [metrics[digest] for digest in one.trials]
+        values = [math.nan if each is None else each.get(metric, math.nan) for each in found]
+        if None in found:
+            yield one, "pruned"
+        elif not all(map(math.isfinite, values)):
+            yield one, "failed"
+        else:
+            mean = math.fsum(values) / len(values)
+            yield one, -mean if lower_is_better(metric) else mean
+
+
+def nothing_left(plan: Plan, store: Store, pruned: Collection[str]) -> bool:
+    """Whether all steps are there, of a search those of all rounds, but for pruned trials."""
+    if plan.search is None:
+        return _all_there(plan, store, pruned)
+    # Optuna takes half a second to import, which other jobs need not pay.
+    from .rounds import Rounds
+
+    rounds = Rounds(plan.search)
+    metric = validation_metric(plan.spec, plan.search.settings.metric)
+    while asked := rounds.ask():
+        grown = rounds.plan()
+        if not _all_there(grown, store, pruned):
+            return False
+        metrics = {
+            # All but the pruned ones have both; one stopped before its test has a student alone.
+            trial.hash: store.manifest(trial.distill).summary["metrics"]
+            if store.has(trial.distill) and store.has(trial.evaluate)
+            else None
+            for trial in grown.trials
+        }
+        rounds.tell(verdicts(asked, metrics, metric))
+    return True
+
+
+def _all_there(plan: Plan, store: Store, pruned: Collection[str]) -> bool:
+    kept = [trial for trial in plan.trials if trial.hash not in pruned]
+    own = [step for trial in kept for step in (trial.distill, trial.evaluate)]
+    return all(store.has(step) for step in (*plan.shared, *own))
+
+
+def chosen(plan: Plan, records: Sequence[TrialRecord]) -> list[Group]:
+    """Of each method the point that is best on the validation split, the best method first.
+
+    Only points that finished with every seed are candidates.
+    """
+    search = plan.spec.sweep.search
+    named = search.metric if isinstance(search, OptunaSearch) else None
+    metric = validation_metric(plan.spec, named)
+    groups = group_trials(records, baseline=None, metrics=[metric])
+    best: dict[str, Group] = {}
+    for group in groups:
+        if group.n == len(plan.spec.sweep.seeds) and metric in group.metrics:
+            best.setdefault(group.method, group)
+    return list(best.values())
+
+
+def search_json(plan: Plan, records: Sequence[TrialRecord]) -> dict[str, Any]:
+    """`search` of `results.json`: how was searched, where, which points are not allowed, and what
+    validation chooses; {} of a grid.
+    """
+    search, space = plan.spec.sweep.search, plan.spec.sweep.space
+    if isinstance(search, GridSearch):
+        return {}
+    named = search.metric if isinstance(search, OptunaSearch) else None
+    keys = ("method", "params", "n", "metrics")
+    return {
+        "search": {
+            **search.to_json(),
+            "metric": validation_metric(plan.spec, named),
+            "space": {path: drawn.to_json() for path, drawn in space.items()},
+            "refused": [each.to_json() for each in plan.refused],
+            "best": [{key: to_json(group)[key] for key in keys} for group in chosen(plan, records)],
+        }
+    }

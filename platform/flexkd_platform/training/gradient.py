@@ -1,0 +1,152 @@
+"""The gradient of one optimiser step, from one forward or from several micro-batches.
+
+A loss over the whole batch that does not add up over its parts (a correlation, CKA) is taken in two
+passes, as GradCache does for contrastive losses (Gao et al. 2021, arXiv:2101.06983). The first runs
+every micro-batch without a graph, takes the loss of all that came out and its gradient with respect
+to that; the second runs each again and passes its share of this gradient on. The result is the
+gradient of the whole batch, and memory that of one micro-batch, at the price of a further forward.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import accumulate, pairwise
+
+import torch
+from torch import Tensor, nn
+
+from ..tasks import Batch
+from .hidden_states import LOGITS, finite_rows, run
+from .micro_batch import Objective, Part, Share
+from .teacher_signal import TeacherRows
+from .worker import Worker
+
+Check = Callable[[Tensor, Part], None]
+"""Raises where a loss is not finite, given the part that it was taken of."""
+
+
+@dataclass(frozen=True, eq=False)
+class Gradient:
+    """Adds one batch's gradient to the student's.
+
+    wrapped: the tapped student, as `worker.wrap` returned it.
+    precision: of the forward's matrix products, `fp32` or `bf16`.
+    """
+
+    wrapped: nn.Module
+    objective: Objective
+    worker: Worker
+    precision: str
+    check: Check
+
+    def __call__(
+        self, shares: Sequence[Share], counts: Mapping[str, Sequence[int]]
+    ) -> dict[str, Tensor]:
+        """The terms of the loss of the whole batch, whose gradient is in the parameters now.
+
+        shares: this worker's micro-batches, as many as every other worker has.
+        """
+        if len(shares) == 1:
+            return self._direct(shares[0], counts)
+        if self.objective.adds_up:
+            return self._summed(shares, counts)
+        return self._in_two_passes(shares, counts)
+
+    def _direct(self, share: Share, counts: Mapping[str, Sequence[int]]) -> dict[str, Tensor]:
+        part = self._forward(share, counts)
+        terms = self.objective(replace(part, said=self.objective.ask(share)), self.worker)
+        self.check(terms["loss"], part)
+        terms["loss"].backward()  # type: ignore[no-untyped-call]
+        return terms
+
+    def _summed(
+        self, shares: Sequence[Share], counts: Mapping[str, Sequence[int]]
+    ) -> dict[str, Tensor]:
+        total: dict[str, Tensor] = {}
+        for number, share in enumerate(shares, 1):
+            with self.worker.accumulating(self.wrapped, last=number == len(shares)):
+                for name, term in self._direct(share, counts).items():
+                    total[name] = total.get(name, torch.zeros_like(term)) + term.detach()
+        return total
+
+    def _in_two_passes(
+        self, shares: Sequence[Share], counts: Mapping[str, Sequence[int]]
+    ) -> dict[str, Tensor]:
+        states, parts = [], []
+        for share in shares:
+            states.append(_random_state(self.worker.device))
+            with torch.no_grad():
+                part = self._forward(share, counts)
+                parts.append(replace(part, said=self.objective.ask(share)))
+        after = _random_state(self.worker.device)
+        whole = _joined(parts)
+        terms = self.objective(whole, self.worker)
+        self.check(terms["loss"], whole)
+        terms["loss"].backward()  # type: ignore[no-untyped-call]
+        given = {name: _split(leaf.grad, name, parts) for name, leaf in whole.out.items()}
+        for number, (share, state) in enumerate(zip(shares, states, strict=True)):
+            _set_random_state(state, self.worker.device)  # dropout falls as in the first pass
+            with self.worker.accumulating(self.wrapped, last=number == len(shares) - 1):
+                out = self._forward(share, counts).out
+                passed = [
+                    # Every output takes part, those without a gradient with zeros: a data-parallel
+                    # wrapper waits for the parameters behind each of them.
+                    (values * grads[number]).sum() if grads is not None else (values * 0.0).sum()
+                    for values, grads in ((out[name], given[name]) for name in out)
+                ]
+                torch.stack(passed).sum().backward()  # type: ignore[no-untyped-call]
+        _set_random_state(after, self.worker.device)
+        return terms
+
+    def _forward(self, share: Share, counts: Mapping[str, Sequence[int]]) -> Part:
+        device = self.worker.device
+        narrow = self.precision == "bf16"
+        with torch.autocast(device.type, dtype=torch.bfloat16, enabled=narrow):
+            out = run(self.wrapped, share.batch, device)
+        if narrow:
+            out = {name: values.float() for name, values in out.items()}
+        if not share.own:
+            out = {name: values[:0] for name, values in out.items()}
+        return Part(share.rows, share.batch, share.own, out, counts)
+
+
+def _joined(parts: Sequence[Part]) -> Part:
+    """The parts as one, whose outputs are the leaves that gradients are taken for."""
+    first = parts[0]
+    rows = [row for part in parts if part.own for row in part.rows]
+    labels_N = torch.cat([part.labels_N for part in parts])
+    out = {
+        name: torch.cat([part.out[name] for part in parts]).requires_grad_() for name in first.out
+    }
+    batch = Batch({}, labels_N, None, {})
+    said = [part.said for part in parts if part.said is not None]
+    return Part(rows, batch, True, out, first.counts, TeacherRows.joined(said) if said else None)
+
+
+def _split(gradient: Tensor | None, name: str, parts: Sequence[Part]) -> Sequence[Tensor] | None:
+    """Each part's rows of a gradient."""
+    if gradient is None:
+        return None
+    bounds = [0, *accumulate(len(part.out[name]) for part in parts)]
+    return [gradient[start:stop] for start, stop in pairwise(bounds)]
+
+
+def _random_state(device: torch.device) -> tuple[Tensor, ...]:
+    cpu = (torch.get_rng_state(),)
+    return (*cpu, torch.cuda.get_rng_state(device)) if device.type == "cuda" else cpu
+
+
+def _set_random_state(state: tuple[Tensor, ...], device: torch.device) -> None:
+    torch.set_rng_state(state[0])
+    if device.type == "cuda":
+        torch.cuda.set_rng_state(state[1], device)
+
+
+def unfinished_rows(part: Part) -> list[int]:
+    """The examples of a part whose outputs are not finite; none where outputs are no logits."""
+    logits_NC = part.out.get(LOGITS)
+    if logits_NC is None or len(logits_NC) != len(part.rows):
+        return []
+    fine = finite_rows(logits_NC)
+    return [row for row, good in zip(part.rows, fine, strict=True) if not good]

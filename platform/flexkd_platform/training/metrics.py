@@ -1,0 +1,126 @@
+"""What a model's outputs are worth on encoded examples, without generating text.
+
+Shapes: N rows compared, C outputs.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from flexkd_core import RowTerm, chunked_rows_loss, token_cross_entropy
+
+from ..models import output_head
+from ..spec import LOWER_IS_BETTER
+from ..tasks import TASKS, Examples
+from .encoding import GENERATION
+from .hidden_states import HEAD_INPUT, LOGITS, TappedModel, finite_rows, run
+from .objective import CHUNK
+
+PREDICT_BATCH = 64
+"""Labelled examples of a forward without gradients."""
+
+READ_BATCH = 16
+"""Examples of text of a forward without gradients."""
+
+CHOOSING = {
+    "classification": "accuracy",
+    "regression": "pearson",
+    "instruction": "nll",
+    "summarization": "nll",
+}
+"""The metric on the validation split that says which checkpoint is best."""
+
+
+def measure(
+    model: nn.Module, examples: Examples, task: str, split: str, device: torch.device
+) -> dict[str, float]:
+    """Every metric of a labelled task; `nll`, nats per response token, of one that writes text.
+
+    Raises:
+        FloatingPointError: an output is NaN or infinite; names the first example.
+    """
+    if task in GENERATION:
+        return {"nll": _nll(model, examples, split, device)}
+    logits_NC = predict(model, examples, device)
+    check_outputs(logits_NC, split)
+    labels_N = examples.batch(range(len(examples))).labels_N
+    return label_metrics(task, logits_NC, labels_N)
+
+
+def label_metrics(task: str, logits_NC: Tensor, labels_N: Tensor) -> dict[str, float]:
+    """Every metric of a labelled task."""
+    metrics = TASKS[task].metrics
+    assert metrics is not None, f"{task} has no labels"
+    return metrics(logits_NC.double().numpy(), labels_N.double().numpy())
+
+
+def better(task: str, metrics: dict[str, float], than: dict[str, float] | None) -> bool:
+    """Whether the metrics of one checkpoint beat another's; an earlier one wins a tie."""
+    name = CHOOSING[task]
+    if than is None:
+        return True
+    if name in LOWER_IS_BETTER:
+        return metrics[name] < than[name]
+    return metrics[name] > than[name]
+
+
+@torch.no_grad()
+def predict(model: nn.Module, examples: Examples, device: torch.device) -> Tensor:
+    """Outputs (N, C), fp32 on the CPU, of every example of a labelled split, in its order."""
+    was_training = model.training
+    model.eval()
+    tapped = TappedModel(model)
+    outputs = []
+    # By length: a batch is padded to its longest row, and prediction does not depend on order.
+    order = sorted(range(len(examples)), key=examples.length)
+    for start in range(0, len(order), PREDICT_BATCH):
+        batch = examples.batch(order[start : start + PREDICT_BATCH])
+        outputs.append(run(tapped, batch, device)[LOGITS].float().cpu())
+    model.train(was_training)
+    predicted_NC = torch.cat(outputs)
+    in_order_NC = torch.empty_like(predicted_NC)
+    in_order_NC[torch.tensor(order)] = predicted_NC
+    return in_order_NC
+
+
+@torch.no_grad()
+def _nll(model: nn.Module, examples: Examples, split: str, device: torch.device) -> float:
+    """Mean over all response tokens of −log p(token), given the right ones before it."""
+    was_training = model.training
+    model.eval()
+    tapped, head = TappedModel(model), output_head(model)
+    total, tokens = 0.0, 0
+    order = sorted(range(len(examples)), key=examples.length)
+    for start in range(0, len(order), READ_BATCH):
+        rows = order[start : start + READ_BATCH]
+        batch = examples.batch(rows)
+        found = chunked_rows_loss(
+            run(tapped, batch, device)[HEAD_INPUT],
+            head.weight,
+            {"nll": RowTerm(1.0, token_cross_entropy, "labels")},
+            student_bias_V=head.bias_V,
+            labels_N=batch.labels_N.to(device),
+            chunk=CHUNK,
+            denominator=1,
+        )
+        value = float(found.terms["nll"])
+        if value != value or value in (float("inf"), float("-inf")):
+            raise FloatingPointError(
+                f"the outputs are NaN or infinite on one of the {split} examples {sorted(rows)}"
+            )
+        total, tokens = total + value, tokens + len(batch.labels_N)
+    model.train(was_training)
+    return total / max(tokens, 1)
+
+
+def check_outputs(logits_NC: Tensor, split: str) -> None:
+    """Refuse outputs that no metric can be taken of.
+
+    Raises:
+        FloatingPointError: an output is NaN or infinite; names the first example.
+    """
+    finite = finite_rows(logits_NC)
+    if not all(finite):
+        place = finite.index(False)
+        raise FloatingPointError(f"the outputs are NaN or infinite on {split} example {place}")

@@ -1,0 +1,217 @@
+"""Each method's loss: L = α·L_feature + β·L_logit + λ·L_supervised (Eqs. 7 and 8).
+
+Shapes: N rows compared, of the global batch or of this worker's part, C outputs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Literal
+
+import torch
+from pydantic import TypeAdapter
+from torch import Tensor
+
+from flexkd_core import (
+    LOGIT_LOSSES,
+    RowTerm,
+    chunked_rows_loss,
+    same_vocabulary,
+    squared_error,
+    top_k_logits,
+)
+
+from ..plan import stack_of, uses_outputs
+from ..spec import (
+    FeatureMethod,
+    FineTuning,
+    FlexKd,
+    LogitLoss,
+    LogitMethod,
+    Method,
+    ProjectorDistillation,
+    SeqKd,
+)
+from ..tasks import TASKS
+from .feature_terms import FeatureTerm, feature_loss
+from .hidden_states import HEAD_INPUT, LOGITS
+from .micro_batch import Objective, Part, Share
+from .teacher_signal import Targets, TeacherRows
+from .worker import Worker
+
+CHUNK = 256
+"""Rows whose logits are made at a time."""
+
+
+def parse_method(identity: Mapping[str, Any]) -> Method:
+    """The method that a step's identity names."""
+    method: Method = TypeAdapter(Method).validate_python(dict(identity))
+    return method
+
+
+@dataclass(frozen=True, eq=False)
+class DistillationObjective(Objective):
+    """The terms of one method on a global batch.
+
+    targets: the teacher; None for a method that has none.
+    features: the pairs of layers; empty for a method without feature loss.
+    head: the student's output head, of a language model.
+    precision: of the head's matrix products.
+    """
+
+    method: Method
+    task: str
+    targets: Targets | None = None
+    features: Sequence[FeatureTerm] = ()
+    head: Any = None
+    precision: str = "fp32"
+
+    @property
+    def adds_up(self) -> bool:  # type: ignore[override]
+        """The terms between outputs do; features are compared over the whole batch."""
+        return not self.features
+
+    def ask(self, share: Share) -> TeacherRows | None:
+        """What the teacher says about a share."""
+        if self.targets is None:
+            return None
+        said = self.targets(share.rows, share.batch)
+        return said if share.own else said.none()
+
+    def __call__(self, part: Part, worker: Worker) -> dict[str, Tensor]:
+        """`loss` and the unweighted terms it is made of; a term without weight is left out."""
+        weights, teacher = loss_weights(self.method), part.said
+        terms: dict[str, Tensor] = {}
+        total: list[Tensor] = []
+        if weights["supervised"] or weights["logit"]:
+            found = self._output_terms(part, teacher, weights, worker)
+            total.append(found.pop("loss"))
+            terms |= found
+        if self.features:
+            terms |= self._feature_terms(part, teacher, worker)
+            total.append(weights["feature"] * terms["feature"])
+        return {"loss": torch.stack(total).sum(), **terms}
+
+    def _output_terms(
+        self, part: Part, teacher: TeacherRows | None, weights: Mapping[str, float], worker: Worker
+    ) -> dict[str, Tensor]:
+        """Sums over this worker's rows, divided by all workers' rows and added up."""
+        rows = max(1, sum(part.counts["targets"]))
+        wanted: dict[str, RowTerm] = {}
+        if weights["supervised"]:
+            loss = TASKS[self.task].supervised
+            wanted["supervised"] = RowTerm(weights["supervised"], loss, "labels")
+        if weights["logit"]:
+            loss = logit_loss(self.method, self.task)
+            wanted["logit"] = RowTerm(weights["logit"], loss, "teacher")
+        labels_N = part.labels_N
+        if self.head is None:
+            outputs_NC = part.out[LOGITS]
+            targets = {"labels": labels_N.to(outputs_NC.device)}
+            if teacher is not None and teacher.outputs is not None:
+                targets["teacher"] = teacher.outputs
+            sums = {
+                name: term.loss(outputs_NC, targets[term.target], reduction="none").sum() / rows
+                for name, term in wanted.items()
+            }
+            local = torch.stack([wanted[name].weight * value for name, value in sums.items()]).sum()
+        else:
+            hidden_ND = part.out[HEAD_INPUT]
+            device = hidden_ND.device
+            narrow = self.precision == "bf16"
+            with torch.autocast(device.type, dtype=torch.bfloat16, enabled=narrow):
+                chunked = chunked_rows_loss(
+                    hidden_ND,
+                    self.head.weight,
+                    wanted,
+                    student_bias_V=self.head.bias_V,
+                    teacher_NV=None if teacher is None else teacher.logits,
+                    labels_N=labels_N.to(device),
+                    chunk=CHUNK,
+                    denominator=rows,
+                )
+            local, sums = chunked.total, chunked.terms
+        everyone = [1] * worker.size
+        found = {
+            name: worker.gather(value.detach()[None], everyone).sum()
+            for name, value in sums.items()
+        }
+        return {"loss": worker.gather(local[None], everyone).sum(), **found}
+
+    def _feature_terms(
+        self, part: Part, teacher: TeacherRows | None, worker: Worker
+    ) -> dict[str, Tensor]:
+        """The loss on the rows of all workers: its statistics are the global batch's.
+
+        Of a correlation also its mean over the units, which can be read at any width, and whether
+        the batch was skipped because one row has no correlation.
+        """
+        assert isinstance(self.method, FeatureMethod)
+        assert teacher is not None, "features are compared with a teacher's"
+        loss = feature_loss(self.method)
+        values, rows, units = [], [], 0
+        for term in self.features:
+            counts = part.counts[stack_of(term.student)]
+            student_NS = worker.gather(part.out[str(term.student)], counts)
+            matched_NS = worker.gather(term.matched(teacher.features[term.teacher]), counts)
+            values.append(loss(student_NS, matched_NS))
+            rows.append(len(student_NS))
+            units += student_NS.shape[1]
+        found = {"feature": torch.stack(values).sum()}
+        method = self.method
+        if isinstance(method, FlexKd | ProjectorDistillation) and method.loss == "correlation":
+            summed = isinstance(method, ProjectorDistillation) or method.reduction == "sum"
+            found["feature_mean"] = found["feature"].detach() / (units if summed else len(values))
+            found["skipped"] = torch.tensor(float(min(rows) < 2))
+        return found
+
+
+def loss_weights(method: Method) -> dict[str, float]:
+    """λ, β and α by the term they weigh."""
+    if isinstance(method, FineTuning | SeqKd):
+        return {"supervised": 1.0, "logit": 0.0, "feature": 0.0}
+    alpha = method.alpha if isinstance(method, FeatureMethod) else 0.0
+    return {"supervised": method.lambda_, "logit": method.beta, "feature": alpha}
+
+
+def uses_head(method: Method) -> bool:
+    """Whether a term of the loss reads the student's outputs."""
+    weights = loss_weights(method)
+    return bool(weights["supervised"] or weights["logit"])
+
+
+class _BetweenOutputs:
+    """A logit loss with its settings bound, on what both vocabularies have."""
+
+    def __init__(self, term: LogitLoss) -> None:
+        settings = term.settings
+        self._top_k, self._divisor, self._scale = term.top_k, 1.0, 1.0
+        if term.top_k is not None:
+            # The rest of the classes is one bucket: it has to be tempered class by class, before.
+            self._divisor = settings.pop("temperature")
+            self._scale = self._divisor if term.kind == "tvd" else self._divisor**2
+        self._loss = partial(LOGIT_LOSSES[term.kind], **settings)
+
+    def __call__(
+        self, student_NC: Tensor, teacher_NC: Tensor, /, *, reduction: Literal["none"]
+    ) -> Tensor:
+        """Values by row."""
+        student_NC, teacher_NC = same_vocabulary(student_NC, teacher_NC)
+        if self._top_k is not None:
+            student_NC, teacher_NC = top_k_logits(
+                teacher_NC / self._divisor, student_NC / self._divisor, self._top_k
+            )
+        rows_N: Tensor = self._loss(student_NC, teacher_NC, reduction=reduction)
+        return rows_N * self._scale
+
+
+def logit_loss(method: Method, task: str) -> Any:
+    """The logit term of a method, by row; between two numbers it is their squared difference."""
+    assert uses_outputs(method)
+    if task == "regression":
+        return squared_error
+    assert isinstance(method, LogitMethod | FeatureMethod)
+    term = method.logit_loss if isinstance(method, LogitMethod) else method.logit
+    return _BetweenOutputs(term)

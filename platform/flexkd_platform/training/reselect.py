@@ -1,0 +1,68 @@
+"""Per-batch aggregation: units selected anew from the training batch every few steps.
+
+The alternative of the paper's Figure 3b, which it finds unstable; global aggregation is the method.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from flexkd_core import ImportanceSum, select_units
+
+from ..spec import FlexKd
+from ..tasks import Examples
+from .feature_terms import FeatureTerm, paired_units
+from .hidden_states import TappedModel
+from .importance import score_batch
+from .micro_batch import Share
+from .worker import Worker
+
+
+class Reselection:
+    """Changes the units of feature terms before every k-th step.
+
+    settings: identity of the importance, and `every`, k.
+    examples: as the teacher's own tokenizer reads them; None where it reads the student's batch.
+    """
+
+    def __init__(
+        self,
+        method: FlexKd,
+        teacher: Any,
+        terms: Sequence[FeatureTerm],
+        settings: Mapping[str, Any],
+        width: int,
+        *,
+        examples: Examples | None,
+        worker: Worker,
+    ) -> None:
+        self._method, self._terms, self._settings = method, terms, settings
+        self._tapped = TappedModel(teacher).eval()
+        self._width, self._worker, self._examples = width, worker, examples
+
+    def __call__(self, step: int, shares: Sequence[Share]) -> None:
+        """Select from the global batch: every worker scores its part, and the sums are added."""
+        if step % self._settings["every"]:
+            return
+        for term in self._terms:
+            row = sum(self._scored(term, share) for share in shares)
+            assert isinstance(row, Tensor)
+            told = self._worker.gather(row[None].to(self._worker.device), [1] * self._worker.size)
+            total = told.sum(dim=0).cpu().numpy()
+            if total[-1] > 0:
+                ranked = select_units(total[:-1] / total[-1], self._width)
+                term.units = paired_units(self._method, [int(unit) for unit in ranked])
+
+    def _scored(self, term: FeatureTerm, share: Share) -> Tensor:
+        """Sum and count of the importance on a share, fp64 (D + 1,)."""
+        batch = share.batch if self._examples is None else self._examples.batch(share.rows)
+        importance, _ = score_batch(
+            self._tapped, batch, term.teacher, self._settings, self._worker.device
+        )
+        mine = ImportanceSum.of(importance)
+        row = torch.tensor([*mine.total_D.tolist(), float(mine.count)], dtype=torch.float64)
+        return row * (1.0 if share.own else 0.0)

@@ -1,0 +1,115 @@
+"""A training that was cut off goes on from its last checkpoint."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from ..plan import Step
+from ..store import Store
+from ..tracking import StepMetrics
+from .checkpoint import Checkpoints
+from .feature_terms import FeatureTerm
+from .worker import Worker
+
+
+@dataclass
+class Course:
+    """What a training has come to, besides its weights.
+
+    log: the metrics of every step so far.
+    best, best_weights: of the best epoch, where that is kept.
+    """
+
+    log: list[StepMetrics] = field(default_factory=list)
+    best: dict[str, float] | None = None
+    best_weights: dict[str, Tensor] | None = None
+
+
+class Resumption:
+    """Keeps checkpoints of a training and puts the next attempt where the last one was.
+
+    since: `time.perf_counter()` when the training began; of one that goes on it is put back by the
+        seconds that the steps before the checkpoint took.
+    every: optimiser steps between checkpoints; the end of every epoch when None.
+    terms: the pairs of layers, whose units may have been selected anew on the way.
+    """
+
+    def __init__(
+        self,
+        step: Step,
+        store: Store,
+        worker: Worker,
+        course: Course,
+        *,
+        since: float,
+        seed: int,
+        every: int | None,
+        terms: Sequence[FeatureTerm] = (),
+    ) -> None:
+        self.since = since
+        self._checkpoints = Checkpoints(step, store, worker)
+        self._worker, self._course, self._seed = worker, course, seed
+        self._every, self._terms = every, terms
+        self._training: tuple[nn.Module, Optimizer] | None = None
+
+    def begin(self, wrapped: nn.Module, optimizer: Optimizer) -> int:
+        """Load the newest checkpoint; returns the optimiser steps that are done, 0 without one."""
+        self._training = (wrapped, optimizer)
+        loaded = self._checkpoints.load(wrapped, optimizer)
+        if loaded is None:
+            return 0
+        notes, course = loaded.notes, self._course
+        course.log[:] = [StepMetrics(step, values) for step, values in notes["log"]]
+        course.best = notes["best"]
+        course.best_weights = dict(loaded.more["best"]) if "best" in loaded.more else None
+        for term, units in zip(self._terms, notes["units"], strict=True):
+            term.units = None if units is None else torch.tensor(units)
+        self.since -= notes.get("seconds", 0.0)  # checkpoints of an earlier version have none
+        self._restore_random(notes, loaded.number)
+        return loaded.number
+
+    def reached(self, done: int, total: int, epoch_ends: bool) -> None:
+        """Write a checkpoint after `done` steps if it is time for one; never after the last."""
+        due = epoch_ends if self._every is None else done % self._every == 0
+        if not due or done == total:
+            return
+        assert self._training is not None, "training begins first"
+        course = self._course
+        notes = {
+            "log": [[entry.step, dict(entry.values)] for entry in course.log],
+            "best": course.best,
+            "units": [None if t.units is None else t.units.tolist() for t in self._terms],
+            "seconds": time.perf_counter() - self.since,
+            "workers": self._worker.size,
+            "random": [state.numpy().tobytes().hex() for state in self._random()],
+        }
+        more = {} if course.best_weights is None else {"best": course.best_weights}
+        self._checkpoints.save(done, *self._training, notes, more)
+
+    def drop(self) -> None:
+        """Forget the checkpoints of a training whose step is published."""
+        self._checkpoints.drop()
+
+    def _random(self) -> list[Tensor]:
+        """The generators that dropout draws from."""
+        cuda = self._worker.device.type == "cuda"
+        return [torch.get_rng_state(), *([torch.cuda.get_rng_state()] if cuda else [])]
+
+    def _restore_random(self, notes: Mapping[str, Any], done: int) -> None:
+        """One worker draws on as it did; several, whose states are not kept, draw anew."""
+        states = [bytes.fromhex(state) for state in notes["random"]]
+        if self._worker.size == notes["workers"] == 1 and len(states) == len(self._random()):
+            kept = [torch.frombuffer(bytearray(state), dtype=torch.uint8) for state in states]
+            torch.set_rng_state(kept[0])
+            if len(kept) > 1:
+                torch.cuda.set_rng_state(kept[1])
+        else:
+            drawn = (self._seed * 1_000_003 + done) * 1_000_003 + self._worker.rank
+            torch.manual_seed(drawn % 2**63)

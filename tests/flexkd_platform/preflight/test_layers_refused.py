@@ -1,0 +1,66 @@
+"""Layers that are named twice, and models without any, as problems with their paths."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from flexkd_platform.preflight import Preflight
+from flexkd_platform.spec import Problem, load_spec
+
+SPEC = """\
+name: layered
+task: {kind: classification, max_length: 12, data: {source: files, path: WORLD/reviews}}
+teacher: {model: WORLD/teacher}
+student: {init: {kind: sliced, layers: 2, hidden_size: 8}}
+sweep:
+  methods: [{kind: cka}]
+"""
+CONFIG = "model_type: MODEL, hidden_size: 16, num_attention_heads: 2, intermediate_size: 32"
+
+
+def problems(world: Path, folder: Path, *overrides: str) -> list[Problem]:
+    file = folder / "job.yaml"
+    file.write_text(SPEC.replace("WORLD", str(world)), encoding="utf-8")
+    return Preflight().problems(load_spec(file, overrides))
+
+
+@pytest.mark.parametrize(
+    ("kind", "layers", "message", "remedy"),
+    [
+        ("cka", "{1: 2, -1: -1}", "layers 1: 2 and -1: -1 are the same pair", "name it once"),
+        (
+            "projector",
+            "{1: 2, -1: 0}",
+            "layers 1: 2 and -1: 0 are of one layer of the student, which is projected to one "
+            "layer alone",
+            "name each of the student's layers once",
+        ),
+    ],
+)
+def test_layers_that_are_named_twice(
+    kind: str, layers: str, message: str, remedy: str, tiny_world: Path, tmp_path: Path
+) -> None:
+    methods = f"sweep.methods=[{{kind: {kind}, layers: {layers}}}]"
+    assert problems(tiny_world, tmp_path, methods) == [
+        Problem("sweep.methods[0].layers", message, remedy)
+    ]
+
+
+def test_two_layers_of_the_teacher_for_one_of_the_student(tiny_world: Path, tmp_path: Path) -> None:
+    assert (
+        problems(tiny_world, tmp_path, "sweep.methods=[{kind: cka, layers: {1: 2, -1: 0}}]") == []
+    )
+
+
+def test_a_teacher_without_layers_is_one_problem(tiny_world: Path, tmp_path: Path) -> None:
+    """It said "give 1 to 0" of the student, and "layers are 0 to -1" of what is scored."""
+    config = f"{{{CONFIG.replace('MODEL', 'bert')}, num_hidden_layers: 0}}"
+    assert problems(tiny_world, tmp_path, f"teacher.model={{config: {config}}}") == [
+        Problem(
+            "teacher.model.config",
+            "this model has 0 layers, and none that could be scored, matched or kept",
+            "name a model of 1 layer or more",
+        )
+    ]
