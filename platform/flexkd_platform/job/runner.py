@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..executors import Executor, StepError
-from ..plan import Plan, Step, StepKind, Trial
+from ..plan import Plan, Step, Trial
 from ..results.job_folder import JobFolder
 from ..search import refused_text
 from ..search.choosing import halving_of, validation_metric, verdicts
@@ -33,10 +33,10 @@ LABELS = {
 }
 """What the shared steps are called on the terminal."""
 
-SINGLE: tuple[StepKind, ...] = ("base", "teacher", "evaluate")
+SINGLE: tuple[str, ...] = ("base", "teacher", "evaluate")
 """Kinds of shared steps that run before the passes over the training examples, in this order."""
 
-AFTER_SCORING: tuple[StepKind, ...] = ("select", "warm_up")
+AFTER_SCORING: tuple[str, ...] = ("select", "warm_up")
 """Kinds of shared steps that run after them."""
 
 
@@ -148,7 +148,7 @@ class _Run:
             for step in self._shared(kind):
                 self._single(step)
 
-    def _shared(self, *kinds: StepKind) -> list[Step]:
+    def _shared(self, *kinds: str) -> list[Step]:
         """The steps of some kinds that have not had their turn."""
         return [
             step

@@ -5,36 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any
 
 from ..spec import sha256_of
-
-StepKind = Literal[
-    "dataset",
-    "base",
-    "teacher",
-    "score",
-    "cache",
-    "select",
-    "generate",
-    "warm_up",
-    "distill",
-    "evaluate",
-]
-
-CODE_VERSIONS: dict[StepKind, int] = {
-    "dataset": 2,
-    "base": 1,
-    "teacher": 2,
-    "score": 2,
-    "cache": 3,
-    "select": 2,
-    "generate": 1,
-    "warm_up": 1,
-    "distill": 2,
-    "evaluate": 2,
-}
-"""Bumped when the meaning of a step's code changes: its old artifacts are then not reused."""
+from .kinds import KINDS
 
 
 @dataclass(frozen=True)
@@ -47,7 +21,7 @@ class Step:
     needs: the steps whose artifacts it reads, by the role they play.
     """
 
-    kind: StepKind
+    kind: str
     identity: Mapping[str, Any]
     needs: Mapping[str, Step] = field(default_factory=dict)
     run: Mapping[str, Any] = field(default_factory=dict)
@@ -58,7 +32,7 @@ class Step:
         return sha256_of(
             {
                 "kind": self.kind,
-                "code": CODE_VERSIONS[self.kind],
+                "code": KINDS[self.kind].version,
                 "identity": dict(self.identity),
                 "needs": {role: step.hash for role, step in self.needs.items()},
             }

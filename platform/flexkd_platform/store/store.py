@@ -17,7 +17,7 @@ from pathlib import Path
 import pyarrow as pa
 from pyarrow import fs
 
-from ..plan import Step, StepKind
+from ..plan import Step
 from .downloads import Downloads, named
 from .garbage_collection import sweep_folder, sweep_objects
 from .location import StoreError, joined, open_location, remedy
@@ -61,7 +61,7 @@ class Store:
         inner = self.manifest(step).place
         return self.uri_of(f"{place}/{inner}" if inner else place)
 
-    def manifest_at(self, kind: StepKind, digest: str) -> Manifest:
+    def manifest_at(self, kind: str, digest: str) -> Manifest:
         """The manifest of a published artifact, by kind and hash. See `manifest`."""
         try:
             return Manifest.from_bytes(self._read(f"{self._place(kind, digest)}/{MANIFEST}"))
@@ -74,7 +74,7 @@ class Store:
         """A local folder with the artifact's files; fetched once where the storage is remote."""
         return self.folder_at(step.kind, step.hash)
 
-    def folder_at(self, kind: StepKind, digest: str) -> Path:
+    def folder_at(self, kind: str, digest: str) -> Path:
         """The folder of a published artifact, by kind and hash. See `folder`."""
         if self.is_local:
             self.manifest_at(kind, digest)
@@ -85,7 +85,7 @@ class Store:
         """One file of an artifact, on this disk: of a remote one nothing else is fetched."""
         return self.file_at(step.kind, step.hash, name)
 
-    def file_at(self, kind: StepKind, digest: str, name: str) -> Path:
+    def file_at(self, kind: str, digest: str, name: str) -> Path:
         """One file of a published artifact, by kind and hash. See `file`.
 
         Raises:

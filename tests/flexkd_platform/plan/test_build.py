@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from flexkd_platform.plan import CODE_VERSIONS, Facts, FactsOf, Plan, Step, Trial
+from flexkd_platform.plan import KINDS, Facts, FactsOf, Plan, Step, Trial
 from flexkd_platform.spec import METHODS, FeatureMethod, JobSpec, LogitMethod, SpecError, sha256_of
 
 Planner = Callable[..., Plan]
@@ -458,12 +458,12 @@ def test_a_hash_is_kind_code_identity_and_needs() -> None:
     below = Step("dataset", {"a": 1})
     step = Step("teacher", {"b": 2}, {"dataset": below}, run={"model": "x"})
     assert below.hash == sha256_of(
-        {"kind": "dataset", "code": CODE_VERSIONS["dataset"], "identity": {"a": 1}, "needs": {}}
+        {"kind": "dataset", "code": KINDS["dataset"].version, "identity": {"a": 1}, "needs": {}}
     )
     assert step.hash == sha256_of(
         {
             "kind": "teacher",
-            "code": CODE_VERSIONS["teacher"],
+            "code": KINDS["teacher"].version,
             "identity": {"b": 2},
             "needs": {"dataset": below.hash},
         }
@@ -478,6 +478,7 @@ def test_a_new_code_version_is_another_step_and_so_are_those_above(
     plan: Planner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = hashes(plan())
-    monkeypatch.setitem(CODE_VERSIONS, "score", CODE_VERSIONS["score"] + 1)
+    score = KINDS["score"]
+    monkeypatch.setitem(KINDS, "score", replace(score, version=score.version + 1))
     after = hashes(plan())
     assert {n for n in ALL if before[n] != after[n]} == {"score", "select"} | FLEXKD

@@ -1,0 +1,47 @@
+"""A kind of step: its name, the version of its code, where it runs, and how it is shown."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+RunsOn = Literal["driver", "task", "pass", "trial"]
+
+
+class SummaryLine(Protocol):
+    """Formats the result of a published step."""
+
+    def __call__(self, summary: Mapping[str, Any], metric: str = "") -> str:
+        """One line without a line break; "" if there is nothing to report.
+
+        Args:
+            summary: of the step's manifest.
+            metric: the metric that ranks the job's trials, as `test/accuracy`.
+        """
+        ...
+
+
+def no_summary(summary: Mapping[str, Any], metric: str = "") -> str:
+    """The summary line of a step whose manifest holds nothing worth showing."""
+    return ""
+
+
+@dataclass(frozen=True)
+class StepKind:
+    """What all steps of one kind have in common.
+
+    name: part of each step's hash and of the artifact's path.
+    version: part of each step's hash; incremented when the meaning of the step's code changes, so
+        that artifacts of the old code are not reused.
+    label: what people call it.
+    runs_on: `driver`, since it takes less time than a worker's start; `task`, on one worker;
+        `pass`, in chunks on any number of workers; `trial`, on the workers of a trial.
+    summary_line: formats the result of a published step.
+    """
+
+    name: str
+    version: int
+    label: str
+    runs_on: RunsOn
+    summary_line: SummaryLine = no_summary
