@@ -3,11 +3,12 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: help quickstart test lint check format clean
+.PHONY: help quickstart test test-fast lint check format clean
 
 help:
 	@echo "make quickstart  install, run jobs/quickstart.yaml on a local Ray, show the leaderboard"
 	@echo "make test        install what tests need and run them all"
+	@echo "make test-fast   the tests that start neither Ray nor network hosts"
 	@echo "make lint        ruff, mypy and import-linter"
 	@echo "make check       lint and test, as continuous integration does"
 	@echo "make format      let ruff format the code"
@@ -31,8 +32,12 @@ $(VENV)/.dev: pyproject.toml constraints.txt | $(VENV)/bin/python
 quickstart: $(VENV)/.quickstart
 	$(BIN)/flexkd run jobs/quickstart.yaml
 
+# Three processes: one runs what starts hosts, one what starts Ray, the third everything else.
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 3
+
+test-fast: $(VENV)/.dev
+	$(BIN)/python -m pytest -n 2 -m "not ray and not hosts"
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
@@ -24,6 +25,9 @@ from .cluster.services import (
     start_s3,
 )
 
+# Several processes share the cores; a training says itself how many threads it takes.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 # No test depends on time, and every run tries the same examples.
 settings.register_profile("flexkd", deadline=None, derandomize=True)
 settings.load_profile("flexkd")
@@ -36,10 +40,35 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the tests that need hosts, before `-m` looks at the marks."""
+    """Mark the tests that need hosts, before `-m` looks at the marks, and group all for xdist.
+
+    With `-n`, what starts hosts runs in one process and what starts Ray in another: each kind has
+    one cluster, and two clusters are as many as two cores take. They begin first, since they take
+    longest. Tests of one file stay together, and so share the fixtures of the file.
+    """
     for item in items:
         if "network" in getattr(item, "fixturenames", ()):
             item.add_marker("hosts")
+        item.add_marker(pytest.mark.xdist_group(group_of(item)))
+    items.sort(
+        key=lambda item: LAST if (name := group_of(item)) not in FIRST else FIRST.index(name)
+    )
+
+
+FIRST = ("hosts", "ray")
+"""The groups of tests that take longest, in the order in which they begin."""
+
+LAST = len(FIRST)
+
+
+def group_of(item: pytest.Item) -> str:
+    """The tests that must run in one process, one after the other."""
+    if item.get_closest_marker("hosts"):
+        return "hosts"
+    starts_ray = "ray_cluster" in getattr(item, "fixturenames", ())
+    if item.get_closest_marker("ray") or starts_ray:
+        return "ray"
+    return item.path.relative_to(Path(__file__).parent).as_posix()
 
 
 @pytest.fixture(scope="session")
