@@ -173,7 +173,7 @@ def _native_stderr(log_file: Path | None) -> Iterator[None]:
     """
     terminal = os.dup(2)
     before = sys.stderr
-    target = os.open(log_file or os.devnull, os.O_CREAT | os.O_APPEND | os.O_WRONLY, 0o644)
+    target = os.open(log_file or os.devnull, os.O_CREAT | os.O_APPEND | os.O_WRONLY, 0o666)
     before.flush()
     os.dup2(target, 2)
     os.close(target)

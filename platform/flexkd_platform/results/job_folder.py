@@ -14,6 +14,7 @@ import filelock
 from ..spec import Problem, SpecError
 from ..store import Store
 from ..store.lease import Lease
+from ..store.ledger import Ledger
 
 
 class JobFolder:
@@ -23,6 +24,7 @@ class JobFolder:
         self.store = store
         self.id = job_id
         self.path = f"jobs/{job_id}"
+        self._ledger = Ledger(store, f"{self.path}/ledger.jsonl")
 
     @property
     def location(self) -> str:
@@ -53,29 +55,22 @@ class JobFolder:
         """
         return self.store.read_file(f"{self.path}/{name}").decode()
 
-    def record(self, event: str, **what: Any) -> None:
-        """Add a line to `ledger.jsonl`: what happened, when. It outlives a killed process."""
+    def record(self, event: str, *, later: bool = False, **what: Any) -> None:
+        """Add a line to `ledger.jsonl`: what happened, when. It survives a killed process.
+
+        later: whether it may be written with the next line, since it can be found out again.
+        """
         now = datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")
         line = json.dumps({"time": now, "event": event, **what}, ensure_ascii=False)
-        self.store.append_line(f"{self.path}/ledger.jsonl", line)
+        self._ledger.append(line, later=later)
 
     def ledger(self) -> list[Mapping[str, Any]]:
         """All that was recorded, oldest first; a line cut short by a crash is left out."""
-        try:
-            lines = self.read("ledger.jsonl").splitlines()
-        except FileNotFoundError:
-            return []
-        entries = []
-        for line in lines:
-            try:
-                entries.append(json.loads(line))
-            except json.JSONDecodeError:
-                continue
-        return entries
+        return _events(self._ledger.read())
 
     @contextmanager
-    def locked(self, tell: Callable[[str], None]) -> Iterator[None]:
-        """Hold the job: two processes that run it at once would do everything twice.
+    def locked(self, tell: Callable[[str], None]) -> Iterator[list[Mapping[str, Any]]]:
+        """Hold the job, and yield its ledger so far. Two processes would do everything twice.
 
         On a local disk the lock goes with the process, however that ends. On an object store it
         can take two minutes to see that a process is gone; `tell` is told.
@@ -97,6 +92,19 @@ class JobFolder:
             remedy = "wait for it, or change its name or seeds to run another one"
             raise SpecError([Problem("", f"the job {self.id} is running already", remedy)])
         try:
-            yield
+            yield _events(self._ledger.open())
         finally:
-            release()
+            try:
+                self._ledger.close()
+            finally:
+                release()
+
+
+def _events(lines: list[str]) -> list[Mapping[str, Any]]:
+    events = []
+    for line in lines:
+        try:
+            events.append(json.loads(line))
+        except json.JSONDecodeError:
+            continue
+    return events

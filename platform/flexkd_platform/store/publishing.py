@@ -53,6 +53,7 @@ def publish_folder(step: Step, draft: Draft, parts: Parts, place: Path) -> None:
     files = {name: describe_file(path) for name, path in _files(folder).items()}
     manifest = Manifest.of(step, files, draft.summary, draft.seconds)
     (folder / MANIFEST).write_bytes(manifest.to_bytes())
+    follow_umask(folder)
     for name in (*manifest.files, MANIFEST):
         _sync(folder / name)
     place.parent.mkdir(parents=True, exist_ok=True)
@@ -95,6 +96,17 @@ def publish_objects(
             if not late():
                 _forget(filesystem, target)
         raise
+
+
+def follow_umask(folder: Path) -> None:
+    """Give the files in a folder the mode that the umask allows, as the folder itself has it.
+
+    Libraries do not always: safetensors creates files with mode 0600 (safetensors issue 782), which
+    nobody else could read in a shared folder.
+    """
+    mode = folder.stat().st_mode & 0o666
+    for path in _files(folder).values():
+        path.chmod(mode)
 
 
 def move(folder: Path, place: Path) -> None:

@@ -36,6 +36,9 @@ class Store:
         self.uri = uri
         self.is_local = isinstance(filesystem, fs.LocalFileSystem)
         self._downloads = Downloads(filesystem, self.root, uri)
+        # What is published never changes, so each manifest is read once. Threads share the store;
+        # a dictionary's own operations are atomic.
+        self._manifests: dict[tuple[str, str], Manifest] = {}
 
     def uri_of(self, path: str) -> str:
         """The place of `path` below the storage, as a path or URI that others can open."""
@@ -44,8 +47,12 @@ class Store:
     # --- artifacts ---------------------------------------------------------------------------
 
     def has(self, step: Step) -> bool:
-        """Whether the step's artifact is there, whole."""
-        return self._is_file(f"{self._place(step.kind, step.hash)}/{MANIFEST}")
+        """Whether the step's artifact is published. One that is not is asked for each time."""
+        try:
+            self.manifest_at(step.kind, step.hash)
+        except StoreError:
+            return False
+        return True
 
     def manifest(self, step: Step) -> Manifest:
         """The manifest of a published artifact.
@@ -63,12 +70,15 @@ class Store:
 
     def manifest_at(self, kind: str, digest: str) -> Manifest:
         """The manifest of a published artifact, by kind and hash. See `manifest`."""
-        try:
-            return Manifest.from_bytes(self._read(f"{self._place(kind, digest)}/{MANIFEST}"))
-        except FileNotFoundError:
-            raise StoreError(
-                f"no {kind} {digest[:12]} in {self.uri}; run the job that makes it"
-            ) from None
+        if (kind, digest) not in self._manifests:
+            try:
+                content = self._read(f"{self._place(kind, digest)}/{MANIFEST}")
+            except FileNotFoundError:
+                raise StoreError(
+                    f"no {kind} {digest[:12]} in {self.uri}; run the job that makes it"
+                ) from None
+            self._manifests[kind, digest] = Manifest.from_bytes(content)
+        return self._manifests[kind, digest]
 
     def folder(self, step: Step) -> Path:
         """A local folder with the artifact's files; fetched once where the storage is remote."""
@@ -173,21 +183,15 @@ class Store:
         self._write(f"{self.root}/{path}", content)
 
     def append_line(self, path: str, line: str) -> None:
-        """Add a line to a text file below the storage.
+        """Add a line to a text file below a storage that is a disk: an object store has no append.
 
-        An object store cannot append, so the file is read and put again there: for small files.
+        See `Ledger` for both.
         """
-        if self.is_local:
-            target = Path(f"{self.root}/{path}")
-            target.parent.mkdir(parents=True, exist_ok=True)
-            with target.open("a", encoding="utf-8") as stream:
-                stream.write(f"{line}\n")
-            return
-        try:
-            before = self.read_file(path)
-        except FileNotFoundError:
-            before = b""
-        self.write_file(path, before + f"{line}\n".encode())
+        assert self.is_local, "an object store cannot append"
+        target = Path(f"{self.root}/{path}")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with target.open("a", encoding="utf-8") as stream:
+            stream.write(f"{line}\n")
 
     def drop_file(self, path: str) -> None:
         """Delete a file below the storage; one that is not there is gone already."""
@@ -201,6 +205,11 @@ class Store:
             FileNotFoundError: there is none.
         """
         return self._read(f"{self.root}/{path}")
+
+    def drop_folder(self, path: str) -> None:
+        """Delete a folder below the storage with all files in it; a missing one is no error."""
+        with suppress(FileNotFoundError):
+            self.filesystem.delete_dir(f"{self.root}/{path}")
 
     def list_folder(self, path: str) -> list[str]:
         """Names of what lies directly in a folder below the storage, sorted."""

@@ -118,8 +118,9 @@ def test_a_second_publisher_loses_quietly(make_store: MakeStore, step: Step) -> 
     assert len(everything(store)) == 3
 
 
-def test_an_artifact_without_a_manifest_is_not_there(store: Store, step: Step) -> None:
-    publish(store, step)
+def test_an_artifact_without_a_manifest_is_not_there(make_store: MakeStore, step: Step) -> None:
+    publish(make_store(), step)
+    store = make_store()
     store.filesystem.delete_file(f"{store.root}/steps/score/{step.hash}/manifest.json")
     assert not store.has(step)
     with pytest.raises(StoreError, match="no score"):
@@ -348,13 +349,6 @@ def test_a_file_is_dropped_once(store: Store) -> None:
     assert store.list_folder("jobs/a") == []
 
 
-def test_lines_are_appended(make_store: MakeStore) -> None:
-    make_store().append_line("jobs/a/ledger.jsonl", '{"note": "größe"}')
-    make_store().append_line("jobs/a/ledger.jsonl", "second")
-    content = make_store().read_file("jobs/a/ledger.jsonl").decode()
-    assert content == '{"note": "größe"}\nsecond\n'
-
-
 def test_a_storage_that_can_be_written_is_left_as_it_was(store: Store) -> None:
     store.check_writable()
     assert everything(store) == []
@@ -369,3 +363,17 @@ def test_a_storage_that_cannot_be_written(make_store: MakeStore) -> None:
     blocked = Store(store.filesystem, root, "the uri")
     with pytest.raises(StoreError, match=r"^the storage the uri cannot be written: "):
         blocked.check_writable()
+
+
+def test_what_is_published_is_read_once(make_store: MakeStore, step: Step) -> None:
+    """It never changes; what is not published is asked for again."""
+    store = make_store()
+    assert not store.has(step)
+    with make_store().publish(step) as draft:
+        (draft.folder / "a").write_text("x")
+    assert store.has(step)
+    manifest = store.manifest(step)
+    make_store().drop_folder(f"steps/{step.kind}/{step.hash}")
+    assert store.has(step)
+    assert store.manifest(step) is manifest
+    assert not make_store().has(step)

@@ -20,6 +20,7 @@ from pyarrow import fs
 from flexkd_platform.plan import Step
 from flexkd_platform.store import FileEntry, Store, StoreError, open_store, transfer
 from flexkd_platform.store import garbage_collection as leftovers
+from flexkd_platform.store.ledger import Ledger
 from flexkd_platform.store.partial_artifact import DiskParts
 
 
@@ -277,9 +278,11 @@ def test_an_interruption_does_not_leave_half_a_file(s3_uri: str) -> None:
     with pytest.raises(KeyboardInterrupt):
         interrupted(s3_uri, "results.json").write_file("jobs/a/results.json", b"after")
     assert open_store(s3_uri).read_file("jobs/a/results.json") == b"after"
-    open_store(s3_uri).append_line("jobs/a/ledger.jsonl", "first")
+    ledger = Ledger(interrupted(s3_uri, "ledger.jsonl"), "jobs/a/ledger.jsonl")
+    ledger.append("first")
+    ledger.append("second")
     with pytest.raises(KeyboardInterrupt):
-        interrupted(s3_uri, "ledger.jsonl").append_line("jobs/a/ledger.jsonl", "second")
+        ledger.close()
     assert open_store(s3_uri).read_file("jobs/a/ledger.jsonl") == b"first\nsecond\n"
 
 
