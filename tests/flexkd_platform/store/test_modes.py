@@ -57,12 +57,10 @@ def test_every_file_and_folder_follows_the_umask(tmp_path: Path, step: Step, uma
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can become somebody else")
-def test_a_second_person_reads_every_file(
-    step: Step, tmp_path_factory: pytest.TempPathFactory
-) -> None:
-    folder = tmp_path_factory.mktemp("shared")
-    for path in (folder, *folder.parents[:-2]):
-        path.chmod(path.stat().st_mode | 0o055)
+def test_a_second_person_reads_every_file(step: Step, request: pytest.FixtureRequest) -> None:
+    folder = Path(tempfile.mkdtemp())  # pytest's own folders are closed to others
+    request.addfinalizer(lambda: shutil.rmtree(folder))
+    folder.chmod(0o755)
     before = os.umask(0o022)
     try:
         fill(folder, step)
