@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
-from ..plan import Plan, Step, Trial
+from ..plan import DatasetConfig, Plan, Step, Trial
 from ..results.job_folder import JobFolder
 from ..steps import read_log
 from ..store import Store
@@ -36,14 +36,14 @@ class Recorder:
         self._open: dict[str, Trial] = {}
         self._started = False
 
-    def start(self, datasets: Sequence[Step]) -> None:
+    def start(self, datasets: Sequence[Step[DatasetConfig]]) -> None:
         """The job begins, as soon as its data are known; an axis may make several of them."""
         if self._started:
             return
         spec = self.plan.spec
         dataset = datasets[0] if datasets else None
         self._started = True
-        digest = str(dataset.identity["fingerprint"]) if dataset else ""
+        digest = dataset.config.fingerprint if dataset else ""
         summary = self._store.manifest(dataset).summary if dataset else {}
         self._tracker.start_job(
             JobRecord(
@@ -54,8 +54,8 @@ class Recorder:
                 spec_yaml=self._spec_yaml,
                 tags=provenance(),
                 dataset=DatasetRecord(
-                    name=str(dataset.identity["name"]) if dataset else "unknown",
-                    source=str(dataset.identity["source"]) if dataset else "unknown",
+                    name=dataset.config.name if dataset else "unknown",
+                    source=dataset.config.source.source if dataset else "unknown",
                     digest=digest,
                     sizes={name: entry["rows"] for name, entry in summary.items()},
                     profile=dict(summary),

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from ..plan import Plan, Step
+from ..plan import Plan, SelectConfig, Step, with_config
 from ..results.comparison import Group, group_trials, to_json
 from ..search.choosing import search_json
 from ..steps import read_units
@@ -92,21 +92,21 @@ def teacher_json(plan: Plan, store: Store) -> dict[str, Any]:
     summary: Mapping[str, Any] = store.manifest(teacher).summary
     metrics = dict(summary["metrics"])
     for evaluation in plan.teacher_evaluations:
-        if evaluation.needs["student"].hash == teacher.hash and store.has(evaluation):
+        if evaluation.config.model.hash == teacher.hash and store.has(evaluation):
             metrics |= store.manifest(evaluation).summary["metrics"]
     return {"parameters": summary["parameters"], "metrics": metrics}
 
 
 def _selection_json(steps: Sequence[Step], store: Store) -> list[dict[str, Any]]:
     found = []
-    for step in steps:
-        if step.kind != "select" or not store.has(step):
+    for step in with_config(steps, SelectConfig):
+        if not store.has(step):
             continue
-        score = step.needs["score"]
+        score = step.config.score
         summary = store.manifest(step).summary
         found.append(
             {
-                "layer": score.identity["layer"],
+                "layer": score.config.layer,
                 "d_teacher": summary["d_teacher"],
                 "d_student": summary["d_student"],
                 "units": read_units(step, store),
@@ -115,7 +115,7 @@ def _selection_json(steps: Sequence[Step], store: Store) -> list[dict[str, Any]]
                 "kept_moment": summary.get("kept_moment"),
                 "geometry": store.manifest(score).summary.get("geometry"),
                 "score_digest": store.manifest(score).summary["digest"],
-                "score_kind": score.identity["kind"],
+                "score_kind": score.config.importance.kind,
                 "score_hash": score.hash,
             }
         )

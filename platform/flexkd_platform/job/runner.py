@@ -7,12 +7,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..executors import Executor, StepError
-from ..plan import Plan, Step, Trial
+from ..plan import DatasetConfig, Plan, Step, Trial, with_config
 from ..results.job_folder import JobFolder
 from ..search import refused_text
 from ..search.choosing import halving_of, validation_metric, verdicts
 from ..search.rung_results import Compared
-from ..steps import ChunkDone, ChunkedPass, GenerationPass, passes
+from ..steps import ChunkDone, ChunkedPass, passes
 from ..store import Store
 from ..tracking import Tracker, TrialRecord
 from ..training import Progress
@@ -133,7 +133,7 @@ class _Run:
         """Data sets, teachers, scoring passes and selections, in that order; each of them once."""
         for dataset in self._shared("dataset"):
             self._single(dataset)
-        datasets = [step for step in self.plan.shared if step.kind == "dataset"]
+        datasets = with_config(self.plan.shared, DatasetConfig)
         self.recorder.start([step for step in datasets if self.store.has(step)])
         for kind in SINGLE:
             for step in self._shared(kind):
@@ -143,7 +143,7 @@ class _Run:
             self._pass(request)
         for step in self._shared("generate"):
             if self._ready(step):
-                self._pass(GenerationPass(step))
+                self._pass(*passes([step]))
         for kind in AFTER_SCORING:
             for step in self._shared(kind):
                 self._single(step)

@@ -1,27 +1,71 @@
-"""What a spec comes to: steps named by their content, and the trials that share them."""
+"""A spec as a plan: steps named by their content, and the trials that share them."""
 
 from .facts import Facts, FactsOf
-from .kinds import KINDS, StepKind, register_kind
+from .kinds import KINDS, register_kind
+from .kinds._chunked import ChunkedConfig
+from .kinds._student import StudentConfig, TrainingConfig
+from .kinds.base import BaseConfig
+from .kinds.cache import OUTPUTS, CacheConfig
+from .kinds.dataset import DatasetConfig
+from .kinds.distill import DistillConfig, OfflineTeacher, OnlineTeacher, ReselectConfig
+from .kinds.evaluate import BertScoreConfig, EvaluateConfig, GenerationConfig
+from .kinds.generate import GenerateConfig
+from .kinds.score import ImportanceConfig, ScoreConfig, score_step
+from .kinds.select import SelectConfig
+from .kinds.teacher import ModelSource, Pretrained, TeacherConfig, teacher_step
+from .kinds.warm_up import WarmUpConfig
 from .layers import LayerRef, Stacks, layer_pairs, layer_refs, stack_of
 from .planner import Plan, trial_settings
-from .step import Step
-from .steps_of import OUTPUTS, score_step, teacher_step
+from .reading import AnyReading, LabelReading, Reading, ResponseReading
+from .recipe import Precision, TrainingRecipe
+from .step import Step, StepConfig, has_config, with_config
+from .step_kind import StepKind
 from .trial import Trial, uses_features, uses_outputs
 
 __all__ = [
     "Facts",
     "FactsOf",
+    "Plan",
+    "Trial",
+    "Step",
+    "StepConfig",
+    "StepKind",
     "KINDS",
+    "register_kind",
+    "has_config",
+    "with_config",
+    "DatasetConfig",
+    "BaseConfig",
+    "TeacherConfig",
+    "ChunkedConfig",
+    "ScoreConfig",
+    "CacheConfig",
+    "SelectConfig",
+    "GenerateConfig",
+    "TrainingConfig",
+    "WarmUpConfig",
+    "DistillConfig",
+    "EvaluateConfig",
+    "AnyReading",
+    "BertScoreConfig",
+    "GenerationConfig",
+    "ImportanceConfig",
+    "LabelReading",
+    "ModelSource",
+    "OfflineTeacher",
+    "OnlineTeacher",
+    "Precision",
+    "Pretrained",
+    "Reading",
+    "ReselectConfig",
+    "ResponseReading",
+    "StudentConfig",
+    "TrainingRecipe",
     "LayerRef",
     "OUTPUTS",
-    "Plan",
     "Stacks",
-    "Step",
-    "StepKind",
-    "Trial",
     "layer_pairs",
     "layer_refs",
-    "register_kind",
     "score_step",
     "stack_of",
     "teacher_step",

@@ -9,8 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from ..spec import Choice, GenerationTask, JobSpec, canonical_json, spec_with
 from .facts import Facts, FactsOf
-from .step import Step
-from .steps_of import cache_numbers, distill_step, evaluate_step, teacher_step
+from .kinds.cache import CacheConfig, cache_numbers
+from .kinds.distill import DistillConfig, distill_step
+from .kinds.evaluate import EvaluateConfig, evaluate_step
+from .kinds.teacher import TeacherConfig, teacher_step
+from .step import Step, with_config
 from .trial import Trial, flatten, method_params
 
 if TYPE_CHECKING:
@@ -30,8 +33,8 @@ class Plan:
 
     spec: JobSpec
     trials: tuple[Trial, ...]
-    teachers: tuple[Step, ...]
-    teacher_evaluations: tuple[Step, ...] = ()
+    teachers: tuple[Step[TeacherConfig], ...]
+    teacher_evaluations: tuple[Step[EvaluateConfig], ...] = ()
     cache_numbers: int = 0
     search: Search | None = None
     refused: tuple[Refused, ...] = ()
@@ -40,8 +43,8 @@ class Plan:
     def shared(self) -> tuple[Step, ...]:
         """The steps that trials share, dependencies first: data, teacher, score, cache, select."""
         steps: dict[str, Step] = {}
-        own = [step for trial in self.trials for step in (trial.distill, trial.evaluate)]
-        wanted = [*self.teachers, *self.teacher_evaluations]
+        own: list[Step] = [s for trial in self.trials for s in (trial.distill, trial.evaluate)]
+        wanted: list[Step] = [*self.teachers, *self.teacher_evaluations]
         for step in wanted:
             for needed in (*step.upstream(), step):
                 steps.setdefault(needed.hash, needed)
@@ -72,7 +75,7 @@ class _Expanded:
     place: int
     axes: Mapping[str, Any]
     seed: int
-    step: Step
+    step: Step[DistillConfig]
     spec: JobSpec
     facts: Facts
 
@@ -110,8 +113,8 @@ class Planner:
     def plan(self) -> Plan:
         """The plan of all points so far."""
         trials = tuple(self._trial(same) for same in self._found.values())
-        teachers: dict[str, Step] = {}
-        evaluations: dict[str, Step] = {}
+        teachers: dict[str, Step[TeacherConfig]] = {}
+        evaluations: dict[str, Step[EvaluateConfig]] = {}
         facts: dict[str, Facts] = {}
         for changed, known in self._specs.values():
             teacher = teacher_step(changed, known)
@@ -155,11 +158,10 @@ class Planner:
 
 def _cache_numbers(plan: Plan, known_of: Mapping[str, Facts]) -> int:
     numbers = 0
-    for step in plan.shared:
-        if step.kind == "cache":
-            teacher = step.needs["teacher"]
-            facts = known_of[teacher.hash]
-            numbers += cache_numbers(teacher.identity, facts, step.identity["holds"])
+    for cache in with_config(plan.shared, CacheConfig):
+        teacher = cache.config.teacher
+        facts = known_of[teacher.hash]
+        numbers += cache_numbers(teacher.config.reading, facts, cache.config.holds)
     return numbers
 
 
@@ -175,20 +177,16 @@ def _told_apart(path: str, value: Any, values: Sequence[Any]) -> dict[str, Any]:
     }
 
 
-def trial_settings(distill: Step) -> dict[str, Any]:
+def trial_settings(distill: Step[DistillConfig]) -> dict[str, Any]:
     """All that decides a trial's result but its seed, from the identities of its steps.
 
     Where several steps of a kind differ in a setting, as the caches of two layers do, its value is
     the list of theirs.
     """
-    settings = flatten(distill.identity)
-    settings.pop("seed")
+    settings = flatten(distill.config.settings())
     found: dict[str, list[Any]] = {}
     for needed in distill.upstream():
-        named = dict(needed.identity)
-        if needed.kind == "warm_up":
-            named.pop("seed")  # the trial's own
-        for path, value in flatten(named, needed.kind).items():
+        for path, value in flatten(needed.config.settings(), needed.kind).items():
             values = found.setdefault(path, [])
             values += [value] if value not in values else []
     return settings | {p: values[0] if len(values) == 1 else values for p, values in found.items()}

@@ -27,6 +27,11 @@ def no_summary(summary: Mapping[str, Any], metric: str = "") -> str:
     return ""
 
 
+def metrics_line(summary: Mapping[str, Any], metric: str = "") -> str:
+    """Every metric of a model."""
+    return ", ".join(f"{name} {value:.4f}" for name, value in summary["metrics"].items())
+
+
 @dataclass(frozen=True)
 class StepKind:
     """What all steps of one kind have in common.

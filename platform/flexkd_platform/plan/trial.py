@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..spec import FeatureMethod, FlexKd, LogitMethod, Method, OnPolicy, SeqKd, TeacherMethod
 from .step import Step
+
+if TYPE_CHECKING:
+    from .kinds.distill import DistillConfig
+    from .kinds.evaluate import EvaluateConfig
 
 Json = Any
 
@@ -25,8 +29,8 @@ class Trial:
     params: Mapping[str, Json]
     settings: Mapping[str, Json]
     seed: int
-    distill: Step
-    evaluate: Step
+    distill: Step[DistillConfig]
+    evaluate: Step[EvaluateConfig]
 
     @property
     def hash(self) -> str:

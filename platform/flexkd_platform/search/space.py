@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..plan.facts import Facts, FactsOf
-from ..plan.steps_of import distill_step
+from ..plan.kinds.distill import distill_step
 from ..spec import (
     Choice,
     Distribution,

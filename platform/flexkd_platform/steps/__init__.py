@@ -1,37 +1,49 @@
 """The steps: functions from artifacts and a config to one artifact.
 
-They know nothing of Ray or MLflow: an executor calls them, here or on another machine.
+They know nothing of Ray or MLflow: an executor calls them, here or on another machine. `RUN` is
+the table of functions; the kinds and configs are in `plan/kinds/`.
 """
 
+from .artifacts import (
+    Artifacts,
+    load_teacher,
+    read_importance,
+    read_log,
+    read_log_file,
+    read_responses,
+    read_rows,
+    read_units,
+    split_rows,
+)
 from .chunked_pass import ChunkDone, ChunkedPass
-from .dataset import make_dataset, read_rows, split_rows
-from .distill import make_student, read_log, read_log_file
-from .evaluate import make_evaluation
-from .generate import GenerationPass, read_responses
-from .run import run_step, run_trial
-from .scoring import ScoringPass, passes
-from .select import make_selection, read_importance, read_units
-from .teacher import load_teacher, make_teacher
+from .context import Output, RunContext
+from .generate import GenerationPass
+from .passes import passes
+from .run import execute, run_step, run_trial
+from .table import RUN, StepFunction, register_step
+from .teacher_pass import ScoringPass
 
 __all__ = [
+    "RUN",
+    "StepFunction",
+    "register_step",
+    "execute",
+    "run_step",
+    "run_trial",
+    "Artifacts",
+    "Output",
+    "RunContext",
     "ChunkDone",
     "ChunkedPass",
     "GenerationPass",
     "ScoringPass",
-    "load_teacher",
-    "make_dataset",
-    "make_evaluation",
-    "make_selection",
-    "make_student",
-    "make_teacher",
     "passes",
+    "load_teacher",
     "read_importance",
     "read_log",
     "read_log_file",
     "read_responses",
     "read_rows",
     "read_units",
-    "run_step",
-    "run_trial",
     "split_rows",
 ]

@@ -1,27 +1,32 @@
-"""The base step: an untrained model made from a config, its tokenizer trained on the data."""
+"""Publishes an untrained model made from a config, its tokenizer trained on the data."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from ..data import texts_of
 from ..models import make_base
-from ..plan import Step
-from ..store import Store
-from .dataset import read_rows
+from ..plan import BaseConfig
+from ..training import Progress
+from .artifacts import Artifacts, read_rows
+from .context import Output, RunContext
 
 
-def make_base_model(step: Step, store: Store) -> None:
+def run(
+    config: BaseConfig, inputs: Artifacts, out: Output, context: RunContext
+) -> Iterator[Progress]:
     """Publish `model/`, as `save_pretrained` writes it."""
-    identity = step.identity
-    table = read_rows(store.folder(step.needs["dataset"]), "train")
+    table = read_rows(inputs.folder(config.dataset), "train")
     columns = [n for n in ("text", "text_pair", "prompt", "response") if n in table.column_names]
     found = (text for name in columns for text in texts_of(table, name))
     texts = (text for text in found if text is not None)
-    with store.publish(step) as draft:
+    with out.publish() as draft:
         make_base(
-            identity["config"],
-            identity["vocab_size"],
+            config.model.config,
+            config.model.vocab_size,
             texts,
-            identity["seed"],
+            config.model.seed,
             draft.folder / "model",
-            language_model=identity["language_model"],
+            language_model=config.language_model,
         )
+    return iter(())

@@ -1,19 +1,22 @@
-"""How training rows fall into chunks, and chunks into parts: by the data, never by workers."""
+"""The division of training rows into chunks, and of chunks into partial artifacts.
+
+It depends on the data, never on the workers. A *part* here is one partial artifact in the store.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 MOST_PARTS = 1024
-"""Parts of a pass: what its driver lists, hands out and hears of does not grow with the rows."""
+"""Parts of a pass at most: what its driver lists and dispatches does not grow with the rows."""
 
 
 @dataclass(frozen=True)
 class Layout:
     """The chunks of `rows` training rows, `chunk` rows each, and the parts that hold them.
 
-    A part is a few chunks in a row, computed by one worker and kept in one file; it goes by the
-    number of its first chunk. Up to `MOST_PARTS` chunks have a part each.
+    A part is a few chunks in a row, computed by one worker and written to one file; it is
+    identified by the number of its first chunk. Up to `MOST_PARTS` chunks have a part each.
     """
 
     rows: int

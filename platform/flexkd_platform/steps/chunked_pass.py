@@ -1,20 +1,23 @@
 """Work on the training examples in chunks that any number of workers share.
 
-Chunks are fixed by the spec, not by the workers; a few of them leave one part in the store, so that
-work that is cut off goes on where it was; what is made of the parts is made in the chunks' order.
+Chunks are fixed by the spec, not by the workers. A few of them in a row make one partial artifact
+in the store, so that an interrupted pass resumes; what is made of the partial artifacts is made in
+the order of the chunks.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
-from ..plan import Step
+from ..plan import ChunkedConfig, DatasetConfig, Step, TeacherConfig
 from ..store import Store
+from ..training import Progress
+from .artifacts import split_rows
 from .chunk_layout import Layout
-from .dataset import split_rows
+from .context import RunContext
 
 CHUNK_THREADS = 1
 """Torch threads of a worker, the same everywhere: they decide the last bits of what it computes."""
@@ -22,9 +25,10 @@ CHUNK_THREADS = 1
 
 @dataclass(frozen=True)
 class ChunkDone:
-    """A few chunks whose part is in the store. `error` says why it is not, naming the example.
+    """A few chunks whose partial artifact is in the store.
 
-    chunk: the first of them, by which the part goes.
+    chunk: the first of them, which identifies the partial artifact.
+    error: why it is not in the store, naming the example.
     """
 
     chunk: int
@@ -39,48 +43,50 @@ class ChunkedPass(ABC):
     suffix: ClassVar[str] = "safetensors"
 
     def layout(self, store: Store) -> Layout:
-        """The chunks and parts of the data set, which must be there."""
+        """The chunks of the data set, which must be published."""
         return Layout(split_rows(store.folder(self.dataset), "train"), self.chunk)
 
     @property
     @abstractmethod
-    def steps(self) -> tuple[Step, ...]:
+    def steps(self) -> tuple[Step[ChunkedConfig], ...]:
         """The steps that the pass publishes; they share teacher, data set and chunks."""
 
     @abstractmethod
-    def chunks_of(self, step: Step, total: int) -> range:
+    def chunks_of(self, step: Step[ChunkedConfig], total: int) -> range:
         """The chunks that a step needs, of `total`."""
 
     @abstractmethod
     def open(
         self, store: Store, worker: int = 0, *, spread: bool = False
     ) -> Callable[[int], ChunkDone]:
-        """What runs the chunks of a part; it loads the teacher once. Every worker has one.
+        """A function that runs the chunks of a partial artifact; it loads the teacher once.
 
-        spread: whether the teacher goes over all devices of the worker.
+        Every worker has one.
+
+        spread: whether the teacher is spread over all devices of the worker.
         """
 
     @abstractmethod
-    def reduce(self, step: Step, store: Store) -> None:
-        """Publish a step from all its parts."""
+    def reduce(self, step: Step[ChunkedConfig], store: Store) -> None:
+        """Publish a step from all its partial artifacts."""
 
     @property
-    def teacher(self) -> Step:
+    def teacher(self) -> Step[TeacherConfig]:
         """The teacher that is run."""
-        return self.steps[0].needs["teacher"]
+        return self.steps[0].config.teacher
 
     @property
-    def dataset(self) -> Step:
+    def dataset(self) -> Step[DatasetConfig]:
         """The data set whose training split is read."""
-        return self.steps[0].needs["dataset"]
+        return self.steps[0].config.dataset
 
     @property
     def chunk(self) -> int:
         """Examples of a chunk."""
-        return int(self.steps[0].identity["chunk"])
+        return self.steps[0].config.chunk
 
     def missing(self, store: Store) -> list[int]:
-        """The parts that some step still lacks, in order; one that is published lacks none."""
+        """The partial artifacts that a step still lacks, in order; a published one lacks none."""
         layout = self.layout(store)
         missing: set[int] = set()
         for step in self.steps:
@@ -91,7 +97,7 @@ class ChunkedPass(ABC):
         return sorted(missing)
 
     def publish(self, store: Store) -> None:
-        """Publish what the finished pass yields; another job that shares it may be faster.
+        """Publish the results of a finished pass; another job that shares it may be faster.
 
         Raises:
             RuntimeError: chunks are missing, and nobody else has published the steps.
@@ -109,3 +115,20 @@ class ChunkedPass(ABC):
                 raise
         for step in self.steps:
             store.drop_parts(step)
+
+
+def run_pass(request: ChunkedPass, store: Store, context: RunContext) -> Iterator[Progress]:
+    """Run what is missing of a pass in this process, and publish its steps.
+
+    Raises:
+        ValueError: a chunk cannot be used; names the example.
+    """
+    missing = request.missing(store)
+    work = request.open(store, spread=context.spread_teacher) if missing else None
+    for count, first in enumerate(missing, start=1):
+        assert work is not None
+        done = work(first)
+        if done.error:
+            raise ValueError(done.error)
+        yield Progress(count, len(missing), done.examples)
+    request.publish(store)

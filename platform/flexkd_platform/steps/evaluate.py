@@ -1,10 +1,10 @@
-"""The evaluation step: what a model puts out on a split and on other sets, and what it is worth."""
+"""Publishes a model's predictions and metrics on a split and on other sets."""
 
 from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -13,96 +13,122 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
-from pydantic import TypeAdapter
 
 from ..models import load_encoder, load_saved, load_tokenizer, locate, placed
-from ..plan import Step
-from ..spec import Decoding, Sampling
-from ..store import Store
-from ..tasks import bertscore, decode, decoder_start, generate, mean_rouge, rouge
-from ..training.encoding import GENERATION, encode, encode_inputs
+from ..plan import (
+    EvaluateConfig,
+    GenerationConfig,
+    LabelReading,
+    ResponseReading,
+    TeacherConfig,
+    has_config,
+)
+from ..spec import Sampling
+from ..tasks import Examples, bertscore, decode, decoder_start, generate, mean_rouge, rouge
+from ..training import Progress
+from ..training.encoding import encode, encode_inputs
 from ..training.metrics import check_outputs, label_metrics, measure, predict
-from ..training.worker import local_device, torch_threads
-from .dataset import read_rows
-from .teacher import load_teacher
+from ..training.worker import torch_threads
+from .artifacts import Artifacts, load_teacher, read_rows
+from .context import Output, RunContext
 
 NO_REPEAT_NGRAM = {"clean": 0, "minillm": 6}
 """n-grams that a generation may not repeat, by protocol."""
 
+Evaluated = tuple[dict[str, float], pa.Table]
+"""Metrics and predictions on one set."""
 
-def make_evaluation(
-    step: Step, store: Store, threads: int, *, spread_teacher: bool = False
-) -> None:
+
+def run(
+    config: EvaluateConfig, inputs: Artifacts, out: Output, context: RunContext
+) -> Iterator[Progress]:
     """Publish the predictions of each set and the metrics, as `test/accuracy` or `dolly/rougeL`.
 
     `predictions.parquet` holds label and outputs by example, or of text the prediction of every
     seed with its references; that of another set is `predictions-NAME.parquet`.
     """
     started = time.perf_counter()
-    identity, student = step.identity, step.needs["student"]
-    device = torch.device(local_device())
-    sets: dict[str, tuple[Path, str]] = {
-        identity["split"]: (store.folder(step.needs["dataset"]), identity["split"])
-    }
-    for role, needed in step.needs.items():
-        if role.startswith("set "):
-            sets[role.removeprefix("set ")] = (store.folder(needed), "test")
-    with torch_threads(threads):
-        if student.kind == "teacher":
-            model, tokenizer = load_teacher(student, store)
-            model = placed(model, device, spread_teacher)
-        else:
-            model, tokenizer = load_saved(store.folder(student) / "model")
-            model = model.to(device)
-        how = {**identity, **step.run}
-        subject = _Subject(model.eval(), tokenizer, student.identity, how, device)
-        measured = {
-            name: subject.on(read_rows(folder, split), name)
-            for name, (folder, split) in sets.items()
+    with torch_threads(context.threads):
+        model = _load(config, inputs, context)
+        evaluated = {
+            name: model.on(read_rows(folder, split), name)
+            for name, (folder, split) in _sets(config, inputs).items()
         }
     metrics = {
         f"{name}/{metric}": found[metric]
-        for name, (found, _) in measured.items()
-        for metric in identity["metrics"]
+        for name, (found, _) in evaluated.items()
+        for metric in config.metrics
     }
-    with store.publish(step, started) as draft:
-        for name, (_, predictions) in measured.items():
-            suffix = "" if name == identity["split"] else f"-{name}"
+    with out.publish(started) as draft:
+        for name, (_, predictions) in evaluated.items():
+            suffix = "" if name == config.split else f"-{name}"
             pq.write_table(predictions, draft.folder / f"predictions{suffix}.parquet")
         (draft.folder / "metrics.json").write_text(json.dumps(metrics, indent=1) + "\n")
         draft.summary["metrics"] = metrics
+    return iter(())
+
+
+def _sets(config: EvaluateConfig, inputs: Artifacts) -> dict[str, tuple[Path, str]]:
+    """By name, the folder and the split of every set that is evaluated."""
+    sets: dict[str, tuple[Path, str]] = {
+        config.split: (inputs.folder(config.dataset), config.split)
+    }
+    for each in config.sets:
+        assert each.config.evaluation_set is not None
+        sets[each.config.evaluation_set] = (inputs.folder(each), "test")
+    return sets
+
+
+def _load(config: EvaluateConfig, inputs: Artifacts, context: RunContext) -> _Model:
+    device = context.worker.device
+    if has_config(config.model, TeacherConfig):
+        model, tokenizer = load_teacher(config.model, inputs)
+        model = placed(model, device, context.spread_teacher)
+    else:
+        model, tokenizer = load_saved(inputs.folder(config.model) / "model")
+        model = model.to(device)
+    return _Model(model.eval(), tokenizer, config, device)
 
 
 @dataclass(frozen=True, eq=False)
-class _Subject:
-    """The model that is measured, how it reads, and how it is measured.
-
-    how: identity of the step, and where the model of BERTScore lies.
-    """
+class _Model:
+    """The model that is evaluated."""
 
     model: Any
     tokenizer: Any
-    reading: Mapping[str, Any]
-    how: Mapping[str, Any]
+    config: EvaluateConfig
     device: torch.device
 
-    def on(self, table: pa.Table, name: str) -> tuple[dict[str, float], pa.Table]:
+    def on(self, table: pa.Table, name: str) -> Evaluated:
         """Metrics and predictions on one set."""
+        reading = self.config.reading
         examples = encode(
-            table, self.tokenizer, self.reading, decoder_start_id=decoder_start(self.model)
+            table, self.tokenizer, reading, decoder_start_id=decoder_start(self.model)
         )
-        task = self.reading["task"]
-        if task not in GENERATION:
-            logits_NC = predict(self.model, examples, self.device)
-            check_outputs(logits_NC, name)
-            labels_N = examples.batch(range(len(examples))).labels_N
-            found = label_metrics(task, logits_NC, labels_N)
-            outputs = {"label": labels_N.tolist(), "outputs": logits_NC.tolist()}
-            return found, pa.table(outputs)
+        if isinstance(reading, LabelReading):
+            return self._on_labels(examples, name)
+        assert self.config.generation is not None, "a language model generates"
+        return self._on_texts(table, examples, name, reading, self.config.generation)
+
+    def _on_labels(self, examples: Examples, name: str) -> Evaluated:
+        logits_NC = predict(self.model, examples, self.device)
+        check_outputs(logits_NC, name)
+        labels_N = examples.batch(range(len(examples))).labels_N
+        found = label_metrics(self.config.reading.task, logits_NC, labels_N)
+        return found, pa.table({"label": labels_N.tolist(), "outputs": logits_NC.tolist()})
+
+    def _on_texts(
+        self,
+        table: pa.Table,
+        examples: Examples,
+        name: str,
+        reading: ResponseReading,
+        settings: GenerationConfig,
+    ) -> Evaluated:
         metrics: dict[str, float] = {}
-        if "nll" in self.how["metrics"]:
-            metrics |= measure(self.model, examples, task, name, self.device)
-        written = self._written(table)
+        if "nll" in self.config.metrics:
+            metrics |= measure(self.model, examples, reading.task, name, self.device)
+        written = self._generated(table, reading, settings)
         references = table["references"].to_pylist()
         by_seed = [self._text_metrics(texts, references) for texts in written.values()]
         metrics |= {
@@ -116,13 +142,12 @@ class _Subject:
         }
         return metrics, pa.table(columns)
 
-    def _written(self, table: pa.Table) -> dict[int, list[str]]:
-        """What the model writes to every prompt, by seed; one seed, 0, where nothing is drawn."""
-        decoding: Decoding = TypeAdapter(Decoding).validate_python(
-            json.loads(json.dumps(self.how["decoding"])), strict=False
-        )
-        protocol = self.how["protocol"]
-        prompts = encode_inputs(table, self.tokenizer, self.reading, protocol)
+    def _generated(
+        self, table: pa.Table, reading: ResponseReading, settings: GenerationConfig
+    ) -> dict[int, list[str]]:
+        """The response to every prompt, by seed; one seed, 0, where nothing is drawn."""
+        decoding, protocol = settings.decoding, settings.protocol
+        prompts = encode_inputs(table, self.tokenizer, reading, protocol)
         seeds = decoding.seeds if isinstance(decoding, Sampling) else (0,)
         return {
             seed: decode(
@@ -131,7 +156,7 @@ class _Subject:
                     self.model,
                     prompts,
                     decoding=decoding,
-                    max_new_tokens=self.how["max_new_tokens"],
+                    max_new_tokens=settings.max_new_tokens,
                     seed=seed,
                     pad_id=self.tokenizer.pad_token_id,
                     eos_id=self.tokenizer.eos_token_id,
@@ -145,12 +170,13 @@ class _Subject:
     @cached_property
     def _encoder(self) -> tuple[Any, Any]:
         """The model of BERTScore and its tokenizer, loaded once for all sets and seeds."""
-        source = locate(self.how["bertscore_model"], None)
+        assert self.config.bertscore is not None
+        source = locate(self.config.bertscore.source, None)
         return load_encoder(source).to(self.device), load_tokenizer(source)
 
     def _text_metrics(self, texts: list[str], references: list[list[str]]) -> dict[str, float]:
         metrics = dict(mean_rouge(rouge(texts, references)))
-        if "bertscore" in self.how["metrics"]:
+        if self.config.bertscore is not None:
             model, tokenizer = self._encoder
             scores = bertscore(
                 texts, references, model=model, tokenizer=tokenizer, device=self.device

@@ -6,17 +6,17 @@ from collections.abc import Iterator
 
 import torch
 
-from ..plan import Step
+from ..plan import DistillConfig, EvaluateConfig, Step
 from ..spec import Resources
 from ..store import Store
-from ..training.loop import Progress
-from ..training.worker import SoloWorker, Worker, local_device
-from .base import make_base_model
-from .dataset import make_dataset
-from .distill import make_student
-from .evaluate import make_evaluation
-from .select import make_selection
-from .teacher import make_teacher
+from ..training import Progress, Worker
+from .context import Output, RunContext
+from .table import RUN
+
+
+def execute(step: Step, store: Store, context: RunContext) -> Iterator[Progress]:
+    """Run a step of any kind and publish its artifact."""
+    yield from RUN[step.kind](step.config, store, Output(step, store), context)
 
 
 def run_step(
@@ -27,47 +27,40 @@ def run_step(
     *,
     spread_teacher: bool = False,
 ) -> Iterator[Progress]:
-    """Run a step that one worker runs alone, unless its artifact is there.
+    """Run a step that one worker runs alone, unless its artifact is published.
 
     checkpoint_steps: optimiser steps between checkpoints of a training; epochs when None.
-    spread_teacher: whether a teacher that is asked goes over all devices of this process.
+    spread_teacher: whether an online teacher is spread over all devices of this process.
 
     Raises:
         ValueError: the kind is run by a scoring pass or a trial instead.
     """
     if store.has(step):
         return
-    if step.kind == "dataset":
-        make_dataset(step, store)
-    elif step.kind == "teacher":
-        yield from make_teacher(step, store, threads, checkpoint_steps, spread_out=spread_teacher)
-    elif step.kind == "base":
-        make_base_model(step, store)
-    elif step.kind == "select":
-        make_selection(step, store)
-    elif step.kind == "warm_up":
-        alone = Resources(trial_cpus=threads, checkpoint_steps=checkpoint_steps)
-        yield from make_student(step, store, SoloWorker(local_device()), alone)
-    elif step.kind == "evaluate":
-        make_evaluation(step, store, threads, spread_teacher=spread_teacher)
-    else:
+    if step.config.kind.runs_on in {"pass", "trial"}:
         raise ValueError(f"a {step.kind} step is not run alone")
+    context = RunContext.alone(threads, checkpoint_steps, spread_teacher=spread_teacher)
+    yield from execute(step, store, context)
 
 
 def run_trial(
-    distill: Step, evaluate: Step, store: Store, worker: Worker, resources: Resources
+    distill: Step[DistillConfig],
+    evaluate: Step[EvaluateConfig],
+    store: Store,
+    worker: Worker,
+    resources: Resources,
 ) -> Iterator[Progress]:
-    """Train and measure one student; what is there already is not done again.
+    """Train and evaluate one student; what is published is not run again.
 
-    The first worker measures alone. The others end before it: none waits for it.
+    The first worker evaluates alone. The others end before it and do not wait.
     """
     if not _agreed(store.has(distill), worker):
-        yield from make_student(distill, store, worker, resources)
+        yield from execute(distill, store, RunContext.of_trial(worker, resources))
     if worker.rank == 0 and not store.has(evaluate):
-        make_evaluation(evaluate, store, resources.trial_cpus)
+        yield from execute(evaluate, store, RunContext.alone(resources.trial_cpus))
 
 
-def _agreed(there: bool, worker: Worker) -> bool:
-    """What the first worker saw: one that saw another thing would leave the rest waiting for it."""
-    seen = torch.tensor([[float(there)]], device=worker.device)
-    return bool(worker.gather(seen, [1] * worker.size)[0])
+def _agreed(published: bool, worker: Worker) -> bool:
+    """What the first worker found: one that found otherwise would leave the rest waiting."""
+    found = torch.tensor([[float(published)]], device=worker.device)
+    return bool(worker.gather(found, [1] * worker.size)[0])

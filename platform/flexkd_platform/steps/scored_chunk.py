@@ -1,4 +1,4 @@
-"""What the teacher gave for the examples of one chunk, in their order, however they were batched.
+"""The teacher's results on the examples of one chunk, in their order, however they were batched.
 
 Shapes: E examples of the chunk, B of one forward, N rows compared, K gradients an example, D units.
 """
@@ -17,15 +17,14 @@ from torch import Tensor
 
 from flexkd_core import Importance
 
-from ..plan import OUTPUTS, LayerRef, Step, stack_of
+from ..plan import OUTPUTS, AnyReading, LayerRef, ResponseReading, ScoreConfig, Step, stack_of
 from ..tasks import Examples
-from ..training.encoding import GENERATION
 from ..training.hidden_states import HEAD_INPUT, LOGITS
 
 
 @dataclass(frozen=True, eq=False)
 class PartialSum:
-    """One score's share of a chunk: the sum over its counted examples, and their gradients.
+    """One score's part of a chunk: the sum over its counted examples, and their gradients.
 
     gradients_NKD: of the counted examples, where the score keeps the second moment.
     """
@@ -36,20 +35,25 @@ class PartialSum:
 
 
 class ScoredChunk:
-    """Takes what forwards give, a few examples at a time.
+    """Collects the results of forward passes, a few examples at a time.
 
     scores: that count an example of this chunk.
     layers: whose hidden states are kept beside the outputs.
     """
 
     def __init__(
-        self, examples: Examples, task: str, scores: Sequence[Step], layers: Sequence[LayerRef]
+        self,
+        examples: Examples,
+        reading: AnyReading,
+        scores: Sequence[Step[ScoreConfig]],
+        layers: Sequence[LayerRef],
     ) -> None:
         everyone = range(len(examples))
         self._scores = {score.hash: _Scores(len(examples)) for score in scores}
         outputs = _Rows([examples.target_rows(row) for row in everyone])
         self._rows: dict[LayerRef, _Rows] = {OUTPUTS: outputs}
-        self._names: dict[LayerRef, str] = {OUTPUTS: HEAD_INPUT if task in GENERATION else LOGITS}
+        text = isinstance(reading, ResponseReading)
+        self._names: dict[LayerRef, str] = {OUTPUTS: HEAD_INPUT if text else LOGITS}
         for layer in layers:
             counts = [examples.feature_rows(row, stack_of(layer)) for row in everyone]
             self._rows[layer], self._names[layer] = _Rows(counts), str(layer)
@@ -77,9 +81,9 @@ class ScoredChunk:
         where = f"training example {start + place} ({shown!r})"
         return f"the teacher's {what} are NaN or infinite on {where}"
 
-    def partial(self, score: Step, counted: int) -> PartialSum:
-        """A score's share; only the chunk's first `counted` examples count."""
-        return self._scores[score.hash].partial(counted, keep=score.identity["geometry"])
+    def partial(self, score: Step[ScoreConfig], counted: int) -> PartialSum:
+        """A score's partial sum; only the chunk's first `counted` examples count."""
+        return self._scores[score.hash].partial(counted, keep=score.config.geometry)
 
     def rows(self, holds: LayerRef) -> Tensor:
         """The chunk's rows of a cache, example by example."""
@@ -116,7 +120,7 @@ class _Scores:
 
 
 class _Rows:
-    """The rows of every example, which forwards give in another order.
+    """The rows of every example, which forward passes give in another order.
 
     counts: rows of each example.
     """

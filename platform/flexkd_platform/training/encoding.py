@@ -1,14 +1,15 @@
-"""A split's table as encoded examples, as the task and a model's tokenizer want them."""
+"""A split's table as encoded examples, as the task and a model's tokenizer require."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import pyarrow as pa
 import torch
 
 from ..data import RESPONSE_MARKERS
+from ..plan import AnyReading, LabelReading, ResponseReading
 from ..spec import DECODING
 from ..tasks import (
     Examples,
@@ -20,50 +21,37 @@ from ..tasks import (
 )
 
 GENERATION = frozenset(DECODING)
-"""Tasks whose students write text."""
+"""Tasks whose students generate text."""
+
+Response = tuple[str, bool]
+"""A text, and whether it ended; one that was cut off must not teach an end."""
 
 
 def encode(
     table: pa.Table,
     tokenizer: Any,
-    reading: Mapping[str, Any],
+    reading: AnyReading,
     *,
-    responses: Sequence[tuple[str, bool]] | None = None,
+    responses: Sequence[Response] | None = None,
     decoder_start_id: int | None = None,
 ) -> Examples:
     """Rows of a split as examples.
 
     Args:
-        table: as the data set step wrote it.
-        reading: identity of a teacher or student: task, and how much of a text is kept.
-        responses: in place of the table's own, each with whether it ended.
+        table: as the dataset step wrote it.
+        reading: how the model reads the task's examples.
+        responses: in place of the table's own.
         decoder_start_id: of an encoder–decoder's config.
     """
-    if reading["task"] not in GENERATION:
-        labels = table["label"].to_numpy()
-        whole = pa.types.is_integer(table.schema.field("label").type)
-        return encode_texts(
-            tokenizer,
-            table["text"].to_pylist(),
-            torch.tensor(labels).to(torch.long if whole else torch.float32),
-            reading["max_length"],
-            pairs=table["text_pair"].to_pylist() if "text_pair" in table.column_names else None,
-            padding=reading["padding"],
-        )
+    if isinstance(reading, LabelReading):
+        return _labelled(table, tokenizer, reading)
     if responses is None:
         responses = [(text, True) for text in table["response"].to_pylist()]
-    eos_id = tokenizer.eos_token_id
-    encoded = encode_responses(
-        tokenizer, [text for text, _ in responses], limit=reading["max_response"], eos_id=eos_id
-    )
-    for ids, (_, ended) in zip(encoded, responses, strict=True):
-        if not ended and len(ids) > 1 and ids[-1] == eos_id:
-            ids.pop()
     return GenerationExamples(
         prompts=tuple(map(tuple, encode_inputs(table, tokenizer, reading))),
-        responses=tuple(map(tuple, encoded)),
+        responses=tuple(map(tuple, _response_ids(responses, tokenizer, reading.max_response))),
         pad_id=tokenizer.pad_token_id,
-        encoder_decoder=reading["task"] == "summarization",
+        encoder_decoder=reading.task == "summarization",
         decoder_start_id=decoder_start_id,
     )
 
@@ -71,12 +59,35 @@ def encode(
 def encode_inputs(
     table: pa.Table,
     tokenizer: Any,
-    reading: Mapping[str, Any],
+    reading: ResponseReading,
     protocol: Literal["clean", "minillm"] = "clean",
 ) -> list[list[int]]:
     """The token ids of a table's prompts or documents."""
-    prompts, limit = table["prompt"].to_pylist(), reading["max_prompt"]
-    if reading["task"] == "summarization":
+    prompts, limit = table["prompt"].to_pylist(), reading.max_prompt
+    if reading.task == "summarization":
         return encode_documents(tokenizer, prompts, limit=limit)
-    marker = RESPONSE_MARKERS[reading["template"]]
+    marker = RESPONSE_MARKERS[reading.template]
     return encode_prompts(tokenizer, prompts, limit=limit, marker=marker, protocol=protocol)
+
+
+def _labelled(table: pa.Table, tokenizer: Any, reading: LabelReading) -> Examples:
+    whole = pa.types.is_integer(table.schema.field("label").type)
+    return encode_texts(
+        tokenizer,
+        table["text"].to_pylist(),
+        torch.tensor(table["label"].to_numpy()).to(torch.long if whole else torch.float32),
+        reading.max_length,
+        pairs=table["text_pair"].to_pylist() if "text_pair" in table.column_names else None,
+        padding=reading.padding,
+    )
+
+
+def _response_ids(responses: Sequence[Response], tokenizer: Any, limit: int) -> list[list[int]]:
+    """Token ids, with an end unless the response was cut off."""
+    eos_id = tokenizer.eos_token_id
+    texts = [text for text, _ in responses]
+    encoded = encode_responses(tokenizer, texts, limit=limit, eos_id=eos_id)
+    for ids, (_, ended) in zip(encoded, responses, strict=True):
+        if not ended and len(ids) > 1 and ids[-1] == eos_id:
+            ids.pop()
+    return encoded

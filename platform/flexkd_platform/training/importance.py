@@ -5,7 +5,6 @@ Shapes: B examples, T positions, N rows compared, D hidden units, V vocabulary.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -14,38 +13,33 @@ from torch import Tensor
 from flexkd_core import Importance, unit_importance
 
 from ..models import head_rows, hidden_layer, output_head
-from ..plan import LayerRef, stack_of
+from ..plan import ImportanceConfig, LayerRef, stack_of
 from ..tasks import Batch
 from .hidden_states import HEAD_INPUT, LOGITS, TappedModel, run
-
-WITHOUT_OUTPUT = frozenset({"activation", "random"})
-"""Kinds of importance that read no F: of text its logits, V wide, are then not made."""
 
 
 def score_batch(
     tapped: TappedModel,
     batch: Batch,
     layer: LayerRef,
-    identity: Mapping[str, Any],
+    settings: ImportanceConfig,
     device: torch.device,
 ) -> tuple[Importance, dict[str, Tensor]]:
-    """The importance of a layer's units, and what the tapped teacher put out on the way.
+    """The importance of a layer's units, and the outputs of the teacher's forward pass.
 
     Of text, F is the log-probability of the example's reference tokens, Σ_t log p(y_t) in nats, or
     for output `loss` the mean of −log p(y_t); the rows are the scored stack's.
-
-    Args:
-        identity: kind, and what it reads: output, steps, seed.
     """
     model: Any = tapped.model
     first: dict[str, Tensor] = {}
-    output = identity.get("output", "predicted_logit")
+    output = settings.output
 
     def forward() -> Tensor:
         found = run(tapped, batch, device)
         if not first:  # integrated gradients run again with scaled hidden states
             first.update({name: value.detach() for name, value in found.items()})
-        if batch.targets_BT is None or identity["kind"] in WITHOUT_OUTPUT:
+        # Without F, the V-wide logits of a text are not computed.
+        if batch.targets_BT is None or not settings.reads_output:
             return found[LOGITS]
         return _log_likelihood(model, batch, found[HEAD_INPUT], mean=output == "loss")
 
@@ -60,11 +54,11 @@ def score_batch(
         forward,
         hidden_layer(model, layer),
         rows_BT,
-        kind=identity["kind"],
+        kind=settings.kind,
         output=output,
         labels_B=batch.labels_N.to(device) if batch.targets_BT is None else None,
-        steps=identity.get("steps", 1),
-        seed=identity.get("seed", 0),
+        steps=settings.steps,
+        seed=settings.seed,
     )
     return importance, first
 

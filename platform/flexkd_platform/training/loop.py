@@ -5,16 +5,15 @@ Shapes: N rows whose outputs are compared, C outputs.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from fractions import Fraction
 from functools import partial
 from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 
+from ..plan import TrainingRecipe
 from ..tasks import Batch, Examples
 from ..tracking import StepMetrics
 from .gradient import Gradient, unfinished_rows
@@ -25,42 +24,8 @@ POOL_BATCHES = 16
 """Batches among which rows are sorted by length."""
 
 
-@dataclass(frozen=True)
-class Recipe:
-    """AdamW, linear warm-up and decay.
-
-    `epochs` may be a fraction; `batch_size` counts the examples of an optimiser step over all
-    workers; `seed` decides the order of the examples.
-    """
-
-    epochs: float
-    batch_size: int
-    learning_rate: float
-    weight_decay: float
-    warmup_share: float
-    max_grad_norm: float
-    seed: int
-    precision: str = "fp32"
-
-    def total_steps(self, examples: int) -> int:
-        """Optimiser steps of the whole training, at least one."""
-        # The decimal as it is written: in floats 1.1 epochs of 10 steps are more than 11 steps.
-        return max(1, math.ceil(Fraction(str(self.epochs)) * self.epoch_steps(examples)))
-
-    def epoch_steps(self, examples: int) -> int:
-        """Optimiser steps of one epoch."""
-        return math.ceil(examples / self.batch_size)
-
-    def rate(self, step: int, total: int) -> float:
-        """Learning rate of step `step` (from 0): up to the peak, then down to 0."""
-        warmup = round(self.warmup_share * total)
-        if step < warmup:
-            return self.learning_rate * (step + 1) / warmup
-        return self.learning_rate * (total - step) / max(1, total - warmup)
-
-
 class Drawing(Protocol):
-    """Makes the batches of some steps in place of the data's own: responses drawn on the way."""
+    """Makes the batches of some steps from responses that are drawn during the training."""
 
     def __call__(self, step: int, rows: Sequence[int]) -> Batch | None:
         """This worker's batch; None for a step on the data's own responses."""
@@ -69,7 +34,7 @@ class Drawing(Protocol):
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a long step is: `done` of `total` units of work, and what was measured there."""
+    """How far a step is: `done` of `total` units of work, and the metrics of the last one."""
 
     done: int
     total: int
@@ -77,7 +42,7 @@ class Progress:
     metrics: StepMetrics | None = None
 
 
-def batches(lengths: Sequence[int], recipe: Recipe) -> Iterator[list[int]]:
+def batches(lengths: Sequence[int], recipe: TrainingRecipe) -> Iterator[list[int]]:
     """The rows of each global batch, shuffled anew in every epoch, without end.
 
     Rows are shuffled, sorted by length within pools of a few batches, and the batches shuffled
@@ -100,7 +65,7 @@ def train(
     module: nn.Module,
     data: Examples,
     objective: Objective,
-    recipe: Recipe,
+    recipe: TrainingRecipe,
     worker: Worker,
     *,
     draw: Drawing | None = None,
@@ -108,19 +73,19 @@ def train(
     micro_batch: int | None = None,
     begin: Callable[[nn.Module, torch.optim.Optimizer], int] | None = None,
 ) -> Iterator[Progress]:
-    """Train `module`, a tapped model, on `data`.
+    """Train `module`, a model with hidden-state extraction, on `data`.
 
-    Every worker sees the same batches and takes its part of each; the objective adds up over the
+    Every worker sees the same batches and takes its shard of each; the objective is summed over the
     workers, so that its loss is the same for any number of them.
 
     Args:
-        draw: makes this worker's batch where the data's is not wanted.
-        before_step: called with each step's number and this worker's shares before its loss is
-            taken.
-        micro_batch: examples that a worker reads at a time; all of its part when None. The
+        draw: makes this worker's batch in place of the data's own.
+        before_step: called with each step's number and this worker's micro-batches before the
+            loss is computed.
+        micro_batch: examples of one forward pass; all of the worker's shard when None. The
             gradient is the same, see `Gradient`.
-        begin: is handed the wrapped module and the optimiser before the first step; puts them
-            where an earlier training was cut off, and returns how many steps that had done.
+        begin: called with the wrapped module and the optimiser before the first step; restores an
+            interrupted training, and returns how many steps it had done.
 
     Yields:
         One Progress a step, with the terms of the loss and the learning rate.
@@ -202,7 +167,7 @@ def _shares(
         made = None if draw is None else draw(step, some)
         drawn = made is not None
         shares.append(Share(some, data.batch(some) if made is None else made, own))
-    counts = _told_counts(shares, worker) if drawn else _counts(data, rows, worker, shares)
+    counts = _gathered_counts(shares, worker) if drawn else _counts(data, rows, worker, shares)
     return shares, counts
 
 
@@ -219,7 +184,7 @@ def _counts(
     return counts | {"targets": [sum(map(data.target_rows, part)) for part in parts]}
 
 
-def _told_counts(shares: Sequence[Share], worker: Worker) -> dict[str, list[int]]:
+def _gathered_counts(shares: Sequence[Share], worker: Worker) -> dict[str, list[int]]:
     """The same where each worker knows its own batches alone."""
     stacks = list(shares[0].batch.feature_masks)
     mine = [0] * (len(stacks) + 1)
@@ -228,5 +193,5 @@ def _told_counts(shares: Sequence[Share], worker: Worker) -> dict[str, list[int]
         found = [*(int(masks[stack].sum()) for stack in stacks), len(share.batch.labels_N)]
         mine = [before + more for before, more in zip(mine, found, strict=True)]
     row = torch.tensor([mine], dtype=torch.float64)
-    told = worker.gather(row.to(worker.device), [1] * worker.size).long().T.tolist()
-    return dict(zip([*stacks, "targets"], told, strict=True))
+    gathered = worker.gather(row.to(worker.device), [1] * worker.size).long().T.tolist()
+    return dict(zip([*stacks, "targets"], gathered, strict=True))

@@ -1,11 +1,11 @@
-"""Per-batch aggregation: units selected anew from the training batch every few steps.
+"""Per-batch aggregation: units selected again from the training batch every few steps.
 
 The alternative of the paper's Figure 3b, which it finds unstable; global aggregation is the method.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -13,6 +13,7 @@ from torch import Tensor
 
 from flexkd_core import ImportanceSum, select_units
 
+from ..plan import ReselectConfig
 from ..spec import FlexKd
 from ..tasks import Examples
 from .feature_terms import FeatureTerm, paired_units
@@ -25,8 +26,8 @@ from .worker import Worker
 class Reselection:
     """Changes the units of feature terms before every k-th step.
 
-    settings: identity of the importance, and `every`, k.
-    examples: as the teacher's own tokenizer reads them; None where it reads the student's batch.
+    settings: the importance, and k.
+    examples: encoded by the teacher's own tokenizer; None where it reads the student's batch.
     """
 
     def __init__(
@@ -34,7 +35,7 @@ class Reselection:
         method: FlexKd,
         teacher: Any,
         terms: Sequence[FeatureTerm],
-        settings: Mapping[str, Any],
+        settings: ReselectConfig,
         width: int,
         *,
         examples: Examples | None,
@@ -45,14 +46,14 @@ class Reselection:
         self._width, self._worker, self._examples = width, worker, examples
 
     def __call__(self, step: int, shares: Sequence[Share]) -> None:
-        """Select from the global batch: every worker scores its part, and the sums are added."""
-        if step % self._settings["every"]:
+        """Select from the global batch: every worker scores its shard, and the sums are added."""
+        if step % self._settings.every:
             return
         for term in self._terms:
             row = sum(self._scored(term, share) for share in shares)
             assert isinstance(row, Tensor)
-            told = self._worker.gather(row[None].to(self._worker.device), [1] * self._worker.size)
-            total = told.sum(dim=0).cpu().numpy()
+            rows = self._worker.gather(row[None].to(self._worker.device), [1] * self._worker.size)
+            total = rows.sum(dim=0).cpu().numpy()
             if total[-1] > 0:
                 ranked = select_units(total[:-1] / total[-1], self._width)
                 term.units = paired_units(self._method, [int(unit) for unit in ranked])
@@ -61,7 +62,7 @@ class Reselection:
         """Sum and count of the importance on a share, fp64 (D + 1,)."""
         batch = share.batch if self._examples is None else self._examples.batch(share.rows)
         importance, _ = score_batch(
-            self._tapped, batch, term.teacher, self._settings, self._worker.device
+            self._tapped, batch, term.teacher, self._settings.importance, self._worker.device
         )
         mine = ImportanceSum.of(importance)
         row = torch.tensor([*mine.total_D.tolist(), float(mine.count)], dtype=torch.float64)

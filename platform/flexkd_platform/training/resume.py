@@ -1,4 +1,4 @@
-"""A training that was cut off goes on from its last checkpoint."""
+"""An interrupted training resumes from its last checkpoint."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from .worker import Worker
 
 
 @dataclass
-class Course:
-    """What a training has come to, besides its weights.
+class TrainingState:
+    """The state of a training besides its weights and its optimiser.
 
     log: the metrics of every step so far.
     best, best_weights: of the best epoch, where that is kept.
@@ -33,10 +33,10 @@ class Course:
 
 
 class Resumption:
-    """Keeps checkpoints of a training and puts the next attempt where the last one was.
+    """Writes checkpoints of a training and restores the last one.
 
-    since: `time.perf_counter()` when the training began; of one that goes on it is put back by the
-        seconds that the steps before the checkpoint took.
+    since: `time.perf_counter()` when the training began; after a resumption, minus the seconds
+        that the steps before the checkpoint took.
     every: optimiser steps between checkpoints; the end of every epoch when None.
     terms: the pairs of layers, whose units may have been selected anew on the way.
     """
@@ -46,7 +46,7 @@ class Resumption:
         step: Step,
         store: Store,
         worker: Worker,
-        course: Course,
+        state: TrainingState,
         *,
         since: float,
         seed: int,
@@ -55,7 +55,7 @@ class Resumption:
     ) -> None:
         self.since = since
         self._checkpoints = Checkpoints(step, store, worker)
-        self._worker, self._course, self._seed = worker, course, seed
+        self._worker, self._state, self._seed = worker, state, seed
         self._every, self._terms = every, terms
         self._training: tuple[nn.Module, Optimizer] | None = None
 
@@ -65,10 +65,10 @@ class Resumption:
         loaded = self._checkpoints.load(wrapped, optimizer)
         if loaded is None:
             return 0
-        notes, course = loaded.notes, self._course
-        course.log[:] = [StepMetrics(step, values) for step, values in notes["log"]]
-        course.best = notes["best"]
-        course.best_weights = dict(loaded.more["best"]) if "best" in loaded.more else None
+        notes, state = loaded.notes, self._state
+        state.log[:] = [StepMetrics(step, values) for step, values in notes["log"]]
+        state.best = notes["best"]
+        state.best_weights = dict(loaded.more["best"]) if "best" in loaded.more else None
         for term, units in zip(self._terms, notes["units"], strict=True):
             term.units = None if units is None else torch.tensor(units)
         self.since -= notes.get("seconds", 0.0)  # checkpoints of an earlier version have none
@@ -81,16 +81,16 @@ class Resumption:
         if not due or done == total:
             return
         assert self._training is not None, "training begins first"
-        course = self._course
+        state = self._state
         notes = {
-            "log": [[entry.step, dict(entry.values)] for entry in course.log],
-            "best": course.best,
+            "log": [[entry.step, dict(entry.values)] for entry in state.log],
+            "best": state.best,
             "units": [None if t.units is None else t.units.tolist() for t in self._terms],
             "seconds": time.perf_counter() - self.since,
             "workers": self._worker.size,
             "random": [state.numpy().tobytes().hex() for state in self._random()],
         }
-        more = {} if course.best_weights is None else {"best": course.best_weights}
+        more = {} if state.best_weights is None else {"best": state.best_weights}
         self._checkpoints.save(done, *self._training, notes, more)
 
     def drop(self) -> None:

@@ -17,14 +17,15 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from flexkd_platform.tasks import LabelExamples
-from flexkd_platform.training import Progress, Recipe, SoloWorker, torch_threads
+from flexkd_platform.plan import TrainingRecipe
+from flexkd_platform.training import Progress, SoloWorker, torch_threads
 from flexkd_platform.training import metrics as measure
 from flexkd_platform.training.hidden_states import LOGITS, TappedModel
 from flexkd_platform.training.loop import POOL_BATCHES, batches, train
 from flexkd_platform.training.micro_batch import Objective, Part
 from flexkd_platform.training.worker import Worker
 
-RECIPE = Recipe(
+RECIPE = TrainingRecipe(
     epochs=3,
     batch_size=8,
     learning_rate=0.05,
@@ -169,7 +170,7 @@ class CrossEntropy(Objective):
         return {"loss": loss, "half": loss / 2}
 
 
-def fit(recipe: Recipe = RECIPE) -> tuple[list[Progress], BagOfWords, CrossEntropy]:
+def fit(recipe: TrainingRecipe = RECIPE) -> tuple[list[Progress], BagOfWords, CrossEntropy]:
     data, module, objective = examples(), BagOfWords(), CrossEntropy()
     with torch.random.fork_rng():
         torch.manual_seed(0)

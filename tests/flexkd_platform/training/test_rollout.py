@@ -11,7 +11,7 @@ import torch
 from flexkd_platform.spec import OnPolicy
 from flexkd_platform.steps.distill import _Training
 from flexkd_platform.training import SoloWorker
-from flexkd_platform.training.loop import _told_counts
+from flexkd_platform.training.loop import _gathered_counts
 
 WORLDS = [("gpt2", "instruction"), ("t5", "summarization")]
 DRAWN = "on_policy: {teacher_mix: 0.5, share: 0.5, max_new_tokens: 4}"
@@ -74,7 +74,7 @@ def test_the_training_draws_on_those_steps_alone(lab: Any) -> None:
             assert responses(part.batch) == own
         else:
             assert part.batch is drawn[step]
-        counts = _told_counts([part], SoloWorker())
+        counts = _gathered_counts([part], SoloWorker())
         assert counts.pop("targets") == [len(part.batch.labels_N)]
         masks = part.batch.feature_masks
         assert counts == {stack: [int(mask.sum())] for stack, mask in masks.items()}

@@ -1,4 +1,8 @@
-"""The kinds of steps, one file each; `KINDS` is the table."""
+"""The kinds of steps, one file each; `KINDS` is the table.
+
+A file declares the kind, its config, which is the identity of a step, and how a step is made from
+a spec and the facts. The function of a kind is in the file of the same name in `steps/`.
+"""
 
 from __future__ import annotations
 
@@ -45,4 +49,4 @@ for _module in (
 ):
     register_kind(_module.KIND)
 
-__all__ = ["KINDS", "StepKind", "register_kind"]
+__all__ = ["KINDS", "register_kind"]

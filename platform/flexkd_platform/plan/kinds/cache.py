@@ -2,6 +2,52 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from ...spec import JobSpec
+from ..facts import Facts
+from ..layers import LayerRef, stack_of
+from ..reading import AnyReading, ResponseReading
+from ..step import Step
 from ..step_kind import StepKind
+from ._chunked import ChunkedConfig
+from .teacher import teacher_step
 
 KIND = StepKind("cache", 3, "teacher cache", "pass")
+
+OUTPUTS = "outputs"
+"""What a cache of the teacher's outputs holds; others hold the layer of that name."""
+
+
+@dataclass(frozen=True)
+class CacheConfig(ChunkedConfig):
+    """One layer's hidden states, or the outputs: of a language model what its head reads.
+
+    holds: the layer, or `OUTPUTS`.
+    """
+
+    kind: ClassVar = KIND
+    holds: LayerRef
+
+    def to_identity(self) -> dict[str, Any]:
+        """All settings."""
+        return {"holds": self.holds, "dtype": "float32", "chunk": self.chunk}
+
+
+def cache_step(spec: JobSpec, facts: Facts, holds: LayerRef) -> Step[CacheConfig]:
+    """A cache of the job's teacher."""
+    return Step(CacheConfig(teacher_step(spec, facts), spec.score.chunk, holds))
+
+
+def cache_numbers(reading: AnyReading, facts: Facts, holds: LayerRef) -> int:
+    """fp32 numbers of a cache; of text an upper bound, since responses vary in length.
+
+    reading: the teacher's.
+    """
+    if isinstance(reading, ResponseReading):
+        # The outputs of a language model are stored as the hidden states that its head reads.
+        encoder = stack_of(holds) == "encoder"
+        limit = reading.max_prompt if encoder else reading.max_response
+        return facts.train_rows * limit * facts.teacher_hidden
+    return facts.train_rows * (facts.outputs if holds == OUTPUTS else facts.teacher_hidden)

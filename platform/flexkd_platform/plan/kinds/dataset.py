@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
 
+from ...spec import DataSource, DocumentSource, FilesSource, InstructionSource, JobSpec, Task
+from ..facts import Facts
+from ..step import Step, StepConfig
 from ..step_kind import StepKind
+
+Source = DataSource | InstructionSource | DocumentSource
 
 
 def _summary_line(summary: Mapping[str, Any], metric: str = "") -> str:
@@ -19,3 +26,63 @@ def _rows(split: str, profile: Mapping[str, Any]) -> str:
 
 
 KIND = StepKind("dataset", 2, "data set", "driver", _summary_line)
+
+
+@dataclass(frozen=True)
+class DatasetConfig(StepConfig):
+    """The data of a task, or one of its evaluation sets.
+
+    task: how a source is read. Of it the identity has the kind and the source.
+    evaluation_set: the set's name; None for the task's own data.
+    fingerprint: of the source's content.
+    """
+
+    kind: ClassVar = KIND
+    task: Task
+    evaluation_set: str | None
+    fingerprint: str
+
+    @property
+    def source(self) -> Source:
+        """Where the examples come from."""
+        if self.evaluation_set is None:
+            return self.task.data
+        return self.task.evaluation[self.evaluation_set]
+
+    @property
+    def name(self) -> str:
+        """The name of the data set, or `files`."""
+        return "files" if isinstance(self.source, FilesSource) else self.source.name
+
+    def to_identity(self) -> dict[str, Any]:
+        """The content counts, not its path; a branch and its commit are the same data."""
+        source = self.source.to_json()
+        identity = {k: v for k, v in source.items() if k not in {"path", "revision"}}
+        identity |= {
+            "name": self.name,
+            "task": self.task.kind,
+            "fingerprint": self.fingerprint,
+        }
+        return identity if self.evaluation_set is None else {**identity, "part": "evaluation"}
+
+
+def dataset_step(spec: JobSpec, facts: Facts) -> Step[DatasetConfig]:
+    """The splits of the task's own data."""
+    return Step(DatasetConfig(_with_absolute_paths(spec.task), None, facts.data_fingerprint))
+
+
+def set_step(spec: JobSpec, facts: Facts, name: str) -> Step[DatasetConfig]:
+    """One more set to evaluate on."""
+    return Step(DatasetConfig(_with_absolute_paths(spec.task), name, facts.sets[name]))
+
+
+def _with_absolute_paths(task: Task) -> Task:
+    """The task for a worker, which has another working directory."""
+    sets = {name: _absolute(source) for name, source in task.evaluation.items()}
+    return task.model_copy(update={"data": _absolute(task.data), "evaluation": sets})
+
+
+def _absolute(source: Source) -> Source:
+    if not isinstance(source, FilesSource):
+        return source
+    return source.model_copy(update={"path": str(Path(source.path).expanduser().absolute())})

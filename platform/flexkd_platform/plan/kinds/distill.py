@@ -2,7 +2,162 @@
 
 from __future__ import annotations
 
-from ..step_kind import StepKind
-from .evaluate import metrics_line
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from ...spec import FeatureMethod, FlexKd, JobSpec, Method, SeqKd, TeacherMethod
+from ..facts import Facts
+from ..layers import LayerRef, Pair, layer_pairs
+from ..reading import reading_of
+from ..recipe import TrainingRecipe
+from ..step import Step
+from ..step_kind import StepKind, metrics_line
+from ..trial import uses_features, uses_outputs
+from ._student import TrainingConfig, student_config
+from .cache import OUTPUTS, CacheConfig, cache_numbers, cache_step
+from .dataset import dataset_step
+from .generate import GenerateConfig, generate_step
+from .score import ImportanceConfig
+from .select import SelectConfig, select_step
+from .teacher import TeacherConfig, teacher_step
+from .warm_up import WarmUpConfig, warm_up_step
+
+LARGEST_CACHE = 2**31
+"""fp32 numbers (8 GiB) that a trial reads of teacher caches; beyond, it runs the teacher."""
 
 KIND = StepKind("distill", 2, "distillation", "trial", metrics_line)
+
+
+@dataclass(frozen=True)
+class OfflineTeacher:
+    """The teacher signal is read from caches, which a pass has computed once."""
+
+    caches: tuple[Step[CacheConfig], ...]
+
+    def needs(self) -> dict[str, Step]:
+        """The caches, by what they hold."""
+        return {f"cache {cache.config.holds}": cache for cache in self.caches}
+
+
+@dataclass(frozen=True)
+class OnlineTeacher:
+    """The teacher runs on every batch."""
+
+    teacher: Step[TeacherConfig]
+
+    def needs(self) -> dict[str, Step]:
+        """The teacher."""
+        return {"teacher": self.teacher}
+
+
+@dataclass(frozen=True)
+class ReselectConfig:
+    """Units selected from the training batch, in place of a selection before the training.
+
+    every: optimiser steps between selections.
+    """
+
+    importance: ImportanceConfig
+    every: int
+
+    def to_identity(self) -> dict[str, Any]:
+        """All settings."""
+        return {**self.importance.to_identity(), "every": self.every}
+
+
+@dataclass(frozen=True)
+class DistillConfig(TrainingConfig):
+    """The training of a trial's student.
+
+    teacher: the source of the teacher signal; None for a method whose loss reads none.
+    layers: pairs of a student's and a teacher's layer whose features are compared.
+    selections: one for each teacher layer whose units are selected before the training.
+    reselect: None unless units are selected during the training.
+    generated: the responses that take the place of the data's.
+    start: the student that the training starts from, where it is warmed up.
+    """
+
+    kind: ClassVar = KIND
+    teacher: OfflineTeacher | OnlineTeacher | None = None
+    layers: tuple[Pair, ...] = ()
+    selections: tuple[Step[SelectConfig], ...] = ()
+    reselect: ReselectConfig | None = None
+    generated: Step[GenerateConfig] | None = None
+    start: Step[WarmUpConfig] | None = None
+
+    def to_identity(self) -> dict[str, Any]:
+        """The settings; those of the teacher signal only where the loss reads one."""
+        identity = super().to_identity()
+        if self.teacher is not None:
+            online = isinstance(self.teacher, OnlineTeacher)
+            identity["distill"]["teacher_cache"] = "off" if online else "auto"
+            identity["layers"] = [list(pair) for pair in self.layers]
+        if self.reselect is not None:
+            identity["reselect"] = self.reselect.to_identity()
+        return identity
+
+    def needs(self) -> dict[str, Step]:
+        """The data, what the student is made of, what it is trained on, and its start."""
+        needs = super().needs()
+        if self.generated is not None:
+            needs["generated"] = self.generated
+        if self.teacher is not None:
+            needs |= self.teacher.needs()
+        needs |= {f"select {chosen.config.layer}": chosen for chosen in self.selections}
+        return needs if self.start is None else {**needs, "start": self.start}
+
+
+def distill_step(spec: JobSpec, facts: Facts, method: Method, seed: int) -> Step[DistillConfig]:
+    """The training of a trial. It needs the teacher only where its loss reads it."""
+    warm_up = spec.student.warm_up
+    pairs = _layers(facts, method)
+    selects = isinstance(method, FlexKd) and uses_features(method)
+    reselect = None
+    if selects and spec.score.aggregation == "batch":
+        importance = ImportanceConfig.of(spec.score, spec.task.kind)
+        reselect = ReselectConfig(importance, spec.score.every)
+    selections: tuple[Step[SelectConfig], ...] = ()
+    if isinstance(method, FlexKd) and selects and reselect is None:
+        selections = tuple(select_step(spec, facts, theirs, method.target) for _, theirs in pairs)
+    return Step(
+        DistillConfig(
+            method=method,
+            student=student_config(spec, facts),
+            recipe=TrainingRecipe.of(spec.distill, seed),
+            dropout=spec.distill.dropout,
+            keep=spec.distill.keep,
+            reading=reading_of(spec, facts.outputs),
+            dataset=dataset_step(spec, facts),
+            teacher=_teacher(spec, facts, method, pairs, online=reselect is not None),
+            layers=pairs,
+            selections=selections,
+            reselect=reselect,
+            generated=generate_step(spec, facts, method) if isinstance(method, SeqKd) else None,
+            start=None if warm_up is None else warm_up_step(spec, facts, warm_up, seed),
+        )
+    )
+
+
+def _layers(facts: Facts, method: Method) -> tuple[Pair, ...]:
+    if not isinstance(method, FeatureMethod) or not uses_features(method):
+        return ()
+    return layer_pairs(method, facts.student_stacks, facts.teacher_stacks, facts.scored)
+
+
+def _teacher(
+    spec: JobSpec, facts: Facts, method: Method, pairs: Sequence[Pair], *, online: bool
+) -> OfflineTeacher | OnlineTeacher | None:
+    """Where the teacher signal comes from. `online`: the teacher has to run in any case."""
+    if not isinstance(method, TeacherMethod):
+        return None
+    if not (uses_features(method) or uses_outputs(method)):
+        return None
+    outputs: list[LayerRef] = [OUTPUTS] if uses_outputs(method) else []
+    held = list(dict.fromkeys([*outputs, *(theirs for _, theirs in pairs)]))
+    reading = reading_of(spec, facts.outputs)
+    size = sum(cache_numbers(reading, facts, holds) for holds in held)
+    online = online or method.on_policy is not None or size > LARGEST_CACHE
+    if online or spec.distill.teacher_cache == "off":
+        return OnlineTeacher(teacher_step(spec, facts))
+    return OfflineTeacher(tuple(cache_step(spec, facts, holds) for holds in held))

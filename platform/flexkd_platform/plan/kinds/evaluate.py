@@ -2,15 +2,127 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
 
-from ..step_kind import StepKind
-
-
-def metrics_line(summary: Mapping[str, Any], metric: str = "") -> str:
-    """Every metric."""
-    return ", ".join(f"{name} {value:.4f}" for name, value in summary["metrics"].items())
-
+from ...spec import DECODING, MAX_NEW_TOKENS, Decoding, GenerationTask, JobSpec
+from ..facts import Facts
+from ..reading import AnyReading
+from ..step import Step, StepConfig
+from ..step_kind import StepKind, metrics_line
+from ._student import TrainingConfig
+from .dataset import DatasetConfig, set_step
+from .teacher import TeacherConfig
 
 KIND = StepKind("evaluate", 2, "evaluation", "task", metrics_line)
+
+Model = Step[TeacherConfig] | Step[TrainingConfig]
+
+
+@dataclass(frozen=True)
+class GenerationConfig:
+    """How a model generates its responses.
+
+    protocol: `minillm` reproduces that code's settings.
+    """
+
+    decoding: Decoding
+    max_new_tokens: int
+    protocol: Literal["clean", "minillm"]
+
+    def to_identity(self) -> dict[str, Any]:
+        """All settings."""
+        return {
+            "decoding": self.decoding.to_json(),
+            "max_new_tokens": self.max_new_tokens,
+            "protocol": self.protocol,
+        }
+
+
+@dataclass(frozen=True)
+class BertScoreConfig:
+    """The encoder that BERTScore compares words with.
+
+    source: what a worker loads it by.
+    """
+
+    fingerprint: str
+    source: str
+
+
+@dataclass(frozen=True)
+class EvaluateConfig(StepConfig):
+    """The evaluation of a teacher or a student.
+
+    split: of the model's own data; `sets` are evaluated besides.
+    generation: None for a task with labels.
+    bertscore: None unless it is among the metrics.
+    """
+
+    kind: ClassVar = KIND
+    metrics: tuple[str, ...]
+    split: Literal["validation", "test"]
+    model: Model
+    sets: tuple[Step[DatasetConfig], ...] = ()
+    generation: GenerationConfig | None = None
+    bertscore: BertScoreConfig | None = None
+
+    @property
+    def reading(self) -> AnyReading:
+        """How the model reads examples."""
+        return self.model.config.reading
+
+    @property
+    def dataset(self) -> Step[DatasetConfig]:
+        """The model's own data."""
+        return self.model.config.dataset
+
+    def to_identity(self) -> dict[str, Any]:
+        """All settings; those of generation only where the model generates."""
+        identity: dict[str, Any] = {
+            "metrics": list(self.metrics),
+            "split": self.split,
+            "task": self.reading.task,
+        }
+        if self.generation is not None:
+            identity |= self.generation.to_identity()
+        if self.bertscore is not None:
+            identity["bertscore"] = self.bertscore.fingerprint
+        return identity
+
+    def needs(self) -> dict[str, Step]:
+        """The model, whose role is called `student` though a teacher may have it, and the data."""
+        sets = {f"set {each.config.evaluation_set}": each for each in self.sets}
+        return {"student": self.model, "dataset": self.dataset, **sets}
+
+
+def evaluate_step(spec: JobSpec, facts: Facts, model: Model) -> Step[EvaluateConfig]:
+    """The evaluation of one of the job's models."""
+    return Step(
+        EvaluateConfig(
+            metrics=tuple(spec.metrics),
+            split=spec.evaluate.split,
+            model=model,
+            sets=tuple(set_step(spec, facts, name) for name in spec.task.evaluation),
+            generation=_generation(spec),
+            bertscore=_bertscore(spec, facts),
+        )
+    )
+
+
+def _generation(spec: JobSpec) -> GenerationConfig | None:
+    if not isinstance(spec.task, GenerationTask):
+        return None
+    settings, task = spec.evaluate, spec.task.kind
+    return GenerationConfig(
+        settings.decoding or DECODING[task],
+        settings.max_new_tokens or MAX_NEW_TOKENS[task],
+        settings.protocol,
+    )
+
+
+def _bertscore(spec: JobSpec, facts: Facts) -> BertScoreConfig | None:
+    if not isinstance(spec.task, GenerationTask) or "bertscore" not in spec.metrics:
+        return None
+    named = spec.evaluate.bertscore_model
+    return BertScoreConfig(facts.bertscore or named, facts.bertscore_source or named)

@@ -3,9 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
 
+from ...spec import JobSpec, Score
+from ..facts import Facts
+from ..layers import LayerRef
+from ..step import Step
 from ..step_kind import StepKind
+from ._chunked import ChunkedConfig
+from .teacher import teacher_step
+
+DEFAULT_OUTPUT = {
+    "classification": "predicted_logit",
+    "regression": "value",
+    "instruction": "label_logprob",
+    "summarization": "label_logprob",
+}
+"""F of the score where the spec names none."""
 
 
 def _summary_line(summary: Mapping[str, Any], metric: str = "") -> str:
@@ -16,3 +31,83 @@ def _summary_line(summary: Mapping[str, Any], metric: str = "") -> str:
 
 
 KIND = StepKind("score", 2, "scoring", "pass", _summary_line)
+
+
+@dataclass(frozen=True)
+class ImportanceConfig:
+    """What the importance of a unit is. What the kind does not read has its default.
+
+    output: F, whose gradient counts.
+    steps: of integrated gradients.
+    seed: of random importance.
+    """
+
+    kind: Literal["gradient", "activation", "integrated_gradients", "random"]
+    output: str = "predicted_logit"
+    steps: int = 1
+    seed: int = 0
+
+    @property
+    def reads_output(self) -> bool:
+        """Whether F is read."""
+        return self.kind in {"gradient", "integrated_gradients"}
+
+    @classmethod
+    def of(cls, score: Score, task: str) -> ImportanceConfig:
+        """The importance that a section of the spec describes."""
+        found = cls(score.kind)
+        if found.reads_output:
+            steps = score.steps if score.kind == "integrated_gradients" else found.steps
+            return cls(score.kind, output=score.output or DEFAULT_OUTPUT[task], steps=steps)
+        return cls(score.kind, seed=score.seed) if score.kind == "random" else found
+
+    def to_identity(self) -> dict[str, Any]:
+        """The settings that the kind reads, and no others."""
+        identity: dict[str, Any] = {"kind": self.kind}
+        if self.reads_output:
+            identity["output"] = self.output
+        if self.kind == "integrated_gradients":
+            identity["steps"] = self.steps
+        if self.kind == "random":
+            identity["seed"] = self.seed
+        return identity
+
+
+@dataclass(frozen=True)
+class ScoreConfig(ChunkedConfig):
+    """The importance vector G of a layer.
+
+    samples: the first training examples, which are scored.
+    geometry: whether the second moment of the gradients is kept too.
+    """
+
+    kind: ClassVar = KIND
+    importance: ImportanceConfig
+    layer: LayerRef
+    samples: int
+    geometry: bool
+
+    def to_identity(self) -> dict[str, Any]:
+        """All settings."""
+        return {
+            **self.importance.to_identity(),
+            "layer": self.layer,
+            "samples": self.samples,
+            "chunk": self.chunk,
+            "geometry": self.geometry,
+        }
+
+
+def score_step(spec: JobSpec, facts: Facts, layer: LayerRef) -> Step[ScoreConfig]:
+    """The importance of a layer of the job's teacher."""
+    score = spec.score
+    return Step(
+        ScoreConfig(
+            teacher=teacher_step(spec, facts),
+            chunk=score.chunk,
+            importance=ImportanceConfig.of(score, spec.task.kind),
+            layer=layer,
+            samples=facts.train_rows if score.samples == "all" else score.samples,
+            geometry=score.geometry and score.kind == "gradient",
+        )
+    )

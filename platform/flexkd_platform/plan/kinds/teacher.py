@@ -3,9 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
+from ...spec import BlankModel, JobSpec
+from ..facts import Facts
+from ..reading import AnyReading, reading_of
+from ..recipe import TrainingRecipe
+from ..step import Step, StepConfig
 from ..step_kind import StepKind
+from .base import BaseConfig, base_step
+from .dataset import DatasetConfig, dataset_step
 
 
 def _summary_line(summary: Mapping[str, Any], metric: str = "") -> str:
@@ -19,3 +27,72 @@ def _summary_line(summary: Mapping[str, Any], metric: str = "") -> str:
 
 
 KIND = StepKind("teacher", 2, "teacher", "task", _summary_line)
+
+
+@dataclass(frozen=True)
+class ModelSource:
+    """Where a worker loads a model from: a folder, package:NAME, or a hub name and revision."""
+
+    model: str
+    revision: str | None = None
+
+
+Pretrained = Step[BaseConfig] | ModelSource
+"""A model before its training: made by a step, or loaded from elsewhere."""
+
+
+@dataclass(frozen=True)
+class TeacherConfig(StepConfig):
+    """A teacher.
+
+    fingerprint: of the pretrained model's files, or of its config.
+    finetune: None for a teacher that is used as it is.
+    """
+
+    kind: ClassVar = KIND
+    fingerprint: str
+    finetune: TrainingRecipe | None
+    reading: AnyReading
+    dataset: Step[DatasetConfig]
+    pretrained: Pretrained
+
+    def to_identity(self) -> dict[str, Any]:
+        """The model's fingerprint, its fine-tuning, and how it reads examples."""
+        return {
+            "model": self.fingerprint,
+            "finetune": self.finetune.to_identity() if self.finetune else None,
+            **self.reading.to_identity(),
+        }
+
+    def needs(self) -> dict[str, Step]:
+        """The data set, and the untrained model where a step makes it."""
+        return {"dataset": self.dataset, **base_needs(self.pretrained)}
+
+
+def base_needs(pretrained: Pretrained) -> dict[str, Step]:
+    """The step that makes an untrained model, if one does."""
+    return {"base": pretrained} if isinstance(pretrained, Step) else {}
+
+
+def teacher_step(spec: JobSpec, facts: Facts) -> Step[TeacherConfig]:
+    """The teacher of a job."""
+    finetune = spec.teacher.finetune
+    return Step(
+        TeacherConfig(
+            fingerprint=facts.teacher_fingerprint,
+            finetune=TrainingRecipe.of(finetune, finetune.seed) if finetune else None,
+            reading=reading_of(spec, facts.outputs),
+            dataset=dataset_step(spec, facts),
+            pretrained=pretrained_teacher(spec, facts),
+        )
+    )
+
+
+def pretrained_teacher(spec: JobSpec, facts: Facts) -> Pretrained:
+    """The teacher before its fine-tuning."""
+    model = spec.teacher.model
+    if isinstance(model, BlankModel):
+        return base_step(spec, facts, model)
+    if facts.teacher_source:
+        return ModelSource(facts.teacher_source)
+    return ModelSource(model, spec.teacher.revision)

@@ -2,7 +2,38 @@
 
 from __future__ import annotations
 
-from ..step_kind import StepKind
-from .evaluate import metrics_line
+from dataclasses import dataclass
+from typing import ClassVar
+
+from ...spec import FineTune, FineTuning, JobSpec
+from ..facts import Facts
+from ..reading import reading_of
+from ..recipe import TrainingRecipe
+from ..step import Step
+from ..step_kind import StepKind, metrics_line
+from ._student import TrainingConfig, student_config
+from .dataset import dataset_step
 
 KIND = StepKind("warm_up", 1, "student warm-up", "task", metrics_line)
+
+
+@dataclass(frozen=True)
+class WarmUpConfig(TrainingConfig):
+    """Fine-tuning; the best checkpoint on the validation split is where others start from."""
+
+    kind: ClassVar = KIND
+
+
+def warm_up_step(spec: JobSpec, facts: Facts, settings: FineTune, seed: int) -> Step[WarmUpConfig]:
+    """The warm-up of the trials with one seed."""
+    return Step(
+        WarmUpConfig(
+            method=FineTuning(kind="ft"),
+            student=student_config(spec, facts),
+            recipe=TrainingRecipe.of(settings, seed),
+            dropout=spec.distill.dropout,
+            keep="best",
+            reading=reading_of(spec, facts.outputs),
+            dataset=dataset_step(spec, facts),
+        )
+    )

@@ -1,4 +1,4 @@
-"""From the parts of a scoring pass to its artifacts, one part in memory at a time."""
+"""Publishes the importance of a layer's units: the partial sums of a teacher pass, added up."""
 
 from __future__ import annotations
 
@@ -20,14 +20,13 @@ from flexkd_core import (
     spectrum,
 )
 
-from ..plan import Step
+from ..plan import ScoreConfig, Step
 from ..store import Store
-from .chunk_layout import Layout
 from .scored_chunk import PartialSum
 
 
 def pack(partials: Sequence[PartialSum]) -> bytes:
-    """The partial sums of a part's chunks as its content."""
+    """The partial sums of a few chunks as the content of a partial artifact."""
     arrays = {
         "total": np.stack([partial.total_D for partial in partials]),
         "count": np.array([partial.count for partial in partials]),
@@ -39,7 +38,7 @@ def pack(partials: Sequence[PartialSum]) -> bytes:
 
 
 def _unpack(content: bytes) -> Iterator[PartialSum]:
-    """What `pack` was given; a chunk whose examples have no gradients has None there."""
+    """The inverse of `pack`; a chunk whose examples have no gradients has None."""
     arrays = load_arrays(content)
     counts = [int(count) for count in arrays["count"]]
     start = 0
@@ -49,8 +48,11 @@ def _unpack(content: bytes) -> Iterator[PartialSum]:
         start += count
 
 
-def publish_score(step: Step, store: Store) -> None:
-    """Add partial sums in the order of the chunks, one by one: memory does not grow with them."""
+def publish_score(step: Step[ScoreConfig], store: Store) -> None:
+    """Add partial sums in the order of the chunks, with one partial artifact in memory at a time.
+
+    The order is fixed because fp64 addition is not associative.
+    """
     total: ImportanceSum | None = None
     moment: GradientMoment | None = None
     for name in sorted(store.parts(step)):
@@ -87,10 +89,3 @@ def _geometry(moment_DD: NDArray[np.float64]) -> dict[str, Any]:
         "effective_dimension": effective_dimension(moment_DD),
         "spectrum": values_D.tolist(),
     }
-
-
-def publish_cache(step: Step, store: Store, layout: Layout) -> None:
-    """The cache's parts become its files as they are."""
-    with store.publish(step) as draft:
-        draft.parts = sorted(store.parts(step))
-        draft.summary["chunks"] = layout.chunks

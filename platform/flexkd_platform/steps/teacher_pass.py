@@ -1,13 +1,12 @@
-"""The scoring pass: chunks of training examples through the teacher, once.
+"""The scoring pass: chunks of training examples through the teacher, once, for scores and caches.
 
 A chunk gives one fp64 partial sum of importance for each scored layer, and its rows of the teacher
-caches. The reduction adds partial sums in the order of the chunks, because fp64 addition is not
-associative.
+caches. `score` adds the partial sums up, `cache` publishes the rows.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,74 +17,80 @@ from torch import Tensor
 from flexkd_core import Importance
 
 from ..models import output_head, placed
-from ..plan import OUTPUTS, LayerRef, Step
+from ..plan import (
+    OUTPUTS,
+    CacheConfig,
+    ChunkedConfig,
+    LayerRef,
+    ResponseReading,
+    ScoreConfig,
+    Step,
+    has_config,
+    with_config,
+)
 from ..store import Store
 from ..tasks import Examples, decoder_start
-from ..training.encoding import GENERATION, encode
-from ..training.hidden_states import TappedModel, run
+from ..training import Progress
+from ..training.encoding import encode
+from ..training.hidden_states import TappedModel
+from ..training.hidden_states import run as run_model
 from ..training.importance import score_batch
 from ..training.teacher_signal import HEAD_FILE
 from ..training.worker import local_device, torch_threads
-from .chunked_pass import CHUNK_THREADS, ChunkDone, ChunkedPass
-from .dataset import SplitReader
-from .reduction import pack, publish_cache, publish_score
+from .artifacts import Artifacts, SplitReader, load_teacher
+from .cache import publish_cache
+from .chunked_pass import CHUNK_THREADS, ChunkDone, ChunkedPass, run_pass
+from .context import Output, RunContext
+from .score import pack, publish_score
 from .scored_chunk import PartialSum, ScoredChunk
-from .teacher import load_teacher
 
 FORWARD_EXAMPLES = {"classification": 16, "regression": 16, "instruction": 8, "summarization": 8}
 """Examples of one forward: a chunk's, sorted by length, so that little of it is padding."""
 
 
+def run(
+    config: ScoreConfig | CacheConfig, inputs: Artifacts, out: Output, context: RunContext
+) -> Iterator[Progress]:
+    """Run what one step needs of a pass in this process, and publish the step."""
+    step: list[Step] = [Step(config)]
+    scores, caches = with_config(step, ScoreConfig), with_config(step, CacheConfig)
+    return run_pass(ScoringPass(tuple(scores), tuple(caches)), out.store, context)
+
+
 @dataclass(frozen=True)
 class ScoringPass(ChunkedPass):
-    """What one pass is to yield.
+    """The steps of one pass.
 
     scores: each publishes G of a layer; only its first `samples` training rows count.
     caches: each publishes a layer's hidden states, or the outputs, of all training rows.
     """
 
-    scores: tuple[Step, ...]
-    caches: tuple[Step, ...]
+    scores: tuple[Step[ScoreConfig], ...]
+    caches: tuple[Step[CacheConfig], ...]
 
     @property
-    def steps(self) -> tuple[Step, ...]:
+    def steps(self) -> tuple[Step[ChunkedConfig], ...]:
         """Scores, then caches."""
         return (*self.scores, *self.caches)
 
-    def chunks_of(self, step: Step, total: int) -> range:
+    def chunks_of(self, step: Step[ChunkedConfig], total: int) -> range:
         """All for a cache, those of its samples for a score."""
-        if step.kind == "cache":
-            return range(total)
-        return range(min(total, -(-int(step.identity["samples"]) // self.chunk)))
+        if has_config(step, ScoreConfig):
+            return range(min(total, -(-step.config.samples // self.chunk)))
+        return range(total)
 
-    def open(self, store: Store, worker: int = 0, *, spread: bool = False) -> ChunkScorer:
+    def open(
+        self, store: Store, worker: int = 0, *, spread: bool = False
+    ) -> Callable[[int], ChunkDone]:
         """A scorer of chunks."""
         return ChunkScorer(self, store, worker, spread)
 
-    def reduce(self, step: Step, store: Store) -> None:
-        """Add up a score, or make a cache of its parts."""
-        if step.kind == "score":
+    def reduce(self, step: Step[ChunkedConfig], store: Store) -> None:
+        """Add up a score, or publish the rows of a cache."""
+        if has_config(step, ScoreConfig):
             publish_score(step, store)
-        else:
+        elif has_config(step, CacheConfig):
             publish_cache(step, store, self.layout(store))
-
-
-def passes(missing: Sequence[Step]) -> list[ScoringPass]:
-    """The fewest passes that yield these score and cache steps.
-
-    Those that read the same teacher in the same chunks share one.
-    """
-    groups: dict[tuple[Any, ...], list[Step]] = {}
-    for step in missing:
-        inputs = tuple(sorted((role, needed.hash) for role, needed in step.needs.items()))
-        groups.setdefault((inputs, step.identity["chunk"]), []).append(step)
-    return [
-        ScoringPass(
-            tuple(step for step in group if step.kind == "score"),
-            tuple(step for step in group if step.kind == "cache"),
-        )
-        for group in groups.values()
-    ]
 
 
 class ChunkScorer:
@@ -98,21 +103,22 @@ class ChunkScorer:
         self._device = torch.device(local_device())
         model, self._tokenizer = load_teacher(request.teacher, store)
         self._model: Any = placed(model, self._device, spread).eval()
-        layers = [c.identity["holds"] for c in request.caches if c.identity["holds"] != OUTPUTS]
+        layers = [c.config.holds for c in request.caches if c.config.holds != OUTPUTS]
         self._layers: list[LayerRef] = list(dict.fromkeys(layers))
+        self._reading = request.teacher.config.reading
         self._tapped = TappedModel(model, self._layers)
         self._layout = request.layout(store)
         self._rows = SplitReader(store.folder(request.dataset), "train")
 
     def __call__(self, first: int) -> ChunkDone:
-        """Run the chunks of one part and put it into the store, for every step."""
+        """Run a few chunks and write a partial artifact of every step into the store."""
         partials: dict[str, list[PartialSum]] = {}
         kept: dict[str, list[Tensor]] = {cache.hash: [] for cache in self._request.caches}
         examples = 0
         for chunk in self._layout.part(first):
             start, stop = self._layout.bounds(chunk)
             scores = self._request.scores
-            counted = {score.hash: int(score.identity["samples"]) - start for score in scores}
+            counted = {score.hash: score.config.samples - start for score in scores}
             wanted = [score for score in scores if counted[score.hash] > 0]
             if not wanted and not kept:
                 break  # the samples end before this chunk
@@ -120,23 +126,22 @@ class ChunkScorer:
             if isinstance(found, str):
                 return ChunkDone(first, 0, self._worker, found)
             for score in wanted:
-                share = found.partial(score, counted[score.hash])
-                partials.setdefault(score.hash, []).append(share)
+                partial = found.partial(score, counted[score.hash])
+                partials.setdefault(score.hash, []).append(partial)
             for cache in self._request.caches:
-                kept[cache.hash].append(found.rows(cache.identity["holds"]))
+                kept[cache.hash].append(found.rows(cache.config.holds))
             examples += stop - start
         self._write(first, partials, kept)
         return ChunkDone(first, examples, self._worker)
 
-    def _run(self, start: int, stop: int, scores: Sequence[Step]) -> ScoredChunk | str:
+    def _run(self, start: int, stop: int, scores: Sequence[Step[ScoreConfig]]) -> ScoredChunk | str:
         """One chunk through the teacher; or why it cannot be used, naming the example."""
         table = self._rows.rows(start, stop)
-        reading = self._request.teacher.identity
         examples = encode(
-            table, self._tokenizer, reading, decoder_start_id=decoder_start(self._model)
+            table, self._tokenizer, self._reading, decoder_start_id=decoder_start(self._model)
         )
-        found = ScoredChunk(examples, reading["task"], scores, self._layers)
-        size = FORWARD_EXAMPLES[reading["task"]]
+        found = ScoredChunk(examples, self._reading, scores, self._layers)
+        size = FORWARD_EXAMPLES[self._reading.task]
         order = sorted(range(len(examples)), key=examples.length)
         with torch_threads(CHUNK_THREADS):
             for place in range(0, len(order), size):
@@ -144,20 +149,23 @@ class ChunkScorer:
                 found.put(rows, *self._forward(examples, rows, scores))
         return found.problem(table, start) or found
 
-    def _forward(self, examples: Examples, rows: Sequence[int], scores: Sequence[Step]) -> Any:
-        """Importance by score, and what the teacher put out, of some of a chunk's examples."""
+    def _forward(
+        self, examples: Examples, rows: Sequence[int], scores: Sequence[Step[ScoreConfig]]
+    ) -> tuple[list[Importance], dict[str, Tensor]]:
+        """Importance by score, and the teacher's outputs, of some of a chunk's examples."""
         batch = examples.batch(rows)
         outputs: dict[str, Tensor] = {}
         importances: list[Importance] = []
         for score in scores:
+            config = score.config
             importance, first = score_batch(
-                self._tapped, batch, score.identity["layer"], score.identity, self._device
+                self._tapped, batch, config.layer, config.importance, self._device
             )
             importances.append(importance)
             outputs = outputs or first
         if not outputs:
             with torch.no_grad():
-                outputs = run(self._tapped, batch, self._device)
+                outputs = run_model(self._tapped, batch, self._device)
         return importances, outputs
 
     def _write(
@@ -171,15 +179,15 @@ class ChunkScorer:
         for score in self._request.scores:
             if score.hash in partials:
                 self._store.write_part(score, name, pack(partials[score.hash]))
-        text = self._request.teacher.identity["task"] in GENERATION
+        text = isinstance(self._reading, ResponseReading)
         for cache in self._request.caches:
-            if first == 0 and text and cache.identity["holds"] == OUTPUTS:
+            if first == 0 and text and cache.config.holds == OUTPUTS:
                 self._write_head(cache)
             content = save_tensors({"rows": torch.cat(kept[cache.hash])})
             self._store.write_part(cache, name, content)
 
-    def _write_head(self, cache: Step) -> None:
-        """What makes logits of the rows, so that no trial has to load the whole teacher for it."""
+    def _write_head(self, cache: Step[CacheConfig]) -> None:
+        """The output head, so that no trial has to load the whole teacher to compute logits."""
         head = output_head(self._model)
         tensors = {"weight": head.weight.detach().float().cpu().contiguous()}
         if head.bias_V is not None:

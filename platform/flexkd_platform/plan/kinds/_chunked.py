@@ -1,0 +1,29 @@
+"""What the steps of a pass over the training examples have in common."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ..step import Step, StepConfig
+from .dataset import DatasetConfig
+from .teacher import TeacherConfig
+
+
+@dataclass(frozen=True)
+class ChunkedConfig(StepConfig):
+    """A result of running a teacher on training examples, chunk by chunk.
+
+    chunk: examples of a chunk.
+    """
+
+    teacher: Step[TeacherConfig]
+    chunk: int
+
+    @property
+    def dataset(self) -> Step[DatasetConfig]:
+        """The data set, which is the teacher's."""
+        return self.teacher.config.dataset
+
+    def needs(self) -> dict[str, Step]:
+        """The teacher and its data set."""
+        return {"teacher": self.teacher, "dataset": self.dataset}

@@ -1,0 +1,114 @@
+"""A student before its training, and what its trainings have in common."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from ...spec import AlignedInit, CutInit, JobSpec, Method, PretrainedInit, StudentInit
+from ..facts import Facts
+from ..layers import stack_of
+from ..reading import AnyReading
+from ..recipe import TrainingRecipe
+from ..step import Step, StepConfig
+from ..trial import method_identity
+from .dataset import DatasetConfig
+from .select import SelectConfig, select_step
+from .teacher import Pretrained, TeacherConfig, base_needs, pretrained_teacher, teacher_step
+
+
+@dataclass(frozen=True)
+class StudentConfig:
+    """Where the first weights of a student come from.
+
+    init: as in the spec; a pretrained student's `model` is where a worker loads it from.
+    fingerprint: of the model that they come from: the teacher's, or the student's own.
+    pretrained: the teacher before its fine-tuning, for a student that is made from it.
+    finetuned: the teacher, for a student that is cut from it after its fine-tuning.
+    aligned: the units at which an aligned student is cut.
+    """
+
+    init: StudentInit
+    fingerprint: str
+    pretrained: Pretrained | None = None
+    finetuned: Step[TeacherConfig] | None = None
+    aligned: Step[SelectConfig] | None = None
+
+    def to_identity(self) -> dict[str, Any]:
+        """The settings, and the origin by content."""
+        init = self.init.to_json()
+        identity = {k: v for k, v in init.items() if k not in {"model", "revision"}}
+        return {"init": {**identity, "from": self.fingerprint}}
+
+    def needs(self) -> dict[str, Step]:
+        """The steps that the weights are made of."""
+        needs = {} if self.pretrained is None else base_needs(self.pretrained)
+        if self.finetuned is not None:
+            needs["source"] = self.finetuned
+        if self.aligned is not None:
+            needs[f"aligned {stack_of(self.aligned.config.layer)}".strip()] = self.aligned
+        return needs
+
+
+def student_config(spec: JobSpec, facts: Facts) -> StudentConfig:
+    """Where the student of a job starts."""
+    init = spec.student.init
+    if isinstance(init, PretrainedInit):
+        if facts.student_source:
+            init = init.model_copy(update={"model": facts.student_source, "revision": None})
+        return StudentConfig(init, facts.student_fingerprint)
+    finetuned = isinstance(init, CutInit) and init.weights == "finetuned"
+    aligned = None
+    if isinstance(init, AlignedInit):
+        # Both stacks of an encoder–decoder share its word embedding, which is cut once.
+        aligned = select_step(spec, facts, facts.scored[-1])
+    return StudentConfig(
+        init,
+        facts.teacher_fingerprint,
+        pretrained_teacher(spec, facts),
+        teacher_step(spec, facts) if finetuned else None,
+        aligned,
+    )
+
+
+@dataclass(frozen=True)
+class TrainingConfig(StepConfig):
+    """The training of one student.
+
+    recipe: its seed is the trial's, which draws the student's head too.
+    dropout: of the student.
+    keep: the student at the end, or at its best epoch on the validation split.
+    """
+
+    method: Method
+    student: StudentConfig
+    recipe: TrainingRecipe
+    dropout: float
+    keep: Literal["last", "best"]
+    reading: AnyReading
+    dataset: Step[DatasetConfig]
+
+    @property
+    def seed(self) -> int:
+        """The seed of everything that is drawn."""
+        return self.recipe.seed
+
+    def to_identity(self) -> dict[str, Any]:
+        """The settings that every training has."""
+        recipe = self.recipe.to_identity()
+        seed = recipe.pop("seed")
+        return {
+            "method": method_identity(self.method, self.reading.task),
+            "student": self.student.to_identity(),
+            "distill": {**recipe, "dropout": self.dropout, "keep": self.keep},
+            "seed": seed,
+            **self.reading.to_identity(),
+        }
+
+    def settings(self) -> dict[str, Any]:
+        """The identity without the seed."""
+        return {name: value for name, value in self.to_identity().items() if name != "seed"}
+
+    def needs(self) -> dict[str, Step]:
+        """The data set, and what the first weights are made of."""
+        return {"dataset": self.dataset, **self.student.needs()}

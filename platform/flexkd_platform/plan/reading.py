@@ -1,0 +1,60 @@
+"""How a model reads the examples of a task, and how wide its outputs are."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from ..spec import JobSpec, TextTask
+
+
+@dataclass(frozen=True)
+class Reading:
+    """Part of the identity of every model.
+
+    task: the name of the task kind.
+    outputs: width of the head; the vocabulary of a language model.
+    """
+
+    task: str
+    outputs: int
+
+    def to_identity(self) -> dict[str, Any]:
+        """All settings."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class LabelReading(Reading):
+    """A text, or a pair of texts, with a label.
+
+    max_length: tokens of an example, special tokens included.
+    """
+
+    max_length: int
+    padding: Literal["right", "left"]
+
+
+@dataclass(frozen=True)
+class ResponseReading(Reading):
+    """A prompt or document with a response, for a language model.
+
+    max_prompt, max_response: tokens of each; the end of a response is included.
+    template: how an instruction becomes a prompt.
+    """
+
+    max_prompt: int
+    max_response: int
+    template: Literal["alpaca", "none"]
+
+
+AnyReading = LabelReading | ResponseReading
+
+
+def reading_of(spec: JobSpec, outputs: int) -> AnyReading:
+    """How the models of a job read its examples."""
+    task = spec.task
+    if isinstance(task, TextTask):
+        return LabelReading(task.kind, outputs, task.max_length, task.padding)
+    template = task.template if task.kind == "instruction" else "none"
+    return ResponseReading(task.kind, outputs, task.max_prompt, task.max_response, template)

@@ -1,0 +1,30 @@
+"""Readers of what steps publish: a step reads another's artifact, and never imports its function.
+
+A reader takes a step and `Artifacts`, which a `Store` is.
+"""
+
+from .published import Artifacts
+from .responses import read_responses
+from .rows import SPLITS, SplitReader, read_rows, split_rows
+from .selection import read_directions, read_importance, read_moment, read_units
+from .teacher import language_head, load_teacher, pretrained_source
+from .training_log import read_log, read_log_file, write_log
+
+__all__ = [
+    "SPLITS",
+    "Artifacts",
+    "SplitReader",
+    "language_head",
+    "load_teacher",
+    "pretrained_source",
+    "read_directions",
+    "read_importance",
+    "read_log",
+    "read_log_file",
+    "read_moment",
+    "read_responses",
+    "read_rows",
+    "read_units",
+    "split_rows",
+    "write_log",
+]

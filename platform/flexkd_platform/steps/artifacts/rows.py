@@ -1,0 +1,50 @@
+"""The rows of a dataset step: one Parquet file a split."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+SPLITS = ("train", "validation", "test")
+
+
+def split_rows(folder: Path, split: str) -> int:
+    """How many rows a split has, read from the file's footer."""
+    return int(pq.read_metadata(folder / f"{split}.parquet").num_rows)
+
+
+def read_rows(folder: Path, split: str, start: int = 0, stop: int | None = None) -> pa.Table:
+    """Rows `start` to `stop` of a split; only the row groups that hold them are read."""
+    with SplitReader(folder, split) as reader:
+        return reader.rows(start, stop)
+
+
+class SplitReader:
+    """Reads a split slice by slice.
+
+    The file is opened once, and the row groups of the last slice are kept: slices smaller than a
+    row group would otherwise read it again and again.
+    """
+
+    def __init__(self, folder: Path, split: str) -> None:
+        self._file = pq.ParquetFile(folder / f"{split}.parquet")
+        self._total: int = self._file.metadata.num_rows
+        self._size: int = self._file.metadata.row_group(0).num_rows  # which need not be today's
+        self._groups = range(0)
+        self._kept: pa.Table | None = None
+
+    def rows(self, start: int = 0, stop: int | None = None) -> pa.Table:
+        """Rows `start` to `stop`; only the row groups that hold them are read."""
+        stop = self._total if stop is None else min(stop, self._total)
+        groups = range(start // self._size, -(-stop // self._size))
+        if self._kept is None or groups != self._groups:
+            self._kept, self._groups = self._file.read_row_groups(list(groups)), groups
+        return self._kept.slice(start - groups.start * self._size, stop - start)
+
+    def __enter__(self) -> SplitReader:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._file.close()

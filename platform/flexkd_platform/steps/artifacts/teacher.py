@@ -1,0 +1,47 @@
+"""The model of a teacher step, and the pretrained one that it starts from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from ...models import (
+    load_language_model,
+    load_saved,
+    load_tokenizer,
+    load_with_head,
+    locate,
+    output_head,
+)
+from ...plan import AnyReading, Pretrained, ResponseReading, Step, TeacherConfig
+from .published import Artifacts
+
+
+def load_teacher(step: Step[TeacherConfig], artifacts: Artifacts) -> tuple[Any, Any]:
+    """The teacher and its tokenizer, in eval mode, of a published step."""
+    folder = artifacts.folder(step)
+    if (folder / "model").is_dir():
+        return load_saved(folder / "model")
+    return load_pretrained(step.config, artifacts, seed=0)
+
+
+def load_pretrained(config: TeacherConfig, artifacts: Artifacts, seed: int) -> tuple[Any, Any]:
+    """The teacher before its fine-tuning, with a head for the task, and its tokenizer."""
+    source, reading = pretrained_source(config.pretrained, artifacts), config.reading
+    if isinstance(reading, ResponseReading):
+        return load_language_model(source), load_tokenizer(source)
+    regression = reading.task == "regression"
+    model = load_with_head(source, outputs=reading.outputs, regression=regression, seed=seed)
+    return model, load_tokenizer(source)
+
+
+def pretrained_source(pretrained: Pretrained, artifacts: Artifacts) -> Path | str:
+    """What a pretrained model is loaded by: a folder, or a name on the hub."""
+    if isinstance(pretrained, Step):
+        return artifacts.folder(pretrained) / "model"
+    return locate(pretrained.model, pretrained.revision)
+
+
+def language_head(model: Any, reading: AnyReading) -> Any:
+    """The output head of a language model; None for a classifier or regressor."""
+    return output_head(model) if isinstance(reading, ResponseReading) else None

@@ -1,0 +1,51 @@
+"""The student before its training."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from ..models import build_student, load_saved, load_tokenizer, locate
+from ..plan import DistillConfig, ResponseReading, StudentConfig, TrainingConfig, stack_of
+from ..spec import PretrainedInit
+from .artifacts import Artifacts, pretrained_source, read_units
+
+
+def initial_student(config: TrainingConfig, inputs: Artifacts) -> tuple[Any, Any]:
+    """The student and its tokenizer: warmed up, pretrained, or made from its teacher."""
+    if isinstance(config, DistillConfig) and config.start is not None:
+        return load_saved(inputs.folder(config.start) / "model")
+    student, reading = config.student, config.reading
+    source, tokenizer_source = _sources(student, inputs)
+    model = build_student(
+        student.init,
+        source,
+        outputs=reading.outputs,
+        regression=reading.task == "regression",
+        seed=config.seed,
+        dropout=config.dropout,
+        language_model=isinstance(reading, ResponseReading),
+        units=_aligned_units(student, inputs),
+    )
+    return model, load_tokenizer(tokenizer_source)
+
+
+def _sources(student: StudentConfig, inputs: Artifacts) -> tuple[Path | str, Path | str]:
+    """Where the weights and the tokenizer come from."""
+    if isinstance(student.init, PretrainedInit):
+        source = locate(student.init.model, student.init.revision)
+        return source, source
+    assert student.pretrained is not None, "a student that is not pretrained is made from a teacher"
+    source = pretrained_source(student.pretrained, inputs)
+    if student.finetuned is not None:
+        finetuned = inputs.folder(student.finetuned) / "model"
+        if finetuned.is_dir():
+            return finetuned, source
+    return source, source
+
+
+def _aligned_units(student: StudentConfig, inputs: Artifacts) -> dict[str, list[int]] | None:
+    """By stack, the teacher's units that an aligned student is cut at; None for another start."""
+    if student.aligned is None:
+        return None
+    return {stack_of(student.aligned.config.layer): read_units(student.aligned, inputs)}

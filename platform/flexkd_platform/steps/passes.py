@@ -1,0 +1,40 @@
+"""Which steps share a pass over the training examples."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ..plan import (
+    CacheConfig,
+    ChunkedConfig,
+    GenerateConfig,
+    ScoreConfig,
+    Step,
+    with_config,
+)
+from .chunked_pass import ChunkedPass
+from .generate import GenerationPass
+from .teacher_pass import ScoringPass
+
+
+def passes(missing: Sequence[Step]) -> list[ChunkedPass]:
+    """The fewest passes that yield these score, cache and generate steps.
+
+    Scores and caches of the same teacher in the same chunks share one.
+    """
+    scores, caches = with_config(missing, ScoreConfig), with_config(missing, CacheConfig)
+    configs = [step.config for step in missing]
+    scored = [config for config in configs if isinstance(config, ScoreConfig | CacheConfig)]
+    shared = [
+        ScoringPass(
+            tuple(step for step in scores if _reads(step.config) == read),
+            tuple(step for step in caches if _reads(step.config) == read),
+        )
+        for read in dict.fromkeys(_reads(config) for config in scored)
+    ]
+    return [*shared, *(GenerationPass(step) for step in with_config(missing, GenerateConfig))]
+
+
+def _reads(config: ChunkedConfig) -> tuple[str, int]:
+    """What the steps of a pass have in common: teacher, and with it the data set, and chunks."""
+    return config.teacher.hash, config.chunk

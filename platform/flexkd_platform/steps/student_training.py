@@ -1,0 +1,238 @@
+"""The training of one student, by any method."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from flexkd_core import Projector
+
+from ..models import save_model
+from ..plan import DistillConfig, TrainingConfig, uses_features
+from ..spec import FlexKd, ProjectorDistillation, TeacherMethod
+from ..tasks import Examples, decoder_start
+from ..tracking import StepMetrics
+from ..training import Progress
+from ..training.checkpoint import copy_of_weights, put_weights
+from ..training.encoding import encode
+from ..training.hidden_states import TappedModel
+from ..training.loop import train
+from ..training.metrics import better, measure
+from ..training.objective import DistillationObjective, uses_head
+from ..training.reselect import Reselection
+from ..training.resume import Resumption, TrainingState
+from ..training.rollout import Rollout
+from ..training.worker import torch_threads
+from .artifacts import Artifacts, language_head, read_responses, read_rows, write_log
+from .context import Output, RunContext
+from .initial_student import initial_student
+from .teacher_signal import TeacherSide, teacher_side
+
+
+def train_student(
+    config: TrainingConfig, inputs: Artifacts, out: Output, context: RunContext
+) -> Iterator[Progress]:
+    """Train one student and publish its folder, its log and its last loss.
+
+    `model/` is what `save_pretrained` writes; `log.parquet` holds one row a metric and step. Every
+    worker runs this; the first one publishes.
+    """
+    worker = context.worker
+    with torch_threads(context.threads), torch.random.fork_rng():
+        torch.manual_seed(config.seed)
+        training = StudentTraining(config, inputs, out, context)
+        if worker.size > 1:
+            # The same student on every worker, but not the same dropout.
+            torch.manual_seed((config.seed * 1_000_003 + worker.rank) % 2**63)
+        yield from training.run()
+        weights = worker.whole(training.module)
+        if worker.rank == 0:
+            with out.publish(training.resumption.since) as draft:
+                draft.summary |= training.save(draft.folder, weights)
+            training.resumption.drop()
+
+
+class StudentTraining:
+    """The student, its data, its loss, and the state of its training."""
+
+    def __init__(
+        self, config: TrainingConfig, inputs: Artifacts, out: Output, context: RunContext
+    ) -> None:
+        since = time.perf_counter()
+        self.config, self.context, self.worker = config, context, context.worker
+        distill = config if isinstance(config, DistillConfig) else None
+        self.model, self.tokenizer = initial_student(config, inputs)
+        dataset = inputs.folder(config.dataset)
+        table = read_rows(dataset, "train")
+        responses = None
+        if distill is not None and distill.generated is not None:
+            responses = read_responses(distill.generated, inputs)
+        self.data = self._encoded(table, responses)
+        self.validation = self._encoded(read_rows(dataset, "validation"))
+        teacher = TeacherSide()
+        if distill is not None:
+            teacher = teacher_side(distill, inputs, context, self.data, table)
+        self.terms = teacher.terms
+        self.module = self._module(teacher)
+        self.objective = self._objective(teacher)
+        self.before_step = self._reselection(teacher)
+        self.draw = self._rollout(teacher)
+        self.state = TrainingState()
+        self.resumption = Resumption(
+            out.step,
+            out.store,
+            self.worker,
+            self.state,
+            since=since,
+            seed=config.seed,
+            every=context.checkpoint_steps,
+            terms=self.terms,
+        )
+
+    def _encoded(self, table: Any, responses: Any = None) -> Examples:
+        return encode(
+            table,
+            self.tokenizer,
+            self.config.reading,
+            responses=responses,
+            decoder_start_id=decoder_start(self.model),
+        )
+
+    def _module(self, teacher: TeacherSide) -> TappedModel:
+        """The student with the extraction of the hidden states that are compared."""
+        return TappedModel(
+            self.model,
+            [term.student for term in self.terms],
+            outputs=uses_head(self.config.method),
+            projectors=self._projectors(teacher),
+        )
+
+    def _projectors(self, teacher: TeacherSide) -> list[nn.Module]:
+        method = self.config.method
+        if not isinstance(method, ProjectorDistillation) or not uses_features(method):
+            return []
+        assert teacher.signal is not None, "a projector has a teacher to project to"
+        generator = torch.Generator().manual_seed(self.config.seed)
+        rows = teacher.signal([0], self.data.batch([0]))
+        own = width_of(self.model)
+        widths = [rows.features[term.teacher].shape[1] for term in self.terms]
+        return [Projector(own, width, generator) for width in widths]
+
+    def _objective(self, teacher: TeacherSide) -> DistillationObjective:
+        method, reading = self.config.method, self.config.reading
+        return DistillationObjective(
+            method,
+            reading.task,
+            teacher.signal,
+            self.terms,
+            language_head(self.model, reading) if uses_head(method) else None,
+            self.config.recipe.precision,
+        )
+
+    def _reselection(self, teacher: TeacherSide) -> Reselection | None:
+        if teacher.reselect is None:
+            return None
+        assert isinstance(self.config.method, FlexKd)
+        return Reselection(
+            self.config.method,
+            teacher.model,
+            self.terms,
+            teacher.reselect,
+            width_of(self.model),
+            examples=teacher.examples,
+            worker=self.worker,
+        )
+
+    def _rollout(self, teacher: TeacherSide) -> Rollout | None:
+        method = self.config.method
+        if not isinstance(method, TeacherMethod) or method.on_policy is None:
+            return None
+        return Rollout(
+            method.on_policy,
+            self.model,
+            teacher.model,
+            self.data,  # type: ignore[arg-type]  # checked: only tasks that write text draw
+            eos_id=self.tokenizer.eos_token_id,
+            seed=self.config.seed,
+            device=self.worker.device,
+        )
+
+    def run(self) -> Iterator[Progress]:
+        """All steps, with the validation split's metrics at the end of each epoch."""
+        recipe = self.config.recipe
+        per_epoch = recipe.epoch_steps(len(self.data))
+        for progress in train(
+            self.module,
+            self.data,
+            self.objective,
+            recipe,
+            self.worker,
+            draw=self.draw,
+            before_step=self.before_step,
+            micro_batch=self.context.micro_batch,
+            begin=self.resumption.begin,
+        ):
+            assert progress.metrics is not None
+            entry = progress.metrics
+            epoch_ends = progress.done % per_epoch == 0 or progress.done == progress.total
+            if epoch_ends:
+                entry = StepMetrics(entry.step, {**entry.values, **self._validate()})
+            self.state.log.append(entry)
+            self.resumption.reached(progress.done, progress.total, epoch_ends)
+            yield replace(progress, metrics=entry)
+        if self.state.best_weights is not None:
+            put_weights(self.module, self.state.best_weights)
+
+    def _validate(self) -> dict[str, float]:
+        """The metrics on the validation split; the best epoch's weights are kept if wanted."""
+        task, state = self.config.reading.task, self.state
+        found = measure(self.model, self.validation, task, "validation", self.worker.device)
+        self.worker.settle(self.module)
+        if self.config.keep == "best" and better(task, found, state.best):
+            state.best, state.best_weights = found, copy_of_weights(self.module)
+        return {f"validation/{name}": value for name, value in found.items()}
+
+    def save(self, folder: Path, weights: Mapping[str, Tensor] | None) -> dict[str, Any]:
+        """Write the student, its projectors and its log; returns the summary of the manifest.
+
+        weights: of the module, where the worker has only its shard of them.
+        """
+        self.module.close()
+        own = None if weights is None else _below("model.", weights)
+        save_model(self.model, self.tokenizer, folder / "model", own)
+        if self.module.projectors:
+            projectors = self.module.projectors.state_dict()
+            kept = projectors if weights is None else _below("projectors.", weights)
+            save_file(dict(kept), folder / "projector.safetensors")
+        log, best = self.state.log, self.state.best
+        write_log(log, folder / "log.parquet")
+        last = log[-1].values
+        validation = {k: v for k, v in last.items() if k.startswith("validation/")}
+        if best is not None:
+            validation = {f"validation/{name}": value for name, value in best.items()}
+        return {
+            "parameters": sum(p.numel() for p in self.model.parameters()),
+            "steps": len(log),
+            "metrics": {"train/loss": last["train/loss"]} | validation,
+        }
+
+
+def _below(prefix: str, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The weights of a submodule, by their names in it."""
+    return {
+        name.removeprefix(prefix): weight.contiguous()
+        for name, weight in weights.items()
+        if name.startswith(prefix)
+    }
+
+
+def width_of(model: Any) -> int:
+    """d_S or d_T, the hidden units of a model's layers."""
+    return int(model.config.hidden_size)

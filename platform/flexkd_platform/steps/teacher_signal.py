@@ -1,0 +1,109 @@
+"""The teacher's side of a distillation: its signal, and what of it the student is to match."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+import torch
+from torch import Tensor
+
+from ..plan import (
+    DistillConfig,
+    LabelReading,
+    LayerRef,
+    OfflineTeacher,
+    OnlineTeacher,
+    ReselectConfig,
+    uses_outputs,
+)
+from ..spec import FlexKd
+from ..tasks import Examples
+from ..training.encoding import encode
+from ..training.feature_terms import FeatureTerm, paired_units
+from ..training.teacher_signal import CachedTargets, LiveTargets, Targets
+from .artifacts import Artifacts, language_head, load_teacher, read_directions, read_units
+from .context import RunContext
+
+
+@dataclass(frozen=True)
+class TeacherSide:
+    """Without a teacher everything has its default.
+
+    terms: the pairs of layers whose features are compared.
+    signal: the teacher on training examples, offline or online.
+    model: the teacher itself, where it is online.
+    examples: the training examples, encoded by the teacher's own tokenizer; None where it reads
+        the student's batch.
+    """
+
+    terms: Sequence[FeatureTerm] = ()
+    signal: Targets | None = None
+    model: Any = None
+    examples: Examples | None = None
+    reselect: ReselectConfig | None = None
+
+
+def teacher_side(
+    config: DistillConfig,
+    inputs: Artifacts,
+    context: RunContext,
+    data: Examples,
+    table: pa.Table,
+) -> TeacherSide:
+    """The teacher of a distillation.
+
+    Args:
+        data: the training examples as the student reads them.
+        table: their rows.
+    """
+    terms = [
+        FeatureTerm(ours, theirs, **_matched(config, theirs, inputs))
+        for ours, theirs in config.layers
+    ]
+    if config.teacher is None:
+        return TeacherSide(terms)
+    if isinstance(config.teacher, OfflineTeacher):
+        folders = {cache.config.holds: inputs.folder(cache) for cache in config.teacher.caches}
+        return TeacherSide(terms, CachedTargets(folders, data, context.worker.device))
+    return _online(config, config.teacher, inputs, context, table, terms)
+
+
+def _online(
+    config: DistillConfig,
+    source: OnlineTeacher,
+    inputs: Artifacts,
+    context: RunContext,
+    table: pa.Table,
+    terms: Sequence[FeatureTerm],
+) -> TeacherSide:
+    model, tokenizer = load_teacher(source.teacher, inputs)
+    model = context.worker.place(model, context.spread_teacher).eval()
+    reading, examples = source.teacher.config.reading, None
+    if isinstance(reading, LabelReading):
+        examples = encode(table, tokenizer, reading)
+    outputs = uses_outputs(config.method)
+    signal = LiveTargets(
+        model,
+        list(dict.fromkeys(term.teacher for term in terms)),
+        outputs=outputs,
+        head=language_head(model, reading) if outputs else None,
+        examples=examples,
+        device=context.worker.device,
+        precision=config.recipe.precision,
+    )
+    return TeacherSide(terms, signal, model, examples, config.reselect)
+
+
+def _matched(config: DistillConfig, layer: LayerRef, inputs: Artifacts) -> dict[str, Tensor]:
+    """The selected units or directions of a teacher layer, for Flex-KD."""
+    for selection in config.selections:
+        if selection.config.layer == layer:
+            assert isinstance(config.method, FlexKd)
+            if selection.config.target == "directions":
+                directions_TS = torch.from_numpy(read_directions(selection, inputs)).float()
+                return {"directions_TS": directions_TS}
+            return {"units": paired_units(config.method, read_units(selection, inputs))}
+    return {}
