@@ -9,13 +9,23 @@ from typing import Any
 
 import pytest
 
-from flexkd_platform.plan import Plan, Step, Trial
+from flexkd_platform.plan import DistillConfig, Plan, Step, Trial
 from flexkd_platform.preflight import Preflight
 from flexkd_platform.search import build_plan
 from flexkd_platform.spec import Resources, load_spec
-from flexkd_platform.steps import ChunkedPass, GenerationPass, passes, run_step, run_trial
+from flexkd_platform.steps import (
+    ChunkedPass,
+    GenerationPass,
+    Output,
+    RunContext,
+    execute,
+    passes,
+    run_step,
+    run_trial,
+)
+from flexkd_platform.steps.student_training import StudentTraining
 from flexkd_platform.store import Store, open_store
-from flexkd_platform.training import SoloWorker, torch_threads
+from flexkd_platform.training import Progress, SoloWorker, torch_threads
 
 from .worlds import job, write_examples
 
@@ -105,9 +115,21 @@ class Lab:
 
     def cache(self, plan: Plan, holds: str | int) -> Step:
         """The one cache of a layer, or of the outputs."""
-        caches = (s for s in plan.shared if s.kind == "cache" and s.identity["holds"] == holds)
+        caches = (s for s in plan.shared if s.kind == "cache" and s.config.holds == holds)
         (found,) = caches
         return found
+
+
+def train_student(
+    step: Step, store: Store, resources: Resources | None = None
+) -> Iterator[Progress]:
+    """Train a student, which `run_step` leaves to trials."""
+    return execute(step, store, RunContext.of_trial(SoloWorker(), resources or Resources()))
+
+
+def training_of(step: Step[DistillConfig], store: Store) -> StudentTraining:
+    """A training that has not begun."""
+    return StudentTraining(step.config, store, Output(step, store), RunContext(SoloWorker()))
 
 
 @pytest.fixture(scope="session")

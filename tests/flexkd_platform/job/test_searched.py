@@ -20,11 +20,11 @@ from flexkd_platform.search import nothing_left
 from flexkd_platform.search.rounds import Asked, Rounds, Verdict
 from flexkd_platform.spec import JobSpec, load_spec
 from flexkd_platform.steps import run_trial
-from flexkd_platform.steps.distill import make_student
 from flexkd_platform.store import Store, open_store
 from flexkd_platform.tracking import StepMetrics
 from flexkd_platform.training import Progress, SoloWorker
 
+from ..lab import train_student
 from .conftest import Shop
 
 SPEC = """\
@@ -375,7 +375,7 @@ class Halfway(Pruning):
     ) -> None:
         for trial in trials:
             if trial.seed == 20 and trial.method == "flexkd":
-                list(make_student(trial.distill, self.store, SoloWorker(), self.resources))
+                list(train_student(trial.distill, self.store, self.resources))
         super().trials(trials, listener, halving)
 
 

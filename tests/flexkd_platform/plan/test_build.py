@@ -11,8 +11,19 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from flexkd_platform.plan import KINDS, Facts, FactsOf, Plan, Step, Trial
+from flexkd_platform.plan import (
+    KINDS,
+    Facts,
+    FactsOf,
+    ModelSource,
+    Plan,
+    ScoreConfig,
+    Step,
+    Trial,
+)
 from flexkd_platform.spec import METHODS, FeatureMethod, JobSpec, LogitMethod, SpecError, sha256_of
+
+from ..plain_steps import plain_step
 
 Planner = Callable[..., Plan]
 
@@ -27,7 +38,7 @@ def hashes(plan: Plan) -> dict[str, set[str]]:
     """Kind of step → hashes; a trial's own steps by method, as `distill ft`."""
     found: dict[str, set[str]] = {}
     for step in plan.shared:
-        name = f"cache {step.identity['holds']}" if step.kind == "cache" else step.kind
+        name = f"cache {step.config.holds}" if step.kind == "cache" else step.kind
         found.setdefault(name, set()).add(step.hash)
     for trial in plan.trials:
         for step in (trial.distill, trial.evaluate):
@@ -460,8 +471,8 @@ def test_a_regressions_score_is_that_of_its_value(plan: Planner) -> None:
 
 
 def test_a_hash_is_kind_code_identity_and_needs() -> None:
-    below = Step("dataset", {"a": 1})
-    step = Step("teacher", {"b": 2}, {"dataset": below}, run={"model": "x"})
+    below = plain_step("dataset", {"a": 1})
+    step = plain_step("teacher", {"b": 2}, {"dataset": below})
     assert below.hash == sha256_of(
         {"kind": "dataset", "code": KINDS["dataset"].version, "identity": {"a": 1}, "needs": {}}
     )
@@ -473,17 +484,23 @@ def test_a_hash_is_kind_code_identity_and_needs() -> None:
             "needs": {"dataset": below.hash},
         }
     )
-    assert replace(step, run={"model": "elsewhere"}).hash == step.hash
-    assert replace(step, needs={"student": below}).hash != step.hash
-    assert replace(step, needs={"dataset": Step("dataset", {"a": 2})}).hash != step.hash
-    assert replace(step, kind="score").hash != step.hash
+    other = plain_step("dataset", {"a": 2})
+    assert plain_step("teacher", {"b": 2}, {"student": below}).hash != step.hash
+    assert plain_step("teacher", {"b": 2}, {"dataset": other}).hash != step.hash
+    assert plain_step("score", {"b": 2}, {"dataset": below}).hash != step.hash
+
+
+def test_a_path_is_no_part_of_a_hash(plan: Planner) -> None:
+    teacher = plan().teachers[0]
+    moved = replace(teacher.config, pretrained=ModelSource("elsewhere"))
+    assert Step(moved).hash == teacher.hash
 
 
 def test_a_new_code_version_is_another_step_and_so_are_those_above(
     plan: Planner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = hashes(plan())
-    score = KINDS["score"]
-    monkeypatch.setitem(KINDS, "score", replace(score, version=score.version + 1))
+    kind = ScoreConfig.kind
+    monkeypatch.setattr(ScoreConfig, "kind", replace(kind, version=kind.version + 1))
     after = hashes(plan())
     assert {n for n in ALL if before[n] != after[n]} == {"score", "select"} | FLEXKD

@@ -25,7 +25,7 @@ def steps(plan: Plan, kind: str) -> list[Step]:
 
 
 def held(plan: Plan) -> set[Any]:
-    return {step.identity["holds"] for step in steps(plan, "cache")}
+    return {step.config.holds for step in steps(plan, "cache")}
 
 
 def needs(trial: Trial) -> set[str]:

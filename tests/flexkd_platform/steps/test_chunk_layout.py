@@ -19,7 +19,7 @@ from safetensors.torch import load_file
 from flexkd_platform.steps import GenerationPass, ScoringPass, passes, read_responses
 from flexkd_platform.steps import chunk_layout as layout
 from flexkd_platform.steps.chunk_layout import MOST_PARTS, Layout
-from flexkd_platform.steps.reduction import pack, publish_score
+from flexkd_platform.steps.score import pack, publish_score
 from flexkd_platform.steps.scored_chunk import PartialSum
 
 

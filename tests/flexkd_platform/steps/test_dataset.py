@@ -16,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flexkd_platform.models import load_tokenizer
+from flexkd_platform.plan import LabelReading
 from flexkd_platform.spec import SpecError
 from flexkd_platform.steps import dataset, read_rows, run_step, split_rows
 from flexkd_platform.training.encoding import encode
@@ -46,9 +47,9 @@ def test_an_evaluation_set_that_changed_is_refused(
     lab = fresh()
     folder = shutil.copytree(lab.folder / "reviews", tmp_path / "reviews")
     more = f"task.evaluation={{more: {{source: files, path: {folder}/test.jsonl}}}}"
-    steps = [s for s in lab.plan(more).steps() if s.kind == "dataset" and s.run["set"]]
+    steps = [s for s in lab.plan(more).steps() if s.kind == "dataset" and s.config.evaluation_set]
     steps += [n for s in lab.plan(more).steps() for n in s.upstream() if n.kind == "dataset"]
-    step = next(step for step in steps if step.run["set"] == "more")
+    step = next(step for step in steps if step.config.evaluation_set == "more")
     with (folder / "test.jsonl").open("a", encoding="utf-8") as stream:
         stream.write(json.dumps({"text": "good", "label": 1}) + "\n")
     with pytest.raises(SpecError, match="not those that this job was planned with") as caught:
@@ -74,7 +75,7 @@ def test_examples_come_back_in_the_order_of_their_source(
     list(run_step(step, lab.store, 1))
     folder = lab.store.folder(step)
     tokenizer = load_tokenizer(lab.folder / "teacher")
-    reading = {"task": kind, "max_length": 12, "padding": "right"}
+    reading = LabelReading(kind, 2, max_length=12, padding="right")
     assert sorted(lab.store.manifest(step).files) == [
         "test.parquet",
         "train.parquet",

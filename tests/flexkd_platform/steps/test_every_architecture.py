@@ -21,12 +21,11 @@ from transformers import (
 )
 
 from flexkd_platform.plan import Trial
-from flexkd_platform.spec import METHODS, Resources, canonical_json
-from flexkd_platform.steps import read_log, read_responses, read_rows
-from flexkd_platform.steps.distill import _initial_student, make_student
-from flexkd_platform.steps.evaluate import make_evaluation
-from flexkd_platform.training import SoloWorker
+from flexkd_platform.spec import METHODS, canonical_json
+from flexkd_platform.steps import read_log, read_responses, read_rows, run_step
+from flexkd_platform.steps.initial_student import initial_student
 
+from ..lab import train_student
 from ..worlds import GENERATION, MAX_LENGTH, MAX_PROMPT, MAX_RESPONSE, WORLDS
 
 # On one task a number, on the others a distribution.
@@ -79,7 +78,7 @@ def start_of(lab: Any, trial: Trial) -> dict[str, torch.Tensor]:
     made_of = {role: needed.hash for role, needed in trial.distill.needs.items() if role in MADE_OF}
     key = canonical_json({**trial.distill.identity["student"], **made_of})
     if key not in _STARTS:
-        model, _ = _initial_student(trial.distill, lab.store)
+        model, _ = initial_student(trial.distill.config, lab.store)
         _STARTS[key] = model.state_dict()
     return _STARTS[key]
 
@@ -105,7 +104,7 @@ def trial_of(world: Callable[..., Any]) -> Callable[..., tuple[Any, Trial]]:
 def trained(lab: Any, trial: Trial) -> list[float]:
     """Train the student; the loss of every step. Checks what holds for any method."""
     if not lab.store.has(trial.distill):
-        list(make_student(trial.distill, lab.store, SoloWorker(), Resources()))
+        list(train_student(trial.distill, lab.store))
     folder, manifest = lab.store.folder(trial.distill), lab.store.manifest(trial.distill)
     log = read_log(trial.distill, lab.store)
     assert all(math.isfinite(value) for entry in log for value in entry.values.values())
@@ -125,7 +124,7 @@ def trained(lab: Any, trial: Trial) -> list[float]:
 
 
 def lab_task(trial: Trial) -> str:
-    task: str = trial.distill.identity["task"]
+    task: str = trial.distill.config.reading.task
     return task
 
 
@@ -170,7 +169,7 @@ def test_the_exported_student_is_the_one_that_was_measured(
     lab, trial = trial_of(architecture, task, method)
     trained(lab, trial)
     if not lab.store.has(trial.evaluate):
-        make_evaluation(trial.evaluate, lab.store, 1)
+        list(run_step(trial.evaluate, lab.store, 1))
     folder = lab.store.folder(trial.distill) / "model"
     model = AUTO[task].from_pretrained(folder).eval()
     tokenizer = AutoTokenizer.from_pretrained(folder)

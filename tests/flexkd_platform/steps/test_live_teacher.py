@@ -10,8 +10,8 @@ import pytest
 from flexkd_platform.models import device_map as spreading
 from flexkd_platform.spec import Resources
 from flexkd_platform.steps import read_log
-from flexkd_platform.steps.distill import make_student
-from flexkd_platform.training import SoloWorker
+
+from ..lab import train_student
 
 METHODS = (
     "{kind: kd}",
@@ -48,7 +48,7 @@ def test_every_term_of_every_step_is_that_of_the_cache(
         assert not [role for role in other.distill.needs if role.startswith("cache")]
         assert "teacher" in other.distill.needs
         for trial in (one, other):
-            list(make_student(trial.distill, lab.store, SoloWorker(), Resources()))
+            list(train_student(trial.distill, lab.store))
         logs = [read_log(trial.distill, lab.store) for trial in (one, other)]
         assert len(logs[0]) == len(logs[1]) == 6
         for entry, expected in zip(*logs, strict=True):
@@ -72,5 +72,5 @@ def test_a_teacher_that_nobody_shares_is_spread_over_the_devices_of_the_only_wor
     lab = fresh()
     trial = lab.trial("{kind: kd}", "distill.teacher_cache=off")
     resources = Resources(teacher_placement=placement)
-    next(make_student(trial.distill, lab.store, SoloWorker(), resources))
+    next(train_student(trial.distill, lab.store, resources))
     assert len(asked) == (placement != "whole")

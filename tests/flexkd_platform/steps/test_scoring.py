@@ -19,7 +19,7 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from flexkd_core import OUTPUTS
 from flexkd_platform.steps import ScoringPass, passes, read_importance, read_rows, read_units
-from flexkd_platform.steps.select import read_moment
+from flexkd_platform.steps.artifacts import read_moment
 
 RARE_ROW = 13
 ROWS, CHUNK = 26, 8
@@ -44,8 +44,8 @@ def copy_of(lab: Any, folder: Path) -> Any:
 def caches(plan: Any) -> tuple[Any, ...]:
     """The steps that keep the scored layer and the outputs."""
     found = tuple(step for step in plan.shared if step.kind == "cache")
-    layer = {step.identity["layer"] for step in plan.shared if step.kind == "score"}
-    assert {step.identity["holds"] for step in found} == {"outputs", *layer}
+    layer = {step.config.layer for step in plan.shared if step.kind == "score"}
+    assert {step.config.holds for step in found} == {"outputs", *layer}
     return found
 
 
@@ -307,8 +307,8 @@ def test_scores_and_caches_share_a_pass_where_they_read_the_same(lab: Any) -> No
     (request,) = passes([s for s in plan.shared if s.kind in ("score", "cache")])
     assert sorted(s.hash for s in request.steps) == sorted(s.hash for s in (*scores, *kept))
     assert [s.kind for s in request.steps] == ["score"] * 4 + ["cache"] * 3
-    assert {s.identity["layer"] for s in request.scores} == {2, 0}
-    assert {s.identity["holds"] for s in request.caches} == {2, 0, "outputs"}
+    assert {s.config.layer for s in request.scores} == {2, 0}
+    assert {s.config.holds for s in request.caches} == {2, 0, "outputs"}
     assert request.chunk == CHUNK
     assert request.teacher.kind == "teacher"
     assert request.dataset.kind == "dataset"

@@ -134,10 +134,10 @@ def test_the_gradient_of_a_batch_is_that_of_the_full_graph_of_each_example(
     teacher = score.needs["teacher"]
     model, tokenizer = load_teacher(teacher, lab.store)
     table = read_rows(lab.store.folder(teacher.needs["dataset"]), "train")
-    data = encode(table, tokenizer, teacher.identity, decoder_start_id=decoder_start(model))
+    data = encode(table, tokenizer, teacher.config.reading, decoder_start_id=decoder_start(model))
     batch = data.batch(range(12))
     model = model.double()  # in fp32 the two differ by 3e-6, which is rounding
-    importance, first = score_batch(TappedModel(model), batch, layer, score.identity, CPU)
+    importance, first = score_batch(TappedModel(model), batch, layer, score.config.importance, CPU)
     expected_BD = plain.scores(layer)
     assert expected_BD.max(axis=1).min() > 1e-3
     scale = expected_BD.max()
@@ -165,7 +165,7 @@ def test_published_scores_and_caches_are_those_of_each_example_alone(
     assert max(len(plain.tokenizer(text).input_ids) for text in texts) > limit
     assert len(scores) == (2 if task == "summarization" else 1)
     for step in scores:
-        layer = step.identity["layer"]
+        layer = step.config.layer
         found_D = read_importance(step, lab.store)
         expected_D = plain.scores(layer).mean(axis=0)
         np.testing.assert_allclose(found_D, expected_D, rtol=1e-4, atol=1e-6 * expected_D.max())
@@ -173,7 +173,7 @@ def test_published_scores_and_caches_are_those_of_each_example_alone(
         torch.testing.assert_close(
             rows_of(lab, plan, layer).double(), hidden_ND, rtol=1e-5, atol=1e-5
         )
-    outputs_NC = torch.cat([plain(row, scores[-1].identity["layer"])[1] for row in range(12)])
+    outputs_NC = torch.cat([plain(row, scores[-1].config.layer)[1] for row in range(12)])
     with torch.no_grad():
         kept = rows_of(lab, plan, "outputs").double()
         # Of text the head's input is kept, of which the head makes the logits.
@@ -225,12 +225,12 @@ def test_neither_order_nor_size_of_the_chunks_counts(
     for one, two in ((one, two) for one, two in pairs if one.kind in ("score", "cache")):
         assert one.hash != two.hash
         if one.kind == "score":
-            assert stack_of(one.identity["layer"]) == stack_of(two.identity["layer"])
+            assert stack_of(one.config.layer) == stack_of(two.config.layer)
             found = read_importance(two, other.store)
             np.testing.assert_allclose(found, read_importance(one, lab.store), rtol=1e-4)
         else:
             files = sorted(other.store.folder(two).glob("chunk-*"))
             assert len(files) == 4
             found_ND = torch.cat([load_file(file)["rows"] for file in files])
-            kept_ND = rows_of(lab, plan, one.identity["holds"])
+            kept_ND = rows_of(lab, plan, one.config.holds)
             torch.testing.assert_close(found_ND, kept_ND, rtol=1e-5, atol=1e-5)

@@ -10,14 +10,14 @@ import torch
 from safetensors.torch import load_file
 
 from flexkd_platform.plan import Trial
-from flexkd_platform.spec import FineTune, Resources
+from flexkd_platform.spec import FineTune
 from flexkd_platform.steps import load_teacher, read_log, read_rows, read_units
-from flexkd_platform.steps.distill import _initial_student, _Training, make_student
+from flexkd_platform.steps.initial_student import initial_student
 from flexkd_platform.tasks import TASKS
-from flexkd_platform.training import SoloWorker
 from flexkd_platform.training.encoding import encode
 from flexkd_platform.training.metrics import CHOOSING, LOWER_IS_BETTER, better, measure
 
+from ..lab import train_student, training_of
 from ..worlds import WORLDS
 
 # Large steps on a dozen examples: what is learned of them soon costs on others.
@@ -46,14 +46,14 @@ def test_unit_m_of_an_aligned_student_starts_as_unit_i_m(
     lab = world(architecture, task)
     init = "student.init={kind: aligned, layers: 2, hidden_size: 8, weights: finetuned}"
     trial = trial_of(lab, init, method="{kind: flexkd}")
-    student, _ = _initial_student(trial.distill, lab.store)
+    student, _ = initial_student(trial.distill.config, lab.store)
     teacher, _ = load_teacher(trial.distill.needs["source"], lab.store)
     role = "aligned decoder" if task == "summarization" else "aligned"
     units = read_units(trial.distill.needs[role], lab.store)
     assert units != sorted(units)
     assert torch.equal(embedding(student), embedding(teacher)[:, units])
     # Before any step the loss pairs the same units: what is matched is where the student began.
-    matched = _Training(trial.distill, lab.store, SoloWorker()).terms[-1].units
+    matched = training_of(trial.distill, lab.store).terms[-1].units
     assert matched is not None
     assert matched.tolist() == units
 
@@ -71,7 +71,7 @@ def measured(lab: Any, step: Any) -> float:
     """`nll` of the published model on the validation split."""
     model, tokenizer = load_teacher(step, lab.store)
     table = read_rows(lab.store.folder(step.needs["dataset"]), "validation")
-    data = encode(table, tokenizer, step.identity)
+    data = encode(table, tokenizer, step.config.reading)
     return measure(model, data, "instruction", "validation", torch.device("cpu"))["nll"]
 
 
@@ -79,7 +79,7 @@ def test_the_best_epoch_is_kept_and_not_the_last(world: Callable[..., Any]) -> N
     lab = world("gpt2", "instruction")
     trials = {keep: trial_of(lab, f"distill={{{OVERFITTING}, keep: {keep}}}") for keep in KEPT}
     for trial in trials.values():
-        list(make_student(trial.distill, lab.store, SoloWorker(), Resources()))
+        list(train_student(trial.distill, lab.store))
     best, last = (validation(lab, trials[keep].distill) for keep in ("best", "last"))
     assert best == last  # what is kept does not change the training
     assert len(best) == 16
@@ -98,7 +98,7 @@ def test_a_projector_is_kept_from_the_epoch_of_its_student(world: Callable[..., 
     lab = world("gpt2", "instruction")
     method = "{kind: projector}"
     trial = trial_of(lab, f"distill={{{OVERFITTING}, keep: best}}", method=method)
-    training = _Training(trial.distill, lab.store, SoloWorker())
+    training = training_of(trial.distill, lab.store)
     (projector,) = training.module.projectors.parameters()
     by_epoch = []
     for progress in training.run():
@@ -135,17 +135,17 @@ def test_training_starts_from_the_best_epoch_of_the_warm_up(world: Callable[...,
     found = validation(lab, warm_up)
     assert min(found) < found[-1] - 0.1
     assert measured(lab, warm_up) == pytest.approx(min(found), rel=1e-6)
-    student, _ = _initial_student(trial.distill, lab.store)
+    student, _ = initial_student(trial.distill.config, lab.store)
     saved = load_file(lab.store.folder(warm_up) / "model" / "model.safetensors")
     state = student.state_dict()
     for name, weight in saved.items():
         assert torch.equal(state[name], weight)
     # And from nowhere else: the first loss of the training is the warm student's.
-    list(make_student(trial.distill, lab.store, SoloWorker(), Resources()))
+    list(train_student(trial.distill, lab.store))
     first = read_log(trial.distill, lab.store)[0].values["train/supervised"]
     table = read_rows(lab.store.folder(warm_up.needs["dataset"]), "train")
     model, tokenizer = load_teacher(warm_up, lab.store)
-    data = encode(table, tokenizer, warm_up.identity)
+    data = encode(table, tokenizer, warm_up.config.reading)
     nll = measure(model, data, "instruction", "train", torch.device("cpu"))["nll"]
     assert first == pytest.approx(nll, rel=1e-5)
 
@@ -156,6 +156,6 @@ def test_a_warm_up_is_shared_by_the_methods_and_not_by_the_seeds(world: Callable
         "sweep.methods=[{kind: ft}, {kind: kd}]", "sweep.seeds=[1, 2]", "student.warm_up={}"
     )
     warm_ups = [step for step in plan.shared if step.kind == "warm_up"]
-    assert [step.identity["seed"] for step in warm_ups] == [1, 2]
+    assert [step.config.seed for step in warm_ups] == [1, 2]
     for trial in plan.trials:
-        assert trial.distill.needs["start"].identity["seed"] == trial.seed
+        assert trial.distill.config.start.config.seed == trial.seed

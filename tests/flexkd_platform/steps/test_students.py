@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,15 +17,15 @@ from sklearn import metrics as sk
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from flexkd_platform.plan import LayerRef
-from flexkd_platform.spec import METHODS, Resources
+from flexkd_platform.spec import METHODS
 from flexkd_platform.steps import read_log, read_log_file, read_rows
-from flexkd_platform.steps.distill import make_student, write_log
-from flexkd_platform.steps.teacher import load_teacher
+from flexkd_platform.steps.artifacts import load_teacher, write_log
 from flexkd_platform.tracking import StepMetrics
-from flexkd_platform.training import SoloWorker
 from flexkd_platform.training.encoding import encode
 from flexkd_platform.training.hidden_states import LOGITS, TappedModel, run
 from flexkd_platform.training.teacher_signal import CachedTargets, LiveTargets
+
+from ..lab import train_student
 
 CPU = torch.device("cpu")
 
@@ -166,7 +167,7 @@ def test_training_leaves_the_callers_randomness_and_threads(lab: Any) -> None:
 def test_a_training_that_is_broken_off_publishes_nothing(fresh: Callable[[], Any]) -> None:
     lab = fresh()
     trial = lab.trial("{kind: kd}")
-    training: Any = make_student(trial.distill, lab.store, SoloWorker(), Resources())
+    training: Any = train_student(trial.distill, lab.store)
     for _ in range(5):
         next(training)
     training.close()
@@ -253,7 +254,7 @@ def split(lab: Any, name: str, **reading: Any) -> Any:
     teacher = lab.step(plan, "teacher")
     _, tokenizer = load_teacher(teacher, lab.store)
     table = read_rows(lab.store.folder(teacher.needs["dataset"]), name)
-    return encode(table, tokenizer, {**teacher.identity, **reading})
+    return encode(table, tokenizer, replace(teacher.config.reading, **reading))
 
 
 def test_a_tapped_model_returns_the_rows_its_head_reads(lab: Any) -> None:
@@ -363,7 +364,7 @@ def test_a_log_survives_its_file(tmp_path: Path) -> None:
 def test_progress_is_what_the_log_keeps(fresh: Callable[[], Any]) -> None:
     lab = fresh()
     trial = lab.trial("{kind: ft}", "distill.epochs=1.5")
-    progress = list(make_student(trial.distill, lab.store, SoloWorker(), Resources()))
+    progress = list(train_student(trial.distill, lab.store))
     assert [(p.done, p.total) for p in progress] == [(n, 6) for n in range(1, 7)]
     assert [p.metrics for p in progress] == read_log(trial.distill, lab.store)
     # A training that ends inside an epoch is measured at its end.

@@ -19,6 +19,8 @@ from pyarrow import fs
 from flexkd_platform.plan import Step
 from flexkd_platform.store import Store, open_store, transfer
 
+from ..plain_steps import plain_step
+
 MakeStore = Callable[[], Store]
 
 
@@ -115,4 +117,5 @@ def remote(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
 @pytest.fixture
 def step() -> Step:
     """A step that needs another one."""
-    return Step("score", {"chunk": 4, "name": "größe"}, {"teacher": Step("teacher", {"seed": 1})})
+    below = plain_step("teacher", {"seed": 1})
+    return plain_step("score", {"chunk": 4, "name": "größe"}, {"teacher": below})

@@ -16,6 +16,8 @@ from flexkd_platform.store import FileEntry, Manifest, Store, StoreError, descri
 from flexkd_platform.store.partial_artifact import INLINE
 from flexkd_platform.store.transfer import PIECE
 
+from ..plain_steps import plain_step
+
 MakeStore = Callable[[], Store]
 
 
@@ -144,7 +146,7 @@ def test_an_artifact_without_files(store: Store, step: Step) -> None:
 
 
 def test_steps_do_not_see_each_other(store: Store, step: Step) -> None:
-    other = Step("score", {"chunk": 5})
+    other = plain_step("score", {"chunk": 5})
     publish(store, step)
     store.write_part(step, "a", b"1")
     assert not store.has(other)
@@ -181,7 +183,7 @@ def test_the_digest_of_an_artifact_is_that_of_its_files(store: Store, step: Step
         check=True,
     ).stdout
     assert store.manifest(step).digest == hashlib.sha256(lines).hexdigest()
-    other = Step("score", {"chunk": 5})
+    other = plain_step("score", {"chunk": 5})
     publish(store, other, "other content")
     assert store.manifest(other).digest != store.manifest(step).digest
 
@@ -279,7 +281,7 @@ def test_the_last_content_of_a_part_is_the_one_that_stays(
         for write in writes:
             write()
         assert store.read_part(step, "part") == (content_of(size) if order == 1 else b"small")
-        with store.publish(Step("score", {"order": order, "size": size})):
+        with store.publish(plain_step("score", {"order": order, "size": size})):
             pass
     store.drop_part(step, "part")
     assert store.parts(step) == set()

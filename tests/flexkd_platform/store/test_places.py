@@ -23,6 +23,8 @@ from flexkd_platform.store import garbage_collection as leftovers
 from flexkd_platform.store.ledger import Ledger
 from flexkd_platform.store.partial_artifact import DiskParts
 
+from ..plain_steps import plain_step
+
 
 def publish(store: Store, step: Step, text: str = "content") -> None:
     with store.publish(step) as draft:
@@ -82,7 +84,7 @@ def test_a_download_leaves_only_the_artifact(remote: Store, step: Step) -> None:
 
 
 def _publish_when_all_are_ready(root: str, barrier: object, name: str) -> None:
-    store, step = open_store(root), Step("score", {"chunk": 4})
+    store, step = open_store(root), plain_step("score", {"chunk": 4})
     with store.publish(step) as draft:
         for place in range(5):
             (draft.folder / f"{name}-{place}").write_text(name * 100)
@@ -102,7 +104,7 @@ def test_processes_that_publish_at_once_leave_one_whole_artifact(tmp_path: Path)
     for worker in workers:
         worker.join(60)
     assert [worker.exitcode for worker in workers] == [0, 0]
-    store, step = open_store(str(tmp_path)), Step("score", {"chunk": 4})
+    store, step = open_store(str(tmp_path)), plain_step("score", {"chunk": 4})
     manifest = store.manifest(step)
     winner = manifest.summary["by"]
     assert winner in ("x", "y")
@@ -114,7 +116,7 @@ def test_processes_that_publish_at_once_leave_one_whole_artifact(tmp_path: Path)
 
 def test_a_lost_race_keeps_the_winner(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The other process publishes after the last look and before the rename."""
-    store, step = open_store(str(tmp_path)), Step("score", {"chunk": 4})
+    store, step = open_store(str(tmp_path)), plain_step("score", {"chunk": 4})
     publish(store, step, "winner")
     monkeypatch.setattr(store, "has", lambda step: False)
     publish(store, step, "loser")
@@ -164,7 +166,7 @@ def test_downloads_are_kept_where_nobody_else_can_have_put_them(
 def test_a_disk_that_does_not_rename_says_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    store, step = open_store(str(tmp_path)), Step("score", {"chunk": 4})
+    store, step = open_store(str(tmp_path)), plain_step("score", {"chunk": 4})
 
     def refuse(self: Path, target: object) -> Path:
         raise OSError(28, "No space left on device")

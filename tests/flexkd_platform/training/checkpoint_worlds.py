@@ -24,7 +24,7 @@ from torch.distributed.tensor import DTensor
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim import AdamW
 
-from flexkd_platform.plan import Step
+from flexkd_platform.plan import KINDS, Step, StepConfig
 from flexkd_platform.store import Store, open_store
 from flexkd_platform.training.checkpoint import Checkpoints, Loaded, copy_of_weights
 from flexkd_platform.training.worker import SoloWorker, Worker
@@ -46,7 +46,19 @@ PAIRS = [
     (FSDP3, FSDP1),
 ]
 """A world that saves, and one that goes on."""
-STEP = Step("distill", {"seed": 1})
+
+
+class Seeded(StepConfig):
+    """The config of a step that is not looked into."""
+
+    kind = KINDS["distill"]
+
+    def to_identity(self) -> dict[str, Any]:
+        """A seed."""
+        return {"seed": 1}
+
+
+STEP = Step(Seeded())
 NOTES = {"log": [{"step": 1, "train/loss": 0.1}], "größe": None}
 FURTHER = {"order": torch.arange(5), "scale": torch.tensor(0.5, dtype=torch.float64)}
 

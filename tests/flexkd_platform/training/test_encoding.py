@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from flexkd_platform.models import load_tokenizer
-from flexkd_platform.steps.dataset import read_rows
+from flexkd_platform.steps import read_rows
 from flexkd_platform.training.encoding import encode
 
 
@@ -27,7 +27,7 @@ def test_a_response_that_did_not_end_teaches_no_end(
     table = read_rows(lab.store.folder(lab.step(plan, "dataset")), "train").slice(0, 2)
     written = [("o", True), ("o", False)]
     ended, cut = encode(
-        table, tokenizer, teacher.identity, responses=written, decoder_start_id=0
+        table, tokenizer, teacher.config.reading, responses=written, decoder_start_id=0
     ).responses
     assert ended == (*cut, tokenizer.eos_token_id)
     assert tokenizer.eos_token_id not in cut

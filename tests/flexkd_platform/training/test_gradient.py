@@ -14,15 +14,15 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from flexkd_core import cka_loss, correlation_loss, forward_kl
-from flexkd_platform.spec import Resources
 from flexkd_platform.steps import read_log
-from flexkd_platform.steps.distill import make_student
 from flexkd_platform.tasks import Batch
 from flexkd_platform.training import SoloWorker
 from flexkd_platform.training.gradient import Gradient
 from flexkd_platform.training.hidden_states import LOGITS, TappedModel
 from flexkd_platform.training.micro_batch import Objective, Part, Share
 from flexkd_platform.training.worker import Worker
+
+from ..lab import train_student, training_of
 
 ROWS, WIDTH = 11, 5
 
@@ -153,7 +153,7 @@ def test_bfloat16_is_close_and_weights_stay_wide(method: str, fresh: Callable[[]
     losses = {}
     for precision in ("fp32", "bf16"):
         trial = lab.trial(f"{{kind: {method}}}", f"distill.precision={precision}")
-        list(make_student(trial.distill, lab.store, SoloWorker(), Resources()))
+        list(train_student(trial.distill, lab.store))
         losses[precision] = [e.values["train/loss"] for e in read_log(trial.distill, lab.store)]
         assert ("precision" in trial.distill.identity["distill"]) == (precision == "bf16")
     # 8 bits of mantissa: a product is off by at most 2⁻⁸ of itself, and it is not the same.
@@ -163,9 +163,7 @@ def test_bfloat16_is_close_and_weights_stay_wide(method: str, fresh: Callable[[]
 
 def test_a_tapped_model_puts_out_wide_numbers_in_bfloat16(lab: Any) -> None:
     trial = lab.trial("{kind: flexkd}", "distill.precision=bf16")
-    from flexkd_platform.steps.distill import _Training
-
-    training = _Training(trial.distill, lab.store, SoloWorker())
+    training = training_of(trial.distill, lab.store)
     kinds: list[set[torch.dtype]] = []
 
     class Watched(Objective):

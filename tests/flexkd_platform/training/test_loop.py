@@ -16,8 +16,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from flexkd_platform.tasks import LabelExamples
 from flexkd_platform.plan import TrainingRecipe
+from flexkd_platform.tasks import LabelExamples
 from flexkd_platform.training import Progress, SoloWorker, torch_threads
 from flexkd_platform.training import metrics as measure
 from flexkd_platform.training.hidden_states import LOGITS, TappedModel

@@ -10,10 +10,10 @@ import pytest
 import torch
 
 from flexkd_platform.steps import load_teacher, read_rows
-from flexkd_platform.steps.distill import _Training
 from flexkd_platform.tasks import decoder_start
-from flexkd_platform.training import SoloWorker
 from flexkd_platform.training.encoding import encode
+
+from ..lab import training_of
 
 WORLDS = [("bert", "classification"), ("gpt2", "instruction"), ("bart", "summarization")]
 
@@ -56,9 +56,9 @@ def test_units_change_every_k_steps_and_are_those_of_the_batch(
     teacher = teacher.double()
     table = read_rows(lab.store.folder(trial.distill.needs["dataset"]), "train")
     start_id = decoder_start(teacher)
-    data = encode(table, tokenizer, trial.distill.identity, decoder_start_id=start_id)
+    data = encode(table, tokenizer, trial.distill.config.reading, decoder_start_id=start_id)
 
-    training = _Training(trial.distill, lab.store, SoloWorker())
+    training = training_of(trial.distill, lab.store)
     reselect, seen = training.before_step, []
     assert reselect is not None
 

@@ -13,8 +13,8 @@ import pytest
 from flexkd_platform.plan import Trial
 from flexkd_platform.spec import Resources
 from flexkd_platform.steps import read_log, run_step
-from flexkd_platform.steps.distill import make_student
-from flexkd_platform.training import SoloWorker
+
+from ..lab import train_student
 
 WAYS: dict[str, tuple[str, list[str], Resources]] = {
     "fine-tuning": ("{kind: ft}", [], Resources()),
@@ -44,7 +44,7 @@ def test_it_goes_on_where_it_was(
     shutil.rmtree(lab.store.folder(trial.distill))
     told: list[int] = []
     for stop in stops:
-        training: Any = make_student(trial.distill, lab.store, SoloWorker(), resources)
+        training: Any = train_student(trial.distill, lab.store, resources)
         for progress in training:
             told.append(progress.done)
             if progress.done == stop:
@@ -68,7 +68,7 @@ def test_its_seconds_are_those_of_all_steps_that_count(
     trial = lab.trial("{kind: ft}", "distill.epochs=3")
     monkeypatch.setattr(time, "perf_counter", lambda: now[0])
     for stop in (7, None):
-        training: Any = make_student(trial.distill, lab.store, SoloWorker(), Resources())
+        training: Any = train_student(trial.distill, lab.store)
         for progress in training:
             now[0] += 1
             if progress.done == stop:
@@ -82,7 +82,7 @@ def bytes_of(
     lab: Any, trial: Trial, resources: Resources, told: list[int] | None = None
 ) -> dict[str, bytes]:
     """Train to the end; the published files by name."""
-    for progress in make_student(trial.distill, lab.store, SoloWorker(), resources):
+    for progress in train_student(trial.distill, lab.store, resources):
         if told is not None:
             told.append(progress.done)
     folder: Path = lab.store.folder(trial.distill)

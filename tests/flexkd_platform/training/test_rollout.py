@@ -9,18 +9,20 @@ import pytest
 import torch
 
 from flexkd_platform.spec import OnPolicy
-from flexkd_platform.steps.distill import _Training
+from flexkd_platform.steps.student_training import StudentTraining
 from flexkd_platform.training import SoloWorker
 from flexkd_platform.training.loop import _gathered_counts
+
+from ..lab import training_of as training_of_step
 
 WORLDS = [("gpt2", "instruction"), ("t5", "summarization")]
 DRAWN = "on_policy: {teacher_mix: 0.5, share: 0.5, max_new_tokens: 4}"
 
 
-def training_of(lab: Any, method: str, seed: int = 10) -> _Training:
+def training_of(lab: Any, method: str, seed: int = 10) -> StudentTraining:
     plan = lab.plan(f"sweep.methods=[{method}]", f"sweep.seeds=[{seed}]", "distill.batch_size=4")
     lab.share(plan)
-    return _Training(plan.trials[0].distill, lab.store, SoloWorker())
+    return training_of_step(plan.trials[0].distill, lab.store)
 
 
 @pytest.fixture(params=WORLDS, ids=lambda which: which[0])
