@@ -16,7 +16,7 @@ from .kinds.teacher import ModelSource, Pretrained, TeacherConfig, teacher_step
 from .kinds.warm_up import WarmUpConfig
 from .layers import LayerRef, Stacks, layer_pairs, layer_refs, stack_of
 from .planner import Plan, trial_settings
-from .reading import AnyReading, LabelReading, Reading, ResponseReading
+from .reading import LabelReading, Reading, ResponseReading
 from .recipe import Precision, TrainingRecipe
 from .step import Step, StepConfig, has_config, with_config
 from .step_kind import StepKind
@@ -46,7 +46,7 @@ __all__ = [
     "WarmUpConfig",
     "DistillConfig",
     "EvaluateConfig",
-    "AnyReading",
+    "Reading",
     "BertScoreConfig",
     "GenerationConfig",
     "ImportanceConfig",
@@ -56,7 +56,6 @@ __all__ = [
     "OnlineTeacher",
     "Precision",
     "Pretrained",
-    "Reading",
     "ReselectConfig",
     "ResponseReading",
     "StudentConfig",

@@ -25,6 +25,7 @@ class Plan:
     """Every trial of a job, and with them every step: equal steps have equal hashes.
 
     teacher_evaluations: of teachers that write text, which is measured apart from their training.
+    extra: steps that no trial reads, as those of a kind that another package defines.
     cache_numbers: fp32 numbers that the teacher caches hold; of text at most, since responses are
         as long as they are.
     search: what is still to be chosen as results come; None where every trial is here.
@@ -38,13 +39,14 @@ class Plan:
     cache_numbers: int = 0
     search: Search | None = None
     refused: tuple[Refused, ...] = ()
+    extra: tuple[Step, ...] = ()
 
     @cached_property
     def shared(self) -> tuple[Step, ...]:
         """The steps that trials share, dependencies first: data, teacher, score, cache, select."""
         steps: dict[str, Step] = {}
         own: list[Step] = [s for trial in self.trials for s in (trial.distill, trial.evaluate)]
-        wanted: list[Step] = [*self.teachers, *self.teacher_evaluations]
+        wanted: list[Step] = [*self.teachers, *self.teacher_evaluations, *self.extra]
         for step in wanted:
             for needed in (*step.upstream(), step):
                 steps.setdefault(needed.hash, needed)

@@ -9,7 +9,7 @@ from ..spec import JobSpec, TextTask
 
 
 @dataclass(frozen=True)
-class Reading:
+class TaskReading:
     """Part of the identity of every model.
 
     task: the name of the task kind.
@@ -25,7 +25,7 @@ class Reading:
 
 
 @dataclass(frozen=True)
-class LabelReading(Reading):
+class LabelReading(TaskReading):
     """A text, or a pair of texts, with a label.
 
     max_length: tokens of an example, special tokens included.
@@ -36,7 +36,7 @@ class LabelReading(Reading):
 
 
 @dataclass(frozen=True)
-class ResponseReading(Reading):
+class ResponseReading(TaskReading):
     """A prompt or document with a response, for a language model.
 
     max_prompt, max_response: tokens of each; the end of a response is included.
@@ -48,10 +48,10 @@ class ResponseReading(Reading):
     template: Literal["alpaca", "none"]
 
 
-AnyReading = LabelReading | ResponseReading
+Reading = LabelReading | ResponseReading
 
 
-def reading_of(spec: JobSpec, outputs: int) -> AnyReading:
+def reading_of(spec: JobSpec, outputs: int) -> Reading:
     """How the models of a job read its examples."""
     task = spec.task
     if isinstance(task, TextTask):

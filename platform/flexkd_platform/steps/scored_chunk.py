@@ -17,7 +17,7 @@ from torch import Tensor
 
 from flexkd_core import Importance
 
-from ..plan import OUTPUTS, AnyReading, LayerRef, ResponseReading, ScoreConfig, Step, stack_of
+from ..plan import OUTPUTS, LayerRef, Reading, ResponseReading, ScoreConfig, Step, stack_of
 from ..tasks import Examples
 from ..training.hidden_states import HEAD_INPUT, LOGITS
 
@@ -44,7 +44,7 @@ class ScoredChunk:
     def __init__(
         self,
         examples: Examples,
-        reading: AnyReading,
+        reading: Reading,
         scores: Sequence[Step[ScoreConfig]],
         layers: Sequence[LayerRef],
     ) -> None:

@@ -9,7 +9,7 @@ import pyarrow as pa
 import torch
 
 from ..data import RESPONSE_MARKERS
-from ..plan import AnyReading, LabelReading, ResponseReading
+from ..plan import LabelReading, Reading, ResponseReading
 from ..spec import DECODING
 from ..tasks import (
     Examples,
@@ -30,7 +30,7 @@ Response = tuple[str, bool]
 def encode(
     table: pa.Table,
     tokenizer: Any,
-    reading: AnyReading,
+    reading: Reading,
     *,
     responses: Sequence[Response] | None = None,
     decoder_start_id: int | None = None,

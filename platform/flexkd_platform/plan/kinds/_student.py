@@ -8,7 +8,7 @@ from typing import Any, Literal
 from ...spec import AlignedInit, CutInit, JobSpec, Method, PretrainedInit, StudentInit
 from ..facts import Facts
 from ..layers import stack_of
-from ..reading import AnyReading
+from ..reading import Reading
 from ..recipe import TrainingRecipe
 from ..step import Step, StepConfig
 from ..trial import method_identity
@@ -85,7 +85,7 @@ class TrainingConfig(StepConfig):
     recipe: TrainingRecipe
     dropout: float
     keep: Literal["last", "best"]
-    reading: AnyReading
+    reading: Reading
     dataset: Step[DatasetConfig]
 
     @property

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 from ...spec import JobSpec
 from ..facts import Facts
 from ..layers import LayerRef, stack_of
-from ..reading import AnyReading, ResponseReading
+from ..reading import Reading, ResponseReading
 from ..step import Step
 from ..step_kind import StepKind
 from ._chunked import ChunkedConfig
@@ -40,7 +40,7 @@ def cache_step(spec: JobSpec, facts: Facts, holds: LayerRef) -> Step[CacheConfig
     return Step(CacheConfig(teacher_step(spec, facts), spec.score.chunk, holds))
 
 
-def cache_numbers(reading: AnyReading, facts: Facts, holds: LayerRef) -> int:
+def cache_numbers(reading: Reading, facts: Facts, holds: LayerRef) -> int:
     """fp32 numbers of a cache; of text an upper bound, since responses vary in length.
 
     reading: the teacher's.

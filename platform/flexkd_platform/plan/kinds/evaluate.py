@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Literal
 
 from ...spec import DECODING, MAX_NEW_TOKENS, Decoding, GenerationTask, JobSpec
 from ..facts import Facts
-from ..reading import AnyReading
+from ..reading import Reading
 from ..step import Step, StepConfig
 from ..step_kind import StepKind, metrics_line
 from ._student import TrainingConfig
@@ -68,7 +68,7 @@ class EvaluateConfig(StepConfig):
     bertscore: BertScoreConfig | None = None
 
     @property
-    def reading(self) -> AnyReading:
+    def reading(self) -> Reading:
         """How the model reads examples."""
         return self.model.config.reading
 

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from ...spec import BlankModel, JobSpec
 from ..facts import Facts
-from ..reading import AnyReading, reading_of
+from ..reading import Reading, reading_of
 from ..recipe import TrainingRecipe
 from ..step import Step, StepConfig
 from ..step_kind import StepKind
@@ -52,7 +52,7 @@ class TeacherConfig(StepConfig):
     kind: ClassVar = KIND
     fingerprint: str
     finetune: TrainingRecipe | None
-    reading: AnyReading
+    reading: Reading
     dataset: Step[DatasetConfig]
     pretrained: Pretrained
 

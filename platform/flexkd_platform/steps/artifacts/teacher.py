@@ -13,7 +13,7 @@ from ...models import (
     locate,
     output_head,
 )
-from ...plan import AnyReading, Pretrained, ResponseReading, Step, TeacherConfig
+from ...plan import Pretrained, Reading, ResponseReading, Step, TeacherConfig
 from .published import Artifacts
 
 
@@ -42,6 +42,6 @@ def pretrained_source(pretrained: Pretrained, artifacts: Artifacts) -> Path | st
     return locate(pretrained.model, pretrained.revision)
 
 
-def language_head(model: Any, reading: AnyReading) -> Any:
+def language_head(model: Any, reading: Reading) -> Any:
     """The output head of a language model; None for a classifier or regressor."""
     return output_head(model) if isinstance(reading, ResponseReading) else None
