@@ -17,7 +17,7 @@ from .artifacts import (
 )
 from .chunked_pass import ChunkDone, ChunkedPass
 from .context import Output, RunContext
-from .generate import GenerationPass
+from .generation_pass import GenerationPass
 from .passes import passes
 from .run import execute, run_step, run_trial
 from .table import RUN, StepFunction, register_step

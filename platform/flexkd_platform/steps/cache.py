@@ -1,14 +1,19 @@
-"""Publishes a teacher cache: the rows that a teacher pass has written, file by file."""
+"""Publishes a teacher cache: the rows that a scoring pass has written, file by file."""
 
 from __future__ import annotations
 
-from ..plan import CacheConfig, Step
-from ..store import Store
-from .chunk_layout import Layout
+from collections.abc import Iterator
+
+from ..plan import CacheConfig
+from ..training import Progress
+from .artifacts import Artifacts
+from .chunk_layout import publish_chunks
+from .context import Output, RunContext
 
 
-def publish_cache(step: Step[CacheConfig], store: Store, layout: Layout) -> None:
-    """The partial artifacts become files of the cache, unchanged."""
-    with store.publish(step) as draft:
-        draft.parts = sorted(store.parts(step))
-        draft.summary["chunks"] = layout.chunks
+def run(
+    config: CacheConfig, inputs: Artifacts, out: Output, context: RunContext
+) -> Iterator[Progress]:
+    """Publish the chunks, which a `ScoringPass` has written."""
+    publish_chunks(config, inputs, out)
+    return iter(())

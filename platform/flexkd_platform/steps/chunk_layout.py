@@ -7,6 +7,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ..plan import ChunkedConfig
+from .artifacts import Artifacts, split_rows
+from .context import Output
+
 MOST_PARTS = 1024
 """Parts of a pass at most: what its driver lists and dispatches does not grow with the rows."""
 
@@ -51,3 +55,15 @@ class Layout:
         # Both ends: as another number of chunks, the same file would be read without an error.
         ends = (first,) if self.per_part == 1 else (first, part[-1])
         return "-".join(["chunk", *(f"{chunk:08d}" for chunk in ends)]) + f".{suffix}"
+
+
+def layout_of(config: ChunkedConfig, artifacts: Artifacts) -> Layout:
+    """The chunks of a step's training examples; the data set must be published."""
+    return Layout(split_rows(artifacts.folder(config.dataset), "train"), config.chunk)
+
+
+def publish_chunks(config: ChunkedConfig, inputs: Artifacts, out: Output) -> None:
+    """The partial artifacts become files of the artifact, unchanged."""
+    with out.publish() as draft:
+        draft.parts = sorted(out.store.parts(out.step))
+        draft.summary["chunks"] = layout_of(config, inputs).chunks

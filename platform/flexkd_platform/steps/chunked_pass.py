@@ -1,23 +1,22 @@
 """Work on the training examples in chunks that any number of workers share.
 
 Chunks are fixed by the spec, not by the workers. A few of them in a row make one partial artifact
-in the store, so that an interrupted pass resumes; what is made of the partial artifacts is made in
-the order of the chunks.
+in the store, so that an interrupted pass resumes. The function of each step makes its artifact of
+them, in the order of the chunks.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
 
 from ..plan import ChunkedConfig, DatasetConfig, Step, TeacherConfig
 from ..store import Store
-from ..training import Progress
-from .artifacts import split_rows
-from .chunk_layout import Layout
+from .chunk_layout import Layout, layout_of
 from .context import RunContext
+from .run import execute
 
 CHUNK_THREADS = 1
 """Torch threads of a worker, the same everywhere: they decide the last bits of what it computes."""
@@ -44,7 +43,7 @@ class ChunkedPass(ABC):
 
     def layout(self, store: Store) -> Layout:
         """The chunks of the data set, which must be published."""
-        return Layout(split_rows(store.folder(self.dataset), "train"), self.chunk)
+        return layout_of(self.steps[0].config, store)
 
     @property
     @abstractmethod
@@ -65,10 +64,6 @@ class ChunkedPass(ABC):
 
         spread: whether the teacher is spread over all devices of the worker.
         """
-
-    @abstractmethod
-    def reduce(self, step: Step[ChunkedConfig], store: Store) -> None:
-        """Publish a step from all its partial artifacts."""
 
     @property
     def teacher(self) -> Step[TeacherConfig]:
@@ -108,27 +103,10 @@ class ChunkedPass(ABC):
                 raise RuntimeError(f"chunks {missing} of the pass are not done")
             for step in self.steps:
                 if not store.has(step):
-                    self.reduce(step, store)
+                    list(execute(step, store, RunContext.alone(CHUNK_THREADS)))
         except (RuntimeError, AssertionError, OSError):
             # Whoever publishes drops the parts, which may be while we are reading them.
             if not all(store.has(step) for step in self.steps):
                 raise
         for step in self.steps:
             store.drop_parts(step)
-
-
-def run_pass(request: ChunkedPass, store: Store, context: RunContext) -> Iterator[Progress]:
-    """Run what is missing of a pass in this process, and publish its steps.
-
-    Raises:
-        ValueError: a chunk cannot be used; names the example.
-    """
-    missing = request.missing(store)
-    work = request.open(store, spread=context.spread_teacher) if missing else None
-    for count, first in enumerate(missing, start=1):
-        assert work is not None
-        done = work(first)
-        if done.error:
-            raise ValueError(done.error)
-        yield Progress(count, len(missing), done.examples)
-    request.publish(store)

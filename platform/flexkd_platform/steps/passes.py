@@ -13,7 +13,7 @@ from ..plan import (
     with_config,
 )
 from .chunked_pass import ChunkedPass
-from .generate import GenerationPass
+from .generation_pass import GenerationPass
 from .teacher_pass import ScoringPass
 
 

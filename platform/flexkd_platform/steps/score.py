@@ -20,8 +20,10 @@ from flexkd_core import (
     spectrum,
 )
 
-from ..plan import ScoreConfig, Step
-from ..store import Store
+from ..plan import ScoreConfig
+from ..training import Progress
+from .artifacts import Artifacts
+from .context import Output, RunContext
 from .scored_chunk import PartialSum
 
 
@@ -48,22 +50,24 @@ def _unpack(content: bytes) -> Iterator[PartialSum]:
         start += count
 
 
-def publish_score(step: Step[ScoreConfig], store: Store) -> None:
-    """Add partial sums in the order of the chunks, with one partial artifact in memory at a time.
+def run(
+    config: ScoreConfig, inputs: Artifacts, out: Output, context: RunContext
+) -> Iterator[Progress]:
+    """Publish G, and the second moment of the gradients, from what a `ScoringPass` has written.
 
-    The order is fixed because fp64 addition is not associative.
+    Partial sums are added in the order of the chunks, because fp64 addition is not associative, and
+    with one partial artifact in memory at a time.
     """
     total: ImportanceSum | None = None
     moment: GradientMoment | None = None
-    for name in sorted(store.parts(step)):
-        for partial in _unpack(store.read_part(step, name)):
-            added = ImportanceSum(partial.total_D, partial.count)
-            total = added if total is None else total + added
-            if partial.gradients_NKD is not None:
-                squares = _moment(partial.gradients_NKD)
-                moment = squares if moment is None else moment + squares
+    for partial in _partial_sums(out):
+        added = ImportanceSum(partial.total_D, partial.count)
+        total = added if total is None else total + added
+        if partial.gradients_NKD is not None:
+            squares = _moment(partial.gradients_NKD)
+            moment = squares if moment is None else moment + squares
     assert total is not None, "a pass has at least one chunk"
-    with store.publish(step) as draft:
+    with out.publish() as draft:
         save_arrays_file({"G": total.mean()}, draft.folder / "importance.safetensors")
         draft.summary |= {"digest": total.digest(), "examples": total.count}
         if moment is not None:
@@ -72,6 +76,13 @@ def publish_score(step: Step[ScoreConfig], store: Store) -> None:
             geometry = _geometry(moment_DD)
             (draft.folder / "geometry.json").write_text(json.dumps(geometry) + "\n")
             draft.summary["geometry"] = {k: v for k, v in geometry.items() if k != "spectrum"}
+    return iter(())
+
+
+def _partial_sums(out: Output) -> Iterator[PartialSum]:
+    """Of every chunk, in order."""
+    for name in sorted(out.store.parts(out.step)):
+        yield from _unpack(out.store.read_part(out.step, name))
 
 
 def _moment(gradients_NKD: NDArray[np.float64]) -> GradientMoment:

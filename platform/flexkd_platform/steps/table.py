@@ -7,7 +7,18 @@ from typing import Any
 
 from ..plan import StepKind, register_kind
 from ..training import Progress
-from . import base, dataset, distill, evaluate, generate, select, teacher, teacher_pass, warm_up
+from . import (
+    base,
+    cache,
+    dataset,
+    distill,
+    evaluate,
+    generate,
+    score,
+    select,
+    teacher,
+    warm_up,
+)
 from .artifacts import Artifacts
 from .context import Output, RunContext
 
@@ -18,15 +29,15 @@ RUN: dict[str, StepFunction] = {
     "dataset": dataset.run,
     "base": base.run,
     "teacher": teacher.run,
-    "score": teacher_pass.run,
-    "cache": teacher_pass.run,
+    "score": score.run,
+    "cache": cache.run,
     "select": select.run,
     "generate": generate.run,
     "warm_up": warm_up.run,
     "distill": distill.run,
     "evaluate": evaluate.run,
 }
-"""By kind: runs a step, of a pass all missing chunks of it, and publishes its artifact."""
+"""By kind: makes the artifact of a step and publishes it, after a pass from all its chunks."""
 
 
 def register_step(kind: StepKind, function: StepFunction) -> None:

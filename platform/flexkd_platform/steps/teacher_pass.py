@@ -1,12 +1,12 @@
 """The scoring pass: chunks of training examples through the teacher, once, for scores and caches.
 
 A chunk gives one fp64 partial sum of importance for each scored layer, and its rows of the teacher
-caches. `score` adds the partial sums up, `cache` publishes the rows.
+caches. `score.py` adds the partial sums up, `cache.py` publishes the rows.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,35 +26,21 @@ from ..plan import (
     ScoreConfig,
     Step,
     has_config,
-    with_config,
 )
 from ..store import Store
 from ..tasks import Examples, decoder_start
-from ..training import Progress
 from ..training.encoding import encode
-from ..training.hidden_states import TappedModel
-from ..training.hidden_states import run as run_model
+from ..training.hidden_states import TappedModel, run
 from ..training.importance import score_batch
 from ..training.teacher_signal import HEAD_FILE
 from ..training.worker import local_device, torch_threads
-from .artifacts import Artifacts, SplitReader, load_teacher
-from .cache import publish_cache
-from .chunked_pass import CHUNK_THREADS, ChunkDone, ChunkedPass, run_pass
-from .context import Output, RunContext
-from .score import pack, publish_score
+from .artifacts import SplitReader, load_teacher
+from .chunked_pass import CHUNK_THREADS, ChunkDone, ChunkedPass
+from .score import pack
 from .scored_chunk import PartialSum, ScoredChunk
 
 FORWARD_EXAMPLES = {"classification": 16, "regression": 16, "instruction": 8, "summarization": 8}
 """Examples of one forward: a chunk's, sorted by length, so that little of it is padding."""
-
-
-def run(
-    config: ScoreConfig | CacheConfig, inputs: Artifacts, out: Output, context: RunContext
-) -> Iterator[Progress]:
-    """Run what one step needs of a pass in this process, and publish the step."""
-    step: list[Step] = [Step(config)]
-    scores, caches = with_config(step, ScoreConfig), with_config(step, CacheConfig)
-    return run_pass(ScoringPass(tuple(scores), tuple(caches)), out.store, context)
 
 
 @dataclass(frozen=True)
@@ -84,13 +70,6 @@ class ScoringPass(ChunkedPass):
     ) -> Callable[[int], ChunkDone]:
         """A scorer of chunks."""
         return ChunkScorer(self, store, worker, spread)
-
-    def reduce(self, step: Step[ChunkedConfig], store: Store) -> None:
-        """Add up a score, or publish the rows of a cache."""
-        if has_config(step, ScoreConfig):
-            publish_score(step, store)
-        elif has_config(step, CacheConfig):
-            publish_cache(step, store, self.layout(store))
 
 
 class ChunkScorer:
@@ -165,7 +144,7 @@ class ChunkScorer:
             outputs = outputs or first
         if not outputs:
             with torch.no_grad():
-                outputs = run_model(self._tapped, batch, self._device)
+                outputs = run(self._tapped, batch, self._device)
         return importances, outputs
 
     def _write(

@@ -16,10 +16,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import load_file
 
-from flexkd_platform.steps import GenerationPass, ScoringPass, passes, read_responses
+from flexkd_platform.steps import (
+    GenerationPass,
+    RunContext,
+    ScoringPass,
+    execute,
+    passes,
+    read_responses,
+)
 from flexkd_platform.steps import chunk_layout as layout
 from flexkd_platform.steps.chunk_layout import MOST_PARTS, Layout
-from flexkd_platform.steps.score import pack, publish_score
+from flexkd_platform.steps.score import pack
 from flexkd_platform.steps.scored_chunk import PartialSum
 
 
@@ -167,7 +174,7 @@ def test_a_reduction_holds_one_part_at_a_time(lab: Any, tmp_path: Path) -> None:
         for number in range(parts):
             each.store.write_part(step, f"chunk-{number:08d}.safetensors", part)
         tracemalloc.start()
-        publish_score(step, each.store)
+        list(execute(step, each.store, RunContext.alone(1)))
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
         assert each.store.manifest(step).summary["examples"] == 16 * parts
