@@ -1,4 +1,4 @@
-"""What planning knows of the world outside the spec, found out by the checks."""
+"""What planning needs to know besides the spec; the preflight checks find it out."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ class Facts:
     """Of one trial's spec: the data, the teacher's shape and the student's.
 
     Sizes are hidden units; `outputs` is the width of the head, the vocabulary for text; a stack is
-    its name and its number of layers, and `scored` the teacher's layers that `score.layer` means.
-    `sets` are the fingerprints of the evaluation sets, `bertscore` that of the model that compares
-    words. A source is what a worker loads a model by: an absolute folder, package:NAME, or a hub
-    model pinned to its commit; "" stands for what the spec says.
+    its name and its number of layers, and `scored` the teacher layers that `score.layer` selects.
+    `sets` are the fingerprints of the evaluation sets, `bertscore` that of its encoder. A source is
+    where a worker loads a model from: an absolute folder, package:NAME, or a hub model pinned to
+    its commit; "" for the name in the spec.
     """
 
     data_fingerprint: str
@@ -39,7 +39,7 @@ class Facts:
 
 
 class FactsOf(Protocol):
-    """Finds the facts of a spec; called for every point of the axes, so it remembers."""
+    """Finds the facts of a spec; called for every point of the axes, so it caches them."""
 
     def __call__(self, spec: JobSpec) -> Facts:
         """The facts of `spec`."""

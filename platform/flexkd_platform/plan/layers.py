@@ -1,4 +1,4 @@
-"""Layers by name, and which of the student's meets which of the teacher's.
+"""Layers by name, and which of the student's is compared with which of the teacher's.
 
 A layer is a number in a model with one stack of layers, and `encoder.3` or `decoder.3` in a model
 with two. Stacks are given as their names and numbers of layers: `(("", 12),)`, or
@@ -15,10 +15,10 @@ Pair = tuple[LayerRef, LayerRef]
 
 
 def layer_refs(layer: LayerRef, stacks: Stacks) -> tuple[LayerRef, ...]:
-    """The layers that a spec's `last`, number or `decoder.-1` means, one of each stack it names.
+    """The layers that `last`, a number or `decoder.-1` selects, one of each stack it names.
 
     Raises:
-        ValueError: there is no such layer; says which there are.
+        ValueError: there is no such layer; lists the valid ones.
     """
     counts = dict(stacks)
     named, _, number = layer.rpartition(".") if isinstance(layer, str) else ("", "", layer)
@@ -51,11 +51,11 @@ def layer_pairs(
     """`(student layer, teacher layer)` whose features a method compares; their losses add up.
 
     Args:
-        scored: the teacher's layers that `score.layer` means, which `last` matches.
+        scored: the teacher layers that `score.layer` selects, which `last` matches.
 
     Raises:
-        ValueError: a map names a layer that is not there, joins two stacks, or says the same twice,
-            as -1 and 2 may; or the models have different stacks.
+        ValueError: a map names a layer that does not exist, joins two stacks, or names a pair
+            twice, as -1 and 2 may; or the models have different stacks.
     """
     if dict(student).keys() != dict(teacher).keys():
         raise ValueError("one of two stacks and one of one have no layers in common")
@@ -67,23 +67,23 @@ def layer_pairs(
         return _every(student, teacher)
     assert isinstance(layers, dict)
     pairs: list[Pair] = []
-    said: list[str] = []
+    entries: list[str] = []
     for ours, theirs in layers.items():
         mine = layer_refs(ours if "." in ours else int(ours), student)
         yours = layer_refs(theirs, teacher)
         if [stack_of(ref) for ref in mine] != [stack_of(ref) for ref in yours]:
             raise ValueError(f"layers {ours}: {theirs} joins an encoder and a decoder")
         pairs += zip(mine, yours, strict=True)
-        said += [f"{ours}: {theirs}"] * len(mine)
-    _refuse_twice(pairs, said, projected=isinstance(method, ProjectorDistillation))
+        entries += [f"{ours}: {theirs}"] * len(mine)
+    _refuse_twice(pairs, entries, projected=isinstance(method, ProjectorDistillation))
     return tuple(pairs)
 
 
-def _refuse_twice(pairs: list[Pair], said: list[str], *, projected: bool) -> None:
-    """One pair twice has its loss twice. What projects has one projection of a student's layer."""
+def _refuse_twice(pairs: list[Pair], entries: list[str], *, projected: bool) -> None:
+    """One pair twice has its loss twice; a projector has one projection for each student layer."""
     for later, pair in enumerate(pairs):
         for first, other in enumerate(pairs[:later]):
-            both = f"layers {said[first]} and {said[later]}"
+            both = f"layers {entries[first]} and {entries[later]}"
             if pair == other:
                 raise ValueError(f"{both} are the same pair; name it once")
             if projected and pair[0] == other[0]:
@@ -98,7 +98,7 @@ def _every(student: Stacks, teacher: Stacks) -> tuple[Pair, ...]:
     counts = dict(teacher)
     pairs: list[Pair] = []
     for stack, kept in student:
-        for place in range(kept):
-            index = max(0, (place + 1) * counts[stack] // kept - 1)
-            pairs.append((f"{stack}.{place}", f"{stack}.{index}") if stack else (place, index))
+        for ours in range(kept):
+            theirs = max(0, (ours + 1) * counts[stack] // kept - 1)
+            pairs.append((f"{stack}.{ours}", f"{stack}.{theirs}") if stack else (ours, theirs))
     return tuple(pairs)

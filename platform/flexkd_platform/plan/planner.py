@@ -1,4 +1,4 @@
-"""Points of a sweep become trials, and trials a plan; equal steps have equal hashes."""
+"""Expands the points of a sweep to trials, and trials to a plan; equal steps have equal hashes."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ if TYPE_CHECKING:
 class Plan:
     """Every trial of a job, and with them every step: equal steps have equal hashes.
 
-    teacher_evaluations: of teachers that write text, which is measured apart from their training.
+    teacher_evaluations: of teachers that generate text, which their own step does not.
     extra: steps that no trial reads, as those of a kind that another package defines.
-    cache_numbers: fp32 numbers that the teacher caches hold; of text at most, since responses are
-        as long as they are.
-    search: what is still to be chosen as results come; None where every trial is here.
-    refused: points of a search that are left out, since they are not allowed.
+    cache_numbers: fp32 numbers of the teacher caches; of text an upper bound, since responses vary
+        in length.
+    search: chooses further trials as results arrive; None where the plan has every trial.
+    refused: points of a search that are excluded, since the spec does not allow them.
     """
 
     spec: JobSpec
@@ -66,13 +66,13 @@ class Plan:
 
     @property
     def most_trials(self) -> int:
-        """Trials in all; fewer where two points come to the same training."""
+        """Upper bound of the number of trials; two points may result in the same training."""
         return len(self.trials) if self.search is None else self.search.most_trials
 
 
 @dataclass(frozen=True)
 class _Expanded:
-    """A trial as one point asks for it. axes: the values that may tell it from others."""
+    """A trial of one point. axes: the values that may distinguish it from others."""
 
     place: int
     axes: Mapping[str, Any]
@@ -83,7 +83,7 @@ class _Expanded:
 
 
 class Planner:
-    """Gathers the trials that points of a sweep come to; equal ones are one trial."""
+    """Collects the trials of the points of a sweep; equal ones are one trial."""
 
     def __init__(self, spec: JobSpec, facts_of: FactsOf) -> None:
         self.spec, self.facts_of = spec, facts_of
@@ -96,7 +96,7 @@ class Planner:
         Args:
             place: of the method in the spec.
             point: dotted path → value.
-            unread: values that the method does not depend on, and which must be right all the same.
+            unread: values that the method does not depend on; they are validated all the same.
 
         Raises:
             SpecError: the point makes a spec that is not allowed.
@@ -136,14 +136,14 @@ class Planner:
         return self._specs[key]
 
     def _trial(self, same: list[_Expanded]) -> Trial:
-        """One trial of the points that came to the same hash; axes that differ do not touch it."""
+        """One trial of the points with the same hash; axes that differ do not affect it."""
         first = same[0]
         touching: dict[str, Any] = {}
         for path, value in first.axes.items():
             values = self._values(path)
             found = {canonical_json(other.axes.get(path)) for other in same}
             if len(values) != 1 and len(found) == 1:
-                touching |= _told_apart(path, value, values)
+                touching |= _distinguishing(path, value, values)
         method = first.spec.sweep.methods[first.place]
         params = {**method_params(method), **touching}
         evaluate = evaluate_step(first.spec, first.facts, first.step)
@@ -167,8 +167,8 @@ def _cache_numbers(plan: Plan, known_of: Mapping[str, Facts]) -> int:
     return numbers
 
 
-def _told_apart(path: str, value: Any, values: Sequence[Any]) -> dict[str, Any]:
-    """What tells one value of an axis from the others: of a section, the keys that differ."""
+def _distinguishing(path: str, value: Any, values: Sequence[Any]) -> dict[str, Any]:
+    """What distinguishes a value of an axis from the others: of a section, the keys that differ."""
     if not isinstance(value, Mapping):
         return {path: value}
     others = [flatten(other) for other in values if isinstance(other, Mapping)]
