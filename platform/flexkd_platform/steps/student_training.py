@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
@@ -21,7 +22,7 @@ from ..tasks import Examples, decoder_start
 from ..tracking import StepMetrics
 from ..training import Progress
 from ..training.checkpoint import copy_of_weights, put_weights
-from ..training.encoding import encode
+from ..training.encoding import Response, encode
 from ..training.hidden_states import TappedModel
 from ..training.loop import train
 from ..training.metrics import better, measure
@@ -33,7 +34,7 @@ from ..training.worker import torch_threads
 from .artifacts import Artifacts, language_head, read_responses, read_rows, write_log
 from .context import Output, RunContext
 from .initial_student import initial_student
-from .teacher_signal import TeacherSide, teacher_side
+from .teacher_side import TeacherSide, teacher_side
 
 
 def train_student(
@@ -96,7 +97,7 @@ class StudentTraining:
             terms=self.terms,
         )
 
-    def _encoded(self, table: Any, responses: Any = None) -> Examples:
+    def _encoded(self, table: pa.Table, responses: Sequence[Response] | None = None) -> Examples:
         return encode(
             table,
             self.tokenizer,
