@@ -6,6 +6,8 @@ import ast
 import dataclasses
 import json
 import pickle
+import subprocess
+import sys
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -67,6 +69,54 @@ def test_every_kind_has_a_file_a_config_and_a_function(plan: Planner, writing: P
 def test_every_label_is_one_of_its_own() -> None:
     labels = [kind.label for kind in KINDS.values()]
     assert len(set(labels)) == len(labels) == 10
+
+
+TEACHER = {"parameters": 1234, "metrics": {"test/accuracy": 0.5, "validation/f1": 0.25}}
+WRITER = {"parameters": 1234, "metrics": {"test/nll": 2.5, "validation/nll": 2}}
+SCORE = {"examples": 1500, "digest": "0123456789abcdef"}
+
+
+@pytest.mark.parametrize(
+    ("kind", "summary", "metric", "line"),
+    [
+        (
+            "dataset",
+            {"train": {"rows": 3000, "skipped": 2}, "test": {"rows": 50, "skipped": 0}},
+            "",
+            "train 3,000 (2 empty ones skipped), test 50",
+        ),
+        ("base", {}, "", ""),
+        ("teacher", TEACHER, "test/accuracy", "1,234 parameters, test/accuracy 0.5000"),
+        ("teacher", TEACHER, "validation/f1", "1,234 parameters, validation/f1 0.2500"),
+        ("teacher", TEACHER, "", "1,234 parameters, test/accuracy 0.5000"),
+        ("teacher", WRITER, "validation/rougeL", "1,234 parameters, validation/nll 2.0000"),
+        ("score", SCORE, "", "1,500 examples, G 0123456789ab"),
+        (
+            "score",
+            {**SCORE, "geometry": {"effective_dimension": 7}},
+            "",
+            "1,500 examples, G 0123456789ab, effective dimension 7",
+        ),
+        (
+            "select",
+            {"d_student": 16, "d_teacher": 32, "kept_share": 0.756},
+            "",
+            "16 of 32 units, 76% of ΣG",
+        ),
+        ("evaluate", TEACHER, "", "test/accuracy 0.5000, validation/f1 0.2500"),
+        ("warm_up", WRITER, "", "test/nll 2.5000, validation/nll 2.0000"),
+    ],
+)
+def test_a_result_is_shown_in_a_line(
+    kind: str, summary: dict[str, Any], metric: str, line: str
+) -> None:
+    assert KINDS[kind].summary_line(summary, metric) == line
+
+
+def test_planning_needs_no_torch() -> None:
+    code = "import sys, flexkd_platform.plan; print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"
 
 
 def test_a_kind_is_registered_once() -> None:
