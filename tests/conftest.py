@@ -38,27 +38,26 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--write-golden", action="store_true", help="write golden files anew")
 
 
-@pytest.hookimpl(tryfirst=True)
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Mark a test that needs hosts, before `-m` looks at the marks, and group it for xdist."""
+    if "network" in getattr(item, "fixturenames", ()):
+        item.add_marker("hosts")
+    item.add_marker(pytest.mark.xdist_group(group_of(item)))
+
+
+@pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the tests that need hosts, before `-m` looks at the marks, and group all for xdist.
+    """Put the groups first that take longest.
 
     With `-n`, what starts hosts runs in one process and what starts Ray in another: each kind has
-    one cluster, and two clusters are as many as two cores take. They begin first, since they take
-    longest. Tests of one file stay together, and so share the fixtures of the file.
+    one cluster, and two clusters are as many as two cores take. Tests of one file stay together,
+    and so share the fixtures of the file.
     """
-    for item in items:
-        if "network" in getattr(item, "fixturenames", ()):
-            item.add_marker("hosts")
-        item.add_marker(pytest.mark.xdist_group(group_of(item)))
-    items.sort(
-        key=lambda item: LAST if (name := group_of(item)) not in FIRST else FIRST.index(name)
-    )
+    items.sort(key=lambda item: (*FIRST, group_of(item)).index(group_of(item)))
 
 
 FIRST = ("hosts", "ray")
 """The groups of tests that take longest, in the order in which they begin."""
-
-LAST = len(FIRST)
 
 
 def group_of(item: pytest.Item) -> str:
