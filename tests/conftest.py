@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -38,36 +40,42 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--write-golden", action="store_true", help="write golden files anew")
 
 
-def pytest_itemcollected(item: pytest.Item) -> None:
-    """Mark a test that needs hosts, before `-m` looks at the marks, and group it for xdist."""
-    if "network" in getattr(item, "fixturenames", ()):
-        item.add_marker("hosts")
-    item.add_marker(pytest.mark.xdist_group(group_of(item)))
-
-
-@pytest.hookimpl(trylast=True)
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put the groups first that take longest.
+    """Mark tests that need hosts, before `-m` looks at the marks; begin with what takes longest."""
+    for item in items:
+        if "network" in getattr(item, "fixturenames", ()):
+            item.add_marker("hosts")
+    items.sort(key=lambda item: (*FIRST, group_of(item.path)).index(group_of(item.path)))
 
-    With `-n`, what starts hosts runs in one process and what starts Ray in another: each kind has
-    one cluster, and two clusters are as many as two cores take. Tests of one file stay together,
-    and so share the fixtures of the file.
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """With `-n`: hosts in one process, Ray in another, everything else a file at a time.
+
+    Each of the two has one cluster, and two clusters are as many as two cores take. Groups by
+    `xdist_group` do nothing with pytest 9.2, whose node ids cannot be changed.
     """
-    items.sort(key=lambda item: (*FIRST, group_of(item)).index(group_of(item)))
+    from xdist.scheduler import LoadFileScheduling
+
+    class Groups(LoadFileScheduling):  # type: ignore[misc]
+        def _split_scope(self, nodeid: str) -> str:
+            return group_of(config.rootpath / nodeid.split("::", 1)[0])
+
+    return Groups(config, log)
 
 
 FIRST = ("hosts", "ray")
 """The groups of tests that take longest, in the order in which they begin."""
 
 
-def group_of(item: pytest.Item) -> str:
-    """The tests that must run in one process, one after the other."""
-    if item.get_closest_marker("hosts"):
+@cache
+def group_of(file: Path) -> str:
+    """The tests that run in one process, one after the other: by what a file starts."""
+    text = file.read_text(encoding="utf-8")
+    if file.parent == Path(__file__).parent / "cluster" or "mark.hosts" in text:
         return "hosts"
-    starts_ray = "ray_cluster" in getattr(item, "fixturenames", ())
-    if item.get_closest_marker("ray") or starts_ray:
-        return "ray"
-    return item.path.relative_to(Path(__file__).parent).as_posix()
+    return "ray" if "mark.ray" in text or "ray_cluster" in text else str(file)
 
 
 @pytest.fixture(scope="session")
