@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import TypeAdapter
 
 from flexkd_platform.plan import DistillConfig, Plan, Step, Trial
 from flexkd_platform.preflight import Preflight
 from flexkd_platform.search import build_plan
-from flexkd_platform.spec import Resources, load_spec
+from flexkd_platform.spec import Method, Resources, load_spec
 from flexkd_platform.steps import (
     ChunkedPass,
     GenerationPass,
@@ -164,3 +165,9 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, str], Lab]
         return made[architecture, task]
 
     return of
+
+
+def method_of(settings: Mapping[str, Any]) -> Method:
+    """A method as a spec gives it."""
+    method: Method = TypeAdapter(Method).validate_python(dict(settings))
+    return method

@@ -20,7 +20,7 @@ from .reading import LabelReading, Reading, ResponseReading
 from .recipe import Precision, TrainingRecipe
 from .step import Step, StepConfig, has_config, with_config
 from .step_kind import StepKind
-from .trial import Trial, uses_features, uses_outputs
+from .trial import Trial
 
 __all__ = [
     "Facts",
@@ -69,6 +69,4 @@ __all__ = [
     "stack_of",
     "teacher_step",
     "trial_settings",
-    "uses_features",
-    "uses_outputs",
 ]

@@ -7,7 +7,7 @@ with two. Stacks are given as their names and numbers of layers: `(("", 12),)`, 
 
 from __future__ import annotations
 
-from ..spec import FeatureMethod, LayeredMethod, ProjectorDistillation
+from ..spec import MethodSettings
 
 LayerRef = int | str
 Stacks = tuple[tuple[str, int], ...]
@@ -46,7 +46,7 @@ def stack_of(layer: LayerRef) -> str:
 
 
 def layer_pairs(
-    method: FeatureMethod, student: Stacks, teacher: Stacks, scored: tuple[LayerRef, ...]
+    method: MethodSettings, student: Stacks, teacher: Stacks, scored: tuple[LayerRef, ...]
 ) -> tuple[Pair, ...]:
     """`(student layer, teacher layer)` whose features a method compares; their losses add up.
 
@@ -59,7 +59,7 @@ def layer_pairs(
     """
     if dict(student).keys() != dict(teacher).keys():
         raise ValueError("one of two stacks and one of one have no layers in common")
-    layers = method.layers if isinstance(method, LayeredMethod) else "last"
+    layers = method.layer_map
     if layers == "last":
         last = {stack_of(ref): ref for ref in layer_refs("last", student)}
         return tuple((last[stack_of(ref)], ref) for ref in scored)
@@ -75,7 +75,7 @@ def layer_pairs(
             raise ValueError(f"layers {ours}: {theirs} joins an encoder and a decoder")
         pairs += zip(mine, yours, strict=True)
         entries += [f"{ours}: {theirs}"] * len(mine)
-    _refuse_twice(pairs, entries, projected=isinstance(method, ProjectorDistillation))
+    _refuse_twice(pairs, entries, projected=method.projects)
     return tuple(pairs)
 
 

@@ -7,14 +7,14 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from ..spec import Choice, GenerationTask, JobSpec, canonical_json, spec_with
+from ..spec import Choice, GenerationTask, JobSpec, canonical_json, flatten, spec_with
 from .facts import Facts, FactsOf
 from .kinds.cache import CacheConfig, cache_numbers
 from .kinds.distill import DistillConfig, distill_step
 from .kinds.evaluate import EvaluateConfig, evaluate_step
 from .kinds.teacher import TeacherConfig, teacher_step
 from .step import Step, with_config
-from .trial import Trial, flatten, method_params
+from .trial import Trial
 
 if TYPE_CHECKING:
     from ..search import Refused, Search
@@ -145,7 +145,7 @@ class Planner:
             if len(values) != 1 and len(found) == 1:
                 touching |= _distinguishing(path, value, values)
         method = first.spec.sweep.methods[first.place]
-        params = {**method_params(method), **touching}
+        params = {**method.params(), **touching}
         evaluate = evaluate_step(first.spec, first.facts, first.step)
         settings = trial_settings(first.step)
         return Trial(method.kind, params, settings, first.seed, first.step, evaluate)

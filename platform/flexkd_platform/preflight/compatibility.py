@@ -5,22 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ..models import FAMILIES, ModelFacts
-from ..plan import layer_pairs, layer_refs, stack_of, uses_features, uses_outputs
+from ..plan import layer_pairs, layer_refs, stack_of
 from ..spec import (
     MAX_NEW_TOKENS,
     AlignedInit,
     BlankModel,
     CutInit,
-    FeatureMethod,
-    FlexKd,
     GenerationTask,
     JobSpec,
-    LogitMethod,
     Method,
     PretrainedInit,
     Problem,
-    SeqKd,
-    TeacherMethod,
     TextTask,
 )
 
@@ -60,34 +55,35 @@ def method_problems(
 def _task_problems(spec: JobSpec, method: Method, path: str) -> Iterator[Problem]:
     task = spec.task.kind
     writes = isinstance(spec.task, GenerationTask)
-    if isinstance(method, SeqKd) and not writes:
+    if method.responses is not None and not writes:
         yield Problem(
             f"{path}.kind",
-            f"seqkd trains on texts that the teacher wrote, and {task} has none",
+            f"{method.kind} trains on texts that the teacher wrote, and {task} has none",
             "use kd, or a task that writes: instruction, summarization",
         )
-    if isinstance(method, TeacherMethod) and method.on_policy is not None:
+    if method.draws is not None:
         if not writes:
             yield Problem(
                 f"{path}.on_policy",
                 f"responses are drawn where students write, and {task} has none",
                 "leave it out, or use a task that writes: instruction, summarization",
             )
-        if isinstance(method, LogitMethod | FeatureMethod) and method.lambda_:
+        if weight := method.weights.supervised:
             yield Problem(
                 f"{path}.lambda",
-                f"{method.lambda_} with on_policy, but drawn responses have no right answer",
+                f"{weight} with on_policy, but drawn responses have no right answer",
                 "set lambda: 0",
             )
-    if task == "regression" and isinstance(method, LogitMethod | FeatureMethod):
-        named = method.logit_loss if isinstance(method, LogitMethod) else method.logit
-        if uses_outputs(method) and named.kind not in {"forward_kl", "logit_mse"}:
-            yield Problem(
-                f"{path}.kind" if isinstance(method, LogitMethod) else f"{path}.logit.kind",
-                f"{named.kind} compares probabilities, and regression puts out a number",
-                "use kd or logit_mse, which is the squared difference there",
-            )
-    if isinstance(method, FlexKd) and method.target == "directions" and method.alpha:
+    term = method.logit_term
+    regresses = task == "regression" and method.uses_outputs
+    if regresses and term is not None and not term.between_numbers:
+        yield Problem(
+            f"{path}.{method.logit_path[0]}",
+            f"{term.name} compares probabilities, and regression puts out a number",
+            "use kd or logit_mse, which is the squared difference there",
+        )
+    selection = method.selection if method.uses_features else None
+    if selection is not None and selection.target == "directions":
         score = spec.score
         if score.kind != "gradient" or not score.geometry or score.aggregation != "global":
             yield Problem(
@@ -98,14 +94,13 @@ def _task_problems(spec: JobSpec, method: Method, path: str) -> Iterator[Problem
 
 
 def _top_k_problems(spec: JobSpec, method: Method, outputs: int, path: str) -> Iterator[Problem]:
-    if not uses_outputs(method) or spec.task.kind == "regression":
+    term = method.logit_term
+    if term is None or not method.uses_outputs or spec.task.kind == "regression":
         return
-    assert isinstance(method, LogitMethod | FeatureMethod)
-    here = "top_k" if isinstance(method, LogitMethod) else "logit.top_k"
-    top_k = method.top_k if isinstance(method, LogitMethod) else method.logit.top_k
+    top_k = term.top_k
     if top_k is not None and top_k > outputs:
         yield Problem(
-            f"{path}.{here}",
+            f"{path}.{method.logit_path[1]}",
             f"{top_k:,} of the teacher's outputs are asked for, but there are {outputs:,}",
             f"at most {outputs:,}",
         )
@@ -114,7 +109,7 @@ def _top_k_problems(spec: JobSpec, method: Method, outputs: int, path: str) -> I
 def _layer_problems(
     spec: JobSpec, method: Method, teacher: ModelFacts, student: ModelFacts, path: str
 ) -> Iterator[Problem]:
-    if not isinstance(method, FeatureMethod) or not uses_features(method):
+    if not method.uses_features:
         return
     if dict(teacher.stacks).keys() != dict(student.stacks).keys():
         return  # it is said of the student's model, which does not fit the task
@@ -202,7 +197,7 @@ def _length_problems(
             )
     prompt = task.max_prompt if task.kind == "instruction" else 0
     for place, method in enumerate(spec.sweep.methods):
-        draws = method.on_policy if isinstance(method, TeacherMethod) else None
+        draws = method.draws
         if draws is not None and prompt < longest < prompt + draws.max_new_tokens:
             yield Problem(
                 f"sweep.methods[{place}].on_policy.max_new_tokens",
@@ -236,7 +231,7 @@ def pair_problems(spec: JobSpec, teacher: ModelFacts, student: ModelFacts) -> It
             )
     if not isinstance(init, PretrainedInit) or not isinstance(spec.task, GenerationTask):
         return
-    listening = [m.kind for m in spec.sweep.methods if uses_features(m) or uses_outputs(m)]
+    listening = [m.kind for m in spec.sweep.methods if m.uses_features or m.uses_outputs]
     if listening and student.tokenizer_digest != teacher.tokenizer_digest:
         yield Problem(
             "student.init.model",
@@ -260,7 +255,8 @@ def _aligned_problems(spec: JobSpec, teacher: ModelFacts) -> Iterator[Problem]:
             f"set score.layer: last, or {last}.-1",
         )
     for place, method in enumerate(spec.sweep.methods):
-        if isinstance(method, FlexKd) and method.alpha and method.pairing == "index":
+        selection = method.selection if method.uses_features else None
+        if selection is not None and selection.pairing == "index":
             yield Problem(
                 f"sweep.methods[{place}].pairing",
                 "index, but an aligned student starts with its units in rank order",

@@ -15,7 +15,6 @@ from ..search.choosing import search_problems
 from ..spec import (
     BlankModel,
     ClassificationTask,
-    FlexKd,
     GenerationTask,
     GridSearch,
     JobSpec,
@@ -156,7 +155,7 @@ class Preflight:
     ) -> tuple[ModelFacts | None, list[Problem]]:
         if teacher is None:
             return None, []
-        must_fit = any(isinstance(m, FlexKd) and m.alpha > 0 for m in spec.sweep.methods)
+        must_fit = any(m.selection is not None and m.uses_features for m in spec.sweep.methods)
         return self._once(
             "student",
             [spec.student.to_json(), teacher.fingerprint, must_fit],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ..spec import FlexKd, JobSpec, OnPolicy, Problem, TeacherMethod
+from ..spec import JobSpec, OnPolicy, Problem
 
 
 def sharing_problems(spec: JobSpec) -> Iterator[Problem]:
@@ -19,7 +19,7 @@ def sharing_problems(spec: JobSpec) -> Iterator[Problem]:
     sharded = resources.teacher_placement == "sharded"
     for place, method in enumerate(spec.sweep.methods):
         path = f"sweep.methods[{place}]"
-        drawn = method.on_policy if isinstance(method, TeacherMethod) else None
+        drawn = method.draws
         if drawn is not None and resources.parallel == "fsdp":
             yield Problem(
                 f"{path}.on_policy",
@@ -33,7 +33,7 @@ def sharing_problems(spec: JobSpec) -> Iterator[Problem]:
                 "resources.teacher_placement is sharded",
                 "use teacher_placement: whole or device_map, or set teacher_mix to 0",
             )
-        if sharded and isinstance(method, FlexKd) and spec.score.aggregation == "batch":
+        if sharded and method.selection is not None and spec.score.aggregation == "batch":
             yield Problem(
                 "score.aggregation",
                 "batch scores a whole teacher between steps, and "

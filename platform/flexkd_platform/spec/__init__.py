@@ -21,7 +21,10 @@ from .methods import (
     LogitDistillation,
     LogitLoss,
     LogitMethod,
+    LogitTerm,
+    LossSettings,
     Method,
+    MethodSettings,
     MiniLlm,
     OnPolicy,
     ProcrustesDistillation,
@@ -30,7 +33,10 @@ from .methods import (
     SkewForward,
     SkewReverse,
     TeacherMethod,
+    TeacherResponses,
     TvdDistillation,
+    UnitSelection,
+    Weights,
 )
 from .problems import Problem, SpecError
 from .resources import Elastic, Resources
@@ -38,7 +44,7 @@ from .scheduler import Asha, NoScheduler, Scheduler
 from .schema import json_schema
 from .score import Score
 from .search import GridSearch, OptunaSearch, RandomSearch, Search
-from .section import Section, canonical_json, sha256_of
+from .section import Section, canonical_json, flatten, sha256_of
 from .sources import (
     BuiltinData,
     BuiltinDocstrings,
@@ -137,6 +143,7 @@ __all__ = [
     "LogitDistillation",
     "LogitLoss",
     "LogitMethod",
+    "LogitTerm",
     "LogUniform",
     "LOWER_IS_BETTER",
     "MadeSplits",
@@ -148,7 +155,12 @@ __all__ = [
     "MiniLlm",
     "NoScheduler",
     "ON_REQUEST",
+    "MethodSettings",
     "OnPolicy",
+    "LossSettings",
+    "TeacherResponses",
+    "UnitSelection",
+    "Weights",
     "OptunaSearch",
     "PretrainedInit",
     "Problem",
@@ -184,6 +196,7 @@ __all__ = [
     "TvdDistillation",
     "Uniform",
     "canonical_json",
+    "flatten",
     "json_schema",
     "line_in",
     "load_spec",

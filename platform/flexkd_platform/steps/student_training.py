@@ -16,8 +16,7 @@ from torch import Tensor, nn
 from flexkd_core import Projector
 
 from ..models import save_model
-from ..plan import DistillConfig, TrainingConfig, uses_features
-from ..spec import FlexKd, ProjectorDistillation, TeacherMethod
+from ..plan import DistillConfig, TrainingConfig
 from ..tasks import Examples, decoder_start
 from ..tracking import StepMetrics
 from ..training import Progress
@@ -117,7 +116,7 @@ class StudentTraining:
 
     def _projectors(self, teacher: TeacherSide) -> list[nn.Module]:
         method = self.config.method
-        if not isinstance(method, ProjectorDistillation) or not uses_features(method):
+        if not (method.projects and method.uses_features):
             return []
         assert teacher.signal is not None, "a projector has a teacher to project to"
         generator = torch.Generator().manual_seed(self.config.seed)
@@ -140,9 +139,10 @@ class StudentTraining:
     def _reselection(self, teacher: TeacherSide) -> Reselection | None:
         if teacher.reselect is None:
             return None
-        assert isinstance(self.config.method, FlexKd)
+        selection = self.config.method.selection
+        assert selection is not None, "a method without units selects none anew"
         return Reselection(
-            self.config.method,
+            selection.pairing,
             teacher.model,
             self.terms,
             teacher.reselect,
@@ -153,10 +153,10 @@ class StudentTraining:
 
     def _rollout(self, teacher: TeacherSide) -> Rollout | None:
         method = self.config.method
-        if not isinstance(method, TeacherMethod) or method.on_policy is None:
+        if method.draws is None:
             return None
         return Rollout(
-            method.on_policy,
+            method.draws,
             self.model,
             teacher.model,
             self.data,  # type: ignore[arg-type]  # checked: only tasks that write text draw

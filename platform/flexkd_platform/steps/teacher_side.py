@@ -17,9 +17,7 @@ from ..plan import (
     OfflineTeacher,
     OnlineTeacher,
     ReselectConfig,
-    uses_outputs,
 )
-from ..spec import FlexKd
 from ..tasks import Examples
 from ..training.encoding import encode
 from ..training.feature_terms import FeatureTerm, paired_units
@@ -84,7 +82,7 @@ def _online(
     reading, examples = source.teacher.config.reading, None
     if isinstance(reading, LabelReading):
         examples = encode(table, tokenizer, reading)
-    outputs = uses_outputs(config.method)
+    outputs = config.method.uses_outputs
     signal = LiveTargets(
         model,
         list(dict.fromkeys(term.teacher for term in terms)),
@@ -101,9 +99,10 @@ def _matched(config: DistillConfig, layer: LayerRef, inputs: Artifacts) -> dict[
     """The selected units or directions of a teacher layer, for Flex-KD."""
     for selection in config.selections:
         if selection.config.layer == layer:
-            assert isinstance(config.method, FlexKd)
             if selection.config.target == "directions":
                 directions_TS = torch.from_numpy(read_directions(selection, inputs)).float()
                 return {"directions_TS": directions_TS}
-            return {"units": paired_units(config.method, read_units(selection, inputs))}
+            chosen = config.method.selection
+            assert chosen is not None, "a selection is made for a method that selects"
+            return {"units": paired_units(chosen.pairing, read_units(selection, inputs))}
     return {}

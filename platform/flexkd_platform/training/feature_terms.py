@@ -7,16 +7,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import Literal
 
 import torch
 from torch import Tensor
 
-from flexkd_core import FEATURE_LOSSES, cka_loss, correlation_loss
+from flexkd_core import FEATURE_LOSSES
 
 from ..plan import LayerRef
-from ..spec import CkaDistillation, FeatureMethod, FlexKd, ProjectorDistillation
+from ..spec import Method
 
 FeatureLoss = Callable[[Tensor, Tensor], Tensor]
+
+Pairing = Literal["rank", "index"]
 
 
 class FeatureTerm:
@@ -45,19 +48,13 @@ class FeatureTerm:
         return teacher_NT if self.units is None else teacher_NT[:, self.units.to(teacher_NT.device)]
 
 
-def feature_loss(method: FeatureMethod) -> FeatureLoss:
-    """The loss between features of a method, with its settings bound."""
-    if isinstance(method, ProjectorDistillation):
-        return FEATURE_LOSSES[method.loss]
-    if isinstance(method, CkaDistillation):
-        return partial(cka_loss, form=method.form)
-    if isinstance(method, FlexKd):
-        if method.loss == "correlation":
-            return partial(correlation_loss, reduction=method.reduction)
-        return FEATURE_LOSSES[method.loss]
-    return FEATURE_LOSSES[method.kind]  # type: ignore[attr-defined]  # every subclass has one
+def feature_loss(method: Method) -> FeatureLoss:
+    """The feature loss of a method, with its settings bound."""
+    settings = method.feature_loss
+    assert settings is not None, f"{method.kind} has no feature loss"
+    return partial(FEATURE_LOSSES[settings.name], **settings.arguments)
 
 
-def paired_units(method: FlexKd, ranked: Sequence[int]) -> Tensor:
+def paired_units(pairing: Pairing, ranked: Sequence[int]) -> Tensor:
     """The selected units in the order in which they meet the student's."""
-    return torch.tensor(sorted(ranked) if method.pairing == "index" else list(ranked))
+    return torch.tensor(sorted(ranked) if pairing == "index" else list(ranked))

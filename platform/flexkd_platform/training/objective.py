@@ -5,13 +5,12 @@ Shapes: N rows compared, of the global batch or of this worker's part, C outputs
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal
 
 import torch
-from pydantic import TypeAdapter
 from torch import Tensor
 
 from flexkd_core import (
@@ -23,17 +22,8 @@ from flexkd_core import (
     top_k_logits,
 )
 
-from ..plan import stack_of, uses_outputs
-from ..spec import (
-    FeatureMethod,
-    FineTuning,
-    FlexKd,
-    LogitLoss,
-    LogitMethod,
-    Method,
-    ProjectorDistillation,
-    SeqKd,
-)
+from ..plan import stack_of
+from ..spec import LogitTerm, Method, Weights
 from ..tasks import TASKS
 from .feature_terms import FeatureTerm, feature_loss
 from .hidden_states import HEAD_INPUT, LOGITS
@@ -43,12 +33,6 @@ from .worker import Worker
 
 CHUNK = 256
 """Rows whose logits are made at a time."""
-
-
-def parse_method(identity: Mapping[str, Any]) -> Method:
-    """The method that a step's identity names."""
-    method: Method = TypeAdapter(Method).validate_python(dict(identity))
-    return method
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,30 +66,30 @@ class DistillationObjective(Objective):
 
     def __call__(self, part: Part, worker: Worker) -> dict[str, Tensor]:
         """`loss` and the unweighted terms it is made of; a term without weight is left out."""
-        weights, teacher = loss_weights(self.method), part.said
+        weights, teacher = self.method.weights, part.said
         terms: dict[str, Tensor] = {}
         total: list[Tensor] = []
-        if weights["supervised"] or weights["logit"]:
+        if weights.supervised or weights.logit:
             found = self._output_terms(part, teacher, weights, worker)
             total.append(found.pop("loss"))
             terms |= found
         if self.features:
             terms |= self._feature_terms(part, teacher, worker)
-            total.append(weights["feature"] * terms["feature"])
+            total.append(weights.feature * terms["feature"])
         return {"loss": torch.stack(total).sum(), **terms}
 
     def _output_terms(
-        self, part: Part, teacher: TeacherRows | None, weights: Mapping[str, float], worker: Worker
+        self, part: Part, teacher: TeacherRows | None, weights: Weights, worker: Worker
     ) -> dict[str, Tensor]:
         """Sums over this worker's rows, divided by all workers' rows and added up."""
         rows = max(1, sum(part.counts["targets"]))
         wanted: dict[str, RowTerm] = {}
-        if weights["supervised"]:
+        if weights.supervised:
             loss = TASKS[self.task].supervised
-            wanted["supervised"] = RowTerm(weights["supervised"], loss, "labels")
-        if weights["logit"]:
+            wanted["supervised"] = RowTerm(weights.supervised, loss, "labels")
+        if weights.logit:
             loss = logit_loss(self.method, self.task)
-            wanted["logit"] = RowTerm(weights["logit"], loss, "teacher")
+            wanted["logit"] = RowTerm(weights.logit, loss, "teacher")
         labels_N = part.labels_N
         if self.head is None:
             outputs_NC = part.out[LOGITS]
@@ -148,7 +132,6 @@ class DistillationObjective(Objective):
         Of a correlation also its mean over the units, which can be read at any width, and whether
         the batch was skipped because one row has no correlation.
         """
-        assert isinstance(self.method, FeatureMethod)
         assert teacher is not None, "features are compared with a teacher's"
         loss = feature_loss(self.method)
         values, rows, units = [], [], 0
@@ -160,39 +143,29 @@ class DistillationObjective(Objective):
             rows.append(len(student_NS))
             units += student_NS.shape[1]
         found = {"feature": torch.stack(values).sum()}
-        method = self.method
-        if isinstance(method, FlexKd | ProjectorDistillation) and method.loss == "correlation":
-            summed = isinstance(method, ProjectorDistillation) or method.reduction == "sum"
-            found["feature_mean"] = found["feature"].detach() / (units if summed else len(values))
+        if (reduction := self.method.correlation) is not None:
+            count = units if reduction == "sum" else len(values)
+            found["feature_mean"] = found["feature"].detach() / count
             found["skipped"] = torch.tensor(float(min(rows) < 2))
         return found
 
 
-def loss_weights(method: Method) -> dict[str, float]:
-    """λ, β and α by the term they weigh."""
-    if isinstance(method, FineTuning | SeqKd):
-        return {"supervised": 1.0, "logit": 0.0, "feature": 0.0}
-    alpha = method.alpha if isinstance(method, FeatureMethod) else 0.0
-    return {"supervised": method.lambda_, "logit": method.beta, "feature": alpha}
-
-
 def uses_head(method: Method) -> bool:
     """Whether a term of the loss reads the student's outputs."""
-    weights = loss_weights(method)
-    return bool(weights["supervised"] or weights["logit"])
+    return bool(method.weights.supervised or method.weights.logit)
 
 
 class _BetweenOutputs:
     """A logit loss with its settings bound, on what both vocabularies have."""
 
-    def __init__(self, term: LogitLoss) -> None:
+    def __init__(self, term: LogitTerm) -> None:
         settings = term.settings
         self._top_k, self._divisor, self._scale = term.top_k, 1.0, 1.0
         if term.top_k is not None:
             # The rest of the classes is one bucket: it has to be tempered class by class, before.
             self._divisor = settings.pop("temperature")
-            self._scale = self._divisor if term.kind == "tvd" else self._divisor**2
-        self._loss = partial(LOGIT_LOSSES[term.kind], **settings)
+            self._scale = term.scale
+        self._loss = partial(LOGIT_LOSSES[term.name], **settings)
 
     def __call__(
         self, student_NC: Tensor, teacher_NC: Tensor, /, *, reduction: Literal["none"]
@@ -209,9 +182,7 @@ class _BetweenOutputs:
 
 def logit_loss(method: Method, task: str) -> Any:
     """The logit term of a method, by row; between two numbers it is their squared difference."""
-    assert uses_outputs(method)
-    if task == "regression":
-        return squared_error
-    assert isinstance(method, LogitMethod | FeatureMethod)
-    term = method.logit_loss if isinstance(method, LogitMethod) else method.logit
-    return _BetweenOutputs(term)
+    term = method.logit_term
+    assert method.uses_outputs, "the logit term has weight"
+    assert term is not None, "a method that weighs a logit term has one"
+    return squared_error if task == "regression" else _BetweenOutputs(term)

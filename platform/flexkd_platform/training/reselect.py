@@ -14,9 +14,8 @@ from torch import Tensor
 from flexkd_core import ImportanceSum, select_units
 
 from ..plan import ReselectConfig
-from ..spec import FlexKd
 from ..tasks import Examples
-from .feature_terms import FeatureTerm, paired_units
+from .feature_terms import FeatureTerm, Pairing, paired_units
 from .hidden_states import TappedModel
 from .importance import score_batch
 from .micro_batch import Share
@@ -26,13 +25,14 @@ from .worker import Worker
 class Reselection:
     """Changes the units of feature terms before every k-th step.
 
+    pairing: the order in which the selected units meet the student's.
     settings: the importance, and k.
     examples: encoded by the teacher's own tokenizer; None where it reads the student's batch.
     """
 
     def __init__(
         self,
-        method: FlexKd,
+        pairing: Pairing,
         teacher: Any,
         terms: Sequence[FeatureTerm],
         settings: ReselectConfig,
@@ -41,7 +41,7 @@ class Reselection:
         examples: Examples | None,
         worker: Worker,
     ) -> None:
-        self._method, self._terms, self._settings = method, terms, settings
+        self._pairing, self._terms, self._settings = pairing, terms, settings
         self._tapped = TappedModel(teacher).eval()
         self._width, self._worker, self._examples = width, worker, examples
 
@@ -56,7 +56,7 @@ class Reselection:
             total = rows.sum(dim=0).cpu().numpy()
             if total[-1] > 0:
                 ranked = select_units(total[:-1] / total[-1], self._width)
-                term.units = paired_units(self._method, [int(unit) for unit in ranked])
+                term.units = paired_units(self._pairing, [int(unit) for unit in ranked])
 
     def _scored(self, term: FeatureTerm, share: Share) -> Tensor:
         """Sum and count of the importance on a share, fp64 (D + 1,)."""

@@ -328,9 +328,9 @@ def test_every_logit_method_is_its_loss_with_its_settings() -> None:
     for kind, expected in LOGIT_KINDS.items():
         method = METHODS[kind].model_validate({"kind": kind, "temperature": 3.0, "top_k": 7})
         assert isinstance(method, LogitMethod)
-        assert method.logit_loss.to_json() == expected | {"temperature": 3.0, "top_k": 7}
+        assert method.logit_term.to_json() == expected | {"temperature": 3.0, "top_k": 7}
         settings = {k: v for k, v in expected.items() if k != "kind"}
-        assert method.logit_loss.settings == settings | {"temperature": 3.0}
+        assert method.logit_term.settings == settings | {"temperature": 3.0}
         assert expected["kind"] in LOGIT_LOSSES
 
 

@@ -25,8 +25,10 @@ from flexkd_platform.training import SoloWorker
 from flexkd_platform.training.hidden_states import LOGITS, TappedModel, run
 from flexkd_platform.training.metrics import measure
 from flexkd_platform.training.micro_batch import Part
-from flexkd_platform.training.objective import DistillationObjective, parse_method
+from flexkd_platform.training.objective import DistillationObjective
 from flexkd_platform.training.teacher_signal import LiveTargets
+
+from ..lab import method_of
 
 CPU = torch.device("cpu")
 END, VOCABULARY = 0, 30  # padding is the end-of-sequence token, as GPT-2's is
@@ -105,7 +107,7 @@ def terms_of(model: Any, data: Any, rows: Sequence[int], teacher: Any = None) ->
         head = output_head(teacher)
         targets = LiveTargets(teacher, [], outputs=True, head=head, examples=None, device=CPU)
     objective = DistillationObjective(
-        parse_method(method), "instruction", targets, head=output_head(model)
+        method_of(method), "instruction", targets, head=output_head(model)
     )
     part = part_of(TappedModel(model), data, rows)
     return objective(dataclasses.replace(part, said=objective.ask(part)), SoloWorker())
@@ -259,7 +261,7 @@ def test_left_padding_is_right_padding(classifier: Callable[[], Any]) -> None:
     last_ND = torch.stack([found.hidden_states[1][0, -1] for found in alone])
     torch.testing.assert_close(other["0"], last_ND, rtol=1e-4, atol=1e-5)
     for data in (right, left):
-        objective = DistillationObjective(parse_method({"kind": "ft"}), "classification")
+        objective = DistillationObjective(method_of({"kind": "ft"}), "classification")
         loss = objective(part_of(TappedModel(model), data, range(4)), SoloWorker())["loss"]
         expected = nn.functional.cross_entropy(one[LOGITS], labels)
         assert loss.item() == pytest.approx(expected.item(), rel=1e-5)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any, get_args
 
 import numpy as np
@@ -17,13 +17,10 @@ from flexkd_platform.training import SoloWorker, objective
 from flexkd_platform.training.feature_terms import FeatureTerm, paired_units
 from flexkd_platform.training.hidden_states import LOGITS
 from flexkd_platform.training.micro_batch import Part
-from flexkd_platform.training.objective import (
-    DistillationObjective,
-    loss_weights,
-    parse_method,
-    uses_head,
-)
+from flexkd_platform.training.objective import DistillationObjective, uses_head
 from flexkd_platform.training.teacher_signal import TeacherRows
+
+from ..lab import method_of
 
 EXAMPLES, WIDTH, CLASSES = 9, 7, 3
 ROWS = [4, 0, 8, 3, 5]
@@ -214,14 +211,14 @@ def weights(method: dict[str, Any]) -> dict[str, float]:
 def objective_of(
     settings: dict[str, Any], teacher: Teacher | None, task: str = "classification"
 ) -> DistillationObjective:
-    method = parse_method(settings)
+    method = method_of(settings)
     terms = []
     if weights(settings)["feature"]:
         matched: dict[str, Any] = {}
         if settings.get("target") == "directions":
             matched["directions_TS"] = torch.from_numpy(DIRECTIONS_TS)
         elif isinstance(method, FlexKd):
-            matched["units"] = paired_units(method, RANKED)
+            matched["units"] = paired_units(method.selection.pairing, RANKED)
         terms = [FeatureTerm(OURS, THEIRS, **matched)]
     return DistillationObjective(method, task, teacher, terms)
 
@@ -303,8 +300,8 @@ def test_the_loss_is_its_weighted_terms(settings: dict[str, Any]) -> None:
     assert {name: term.item() for name, term in terms.items()} == pytest.approx(expected, rel=1e-5)
     assert {term.dtype for term in terms.values()} == {torch.float32}
     weight = weights(settings)
-    assert loss_weights(parse_method(settings)) == weight
-    assert uses_head(parse_method(settings)) == bool(weight["supervised"] or weight["logit"])
+    assert asdict(method_of(settings).weights) == weight
+    assert uses_head(method_of(settings)) == bool(weight["supervised"] or weight["logit"])
     assert teacher.asked
 
 
@@ -372,9 +369,9 @@ def test_a_batch_of_one_row_has_a_loss() -> None:
 
 
 def test_units_meet_the_students_in_rank_or_index_order() -> None:
-    rank, index = FlexKd(kind="flexkd"), FlexKd(kind="flexkd", pairing="index")
-    assert paired_units(rank, RANKED).tolist() == [5, 1, 6, 2]
-    assert paired_units(index, RANKED).tolist() == [1, 2, 5, 6]
+    rank, index = FlexKd(kind="flexkd").selection, FlexKd(kind="flexkd", pairing="index").selection
+    assert paired_units(rank.pairing, RANKED).tolist() == [5, 1, 6, 2]
+    assert paired_units(index.pairing, RANKED).tolist() == [1, 2, 5, 6]
 
 
 def test_regression_compares_outputs_by_squared_error() -> None:

@@ -11,7 +11,6 @@ from ..layers import stack_of
 from ..reading import Reading
 from ..recipe import TrainingRecipe
 from ..step import Step, StepConfig
-from ..trial import method_identity
 from .dataset import DatasetConfig
 from .select import SelectConfig, select_step
 from .teacher import Pretrained, TeacherConfig, base_needs, pretrained_teacher, teacher_step
@@ -98,7 +97,7 @@ class TrainingConfig(StepConfig):
         recipe = self.recipe.to_identity()
         seed = recipe.pop("seed")
         return {
-            "method": method_identity(self.method, self.reading.task),
+            "method": self.method.identity(self.reading.task),
             "student": self.student.to_identity(),
             "distill": {**recipe, "dropout": self.dropout, "keep": self.keep},
             "seed": seed,

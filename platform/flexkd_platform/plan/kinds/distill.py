@@ -6,14 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from ...spec import FeatureMethod, FlexKd, JobSpec, Method, SeqKd, TeacherMethod
+from ...spec import JobSpec, Method
 from ..facts import Facts
 from ..layers import LayerRef, Pair, layer_pairs
 from ..reading import reading_of
 from ..recipe import TrainingRecipe
 from ..step import Step
 from ..step_kind import StepKind, metrics_line
-from ..trial import uses_features, uses_outputs
 from ._student import TrainingConfig, student_config
 from .cache import OUTPUTS, CacheConfig, cache_numbers, cache_step
 from .dataset import dataset_step
@@ -112,14 +111,16 @@ def distill_step(spec: JobSpec, facts: Facts, method: Method, seed: int) -> Step
     """The training of a trial. It needs the teacher only where its loss reads it."""
     warm_up = spec.student.warm_up
     pairs = _layers(facts, method)
-    selects = isinstance(method, FlexKd) and uses_features(method)
+    selection = method.selection if method.uses_features else None
     reselect = None
-    if selects and spec.score.aggregation == "batch":
+    if selection is not None and spec.score.aggregation == "batch":
         importance = ImportanceConfig.of(spec.score, spec.task.kind)
         reselect = ReselectConfig(importance, spec.score.every)
     selections: tuple[Step[SelectConfig], ...] = ()
-    if isinstance(method, FlexKd) and selects and reselect is None:
-        selections = tuple(select_step(spec, facts, theirs, method.target) for _, theirs in pairs)
+    if selection is not None and reselect is None:
+        target = selection.target
+        selections = tuple(select_step(spec, facts, theirs, target) for _, theirs in pairs)
+    responses = method.responses
     return Step(
         DistillConfig(
             method=method,
@@ -133,14 +134,14 @@ def distill_step(spec: JobSpec, facts: Facts, method: Method, seed: int) -> Step
             layers=pairs,
             selections=selections,
             reselect=reselect,
-            generated=generate_step(spec, facts, method) if isinstance(method, SeqKd) else None,
+            generated=None if responses is None else generate_step(spec, facts, responses),
             start=None if warm_up is None else warm_up_step(spec, facts, warm_up, seed),
         )
     )
 
 
 def _layers(facts: Facts, method: Method) -> tuple[Pair, ...]:
-    if not isinstance(method, FeatureMethod) or not uses_features(method):
+    if not method.uses_features:
         return ()
     return layer_pairs(method, facts.student_stacks, facts.teacher_stacks, facts.scored)
 
@@ -149,15 +150,13 @@ def _teacher(
     spec: JobSpec, facts: Facts, method: Method, pairs: Sequence[Pair], *, online: bool
 ) -> OfflineTeacher | OnlineTeacher | None:
     """Where the teacher signal comes from. `online`: the teacher has to run in any case."""
-    if not isinstance(method, TeacherMethod):
+    if not (method.uses_features or method.uses_outputs):
         return None
-    if not (uses_features(method) or uses_outputs(method)):
-        return None
-    outputs: list[LayerRef] = [OUTPUTS] if uses_outputs(method) else []
+    outputs: list[LayerRef] = [OUTPUTS] if method.uses_outputs else []
     held = list(dict.fromkeys([*outputs, *(theirs for _, theirs in pairs)]))
     reading = reading_of(spec, facts.outputs)
     size = sum(cache_numbers(reading, facts, holds) for holds in held)
-    online = online or method.on_policy is not None or size > LARGEST_CACHE
+    online = online or method.draws is not None or size > LARGEST_CACHE
     if online or spec.distill.teacher_cache == "off":
         return OnlineTeacher(teacher_step(spec, facts))
     return OfflineTeacher(tuple(cache_step(spec, facts, holds) for holds in held))

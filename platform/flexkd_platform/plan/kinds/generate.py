@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from ...spec import Beam, Decoding, GenerationTask, Greedy, JobSpec, Sampling, SeqKd
+from ...spec import Beam, Decoding, GenerationTask, Greedy, JobSpec, Sampling, TeacherResponses
 from ..facts import Facts
 from ..step import Step
 from ..step_kind import StepKind
@@ -32,19 +32,19 @@ class GenerateConfig(ChunkedConfig):
         }
 
 
-def generate_step(spec: JobSpec, facts: Facts, method: SeqKd) -> Step[GenerateConfig]:
+def generate_step(spec: JobSpec, facts: Facts, responses: TeacherResponses) -> Step[GenerateConfig]:
     """The responses that a method trains on."""
     assert isinstance(spec.task, GenerationTask)
     decodings: dict[str, Decoding] = {
         "greedy": Greedy(kind="greedy"),
         "beam": Beam(),
-        "sample": Sampling(seeds=(method.seed,)),
+        "sample": Sampling(seeds=(responses.seed,)),
     }
     return Step(
         GenerateConfig(
             teacher=teacher_step(spec, facts),
             chunk=spec.score.chunk,
-            decoding=decodings[method.decoding],
+            decoding=decodings[responses.decoding],
             max_new_tokens=spec.task.max_response,
         )
     )

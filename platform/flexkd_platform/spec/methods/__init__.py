@@ -6,7 +6,6 @@ from typing import Annotated, Literal, get_args
 
 from pydantic import Field
 
-from ..section import Section
 from .cka import CkaDistillation
 from .flexkd import FlexKd
 from .ft import FineTuning
@@ -14,6 +13,7 @@ from .gram import GramDistillation
 from .jsd import JsdDistillation
 from .kd import LogitDistillation
 from .logit import LogitLoss, LogitTerm
+from .method import LossSettings, MethodSettings, OnPolicy, TeacherResponses, UnitSelection, Weights
 from .minillm import MiniLlm
 from .procrustes import ProcrustesDistillation
 from .projector import ProjectorDistillation
@@ -21,7 +21,7 @@ from .seqkd import SeqKd
 from .skew_fkl import SkewForward
 from .skew_rkl import SkewReverse
 from .tvd import TvdDistillation
-from .weights import FeatureMethod, LayeredMethod, LogitMethod, OnPolicy, TeacherMethod
+from .weights import FeatureMethod, LayeredMethod, LogitMethod, TeacherMethod
 
 Method = Annotated[
     FineTuning
@@ -56,7 +56,7 @@ MethodName = Literal[
     "gram",
 ]
 
-METHODS: dict[str, type[Section]] = {
+METHODS: dict[str, type[MethodSettings]] = {
     get_args(method.model_fields["kind"].annotation)[0]: method
     for method in get_args(get_args(Method)[0])
 }
@@ -75,8 +75,10 @@ __all__ = [
     "LogitLoss",
     "LogitMethod",
     "LogitTerm",
+    "LossSettings",
     "Method",
     "MethodName",
+    "MethodSettings",
     "MiniLlm",
     "OnPolicy",
     "ProcrustesDistillation",
@@ -85,5 +87,8 @@ __all__ = [
     "SkewForward",
     "SkewReverse",
     "TeacherMethod",
+    "TeacherResponses",
     "TvdDistillation",
+    "UnitSelection",
+    "Weights",
 ]

@@ -6,6 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from .method import LossSettings
 from .weights import LayeredMethod
 
 
@@ -14,3 +15,8 @@ class CkaDistillation(LayeredMethod):
 
     kind: Literal["cka"]
     form: Literal["sqrt", "kornblith"] = Field("sqrt", description="which of the two CKA formulas")
+
+    @property
+    def feature_loss(self) -> LossSettings:
+        """CKA in the chosen form."""
+        return LossSettings("cka", {"form": self.form})

@@ -6,6 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from .method import LossSettings, UnitSelection
 from .weights import LayeredMethod
 
 
@@ -26,3 +27,26 @@ class FlexKd(LayeredMethod):
         "units",
         description="units of the teacher, or the main directions of its gradients (h·U)",
     )
+
+    @property
+    def feature_loss(self) -> LossSettings:
+        """The loss between paired units."""
+        arguments = {"reduction": self.reduction} if self.loss == "correlation" else {}
+        return LossSettings(self.loss, arguments)
+
+    @property
+    def correlation(self) -> Literal["sum", "mean"] | None:
+        """As `reduction` says."""
+        return self.reduction if self.loss == "correlation" else None
+
+    @property
+    def selection(self) -> UnitSelection:
+        """The d_S most important units, or directions."""
+        return UnitSelection(self.target, self.pairing)
+
+    def unread(self, task: str) -> frozenset[str]:
+        """Also the reduction of a loss that has none, and the pairing of directions."""
+        unread = set(super().unread(task))
+        unread |= set() if self.loss == "correlation" else {"reduction"}
+        unread |= {"pairing"} if self.target == "directions" else set()
+        return frozenset(unread)

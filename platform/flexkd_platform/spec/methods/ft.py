@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Literal
 
-from ..section import Section
+from .method import MethodSettings
 
 
-class FineTuning(Section):
+class FineTuning(MethodSettings):
     """Supervised training without a teacher, λ = 1."""
 
     kind: Literal["ft"]

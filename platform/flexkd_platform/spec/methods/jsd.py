@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from .logit import Jsd, LogitLoss
+from .logit import Jsd, LogitTerm
 from .weights import LogitMethod
 
 
@@ -19,6 +19,6 @@ class JsdDistillation(LogitMethod):
     )
 
     @property
-    def logit_loss(self) -> LogitLoss:
-        """The logit term."""
+    def logit_term(self) -> LogitTerm:
+        """The logit loss that β weighs."""
         return Jsd(beta=self.mixture, temperature=self.temperature, top_k=self.top_k)

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from .logit import ForwardKl, LogitLoss
+from .logit import ForwardKl, LogitTerm
 from .weights import BETA, LAMBDA, LogitMethod, Weight
 
 
@@ -18,6 +18,6 @@ class LogitDistillation(LogitMethod):
     lambda_: Weight = Field(0.5, alias="lambda", description=LAMBDA)
 
     @property
-    def logit_loss(self) -> LogitLoss:
-        """The logit term."""
+    def logit_term(self) -> LogitTerm:
+        """The logit loss that β weighs."""
         return ForwardKl(temperature=self.temperature, top_k=self.top_k)

@@ -2,21 +2,36 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
 from ..section import Section
 
 TEMPERATURE = "τ; the loss is scaled by τ²"
+TVD_TEMPERATURE = "τ; the loss is scaled by τ, since a distance shrinks with the logits' difference"
 TOP_K = "compare the teacher's likeliest classes, and the rest as one"
 
 
 class LogitTerm(Section):
-    """What every loss between probabilities has."""
+    """What every loss between probabilities has.
 
+    between_numbers: whether it stands for the squared difference where outputs are numbers.
+    """
+
+    between_numbers: ClassVar[bool] = False
     temperature: float = Field(1.0, gt=0, description=TEMPERATURE)
     top_k: int | None = Field(None, gt=0, description=TOP_K)
+
+    @property
+    def name(self) -> str:
+        """The loss's name in a spec and in `flexkd_core.LOGIT_LOSSES`."""
+        return str(self.model_dump()["kind"])
+
+    @property
+    def scale(self) -> float:
+        """The factor of a loss between tempered logits, by which τ changes its shape alone."""
+        return self.temperature**2
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -28,6 +43,7 @@ class LogitTerm(Section):
 class ForwardKl(LogitTerm):
     """Σ p_T (log p_T − log p_S)."""
 
+    between_numbers: ClassVar[bool] = True
     kind: Literal["forward_kl"] = "forward_kl"
 
 
@@ -64,12 +80,20 @@ class Tvd(LogitTerm):
     """Total variation distance."""
 
     kind: Literal["tvd"] = "tvd"
+    temperature: float = Field(1.0, gt=0, description=TVD_TEMPERATURE)
+
+    @property
+    def scale(self) -> float:
+        """τ: a distance shrinks with the difference of the logits, a divergence with its square."""
+        return self.temperature
 
 
 class LogitMse(LogitTerm):
     """Mean squared difference of the logits themselves."""
 
+    between_numbers: ClassVar[bool] = True
     kind: Literal["logit_mse"] = "logit_mse"
+    temperature: float = Field(1.0, gt=0, description="τ; without effect on this loss")
 
 
 LogitLoss = Annotated[

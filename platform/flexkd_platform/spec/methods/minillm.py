@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from .logit import LogitLoss, ReverseKl
+from .logit import LogitTerm, ReverseKl
 from .weights import LogitMethod
 
 
@@ -14,6 +14,6 @@ class MiniLlm(LogitMethod):
     kind: Literal["minillm"]
 
     @property
-    def logit_loss(self) -> LogitLoss:
-        """The logit term."""
+    def logit_term(self) -> LogitTerm:
+        """The logit loss that β weighs."""
         return ReverseKl(temperature=self.temperature, top_k=self.top_k)

@@ -6,6 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from .method import LossSettings
 from .weights import LayeredMethod
 
 
@@ -14,3 +15,18 @@ class ProjectorDistillation(LayeredMethod):
 
     kind: Literal["projector"]
     loss: Literal["mse", "correlation"] = Field("mse", description="how the two are compared")
+
+    @property
+    def feature_loss(self) -> LossSettings:
+        """The loss between projected features and the teacher's."""
+        return LossSettings(self.loss)
+
+    @property
+    def correlation(self) -> Literal["sum"] | None:
+        """A sum over the teacher's units."""
+        return "sum" if self.loss == "correlation" else None
+
+    @property
+    def projects(self) -> bool:
+        """One projector for each pair of layers."""
+        return True

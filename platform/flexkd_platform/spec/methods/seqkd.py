@@ -6,10 +6,10 @@ from typing import Literal
 
 from pydantic import Field
 
-from ..section import Section
+from .method import MethodSettings, TeacherResponses
 
 
-class SeqKd(Section):
+class SeqKd(MethodSettings):
     """Supervised training on responses that the teacher wrote, λ = 1."""
 
     kind: Literal["seqkd"]
@@ -17,3 +17,13 @@ class SeqKd(Section):
         "greedy", description="how the teacher writes; beam: 4 beams, sample: temperature 1"
     )
     seed: int = Field(0, ge=0, description="of the draw, for sample")
+
+    @property
+    def responses(self) -> TeacherResponses:
+        """The teacher's responses that take the place of the data's."""
+        return TeacherResponses(self.decoding, self.seed)
+
+    def unread(self, task: str) -> frozenset[str]:
+        """Also the seed where nothing is drawn."""
+        drawn = self.decoding == "sample"
+        return super().unread(task) | (frozenset() if drawn else {"seed"})

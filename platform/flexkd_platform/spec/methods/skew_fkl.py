@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from .logit import LogitLoss, SkewForwardKl
+from .logit import LogitTerm, SkewForwardKl
 from .weights import LogitMethod
 
 
@@ -17,6 +17,6 @@ class SkewForward(LogitMethod):
     skew: float = Field(0.1, ge=0, lt=1, description="share of the teacher in the mixture")
 
     @property
-    def logit_loss(self) -> LogitLoss:
-        """The logit term."""
+    def logit_term(self) -> LogitTerm:
+        """The logit loss that β weighs."""
         return SkewForwardKl(skew=self.skew, temperature=self.temperature, top_k=self.top_k)

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from .logit import LogitLoss, SkewReverseKl
+from .logit import LogitTerm, SkewReverseKl
 from .weights import LogitMethod
 
 
@@ -17,6 +17,6 @@ class SkewReverse(LogitMethod):
     skew: float = Field(0.1, ge=0, lt=1, description="share of the student in the mixture")
 
     @property
-    def logit_loss(self) -> LogitLoss:
-        """The logit term."""
+    def logit_term(self) -> LogitTerm:
+        """The logit loss that β weighs."""
         return SkewReverseKl(skew=self.skew, temperature=self.temperature, top_k=self.top_k)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Literal
 
-from .logit import LogitLoss, Tvd
+from pydantic import Field
+
+from .logit import TVD_TEMPERATURE, LogitTerm, Tvd
 from .weights import LogitMethod
 
 
@@ -12,8 +14,9 @@ class TvdDistillation(LogitMethod):
     """Total variation distance between the teacher's outputs and the student's."""
 
     kind: Literal["tvd"]
+    temperature: float = Field(1.0, gt=0, description=TVD_TEMPERATURE)
 
     @property
-    def logit_loss(self) -> LogitLoss:
-        """The logit term."""
+    def logit_term(self) -> LogitTerm:
+        """The logit loss that β weighs."""
         return Tvd(temperature=self.temperature, top_k=self.top_k)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
 from ..layer import LayerMap
-from ..section import Section
-from .logit import TEMPERATURE, TOP_K, ForwardKl, LogitLoss
+from .logit import TEMPERATURE, TOP_K, ForwardKl, LogitLoss, LogitTerm
+from .method import LossSettings, MethodSettings, OnPolicy, Weights
 
 Weight = Annotated[float, Field(ge=0)]
 
@@ -17,23 +17,25 @@ BETA = "β, weight of the logit loss"
 LAMBDA = "λ, weight of the supervised loss"
 
 
-class OnPolicy(Section):
-    """Responses are drawn during training instead of read from the data (GKD, MiniLLM)."""
-
-    teacher_mix: float = Field(
-        0.0, ge=0, le=1, description="share of the teacher in the distribution tokens are drawn of"
-    )
-    share: float = Field(1.0, gt=0, le=1, description="share of the steps on drawn responses")
-    temperature: float = Field(1.0, gt=0, description="of the draw")
-    max_new_tokens: int = Field(64, gt=0, description="tokens drawn at most")
-
-
-class TeacherMethod(Section):
-    """A method that listens to a teacher."""
+class TeacherMethod(MethodSettings):
+    """A method with a teacher signal."""
 
     on_policy: OnPolicy | None = Field(
         None, description="train on responses drawn from the student; null: on those of the data"
     )
+
+    @property
+    def draws(self) -> OnPolicy | None:
+        """How responses are drawn during training."""
+        return self.on_policy
+
+    def unread(self, task: str) -> frozenset[str]:
+        """Also the settings of a logit loss without weight. Between two numbers the loss is their
+        squared difference, whatever its name.
+        """
+        if self.uses_outputs and task != "regression":
+            return super().unread(task)
+        return super().unread(task) | {"temperature", "top_k", "logit", "skew", "mixture"}
 
     def require_weight(self, **weights: float) -> None:
         """Raise ValueError unless some weight is more than 0."""
@@ -43,8 +45,9 @@ class TeacherMethod(Section):
 
 
 class LogitMethod(TeacherMethod):
-    """Distillation of the outputs alone; a subclass names the loss in `logit_loss`."""
+    """Distillation of the outputs alone; a subclass names the loss in `logit_term`."""
 
+    main: ClassVar[str] = "beta"
     beta: Weight = Field(1.0, description=BETA)
     lambda_: Weight = Field(0.0, alias="lambda", description=LAMBDA)
     temperature: float = Field(1.0, gt=0, description=TEMPERATURE)
@@ -56,9 +59,9 @@ class LogitMethod(TeacherMethod):
         return self
 
     @property
-    def logit_loss(self) -> LogitLoss:
-        """The logit term."""
-        raise NotImplementedError
+    def weights(self) -> Weights:
+        """β and λ."""
+        return Weights(logit=self.beta, supervised=self.lambda_)
 
 
 class FeatureMethod(TeacherMethod):
@@ -66,6 +69,7 @@ class FeatureMethod(TeacherMethod):
     classification by default.
     """
 
+    main: ClassVar[str] = "alpha"
     alpha: Weight = Field(0.5, description=ALPHA)
     beta: Weight = Field(0.0, description=BETA)
     lambda_: Weight = Field(0.5, alias="lambda", description=LAMBDA)
@@ -76,6 +80,32 @@ class FeatureMethod(TeacherMethod):
         self.require_weight(alpha=self.alpha, beta=self.beta, lambda_=self.lambda_)
         return self
 
+    @property
+    def weights(self) -> Weights:
+        """α, β and λ."""
+        return Weights(self.alpha, self.beta, self.lambda_)
+
+    @property
+    def logit_term(self) -> LogitTerm:
+        """The logit loss that β weighs."""
+        return self.logit
+
+    @property
+    def logit_path(self) -> tuple[str, str]:
+        """It is a section of its own."""
+        return "logit.kind", "logit.top_k"
+
+    @property
+    def feature_loss(self) -> LossSettings:
+        """The loss of the method's own name, unless a subclass says another."""
+        return LossSettings(self.to_json()["kind"])
+
+    def unread(self, task: str) -> frozenset[str]:
+        """Also the settings of a feature loss without weight."""
+        if self.uses_features:
+            return super().unread(task)
+        return super().unread(task) | {"loss", "form", "reduction", "pairing", "target"}
+
 
 class LayeredMethod(FeatureMethod):
     """A feature method of one pair of layers, or of several whose losses add up."""
@@ -85,3 +115,8 @@ class LayeredMethod(FeatureMethod):
         description="last: the student's last with score.layer; every: each of the student's with "
         "evenly spaced ones of the teacher; or a map {student layer: teacher layer}",
     )
+
+    @property
+    def layer_map(self) -> Literal["last", "every"] | LayerMap:
+        """Which layers of the two models are compared."""
+        return self.layers

@@ -1,0 +1,159 @@
+"""What every method answers for itself, whatever kind of method it is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal
+
+from pydantic import Field
+
+from ..layer import LayerMap
+from ..section import Section, flatten
+from .logit import LogitTerm
+
+
+@dataclass(frozen=True)
+class Weights:
+    """α, β and λ of L = α·L_feature + β·L_logit + λ·L_supervised."""
+
+    feature: float = 0.0
+    logit: float = 0.0
+    supervised: float = 0.0
+
+
+@dataclass(frozen=True)
+class LossSettings:
+    """A loss by its name in a table of `flexkd_core`, with the arguments of its call."""
+
+    name: str
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class UnitSelection:
+    """What of a teacher layer is matched: selected units, or directions.
+
+    pairing: the order in which selected units meet the student's.
+    """
+
+    target: Literal["units", "directions"]
+    pairing: Literal["rank", "index"]
+
+
+@dataclass(frozen=True)
+class TeacherResponses:
+    """Responses of the teacher that a student is trained on. seed: of the draw, for `sample`."""
+
+    decoding: Literal["greedy", "beam", "sample"]
+    seed: int
+
+
+class OnPolicy(Section):
+    """Responses are drawn during training instead of read from the data (GKD, MiniLLM)."""
+
+    teacher_mix: float = Field(
+        0.0, ge=0, le=1, description="share of the teacher in the distribution tokens are drawn of"
+    )
+    share: float = Field(1.0, gt=0, le=1, description="share of the steps on drawn responses")
+    temperature: float = Field(1.0, gt=0, description="of the draw")
+    max_new_tokens: int = Field(64, gt=0, description="tokens drawn at most")
+
+
+class MethodSettings(Section):
+    """One method with its settings. A subclass has a field `kind`, its name, and overrides what
+    differs from plain supervised training.
+
+    main: the setting that is shown with every result.
+    """
+
+    main: ClassVar[str] = ""
+
+    @property
+    def weights(self) -> Weights:
+        """α, β and λ."""
+        return Weights(supervised=1.0)
+
+    @property
+    def uses_features(self) -> bool:
+        """Whether a term of the loss reads the teacher's hidden states."""
+        return self.weights.feature > 0
+
+    @property
+    def uses_outputs(self) -> bool:
+        """Whether a term of the loss reads the teacher's outputs."""
+        return self.weights.logit > 0
+
+    @property
+    def logit_term(self) -> LogitTerm | None:
+        """The logit loss that β weighs."""
+        return None
+
+    @property
+    def logit_path(self) -> tuple[str, str]:
+        """Where a spec names the logit loss, and its `top_k`."""
+        return "kind", "top_k"
+
+    @property
+    def feature_loss(self) -> LossSettings | None:
+        """The feature loss that α weighs, a name in `flexkd_core.FEATURE_LOSSES`."""
+        return None
+
+    @property
+    def correlation(self) -> Literal["sum", "mean"] | None:
+        """How a correlation loss between units is reduced; None for any other feature loss."""
+        return None
+
+    @property
+    def layer_map(self) -> Literal["last", "every"] | LayerMap:
+        """Which layers of the two models are compared."""
+        return "last"
+
+    @property
+    def projects(self) -> bool:
+        """Whether the student's features go through a learned projector, one a layer."""
+        return False
+
+    @property
+    def selection(self) -> UnitSelection | None:
+        """What of a teacher layer is matched; None for a method that compares whole layers."""
+        return None
+
+    @property
+    def draws(self) -> OnPolicy | None:
+        """How responses are drawn during training."""
+        return None
+
+    @property
+    def responses(self) -> TeacherResponses | None:
+        """The teacher's responses that take the place of the data's."""
+        return None
+
+    def unread(self, task: str) -> frozenset[str]:
+        """The settings that decide nothing: of a loss without weight, or of another loss.
+
+        Layers are among them: `last`, -1 and 5 may be one layer, which the step's own pairs name.
+        """
+        return frozenset({"layers"})
+
+    def identity(self, task: str) -> dict[str, Any]:
+        """The settings that decide the training on a task, as JSON."""
+        unread = self.unread(task)
+        return {name: value for name, value in self.to_json().items() if name not in unread}
+
+    def params(self) -> dict[str, Any]:
+        """What a result is labelled with: the main setting, and all that are not the default."""
+        values = {k: v for k, v in self.to_json().items() if v is not None}
+        defaults = type(self).model_validate({"kind": values["kind"]}).to_json()
+        if isinstance(layers := values.get("layers"), dict):
+            values["layers"] = " ".join(f"{ours}→{theirs}" for ours, theirs in layers.items())
+        always = {self.main}
+        if self.draws is not None:
+            defaults["on_policy"] = OnPolicy().to_json()
+            always.add("on_policy.share")
+        usual = flatten(defaults)
+        return {
+            "logit" if name == "logit.kind" else name: value
+            for name, value in flatten(values).items()
+            if name != "kind" and (name in always or name not in usual or value != usual[name])
+        }
