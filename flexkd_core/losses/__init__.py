@@ -36,6 +36,8 @@ __all__ = [
     "FEATURE_LOSSES",
     "LOGIT_LOSSES",
     "CLASS_LOSSES",
+    "register_feature_loss",
+    "register_class_loss",
     "Loss",
     "LogitLoss",
     "ClassLoss",
@@ -107,32 +109,50 @@ class ClassLoss(LogitLoss, Protocol):
         ...
 
 
-FEATURE_LOSSES: Final[Mapping[str, Loss]] = MappingProxyType(
-    {
-        "correlation": correlation_loss,
-        "cka": cka_loss,
-        "mse": mse_loss,
-        "cosine": cosine_loss,
-        "procrustes": procrustes_loss,
-        "gram": gram_loss,
-    }
-)
+_feature_losses: dict[str, Loss] = {
+    "correlation": correlation_loss,
+    "cka": cka_loss,
+    "mse": mse_loss,
+    "cosine": cosine_loss,
+    "procrustes": procrustes_loss,
+    "gram": gram_loss,
+}
+FEATURE_LOSSES: Final[Mapping[str, Loss]] = MappingProxyType(_feature_losses)
 """Losses between hidden features (N, S) and (N, T); all but cka, procrustes and gram need S = T."""
 
-CLASS_LOSSES: Final[Mapping[str, ClassLoss]] = MappingProxyType(
-    {
-        "forward_kl": forward_kl,
-        "reverse_kl": reverse_kl,
-        "jsd": jsd,
-        "skew_forward_kl": skew_forward_kl,
-        "skew_reverse_kl": skew_reverse_kl,
-        "tvd": tvd,
-        "logit_mse": logit_mse,
-    }
-)
+_class_losses: dict[str, ClassLoss] = {
+    "forward_kl": forward_kl,
+    "reverse_kl": reverse_kl,
+    "jsd": jsd,
+    "skew_forward_kl": skew_forward_kl,
+    "skew_reverse_kl": skew_reverse_kl,
+    "tvd": tvd,
+    "logit_mse": logit_mse,
+}
+CLASS_LOSSES: Final[Mapping[str, ClassLoss]] = MappingProxyType(_class_losses)
 """The logit losses between classes or vocabulary entries; all take a temperature."""
 
-LOGIT_LOSSES: Final[Mapping[str, LogitLoss]] = MappingProxyType(
-    {**CLASS_LOSSES, "squared_error": squared_error}
-)
+_logit_losses: dict[str, LogitLoss] = {**_class_losses, "squared_error": squared_error}
+LOGIT_LOSSES: Final[Mapping[str, LogitLoss]] = MappingProxyType(_logit_losses)
 """Losses between model outputs: those between classes, and `squared_error` for one output."""
+
+
+def register_feature_loss(name: str, loss: Loss) -> None:
+    """Add a loss between hidden features that another package defines.
+
+    Raises:
+        ValueError: another loss has the name.
+    """
+    if _feature_losses.setdefault(name, loss) is not loss:
+        raise ValueError(f"two feature losses are named {name!r}; rename one of them")
+
+
+def register_class_loss(name: str, loss: ClassLoss) -> None:
+    """Add a loss between classes that another package defines; it takes a temperature.
+
+    Raises:
+        ValueError: another loss has the name.
+    """
+    if _logit_losses.get(name, loss) is not loss:
+        raise ValueError(f"two logit losses are named {name!r}; rename one of them")
+    _class_losses[name] = _logit_losses[name] = loss

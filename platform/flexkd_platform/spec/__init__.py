@@ -39,6 +39,7 @@ from .methods import (
     Weights,
 )
 from .problems import Problem, SpecError
+from .registry import register_logit_loss, register_method
 from .resources import Elastic, Resources
 from .scheduler import Asha, NoScheduler, Scheduler
 from .schema import json_schema
@@ -201,6 +202,8 @@ __all__ = [
     "line_in",
     "load_spec",
     "readable",
+    "register_logit_loss",
+    "register_method",
     "sha256_of",
     "spec_with",
     "split_path",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cached_property
+from typing import Any
 
 from pydantic import Field, model_validator
 
@@ -54,6 +55,18 @@ class JobSpec(Section):
     resources: Resources = Field(default_factory=Resources)
     tracking: Tracking = Field(default_factory=Tracking)
     reference: tuple[Published, ...] = Field((), description="published numbers to print beside")
+    plugins: tuple[str, ...] = Field(
+        (), description="modules that register methods or losses: installed, or beside the spec"
+    )
+
+    def to_json(self) -> dict[str, Any]:
+        """As any section; without `plugins` where there are none, as in specs of earlier versions,
+        whose hash names the job.
+        """
+        values = super().to_json()
+        if not self.plugins:
+            del values["plugins"]
+        return values
 
     @model_validator(mode="after")
     def _metrics_fit_task(self) -> JobSpec:

@@ -18,6 +18,7 @@ from .expand import expanded
 from .job import JobSpec
 from .naming import naming_problems
 from .overlap import overlap_problems
+from .plugins import load_plugins
 from .problems import Problem, SpecError
 from .schema import schema_at
 from .search import GridSearch
@@ -48,7 +49,9 @@ def load_spec(path: Path, overrides: Sequence[str] = ()) -> JobSpec:
         raise SpecError([problem], source)
     data = _plain(data, source)
     problems = _apply(data, overrides)
+    unloaded = load_plugins(data, path.parent.absolute())
     spec, found = _validate(data)
+    found = [*unloaded, *found]
     # A value that came from the command line has no line in the file.
     overridden = [split_path(override.partition("=")[0]) for override in overrides]
     for problem in found:

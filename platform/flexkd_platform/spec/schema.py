@@ -102,6 +102,11 @@ def schema_at(path: Sequence[str | int], data: Any) -> dict[str, Any]:
     return _variant(node, here, schema)
 
 
+def forget() -> None:
+    """Make the schema anew when it is asked for next: a method or a loss was registered."""
+    _plain_schema.cache_clear()
+
+
 @cache
 def _plain_schema() -> dict[str, Any]:
     return JobSpec.model_json_schema(by_alias=True)

@@ -56,8 +56,8 @@ ONE_PROBLEM = {
         "scored",
         2,
         "unknown key 'scored'",
-        "did you mean 'score'? allowed here: distill, evaluate, name, reference, resources, "
-        "score, student, sweep, task, teacher, tracking",
+        "did you mean 'score'? allowed here: distill, evaluate, name, plugins, reference, "
+        "resources, score, student, sweep, task, teacher, tracking",
     ),
     "unknown setting of a method": (
         "beta: 0.5",

@@ -249,6 +249,7 @@ CHANGES: dict[str, Any] = {
     "evaluate.metrics": ["f1"],
     "tracking.experiment": "other",
     "reference": [{"method": "ft", "metric": "accuracy", "mean": 0.9}],
+    "plugins": ["json"],
 }
 
 

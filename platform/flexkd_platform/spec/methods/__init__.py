@@ -12,7 +12,7 @@ from .ft import FineTuning
 from .gram import GramDistillation
 from .jsd import JsdDistillation
 from .kd import LogitDistillation
-from .logit import LogitLoss, LogitTerm
+from .logit import LOGIT_TERMS, LogitLoss, LogitTerm
 from .method import LossSettings, MethodSettings, OnPolicy, TeacherResponses, UnitSelection, Weights
 from .minillm import MiniLlm
 from .procrustes import ProcrustesDistillation
@@ -63,6 +63,7 @@ METHODS: dict[str, type[MethodSettings]] = {
 """Every method by the name a spec gives it, in the order a table shows them."""
 
 __all__ = [
+    "LOGIT_TERMS",
     "METHODS",
     "CkaDistillation",
     "FeatureMethod",

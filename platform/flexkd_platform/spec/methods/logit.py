@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, get_args
 
 from pydantic import Field
 
@@ -17,9 +17,11 @@ class LogitTerm(Section):
     """What every loss between probabilities has.
 
     between_numbers: whether it stands for the squared difference where outputs are numbers.
+    version: of a loss that another package defines; part of the steps' hashes.
     """
 
     between_numbers: ClassVar[bool] = False
+    version: ClassVar[int | None] = None
     temperature: float = Field(1.0, gt=0, description=TEMPERATURE)
     top_k: int | None = Field(None, gt=0, description=TOP_K)
 
@@ -100,3 +102,9 @@ LogitLoss = Annotated[
     ForwardKl | ReverseKl | Jsd | SkewForwardKl | SkewReverseKl | Tvd | LogitMse,
     Field(discriminator="kind"),
 ]
+
+LOGIT_TERMS: dict[str, type[LogitTerm]] = {
+    get_args(term.model_fields["kind"].annotation)[0]: term
+    for term in get_args(get_args(LogitLoss)[0])
+}
+"""Every logit loss by the name a spec gives it."""

@@ -65,9 +65,11 @@ class MethodSettings(Section):
     differs from plain supervised training.
 
     main: the setting that is shown with every result.
+    version: of a method that another package defines; part of the steps' hashes.
     """
 
     main: ClassVar[str] = ""
+    version: ClassVar[int | None] = None
 
     @property
     def weights(self) -> Weights:
@@ -139,7 +141,16 @@ class MethodSettings(Section):
     def identity(self, task: str) -> dict[str, Any]:
         """The settings that decide the training on a task, as JSON."""
         unread = self.unread(task)
-        return {name: value for name, value in self.to_json().items() if name not in unread}
+        identity = {name: value for name, value in self.to_json().items() if name not in unread}
+        if self.version is not None:
+            identity["version"] = self.version
+        if (
+            self.uses_outputs
+            and self.logit_term is not None
+            and self.logit_term.version is not None
+        ):
+            identity["logit_version"] = self.logit_term.version
+        return identity
 
     def params(self) -> dict[str, Any]:
         """What a result is labelled with: the main setting, and all that are not the default."""

@@ -1,0 +1,68 @@
+"""Modules of other packages that register methods, losses or steps.
+
+A spec names them in `plugins`; an installed package names them in the entry-point group
+`flexkd.plugins`. Both are imported before the spec is validated.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any
+
+from .problems import Problem
+
+GROUP = "flexkd.plugins"
+"""The entry-point group of installed plugins."""
+
+
+def load_plugins(data: Any, folder: Path) -> list[Problem]:
+    """Import the plugins that a spec names, and those that are installed.
+
+    Args:
+        data: the spec as it was read.
+        folder: of the spec, whose modules can be named.
+
+    Returns:
+        What is wrong with each that cannot be imported.
+    """
+    problems = [
+        Problem("plugins", f"the installed plugin {entry.name!r} failed: {error}", _REMEDY)
+        for entry in entry_points(group=GROUP)
+        if (error := _failure(entry.value.partition(":")[0])) is not None
+    ]
+    named = data.get("plugins") if isinstance(data, dict) else None
+    if not isinstance(named, Sequence) or isinstance(named, str):
+        return problems  # validation says what else is wrong with it
+    if named:
+        _make_importable(str(folder))
+    for index, name in enumerate(named):
+        error = _failure(name) if isinstance(name, str) else None
+        if error is not None:
+            message = f"cannot import {name!r}: {error}"
+            problems.append(Problem(f"plugins[{index}]", message, _REMEDY))
+    return problems
+
+
+_REMEDY = "name a module that is installed, or a file beside the spec, without .py"
+
+
+def _make_importable(folder: str) -> None:
+    """Let this process import modules of a folder, and the processes that it starts, as Ray's."""
+    if folder not in sys.path:
+        sys.path.append(folder)
+    inherited = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    if folder not in inherited:
+        os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [*inherited, folder]))
+
+
+def _failure(name: str) -> str | None:
+    try:
+        importlib.import_module(name)
+    except Exception as error:  # a plugin is somebody else's code: anything may be wrong with it
+        return f"{type(error).__name__}: {error}"
+    return None

@@ -1,0 +1,80 @@
+"""Methods and logit losses that another package defines.
+
+A spec's models are built once, from the methods and losses that are known then. Whatever is
+registered later is added to them in place.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args
+
+from pydantic import Field
+
+from . import schema
+from .job import JobSpec, Published
+from .methods import LOGIT_TERMS, METHODS, LogitTerm, MethodSettings
+from .sweep import Sweep
+
+MethodT = TypeVar("MethodT", bound=type[MethodSettings])
+TermT = TypeVar("TermT", bound=type[LogitTerm])
+
+
+def register_method(method: MethodT) -> MethodT:
+    """Add a method to those that a spec may name; a class decorator.
+
+    The class has a field `kind: Literal["<name>"]`, and a class attribute `version` that its author
+    increments when results change: it is part of the steps' hashes. A feature method names its loss
+    in `feature_loss`, which `flexkd_core.register_feature_loss` knows.
+
+    Raises:
+        ValueError: another method has the name.
+    """
+    _add(METHODS, _kind_of(method), method, "methods")
+    _rebuild()
+    return method
+
+
+def register_logit_loss(term: TermT) -> TermT:
+    """Add a logit loss to those that a feature method may weigh by β; a class decorator.
+
+    The class has a field `kind: Literal["<name>"] = "<name>"` and a class attribute `version`;
+    `flexkd_core.register_class_loss` knows the loss of this name.
+
+    Raises:
+        ValueError: another loss has the name.
+    """
+    _add(LOGIT_TERMS, _kind_of(term), term, "logit losses")
+    _rebuild()
+    return term
+
+
+def _kind_of(section: type[Any]) -> str:
+    return str(get_args(section.model_fields["kind"].annotation)[0])
+
+
+def _add(table: dict[str, Any], name: str, section: type[Any], what: str) -> None:
+    if table.setdefault(name, section) is not section:
+        raise ValueError(f"two {what} are named {name!r}; rename one of them")
+
+
+def _rebuild() -> None:
+    """Let the models of a spec take what the tables have."""
+    methods = _any_of(METHODS)
+    names = Literal[tuple(METHODS)]  # type: ignore[valid-type]
+    for method in METHODS.values():
+        if "logit" in method.model_fields:
+            _retype(method, logit=_any_of(LOGIT_TERMS))
+    _retype(Sweep, methods=tuple[methods, ...], baseline=names | None)  # type: ignore[valid-type]
+    _retype(Published, method=names)
+    JobSpec.model_rebuild(force=True)
+    schema.forget()
+
+
+def _any_of(table: dict[str, Any]) -> Any:
+    return Annotated[Union[tuple(table.values())], Field(discriminator="kind")]  # noqa: UP007
+
+
+def _retype(model: type[Any], **annotations: Any) -> None:
+    for name, annotation in annotations.items():
+        model.model_fields[name].annotation = annotation
+    model.model_rebuild(force=True)

@@ -1,0 +1,172 @@
+"""A team's own losses, in a module beside the spec or in an installed package."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ..tiny_jobs import spec_json
+
+MODULE = '''
+from typing import ClassVar, Literal
+
+import torch
+
+from flexkd_core import register_class_loss, register_feature_loss
+from flexkd_platform.spec import (
+    LayeredMethod,
+    LogitTerm,
+    LossSettings,
+    register_logit_loss,
+    register_method,
+)
+
+
+def l1(student_NS, teacher_NS):
+    return (student_NS - teacher_NS[:, : student_NS.shape[1]]).abs().mean()
+
+
+def hinge(student_NC, teacher_NC, *, temperature=1.0, margin=0.0, reduction="mean"):
+    rows_N = torch.relu((student_NC - teacher_NC).abs() - margin).mean(dim=1)
+    return rows_N if reduction == "none" else rows_N.mean()
+
+
+register_feature_loss("l1", l1)
+register_class_loss("hinge", hinge)
+
+
+@register_logit_loss
+class Hinge(LogitTerm):
+    """Differences of logits beyond a margin."""
+
+    kind: Literal["hinge"] = "hinge"
+    version: ClassVar[int] = 1
+    margin: float = 0.0
+
+
+@register_method
+class L1Distillation(LayeredMethod):
+    """Mean absolute difference of the first units."""
+
+    kind: Literal["l1"]
+    version: ClassVar[int] = VERSION
+
+    @property
+    def feature_loss(self) -> LossSettings:
+        return LossSettings("l1")
+'''
+
+METHODS: list[dict[str, Any]] = [
+    {"kind": "ft"},
+    {"kind": "l1", "alpha": [0.1, 0.5]},
+    {"kind": "flexkd", "beta": 1.0, "logit": {"kind": "hinge", "margin": 0.1}},
+]
+
+
+@pytest.fixture
+def spec(material: Path, tmp_path: Path) -> Path:
+    """A job with both losses, and their module beside it."""
+    (tmp_path / "team_losses.py").write_text(MODULE.replace("VERSION", "1"))
+    content = spec_json(material) | {"plugins": ["team_losses"]}
+    content["sweep"] = {"methods": METHODS, "seeds": [1]}
+    path = tmp_path / "job.yaml"
+    path.write_text(json.dumps(content))
+    return path
+
+
+def flexkd(*arguments: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    """The command in a process of its own: what a plugin registers stays for a process's life."""
+    return subprocess.run(
+        [sys.executable, "-m", "flexkd_platform.cli", *arguments],
+        capture_output=True,
+        text=True,
+        cwd=cwd,
+        env={k: v for k, v in os.environ.items() if not k.startswith("RAY_")} | environment,
+    )
+
+
+def run(spec: Path, address: str, storage: str) -> dict[str, Any]:
+    options = ["--storage", storage, "--tracking-uri", "none", "--json", "--address", address]
+    done = flexkd("run", str(spec), *options, cwd=Path("/"))
+    assert done.returncode == 0, done.stderr
+    results: dict[str, Any] = json.loads(done.stdout)
+    return results
+
+
+def numbers(results: dict[str, Any]) -> dict[str, Any]:
+    assert results["job"]["status"] == "done"
+    return {f"{trial['method']} {trial['params']}": trial["metrics"] for trial in results["trials"]}
+
+
+@pytest.mark.ray
+def test_a_job_runs_with_them_here_and_on_ray(spec: Path, tmp_path: Path) -> None:
+    here = numbers(run(spec, "none", str(tmp_path / "here")))
+    assert set(here) == {
+        "ft {}",
+        "l1 {'alpha': 0.1}",
+        "l1 {'alpha': 0.5}",
+        "flexkd {'alpha': 0.5, 'beta': 1.0, 'logit': 'hinge', 'logit.margin': 0.1}",
+    }
+    losses = [metrics["train/loss"] for metrics in here.values()]
+    assert len(set(losses)) == len(losses), "each is a loss of its own"
+    assert numbers(run(spec, "local", str(tmp_path / "ray"))) == here
+
+
+def test_a_version_is_part_of_the_hashes(spec: Path, tmp_path: Path) -> None:
+    def hashes() -> dict[str, str]:
+        done = flexkd("plan", str(spec), "--json", "--storage", str(tmp_path / "s"), cwd=tmp_path)
+        trials = json.loads(done.stdout)["trials"]
+        return {f"{t['method']} {t['params']}": t["hash"] for t in trials}
+
+    before = hashes()
+    (tmp_path / "team_losses.py").write_text(MODULE.replace("VERSION", "2"))
+    after = hashes()
+    changed = {name.split()[0] for name in before if before[name] != after[name]}
+    assert changed == {"l1"}
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (None, "ModuleNotFoundError: No module named 'team_losses'"),
+        ("1 / 0", "ZeroDivisionError: division by zero"),
+        (
+            MODULE.replace('["l1"]', '["kd"]').replace("VERSION", "1"),
+            "ValueError: two methods are named 'kd'; rename one of them",
+        ),
+    ],
+)
+def test_one_that_cannot_be_imported_is_found_first(
+    spec: Path, tmp_path: Path, content: str | None, reason: str
+) -> None:
+    module = tmp_path / "team_losses.py"
+    module.unlink()
+    if content is not None:
+        module.write_text(content)
+    done = flexkd("run", str(spec), "--storage", str(tmp_path / "s"), cwd=tmp_path)
+    assert done.returncode == 2
+    assert f"plugins[0] (line 1): cannot import 'team_losses': {reason}" in done.stderr
+    assert "or a file beside the spec, without .py" in done.stderr
+    assert not (tmp_path / "s" / "jobs").exists()
+
+
+def test_an_installed_package_needs_no_line_in_the_spec(spec: Path, tmp_path: Path) -> None:
+    site = tmp_path / "site"
+    (site / "team-1.0.dist-info").mkdir(parents=True)
+    (site / "team-1.0.dist-info" / "METADATA").write_text("Name: team\nVersion: 1.0\n")
+    entry = "[flexkd.plugins]\nteam = team_losses\n"
+    (site / "team-1.0.dist-info" / "entry_points.txt").write_text(entry)
+    (tmp_path / "team_losses.py").rename(site / "team_losses.py")
+    content = json.loads(spec.read_text())
+    del content["plugins"]
+    spec.write_text(json.dumps(content))
+    options = ["--storage", str(tmp_path / "s"), "--json"]
+    done = flexkd("validate", str(spec), *options, cwd=tmp_path, PYTHONPATH=str(site))
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["trials"] == 4
