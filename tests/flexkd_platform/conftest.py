@@ -11,6 +11,7 @@ import torch
 from transformers import BertConfig, BertModel, BertTokenizer
 
 from .lab import fresh, lab, world
+from .object_store import s3_server, s3_uri
 from .tiny_jobs import heard, material, plan_of, spec_of, store_with
 
 __all__ = [
@@ -19,6 +20,8 @@ __all__ = [
     "lab",
     "material",
     "plan_of",
+    "s3_server",
+    "s3_uri",
     "spec_of",
     "store_with",
     "tiny_world",

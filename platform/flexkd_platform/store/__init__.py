@@ -1,11 +1,14 @@
 """Content-addressed artifacts on a disk or an object store."""
 
+from .leases import Holder, Leases
 from .location import StoreError, absolute_location
 from .manifest import FileEntry, Manifest, describe_file
 from .publishing import Draft
 from .store import Store, open_store
 
 __all__ = [
+    "Holder",
+    "Leases",
     "Draft",
     "FileEntry",
     "Manifest",
