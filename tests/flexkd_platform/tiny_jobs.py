@@ -14,14 +14,23 @@ import pytest
 import torch
 from transformers import AutoConfig, AutoModel, BertTokenizer
 
-from flexkd_platform.executors import Executor, InProcessExecutor, StepError
+from flexkd_platform.executors import (
+    Advanced,
+    Executor,
+    Halving,
+    InProcessExecutor,
+    Scores,
+    StepError,
+)
+from flexkd_platform.job.graph import Graph, Node, trial_node
+from flexkd_platform.job.scheduler import Scheduler
 from flexkd_platform.models.quiet import quiet
 from flexkd_platform.plan import Plan, Trial
 from flexkd_platform.preflight import Preflight
 from flexkd_platform.search import build_plan
 from flexkd_platform.spec import JobSpec, Resources, load_spec
 from flexkd_platform.steps import ChunkedPass, GenerationPass, passes
-from flexkd_platform.store import Store, open_store
+from flexkd_platform.store import Holder, Leases, Store, open_store
 from flexkd_platform.training import Progress
 
 GOOD, BAD = ["good", "fine", "great", "fun"], ["bad", "dull", "slow", "poor"]
@@ -187,28 +196,36 @@ def store_with(
 
 @dataclass
 class Heard:
-    """A listener that keeps what it is told, in order."""
+    """A scheduler's listener that keeps what it hears of trials, in order."""
 
     events: list[tuple[str, str]] = field(default_factory=list)
     progress: dict[str, list[Progress]] = field(default_factory=dict)
     failures: dict[str, StepError] = field(default_factory=dict)
     reasons: dict[str, str] = field(default_factory=dict)
 
-    def started(self, trial: Trial) -> None:
-        self.events.append(("started", trial.hash))
+    def started(self, nodes: Sequence[Node], chunks: int | None) -> None:
+        self.events.append(("started", nodes[0].step.hash))
 
-    def progressed(self, trial: Trial, progress: Sequence[Progress]) -> None:
-        assert progress, "told of no step"
-        self.progress.setdefault(trial.hash, []).extend(progress)
+    def advanced(self, nodes: Sequence[Node], event: Advanced) -> None:
+        assert event.progress, "an event without progress"
+        self.progress.setdefault(nodes[0].step.hash, []).extend(event.progress)
 
-    def ended(self, trial: Trial, failure: StepError | None) -> None:
-        self.events.append(("ended", trial.hash))
-        if failure is not None:
-            self.failures[trial.hash] = failure
+    def done(self, node: Node) -> None:
+        self.events.append(("ended", node.step.hash))
 
-    def pruned(self, trial: Trial, reason: str) -> None:
-        self.events.append(("pruned", trial.hash))
-        self.reasons[trial.hash] = reason
+    def failed(self, node: Node, failure: StepError) -> None:
+        self.events.append(("ended", node.step.hash))
+        self.failures[node.step.hash] = failure
+
+    def pruned(self, node: Node, reason: str) -> None:
+        self.events.append(("pruned", node.step.hash))
+        self.reasons[node.step.hash] = reason
+
+    def reused(self, node: Node) -> None:
+        raise AssertionError("every trial is to run")
+
+    def waiting(self, node: Node, holder: Holder) -> None:
+        raise AssertionError("no other job works on the trials")
 
     def of(self, trial: Trial) -> list[str]:
         """What happened to the trial but its progress."""
@@ -221,6 +238,25 @@ class Heard:
     def steps(self, trial: Trial) -> list[int]:
         """The numbers of the steps, as they were told."""
         return [progress.done for progress in self.progress[trial.hash]]
+
+
+def run_trials(
+    executor: Executor,
+    trials: Sequence[Trial],
+    heard: Heard,
+    halving: Halving | None = None,
+    scores: Scores | None = None,
+) -> None:
+    """Run trials as one sweep, as many at a time as there is room for."""
+    graph = Graph()
+    for trial in trials:
+        graph.add(trial_node(trial))
+    leases = Leases(executor.store, Holder("test", "here", 1, "job"), lambda message: None)
+    scheduler = Scheduler(graph, executor, executor.store, leases, heard)
+    executor.open_sweep(trials, scheduler.receive, halving, scores)
+    scheduler.run()
+    executor.close_sweep()
+    leases.close()
 
 
 @pytest.fixture

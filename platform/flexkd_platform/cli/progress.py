@@ -18,6 +18,7 @@ from rich.progress import (
 
 from ..job import View
 from ..plan import Step, Trial
+from ..store import Holder
 from ..tracking import params_text
 
 LINE_SECONDS = 15.0
@@ -49,6 +50,12 @@ class SilentView:
     def step_ended(self, step: Step, label: str, status: str, seconds: float, note: str) -> None:
         """Nothing."""
 
+    def step_waiting(self, label: str, holder: Holder) -> None:
+        """Nothing."""
+
+    def trial_waiting(self, trial: Trial, holder: Holder) -> None:
+        """Nothing."""
+
     def sweep_started(self, trials: int, reused: int, at_a_time: int) -> None:
         """Nothing."""
 
@@ -72,55 +79,55 @@ class LineView(SilentView):
 
     def __init__(self, console: Console) -> None:
         self._console = console
-        self._said = time.monotonic()
-        self._began = time.monotonic()
-        self._examples = 0
+        self._steps: dict[str, _Rate] = {}
+        self._sweep = _Rate()
         self._trials = 0
         self._ended = 0
 
     def step_started(self, step: Step, label: str, total: int | None) -> None:
         """`teacher …`."""
-        self._said = self._began = time.monotonic()
-        self._examples = 0
+        self._steps[step.hash] = _Rate(label)
         self._line(f"{label} …")
 
     def step_progressed(self, step: Step, done: int, total: int, examples: int) -> None:
-        """`teacher 40/94, 61 examples/s, 28 s left`, every so often."""
-        self._examples += examples
-        now = time.monotonic()
-        if now - self._said < LINE_SECONDS:
-            return
-        self._said = now
-        took = now - self._began
-        left = took / done * (total - done)
-        rate = self._examples / took
-        self._line(f"  {done}/{total}, {rate:.0f} examples/s, {left:.0f} s left")
+        """`  teacher: 40/94, 61 examples/s, 28 s left`, every so often."""
+        rate = self._steps[step.hash]
+        if rate.add(examples):
+            left = rate.seconds / done * (total - done)
+            self._line(f"  {rate.label}: {done}/{total}, {rate.text}, {left:.0f} s left")
 
     def step_ended(self, step: Step, label: str, status: str, seconds: float, note: str) -> None:
         """`teacher: ran in 41.2 s — 22,714,754 parameters`."""
+        self._steps.pop(step.hash, None)
         self._line(step_text(label, status, seconds, note))
 
+    def step_waiting(self, label: str, holder: Holder) -> None:
+        """`teacher: waiting for ada on node-3 (job quick-1a2b3c4d, pid 71), …`."""
+        self._line(waiting_text(label, holder))
+
+    def trial_waiting(self, trial: Trial, holder: Holder) -> None:
+        """`ft seed 10: waiting for …`."""
+        self._line(waiting_text(trial_label(trial), holder))
+
     def sweep_started(self, trials: int, reused: int, at_a_time: int) -> None:
-        """`sweep: 24 trials, 2 at a time`."""
+        """`sweep: 24 trials to run, 2 at a time`."""
         self._trials, self._ended = trials, 0
         self._line(sweep_text(trials, reused, at_a_time))
-        self._began = self._said = time.monotonic()
-        self._examples = 0
+
+    def trial_started(self, trial: Trial) -> None:
+        """Nothing; the time that is left is counted from the first trial on."""
+        if not self._ended:
+            self._sweep = _Rate()
 
     def trial_progressed(self, trial: Trial, done: int, total: int, examples: int) -> None:
-        """`  ft seed 10: 40/188, 410 examples/s`, every so often."""
-        self._examples += examples
-        now = time.monotonic()
-        if now - self._said < LINE_SECONDS:
-            return
-        rate = self._examples / (now - self._said)
-        self._said, self._examples = now, 0
-        self._line(f"  {trial_label(trial)}: {done}/{total}, {rate:.0f} examples/s in all")
+        """`  ft seed 10: 40/188, 410 examples/s in all`, every so often."""
+        if self._sweep.add(examples):
+            self._line(f"  {trial_label(trial)}: {done}/{total}, {self._sweep.text} in all")
 
     def trial_ended(self, trial: Trial, status: str, seconds: float, note: str) -> None:
         """`[3/24] ft seed 10: done in 6.1 s — test/accuracy 0.7712`, and what is left."""
         self._ended += 1
-        left = (time.monotonic() - self._began) / self._ended * (self._trials - self._ended)
+        left = self._sweep.seconds / self._ended * (self._trials - self._ended)
         text = trial_text(trial, status, seconds, note)
         self._line(f"[{self._ended}/{self._trials}] {text}, {left:.0f} s left")
 
@@ -130,6 +137,34 @@ class LineView(SilentView):
 
     def _line(self, text: str) -> None:
         self._console.print(text, markup=False, soft_wrap=True)
+
+
+class _Rate:
+    """Examples a second of one step or of the whole sweep, reported every so often."""
+
+    def __init__(self, label: str = "") -> None:
+        self.label = label
+        self._began = self._reported = time.monotonic()
+        self._examples = 0
+
+    @property
+    def seconds(self) -> float:
+        """Since it began."""
+        return time.monotonic() - self._began
+
+    @property
+    def text(self) -> str:
+        """The mean rate since it began."""
+        return f"{self._examples / max(self.seconds, 1e-9):.0f} examples/s"
+
+    def add(self, examples: int) -> bool:
+        """Count more examples; whether a line about them is due."""
+        self._examples += examples
+        now = time.monotonic()
+        if now - self._reported < LINE_SECONDS:
+            return False
+        self._reported = now
+        return True
 
 
 class LiveView(SilentView):
@@ -166,6 +201,14 @@ class LiveView(SilentView):
         style = {"failed": "red", "reused": "dim"}.get(status, "")
         text = step_text(label, status, seconds, note)
         self._console.print(text, style=style, markup=False)
+
+    def step_waiting(self, label: str, holder: Holder) -> None:
+        """A line: there is nothing to show of the other job's progress."""
+        self._console.print(waiting_text(label, holder), style="dim", markup=False)
+
+    def trial_waiting(self, trial: Trial, holder: Holder) -> None:
+        """A line."""
+        self.step_waiting(trial_label(trial), holder)
 
     def sweep_started(self, trials: int, reused: int, at_a_time: int) -> None:
         """A bar for the sweep as a whole."""
@@ -225,6 +268,11 @@ def step_text(label: str, status: str, seconds: float, note: str) -> str:
         "failed": "FAILED",
     }[status]
     return f"{label}: {how}" + (f" — {note}" if note else "")
+
+
+def waiting_text(label: str, holder: Holder) -> str:
+    """One line about a step or trial that another job runs."""
+    return f"{label}: waiting for {holder}, which runs it; its result will be reused"
 
 
 def sweep_text(trials: int, reused: int, at_a_time: int) -> str:

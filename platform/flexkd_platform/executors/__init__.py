@@ -8,16 +8,41 @@ from pathlib import Path
 from ..spec import Resources
 from ..store import Store
 from .early_stopping import Halving, Scores, scores_of, stopping_problems
-from .executor import Executor, StepError, TrialListener
+from .executor import Executor, Handle
 from .inprocess import InProcessExecutor
+from .work import (
+    Advanced,
+    Broken,
+    Ended,
+    Event,
+    OnEvent,
+    PassWork,
+    Pruned,
+    Started,
+    StepError,
+    StepWork,
+    TrialWork,
+    Work,
+)
 
 __all__ = [
+    "Advanced",
+    "Broken",
+    "Ended",
+    "Event",
     "Executor",
     "Halving",
+    "Handle",
     "InProcessExecutor",
+    "OnEvent",
+    "PassWork",
+    "Pruned",
     "Scores",
+    "Started",
     "StepError",
-    "TrialListener",
+    "StepWork",
+    "TrialWork",
+    "Work",
     "open_executor",
     "scores_of",
     "stopping_problems",

@@ -1,50 +1,36 @@
-"""What an executor does, wherever it does it."""
+"""The interface of executors: `submit(work, on_event) -> Handle`."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Collection, Sequence
 from typing import Protocol
 
-from ..cluster.capacity import Capacity, fitting_trials, resource_problems
-from ..plan import Step, Trial
+from ..cluster import Capacity, fitting_trials, resource_problems
+from ..plan import Trial
 from ..spec import Problem, Resources
-from ..steps import ChunkDone, ChunkedPass
 from ..store import Store
-from ..training import Progress
 from .early_stopping import Halving, Scores
-
-
-class StepError(RuntimeError):
-    """A step could not be done. The message is for people; `detail` is the traceback."""
-
-    def __init__(self, message: str, detail: str = "") -> None:
-        super().__init__(message)
-        self.detail = detail
+from .work import OnEvent, Work
 
 
 class LostWorkerError(RuntimeError):
-    """A process that worked on a trial is gone; the trial may be run again."""
+    """A process that worked on a trial was lost; the trial may be run again."""
 
 
-class TrialListener(Protocol):
-    """Is told what happens to trials, in the process that started them."""
+class Handle(Protocol):
+    """Work that was submitted."""
 
-    def started(self, trial: Trial) -> None:
-        """The trial has a worker."""
-
-    def progressed(self, trial: Trial, progress: Sequence[Progress]) -> None:
-        """Steps of the trial's training, in order, each told once."""
-
-    def ended(self, trial: Trial, failure: StepError | None) -> None:
-        """The trial's artifacts are there, or `failure` says why not."""
-
-    def pruned(self, trial: Trial, reason: str) -> None:
-        """The trial was stopped before its end, and has no artifacts."""
+    def cancel(self) -> None:
+        """Stop it, without waiting for its end; it reports no further event."""
 
 
 class Executor(ABC):
-    """Runs steps, scoring passes and trials against one store."""
+    """Runs steps, passes over the training examples, and trials against one store.
+
+    Trials are submitted between `open_sweep` and `close_sweep`. Everything else can be submitted at
+    any time.
+    """
 
     name: str
 
@@ -54,40 +40,46 @@ class Executor(ABC):
 
     @abstractmethod
     def capacity(self) -> Capacity:
-        """What there is to run on."""
+        """The nodes that work runs on."""
 
     @abstractmethod
-    def run(self, step: Step, on_progress: Callable[[Progress], None]) -> None:
-        """Run one shared step.
+    def has_room(self, work: Work, running: Collection[Work]) -> bool:
+        """Whether the work can start beside what runs now."""
+
+    @abstractmethod
+    def submit(self, work: Work, on_event: OnEvent) -> Handle:
+        """Start the work.
+
+        `on_event` receives `Started`, any number of `Advanced`, and `Ended` or `Pruned`. Work of an
+        executor that runs in the calling process has ended when the call returns.
 
         Raises:
-            StepError: it could not be done.
+            SpecError: the work cannot run here; nothing was started.
         """
 
     @abstractmethod
-    def run_pass(self, request: ChunkedPass, on_chunk: Callable[[ChunkDone], None]) -> None:
-        """Run the missing chunks of a pass over the training examples and publish what it yields.
-
-        Raises:
-            StepError: a chunk could not be done; the finished ones are kept.
-        """
-
-    @abstractmethod
-    def trials(
+    def open_sweep(
         self,
         trials: Sequence[Trial],
-        listener: TrialListener,
+        on_event: OnEvent,
         halving: Halving | None = None,
         scores: Scores | None = None,
     ) -> None:
-        """Run trials, as many at a time as fit. One that fails does not stop the others.
+        """Prepare for trials; not all of them need to be submitted.
 
-        halving: how those that do badly are stopped early; None: all train to their end.
-        scores: of trials that trained before, which these are compared with too.
+        Args:
+            trials: all that may be submitted until `close_sweep`.
+            on_event: receives `Broken` if the sweep as a whole fails.
+            halving: how trials are stopped early; None trains each to its end.
+            scores: rung results of earlier trials, which these are compared with too.
 
         Raises:
-            SpecError: trials cannot be stopped here; none was started.
+            SpecError: trials cannot be stopped early here.
         """
+
+    @abstractmethod
+    def close_sweep(self) -> None:
+        """Return when nothing of the sweep runs any more; no trial may be submitted after it."""
 
     def concurrent_trials(self) -> int:
         """How many trials run at a time; at least one, if `problems` finds nothing."""
@@ -99,4 +91,4 @@ class Executor(ABC):
 
     @abstractmethod
     def close(self) -> None:
-        """Give back what the executor started."""
+        """Stop what still runs and release what the executor started."""

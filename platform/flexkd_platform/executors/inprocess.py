@@ -1,21 +1,38 @@
-"""Everything in this process, one thing after the other: the reference to debug with."""
+"""The reference executor: everything in this process, one piece of work at a time, without Ray."""
 
 from __future__ import annotations
 
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 
-from ..cluster.capacity import Capacity
+from ..cluster import Capacity
 from ..plan import Step, Trial
 from ..spec import SpecError
 from ..steps import ChunkDone, ChunkedPass, run_step, run_trial
 from ..training import Progress, SoloWorker, local_device
 from .early_stopping import Halving, Scores, cannot_stop
-from .executor import Executor, StepError, TrialListener
+from .executor import Executor
+from .work import (
+    Advanced,
+    Ended,
+    OnEvent,
+    PassWork,
+    Started,
+    StepError,
+    StepWork,
+    Work,
+)
+
+
+class Finished:
+    """The handle of work that has ended when it is returned."""
+
+    def cancel(self) -> None:
+        """Nothing runs any more."""
 
 
 class InProcessExecutor(Executor):
-    """No Ray at all. One scoring worker and one trial worker, whatever the spec asks for."""
+    """No Ray. One scoring worker and one trial worker, whatever the spec asks for."""
 
     name = "in-process"
 
@@ -27,22 +44,70 @@ class InProcessExecutor(Executor):
         """One."""
         return 1
 
+    def has_room(self, work: Work, running: Collection[Work]) -> bool:
+        """Whether nothing else runs."""
+        return not running
+
+    def submit(self, work: Work, on_event: OnEvent) -> Finished:
+        """Run the work to its end."""
+        failure = None
+        try:
+            if isinstance(work, StepWork):
+                on_event(Started(work))
+                self.run(work.step, lambda progress: on_event(Advanced(work, [progress])))
+            elif isinstance(work, PassWork):
+                self._submit_pass(work, on_event)
+            else:
+                on_event(Started(work))
+                for progress in self._trial(work.trial):
+                    on_event(Advanced(work, [progress]))
+        except Exception as error:  # a failed step does not stop what does not need it
+            failure = failure_of(error)
+        on_event(Ended(work, failure))
+        return Finished()
+
+    def open_sweep(
+        self,
+        trials: Sequence[Trial],
+        on_event: OnEvent,
+        halving: Halving | None = None,
+        scores: Scores | None = None,
+    ) -> None:
+        """Refuse early stopping: trials run one after the other, so none can be compared."""
+        if halving is not None:
+            raise SpecError([cannot_stop()])
+
+    def close_sweep(self) -> None:
+        """Every trial has ended."""
+
+    def close(self) -> None:
+        """Nothing was started."""
+
     def run(self, step: Step, on_progress: Callable[[Progress], None]) -> None:
-        """Run the step here."""
+        """Run one shared step.
+
+        Raises:
+            StepError: it failed.
+        """
+        resources = self.resources
         try:
             for progress in run_step(
                 step,
                 self.store,
-                self.resources.teacher_cpus,
-                self.resources.checkpoint_steps,
-                spread_teacher=self.resources.spreads_teacher,
+                resources.teacher_cpus,
+                resources.checkpoint_steps,
+                spread_teacher=resources.spreads_teacher,
             ):
                 on_progress(progress)
         except Exception as error:
             raise failure_of(error) from error
 
     def run_pass(self, request: ChunkedPass, on_chunk: Callable[[ChunkDone], None]) -> None:
-        """Run the chunks in order."""
+        """Run the missing chunks of a pass in order, and publish its steps.
+
+        Raises:
+            StepError: a chunk failed; the finished ones are kept.
+        """
         try:
             missing = request.missing(self.store)
             spread = self.resources.spreads_teacher
@@ -54,43 +119,36 @@ class InProcessExecutor(Executor):
                     raise StepError(done.error)
                 on_chunk(done)
             request.publish(self.store)
-        except StepError:
-            raise
         except Exception as error:
             raise failure_of(error) from error
 
-    def trials(
-        self,
-        trials: Sequence[Trial],
-        listener: TrialListener,
-        halving: Halving | None = None,
-        scores: Scores | None = None,
-    ) -> None:
-        """Run the trials one after the other, so that there is nothing to decide between them."""
-        if halving is not None:
-            raise SpecError([cannot_stop()])
-        for trial in trials:
-            listener.started(trial)
-            failure = None
-            try:
-                for progress in run_trial(
-                    trial.distill,
-                    trial.evaluate,
-                    self.store,
-                    SoloWorker(local_device()),
-                    self.resources,
-                ):
-                    listener.progressed(trial, [progress])
-            except Exception as error:  # a failing trial must not take the others with it
-                failure = failure_of(error)
-            listener.ended(trial, failure)
+    def _submit_pass(self, work: PassWork, on_event: OnEvent) -> None:
+        total = len(work.request.missing(self.store))
+        on_event(Started(work, total))
+        count = ChunkCount(work, total, on_event)
+        self.run_pass(work.request, count)
 
-    def close(self) -> None:
-        """Nothing was started."""
+    def _trial(self, trial: Trial) -> Iterator[Progress]:
+        worker = SoloWorker(local_device())
+        return run_trial(trial.distill, trial.evaluate, self.store, worker, self.resources)
+
+
+class ChunkCount:
+    """Reports the chunks of a pass as progress, in the order in which they end."""
+
+    def __init__(self, work: PassWork, total: int, on_event: Callable[[Advanced], None]) -> None:
+        self._work, self._total, self._on_event = work, total, on_event
+        self._done = 0
+
+    def __call__(self, chunk: ChunkDone) -> None:
+        """One more chunk has ended."""
+        self._done += 1
+        progress = Progress(self._done, self._total, chunk.examples)
+        self._on_event(Advanced(self._work, [progress]))
 
 
 def failure_of(error: Exception) -> StepError:
-    """What went wrong, with the traceback kept for the log."""
+    """The error as a step's failure, with the traceback kept for the log."""
     if isinstance(error, StepError):
         return error
     if isinstance(error, ValueError | FloatingPointError):

@@ -11,8 +11,8 @@ import ray.data
 
 from ..steps import ChunkDone, ChunkedPass
 from ..store import open_store
-from .executor import StepError
 from .inprocess import failure_of
+from .work import StepError
 
 IN_FLIGHT = 2
 """Parts that an actor is sent: the one it works on and one to go on with, which a slow actor keeps

@@ -19,9 +19,10 @@ from ..spec import Elastic, Resources
 from ..steps import run_trial
 from ..store import open_store
 from ..training import GroupWorker, Progress
-from .executor import LostWorkerError, StepError
+from .executor import LostWorkerError
 from .inprocess import failure_of
 from .progress_batches import bundled
+from .work import StepError
 
 POLL_SECONDS = 1.0
 

@@ -1,7 +1,7 @@
 """One job from its checks to its results: what the command line calls."""
 
 from .results_json import JobState, Outcome, StepOutcome, results_json
-from .runner import plan_json, pruned_before, run_job
+from .run import plan_json, pruned_before, run_job
 from .view import View
 
 __all__ = [

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from ..plan import Step, Trial
+from ..store import Holder
 
 
 class View(Protocol):
@@ -18,6 +19,12 @@ class View(Protocol):
 
     def step_ended(self, step: Step, label: str, status: str, seconds: float, note: str) -> None:
         """The step is `ran`, `reused` or `failed`."""
+
+    def step_waiting(self, label: str, holder: Holder) -> None:
+        """Another job runs the shared step; it is reused when that job has published it."""
+
+    def trial_waiting(self, trial: Trial, holder: Holder) -> None:
+        """Another job runs the trial."""
 
     def sweep_started(self, trials: int, reused: int, at_a_time: int) -> None:
         """So many trials are to be run; `reused` ones of the sweep are there already. A search

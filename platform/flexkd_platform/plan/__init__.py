@@ -19,7 +19,7 @@ from .planner import Plan, trial_settings
 from .reading import LabelReading, Reading, ResponseReading
 from .recipe import Precision, TrainingRecipe
 from .step import Step, StepConfig, has_config, with_config
-from .step_kind import StepKind
+from .step_kind import RunsOn, StepKind
 from .trial import Trial
 
 __all__ = [
@@ -29,6 +29,7 @@ __all__ = [
     "Trial",
     "Step",
     "StepConfig",
+    "RunsOn",
     "StepKind",
     "KINDS",
     "register_kind",

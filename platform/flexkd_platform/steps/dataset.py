@@ -8,10 +8,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from ..data import load_evaluation, load_splits
+from ..data import SPLITS, load_evaluation, load_splits
 from ..plan import DatasetConfig
 from ..training import Progress
-from .artifacts import SPLITS, Artifacts
+from .artifacts import Artifacts
 from .context import Output, RunContext
 
 ROW_GROUP = 1024

@@ -21,9 +21,9 @@ from ..tiny_jobs import (
     Heard,
     PlanOf,
     SpecOf,
-    StoreWith,
     metrics_of,
     run_shared,
+    run_trials,
     writing_json,
 )
 from .group_of import train_in_group
@@ -110,7 +110,7 @@ def references(
         trained = tmp_path_factory.mktemp("trained") / "store"
         shutil.copytree(prepared, trained)
         store, heard = open_store(str(trained)), Heard()
-        InProcessExecutor(store, Resources()).trials(plan.trials, heard)
+        run_trials(InProcessExecutor(store, Resources()), plan.trials, heard)
         assert heard.failures == {}
         found.append(Reference(plan.trials, open_store(str(prepared)), store))
     return found
@@ -200,32 +200,3 @@ def _largest_difference(trial: Trial, one: Store, two: Store, steps: int | None 
             else:
                 assert second.values[name] == pytest.approx(value, rel=MEASURED)
     return max(differences)
-
-
-@pytest.mark.ray
-def test_trials_of_two_workers_run_end_to_end(
-    spec_of: SpecOf, plan_of: PlanOf, store_with: StoreWith, ray_cluster: None, heard: Heard
-) -> None:
-    """A nested Ray Train run that is done, and one that fails."""
-    from flexkd_platform.executors.ray_executor import RayExecutor
-
-    axes = {"distill.learning_rate": [1e-3, 1e30]}
-    plan = plan_of(spec_of(sweep={"methods": [{"kind": "flexkd"}], "axes": axes, "seeds": [1]}))
-    good, bad = plan.trials
-    alone, store = store_with(plan), store_with(plan)
-    InProcessExecutor(alone, Resources()).trials([good], Heard())
-    executor = RayExecutor(store, Resources(trial_workers=2), "local")
-    assert executor.concurrent_trials() == 1
-    executor.trials(plan.trials, heard)
-    assert [heard.of(trial) for trial in plan.trials] == [["started", "ended"]] * 2
-    assert heard.steps(good) == list(range(1, 4))
-    logged = [entry.values["train/loss"] for entry in read_log(good.distill, alone)]
-    assert heard.losses(good) == pytest.approx(logged, rel=1e-4)
-    assert metrics_of(good, store) == pytest.approx(metrics_of(good, alone))
-    assert list(heard.failures) == [bad.hash]
-    failure = heard.failures[bad.hash]
-    assert str(failure).startswith("the loss is ")
-    assert "\n" not in str(failure)
-    assert "FloatingPointError" in failure.detail
-    assert heard.steps(bad) == [1]
-    assert store.list_folder("ray") == []

@@ -22,7 +22,7 @@ from flexkd_platform.steps import read_log
 from flexkd_platform.store import Store, open_store
 from flexkd_platform.training import Progress
 
-from ..tiny_jobs import Heard, PlanOf, SpecOf, StoreWith
+from ..tiny_jobs import Heard, PlanOf, SpecOf, StoreWith, run_trials
 
 ray_train = pytest.importorskip("flexkd_platform.executors.ray_train")
 ray_runs = pytest.importorskip("flexkd_platform.executors.train_supervisor")
@@ -157,7 +157,7 @@ def test_a_trial_goes_on_from_its_checkpoint_when_a_worker_is_killed(
     """Either the worker that tells of the steps, or the other one."""
     shutil.copytree(store.root, f"{store.root}-straight")
     straight, heard = open_store(f"{store.root}-straight"), Heard()
-    InProcessExecutor(straight, Resources()).trials([trial], heard)
+    run_trials(InProcessExecutor(straight, Resources()), [trial], heard)
     assert heard.failures == {}
 
     scratch, runs = f"{store.uri}/ray/elastic", ray_runs.start_runs()

@@ -21,7 +21,7 @@ from flexkd_platform.store import Store
 from flexkd_platform.tracking import StepMetrics
 from flexkd_platform.training import Progress
 
-from ..tiny_jobs import Heard, PlanOf, SpecOf, StoreWith
+from ..tiny_jobs import Heard, PlanOf, SpecOf, StoreWith, run_trials
 
 PATIENCE = 300.0
 """Seconds after which something that has to happen is taken not to; nothing waits that long."""
@@ -66,9 +66,9 @@ def test_a_trial_that_does_badly_is_stopped_and_its_process_works_on(
 ) -> None:
     good, bad, other = plan.trials
     alone, store = store_with(plan), store_with(plan)
-    InProcessExecutor(alone, Resources()).trials(plan.trials, Heard())
+    run_trials(InProcessExecutor(alone, Resources()), plan.trials, Heard())
     assert_the_first_learns(plan, alone)
-    on_ray(store, max_concurrent_trials=1).trials(plan.trials, heard, ERROR)
+    run_trials(on_ray(store, max_concurrent_trials=1), plan.trials, heard, ERROR)
     assert heard.failures == {}
     assert heard.of(good) == ["started", "ended"]
     assert heard.of(bad) == ["started", "pruned"]
@@ -89,10 +89,10 @@ def test_a_trial_is_compared_with_those_of_earlier_rounds(
     good, bad, _ = plan.trials
     store = store_with(plan)
     executor = on_ray(store, max_concurrent_trials=1)
-    executor.trials([good], heard, ERROR)
+    run_trials(executor, [good], heard, ERROR)
     before = scores_of(heard.progress[good.hash], ERROR)
     assert [step for step, _ in before] == [3, 6, 9, 12, 15], "epochs, and not the end"
-    executor.trials([bad], heard, ERROR, {good.hash: before})
+    run_trials(executor, [bad], heard, ERROR, {good.hash: before})
     assert heard.failures == {}
     assert heard.of(bad) == ["started", "pruned"]
     assert_stopped_early(bad, store, heard)
@@ -112,7 +112,7 @@ def test_a_run_of_two_workers_is_stopped_with_its_workers(
     _, bad, _ = plan.trials
     store = store_with(plan)
     scores = {"a better one": [(3, 0.0)]}
-    on_ray(store, trial_workers=2).trials([bad], heard, ERROR, scores)
+    run_trials(on_ray(store, trial_workers=2), [bad], heard, ERROR, scores)
     assert heard.failures == {}
     assert heard.of(bad) == ["started", "pruned"]
     assert_stopped_early(bad, store, heard)
@@ -158,7 +158,7 @@ def test_without_ray_nothing_is_stopped_and_that_is_said(
     plan: Plan, store_with: StoreWith, heard: Heard
 ) -> None:
     with pytest.raises(SpecError) as caught:
-        InProcessExecutor(store_with(plan), Resources()).trials(plan.trials, heard, HALVING)
+        run_trials(InProcessExecutor(store_with(plan), Resources()), plan.trials, heard, HALVING)
     assert heard.events == []
     asha = Asha(kind="asha", grace_steps=1)
     (problem,) = stopping_problems(asha, "none")
@@ -188,14 +188,14 @@ def test_nothing_is_decided_between_epochs_nor_at_the_end() -> None:
 
 @pytest.mark.ray
 def test_reports_are_cut_where_the_scheduler_decides() -> None:
-    from flexkd_platform.executors.ray_trials import SCORE, STEP, _parted
+    from flexkd_platform.executors.ray_trials import SCORE, STEP, _cut_at_scores
 
     steps = [progress(1), progress(2, accuracy=0.5), progress(3), progress(4, accuracy=0.6)]
-    parts = list(_parted(steps, HALVING))
+    parts = list(_cut_at_scores(steps, HALVING))
     assert [[p.done for p in rows] for rows, _ in parts] == [[1, 2], [3, 4]]
     assert [told for _, told in parts] == [{STEP: 2, SCORE: 0.5}, {STEP: 4, SCORE: 0.6}]
-    assert list(_parted(steps, None)) == [(steps, {})]
-    assert list(_parted(steps[:1], HALVING)) == [(steps[:1], {})]
+    assert list(_cut_at_scores(steps, None)) == [(steps, {})]
+    assert list(_cut_at_scores(steps[:1], HALVING)) == [(steps[:1], {})]
 
 
 def test_a_step_that_is_decided_by_is_told_before_the_next_is_taken() -> None:
@@ -229,7 +229,8 @@ def deciding(before: Scores) -> Callable[[str, int, float], str]:
     """Tune's own scheduler, with our settings, on reports of trials by name."""
     from ray.tune.experiment import Trial as TuneTrial
 
-    from flexkd_platform.executors.ray_trials import SCORE, STEP, _asha
+    from flexkd_platform.executors.ray_sweep import _asha
+    from flexkd_platform.executors.ray_trials import SCORE, STEP
 
     scheduler, trials = _asha(HALVING, before), {}
 

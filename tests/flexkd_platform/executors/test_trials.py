@@ -17,7 +17,7 @@ from flexkd_platform.spec import Resources
 from flexkd_platform.steps import read_log
 from flexkd_platform.store import Store
 
-from ..tiny_jobs import Heard, PlanOf, SpecOf, StoreWith, metrics_of
+from ..tiny_jobs import Heard, PlanOf, SpecOf, StoreWith, metrics_of, run_trials
 
 Open = Callable[..., Executor]
 
@@ -65,8 +65,8 @@ def test_trials_train_as_in_this_process_and_steps_are_told_once(
     plan: Plan, store_with: StoreWith, open_executor: Open, heard: Heard
 ) -> None:
     here, there = store_with(plan), store_with(plan)
-    InProcessExecutor(here, Resources()).trials(plan.trials, Heard())
-    open_executor(there).trials(plan.trials, heard)
+    run_trials(InProcessExecutor(here, Resources()), plan.trials, Heard())
+    run_trials(open_executor(there), plan.trials, heard)
     assert heard.failures == {}
     for trial in plan.trials:
         log = read_log(trial.distill, there)
@@ -82,7 +82,7 @@ def test_a_failing_trial_leaves_the_others_alone(
     failing_plan: Plan, store_with: StoreWith, open_executor: Open, heard: Heard
 ) -> None:
     store = store_with(failing_plan)
-    open_executor(store).trials(failing_plan.trials, heard)
+    run_trials(open_executor(store), failing_plan.trials, heard)
     good, bad, other = failing_plan.trials
     assert list(heard.failures) == [bad.hash]
     failure = heard.failures[bad.hash]
@@ -105,13 +105,13 @@ def test_a_trial_whose_process_dies_is_run_again(
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
 ) -> None:
-    from flexkd_platform.executors import ray_trials
+    from flexkd_platform.executors import ray_sweep
 
     once, always, other = plan.trials[:3]
     deadly = partial(_deadly, deaths={once.hash: 1, always.hash: 99}, scratch_folder=str(tmp_path))
-    monkeypatch.setattr(ray_trials, "_trainable", deadly)
+    monkeypatch.setattr(ray_sweep, "run_tune_trial", deadly)
     store = store_with(plan)
-    on_ray(store).trials([once, always, other], heard)
+    run_trials(on_ray(store), [once, always, other], heard)
     assert [heard.of(trial) for trial in (once, always, other)] == [["started", "ended"]] * 3
     assert heard.steps(once) == [1, 2, 3], "steps told before the loss are not told again"
     assert store.has(once.evaluate)
@@ -121,6 +121,35 @@ def test_a_trial_whose_process_dies_is_run_again(
     assert str(failure).startswith("its process was lost in each of 3 runs")
     assert "\n" not in str(failure)
     assert [len((tmp_path / trial.hash).read_text()) for trial in (once, always)] == [1, 3]
+
+
+@pytest.mark.ray
+def test_trials_of_two_workers_run_end_to_end(
+    spec_of: SpecOf, plan_of: PlanOf, store_with: StoreWith, ray_cluster: None, heard: Heard
+) -> None:
+    """A nested Ray Train run that is done, and one that fails."""
+    from flexkd_platform.executors.ray_executor import RayExecutor
+
+    axes = {"distill.learning_rate": [1e-3, 1e30]}
+    plan = plan_of(spec_of(sweep={"methods": [{"kind": "flexkd"}], "axes": axes, "seeds": [1]}))
+    good, bad = plan.trials
+    alone, store = store_with(plan), store_with(plan)
+    run_trials(InProcessExecutor(alone, Resources()), [good], Heard())
+    executor = RayExecutor(store, Resources(trial_workers=2), "local")
+    assert executor.concurrent_trials() == 1
+    run_trials(executor, plan.trials, heard)
+    assert [heard.of(trial) for trial in plan.trials] == [["started", "ended"]] * 2
+    assert heard.steps(good) == list(range(1, 4))
+    logged = [entry.values["train/loss"] for entry in read_log(good.distill, alone)]
+    assert heard.losses(good) == pytest.approx(logged, rel=1e-4)
+    assert metrics_of(good, store) == pytest.approx(metrics_of(good, alone))
+    assert list(heard.failures) == [bad.hash]
+    failure = heard.failures[bad.hash]
+    assert str(failure).startswith("the loss is ")
+    assert "\n" not in str(failure)
+    assert "FloatingPointError" in failure.detail
+    assert heard.steps(bad) == [1]
+    assert store.list_folder("ray") == []
 
 
 @pytest.fixture
@@ -159,6 +188,6 @@ def _deadly(
 
     ray_trials._bundles = dying
     try:
-        ray_trials._trainable(config, **rest)
+        ray_trials.run_tune_trial(config, **rest)
     finally:
         ray_trials._bundles, bundles.BUNDLE_SECONDS = real, seconds

@@ -23,6 +23,10 @@ from flexkd_platform.spec import load_spec
 from flexkd_platform.store import open_store
 from flexkd_platform.tracking import MemoryTracker
 
+from ..plan.conftest import facts_of_fixture, plan, spec
+
+__all__ = ["facts_of_fixture", "plan", "spec"]
+
 
 @pytest.fixture(scope="session", autouse=True)
 def one_thread() -> Iterator[None]:

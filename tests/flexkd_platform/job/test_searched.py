@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
+from functools import cached_property
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -11,7 +12,18 @@ from typing import Any
 import pytest
 
 from flexkd_platform.cli.progress import SilentView
-from flexkd_platform.executors import Halving, InProcessExecutor, Scores, TrialListener
+from flexkd_platform.executors import (
+    Advanced,
+    Halving,
+    InProcessExecutor,
+    OnEvent,
+    Pruned,
+    Scores,
+    Started,
+    TrialWork,
+    Work,
+)
+from flexkd_platform.executors.inprocess import Finished
 from flexkd_platform.job import pruned_before, run_job
 from flexkd_platform.plan import Trial
 from flexkd_platform.preflight import Preflight
@@ -193,22 +205,28 @@ def test_a_search_goes_on_past_points_that_are_not_allowed(kind: str, shop: Shop
 class Pruning(InProcessExecutor):
     """Prunes the trials of one seed after two steps, and trains the others."""
 
-    def trials(
+    def open_sweep(
         self,
         trials: Sequence[Trial],
-        listener: TrialListener,
+        on_event: OnEvent,
         halving: Halving | None = None,
         scores: Scores | None = None,
     ) -> None:
-        for trial in trials:
-            if trial.seed != 20 or trial.method != "flexkd":
-                super().trials([trial], listener)
-                continue
-            listener.started(trial)
-            values = {"train/loss": 1.0, "validation/accuracy": 0.99}
-            listener.progressed(trial, [Progress(2, 8, 8, StepMetrics(2, values))])
-            self.store.write_part(trial.distill, "half.bin", b"half a training")
-            listener.pruned(trial, "stopped at step 2 of 8")
+        super().open_sweep(trials, on_event)
+
+    def submit(self, work: Work, on_event: OnEvent) -> Finished:
+        if not isinstance(work, TrialWork) or not is_pruned(work.trial):
+            return super().submit(work, on_event)
+        on_event(Started(work))
+        values = {"train/loss": 1.0, "validation/accuracy": 0.99}
+        on_event(Advanced(work, [Progress(2, 8, 8, StepMetrics(2, values))]))
+        self.store.write_part(work.trial.distill, "half.bin", b"half a training")
+        on_event(Pruned(work, "stopped at step 2 of 8"))
+        return Finished()
+
+
+def is_pruned(trial: Trial) -> bool:
+    return trial.seed == 20 and trial.method == "flexkd"
 
 
 def prune(
@@ -258,10 +276,9 @@ def test_a_pruned_trial_is_in_no_mean_and_leaves_nothing(pruned: Shop) -> None:
 
 
 class Interrupting(Pruning):
-    """Is interrupted before it has come back from the trials, all of which have ended."""
+    """Is interrupted before the sweep is closed, all trials of which have ended."""
 
-    def trials(self, *given: Any) -> None:
-        super().trials(*given)
+    def close_sweep(self) -> None:
         raise KeyboardInterrupt
 
 
@@ -281,17 +298,17 @@ class Comparing(Pruning):
 
     given: list[Scores]
 
-    def trials(
+    def open_sweep(
         self,
         trials: Sequence[Trial],
-        listener: TrialListener,
+        on_event: OnEvent,
         halving: Halving | None = None,
         scores: Scores | None = None,
     ) -> None:
         assert scores is not None
         assert not scores.keys() & {trial.hash for trial in trials}
         self.given.append(scores)
-        super().trials(trials, listener, halving)
+        super().open_sweep(trials, on_event)
 
 
 def test_every_trial_before_is_compared_with(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -339,18 +356,19 @@ def test_what_was_pruned_stays_so_until_the_spec_changes(pruned: Shop) -> None:
 class Late(Pruning):
     """The workers of a trial that is stopped come to its end before they are."""
 
-    def trials(
-        self,
-        trials: Sequence[Trial],
-        listener: TrialListener,
-        halving: Halving | None = None,
-        scores: Scores | None = None,
-    ) -> None:
-        super().trials(trials, listener, halving)
-        stopped = [t for t in trials if t.seed == 20 and t.method == "flexkd"]
-        for trial in stopped:
+    def submit(self, work: Work, on_event: OnEvent) -> Finished:
+        if isinstance(work, TrialWork) and is_pruned(work.trial):
+            self.stopped.append(work.trial)
+        return super().submit(work, on_event)
+
+    def close_sweep(self) -> None:
+        for trial in self.stopped:
             worker = SoloWorker()
             list(run_trial(trial.distill, trial.evaluate, self.store, worker, self.resources))
+
+    @cached_property
+    def stopped(self) -> list[Trial]:
+        return []
 
 
 def test_who_came_to_the_end_before_it_was_stopped_has_finished(pruned: Shop) -> None:
@@ -367,17 +385,10 @@ def test_who_came_to_the_end_before_it_was_stopped_has_finished(pruned: Shop) ->
 class Halfway(Pruning):
     """The workers of a trial that is stopped have put its student away, and not measured it."""
 
-    def trials(
-        self,
-        trials: Sequence[Trial],
-        listener: TrialListener,
-        halving: Halving | None = None,
-        scores: Scores | None = None,
-    ) -> None:
-        for trial in trials:
-            if trial.seed == 20 and trial.method == "flexkd":
-                list(train_student(trial.distill, self.store, self.resources))
-        super().trials(trials, listener, halving)
+    def submit(self, work: Work, on_event: OnEvent) -> Finished:
+        if isinstance(work, TrialWork) and is_pruned(work.trial):
+            list(train_student(work.trial.distill, self.store, self.resources))
+        return super().submit(work, on_event)
 
 
 def test_a_trial_stopped_before_its_test_is_pruned_like_any_other(pruned: Shop) -> None:

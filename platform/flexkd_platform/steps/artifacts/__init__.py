@@ -5,13 +5,12 @@ A reader takes a step and `Artifacts`, which a `Store` is.
 
 from .published import Artifacts
 from .responses import read_responses
-from .rows import SPLITS, SplitReader, read_rows, split_rows
+from .rows import SplitReader, read_rows, split_rows
 from .selection import read_directions, read_importance, read_moment, read_units
 from .teacher import language_head, load_teacher, pretrained_source
 from .training_log import read_log, read_log_file, write_log
 
 __all__ = [
-    "SPLITS",
     "Artifacts",
     "SplitReader",
     "language_head",

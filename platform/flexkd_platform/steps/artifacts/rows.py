@@ -7,8 +7,6 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-SPLITS = ("train", "validation", "test")
-
 
 def split_rows(folder: Path, split: str) -> int:
     """How many rows a split has, read from the file's footer."""

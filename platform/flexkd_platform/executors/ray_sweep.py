@@ -1,0 +1,346 @@
+"""The sweep on Ray Tune: one experiment, which starts a trial when the scheduler submits it.
+
+Tune asks a searcher for trials. This one hands out what was submitted, so that a trial starts when
+its own needs are published, and all trials of a round still belong to one experiment.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import queue
+import threading
+import traceback
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import ray
+from ray import tune
+from ray.exceptions import RayActorError, RayTaskError
+from ray.tune.experiment import Trial as TuneTrial
+from ray.tune.schedulers import ASHAScheduler
+from ray.tune.search import Searcher
+
+from ..plan import Trial
+from ..spec import Resources
+from ..store import Store
+from ..training import Progress
+from .early_stopping import Halving, Scores
+from .executor import LostWorkerError
+from .inprocess import Finished
+from .ray_trials import SCORE, STEP, STOPPING_SECONDS, run_tune_trial, trial_resources
+from .train_supervisor import END_SECONDS, start_runs
+from .work import Advanced, Broken, Ended, OnEvent, Pruned, Started, StepError, TrialWork
+
+LOST_WORKER_RETRIES = 2
+"""How often a trial is started again that lost a process (not one that failed)."""
+
+MOST_PENDING = 10_000
+"""More trials than the scheduler ever submits at a time."""
+
+IDLE_SECONDS = 1.0
+"""How long the searcher lets Tune wait for a trial while none runs."""
+
+
+class RaySweep:
+    """A Tune experiment in a thread of its own.
+
+    A trial's own error is a result like any other; Tune starts only those again that lost a
+    process. What Ray keeps for itself is in `<storage>/ray/<name>` and is deleted at the end.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        trials: Sequence[Trial],
+        store: Store,
+        resources: Resources,
+        halving: Halving | None,
+        scores: Scores,
+        on_event: OnEvent,
+    ) -> None:
+        self._name, self._store, self._on_event = name, store, on_event
+        self._searcher = SubmittedTrials()
+        self._relay = _Relay(halving)
+        self._runs = start_runs() if resources.most_workers > 1 else None
+        self._cancelled = False
+        tuner = self._tuner({trial.hash: trial for trial in trials}, resources, halving, scores)
+        self._thread = threading.Thread(target=self._fit, args=(tuner,), name=name, daemon=True)
+        self._thread.start()
+
+    def submit(self, work: TrialWork, on_event: OnEvent) -> TrialHandle:
+        """Have Tune start the trial."""
+        self._relay.expect(work, on_event)
+        self._searcher.put(work.trial.hash)
+        return TrialHandle(self._relay, work)
+
+    def close(self) -> None:
+        """Return when the experiment has ended, and with it all that it started."""
+        self._searcher.finish()
+        self._thread.join()
+
+    def cancel(self, seconds: float) -> None:
+        """Stop all trials; return when they have ended, or after so many seconds."""
+        self._cancelled = True
+        self._searcher.finish()
+        self._relay.cancel()
+        self._thread.join(seconds)
+
+    def _tuner(
+        self,
+        trials: Mapping[str, Trial],
+        resources: Resources,
+        halving: Halving | None,
+        scores: Scores,
+    ) -> tune.Tuner:
+        # A report between two epochs has no score to stop a trial by; Tune would refuse it.
+        os.environ["TUNE_DISABLE_STRICT_METRIC_CHECKING"] = "1"
+        # Which trials may be pending is the scheduler's decision; Tune would allow one.
+        os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(MOST_PENDING)
+        # By default Tune would wait ten minutes for a trial that was stopped.
+        os.environ["TUNE_FORCE_TRIAL_CLEANUP_S"] = str(STOPPING_SECONDS)
+        trainable = tune.with_parameters(
+            run_tune_trial,
+            trials=trials,
+            uri=self._store.uri,
+            resources=resources,
+            scratch=self._store.uri_of(f"ray/{self._name}"),
+            halving=halving,
+            runs=self._runs,
+        )
+        return tune.Tuner(
+            tune.with_resources(trainable, trial_resources(resources)),
+            tune_config=tune.TuneConfig(
+                search_alg=self._searcher,
+                num_samples=len(trials),
+                reuse_actors=True,
+                scheduler=None if halving is None else _asha(halving, scores),
+                trial_name_creator=_trial_name,
+                trial_dirname_creator=_trial_name,
+            ),
+            run_config=tune.RunConfig(
+                name=self._name,
+                storage_path=self._store.uri_of("ray"),
+                callbacks=[self._relay],
+                stop=_StopAll(self._relay),
+                failure_config=tune.FailureConfig(max_failures=LOST_WORKER_RETRIES),
+                verbose=0,
+            ),
+        )
+
+    def _fit(self, tuner: tune.Tuner) -> None:
+        try:
+            tuner.fit()
+            if self._runs is not None:
+                ray.wait([self._runs.ended.remote()], timeout=2 * END_SECONDS)
+                ray.kill(self._runs)  # with what still runs; Tune would keep the handle
+        except BaseException as error:
+            if not self._cancelled:
+                self._on_event(Broken(error))
+        finally:
+            with contextlib.suppress(OSError):
+                self._store.filesystem.delete_dir(f"{self._store.root}/ray/{self._name}")
+
+
+class TrialHandle(Finished):
+    """A trial that was submitted."""
+
+    def __init__(self, relay: _Relay, work: TrialWork) -> None:
+        self._relay, self._work = relay, work
+
+    def cancel(self) -> None:
+        """Report nothing of it any more; it is stopped with the sweep."""
+        self._relay.drop(self._work)
+
+
+class SubmittedTrials(Searcher):  # type: ignore[misc]
+    """A searcher that suggests the trials that were submitted, in their order."""
+
+    def __init__(self) -> None:
+        super().__init__(metric=SCORE, mode="max")
+        self._ready: queue.Queue[str | None] = queue.Queue()
+        self._live: set[str] = set()
+        self._finished = False
+
+    def put(self, digest: str) -> None:
+        """One more trial is ready."""
+        self._ready.put(digest)
+
+    def finish(self) -> None:
+        """No more trials will come."""
+        self._ready.put(None)
+
+    def suggest(self, trial_id: str) -> dict[str, str] | str | None:
+        """A trial's config; None while none is ready; `FINISHED` after the last one.
+
+        While no trial runs, Tune sleeps for a second after a None; so this waits itself.
+        """
+        if self._finished:
+            return str(Searcher.FINISHED)
+        try:
+            digest = self._ready.get(block=not self._live, timeout=IDLE_SECONDS)
+        except queue.Empty:
+            return None
+        if digest is None:
+            self._finished = True
+            return str(Searcher.FINISHED)
+        self._live.add(trial_id)
+        return {"trial": digest}
+
+    def on_trial_complete(
+        self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
+    ) -> None:
+        """A trial has ended."""
+        self._live.discard(trial_id)
+
+    def save(self, checkpoint_path: str) -> None:
+        """Nothing: a job resumes from the store, not from Tune's checkpoints."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Nothing was saved."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Tune pickles its settings to resume from; we resume from the store instead.
+        return {}
+
+
+class _StopAll(tune.Stopper):  # type: ignore[misc]
+    """Stops the experiment when the sweep is cancelled."""
+
+    def __init__(self, relay: _Relay) -> None:
+        self._relay = relay
+
+    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+        """No trial by itself."""
+        return False
+
+    def stop_all(self) -> bool:
+        """Whether the sweep was cancelled."""
+        return self._relay.cancelled
+
+
+def _trial_name(trial: TuneTrial) -> str:
+    """Names must be unique and the same when tried again; the default has a clock in it."""
+    return str(trial.config["trial"][:16])
+
+
+def _asha(halving: Halving, scores: Scores) -> ASHAScheduler:
+    """Tune's, in optimiser steps; `max_t` is never reached, since no trial is stopped at its end.
+
+    Every sweep has a new one, so the rungs of earlier trials are entered again, as if they had run
+    first.
+    """
+    scheduler = ASHAScheduler(
+        time_attr=STEP,
+        metric=SCORE,
+        mode="max",
+        grace_period=halving.grace_steps,
+        reduction_factor=halving.reduction_factor,
+        max_t=2**31,
+        # Otherwise a trial that has passed a rung is compared again at the rungs below it.
+        stop_last_trials=False,
+    )
+    for digest, rungs in scores.items():
+        before = TuneTrial("before", stub=True, trial_id=digest)
+        scheduler.on_trial_add(None, before)
+        for step, score in rungs:
+            scheduler.on_trial_result(None, before, {STEP: step, SCORE: score})
+        scheduler.on_trial_remove(None, before)
+    return scheduler
+
+
+class _Relay(tune.Callback):  # type: ignore[misc]
+    """Turns Tune's callbacks into events.
+
+    A trial that is run again reports its steps again, the same ones: they are passed on once.
+    """
+
+    def __init__(self, halving: Halving | None) -> None:
+        self._halving = halving
+        self._works: dict[str, tuple[TrialWork, OnEvent]] = {}
+        self._reported: dict[str, int] = {}
+        self._last: dict[str, Progress] = {}
+        self._ended: set[str] = set()
+        self._failures: dict[str, StepError] = {}
+        self.cancelled = False
+
+    def expect(self, work: TrialWork, on_event: OnEvent) -> None:
+        """Pass the trial's events on."""
+        self._works[work.trial.hash] = (work, on_event)
+
+    def drop(self, work: TrialWork) -> None:
+        """Pass no event of the trial on any more."""
+        self._works.pop(work.trial.hash, None)
+
+    def cancel(self) -> None:
+        """Pass nothing on, and have the experiment stop."""
+        self.cancelled = True
+        self._works.clear()
+
+    def on_trial_start(self, iteration: int, trials: Any, trial: TuneTrial, **info: Any) -> None:
+        """A worker runs the trial, for the first time or again."""
+        digest = trial.config["trial"]
+        if digest not in self._reported:
+            self._reported[digest] = 0
+            self._send(digest, Started)
+
+    def on_trial_result(
+        self, iteration: int, trials: Any, trial: TuneTrial, result: dict[str, Any], **info: Any
+    ) -> None:
+        """New steps, or the trial's last report."""
+        digest = trial.config["trial"]
+        # Taken out: Tune keeps the last result of every trial and writes it into its state.
+        rows: list[Progress] = result.pop("rows", [])
+        if rows:
+            self._last[digest] = rows[-1]
+        new = [progress for progress in rows if progress.done > self._reported[digest]]
+        if new:
+            self._reported[digest] = new[-1].done
+            self._send(digest, Advanced, new)
+        if result.get("ended"):
+            self._ended.add(digest)
+        if result.get("error"):
+            self._failures[digest] = StepError(result["error"], result.pop("detail"))
+
+    def on_trial_complete(self, iteration: int, trials: Any, trial: TuneTrial, **info: Any) -> None:
+        """The trial has ended by itself, or was stopped early."""
+        digest = trial.config["trial"]
+        if digest in self._ended:
+            self._send(digest, Ended, self._failures.get(digest))
+        elif not self.cancelled:
+            self._send(digest, Pruned, self._reason(self._last[digest]))
+
+    def on_trial_error(self, iteration: int, trials: Any, trial: TuneTrial, **info: Any) -> None:
+        """Tune gave the trial up."""
+        self._send(trial.config["trial"], Ended, _lost(trial.get_pickled_error()))
+
+    def _send(self, digest: str, event: Any, *content: Any) -> None:
+        if digest in self._works:
+            work, on_event = self._works[digest]
+            on_event(event(work, *content))
+
+    def _reason(self, last: Progress) -> str:
+        assert self._halving is not None, "only a scheduler stops a trial"
+        values = last.metrics.values if last.metrics else {}
+        return (
+            f"stopped at step {last.done} of {last.total}: {self._halving.metric} "
+            f"{values[self._halving.metric]:.4f} is not among the best "
+            f"1/{self._halving.reduction_factor} there"
+        )
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Tune pickles its callbacks to resume from; we resume from the store instead, and an event
+        # queue cannot be pickled.
+        return {}
+
+
+def _lost(error: Exception | None) -> StepError:
+    """Why a trial failed that Tune gave up."""
+    detail = "".join(traceback.format_exception(error)) if error else ""
+    if isinstance(error, RayTaskError):
+        error = error.cause
+    if error is None or isinstance(error, RayActorError | LostWorkerError):
+        runs = LOST_WORKER_RETRIES + 1
+        reason = f"its process was lost in each of {runs} runs (killed, or out of memory?)"
+        return StepError(reason, detail)
+    return StepError(str(error).strip().splitlines()[-1], detail)

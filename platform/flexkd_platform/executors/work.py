@@ -1,0 +1,102 @@
+"""What a scheduler gives an executor to run, and the events that come back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from ..plan import Step, Trial
+from ..steps import ChunkedPass
+from ..training import Progress
+
+
+class StepError(RuntimeError):
+    """A step failed. The message is one line for people; `detail` is the traceback."""
+
+    def __init__(self, message: str, detail: str = "") -> None:
+        super().__init__(message)
+        self.detail = detail
+
+
+@dataclass(frozen=True, eq=False)
+class StepWork:
+    """One shared step that one process runs alone."""
+
+    step: Step
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        """The step."""
+        return (self.step,)
+
+
+@dataclass(frozen=True, eq=False)
+class PassWork:
+    """One pass over the training examples in chunks, and the steps that it publishes."""
+
+    request: ChunkedPass
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        """The steps that the pass publishes."""
+        return self.request.steps
+
+
+@dataclass(frozen=True, eq=False)
+class TrialWork:
+    """The training and evaluation of one student."""
+
+    trial: Trial
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        """The training and its evaluation."""
+        return (self.trial.distill, self.trial.evaluate)
+
+
+Work = StepWork | PassWork | TrialWork
+
+
+@dataclass(frozen=True)
+class Started:
+    """A worker runs the work. chunks: of a pass, how many are missing."""
+
+    work: Work
+    chunks: int | None = None
+
+
+@dataclass(frozen=True)
+class Advanced:
+    """New progress, in order; each optimiser step or chunk is reported once."""
+
+    work: Work
+    progress: Sequence[Progress]
+
+
+@dataclass(frozen=True)
+class Ended:
+    """The artifacts are published, or `failure` says why not."""
+
+    work: Work
+    failure: StepError | None = None
+
+
+@dataclass(frozen=True)
+class Pruned:
+    """A trial was stopped early, for a reason in one line."""
+
+    work: TrialWork
+    reason: str
+
+
+@dataclass(frozen=True)
+class Broken:
+    """The executor itself failed; nothing that it runs will report an end."""
+
+    error: BaseException
+
+
+Event = Started | Advanced | Ended | Pruned | Broken
+
+OnEvent = Callable[[Event], None]
+"""Receives events, from any thread."""

@@ -1,0 +1,115 @@
+"""The graph of a job: which steps and trials are ready, and what a failure takes along."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from ..plan import Step, Trial
+
+State = Literal["pending", "claiming", "waiting", "running", "done", "failed"]
+"""pending: not started. claiming: its lease is being taken. waiting: another job has its lease."""
+
+
+@dataclass(eq=False)
+class Node:
+    """A shared step, or a trial: a training with its evaluation.
+
+    needs: hashes of the steps that must be published before it starts.
+    leased: whether this process holds its lease.
+    cause: why it failed, as those that need it say it.
+    """
+
+    steps: tuple[Step, ...]
+    trial: Trial | None
+    needs: frozenset[str]
+    state: State = "pending"
+    leased: bool = False
+    cause: str = ""
+
+    @property
+    def step(self) -> Step:
+        """The shared step, or the training of the trial."""
+        return self.steps[0]
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing will happen to it any more."""
+        return self.state in {"done", "failed"}
+
+
+def step_node(step: Step) -> Node:
+    """The node of a shared step."""
+    return Node((step,), None, frozenset(needed.hash for needed in step.needs.values()))
+
+
+def trial_node(trial: Trial) -> Node:
+    """The node of a trial. It needs what its evaluation needs: else it would train for nothing."""
+    upstream = {step.hash for step in trial.evaluate.upstream()} - {trial.hash}
+    return Node((trial.distill, trial.evaluate), trial, frozenset(upstream))
+
+
+class Graph:
+    """Nodes by hash. Steps are added after the steps that they need.
+
+    barrier: whether trials start only when every shared step has ended, as early stopping wants it:
+        it compares trials that run side by side.
+    """
+
+    def __init__(self, *, barrier: bool = False) -> None:
+        self._barrier = barrier
+        self._nodes: dict[str, Node] = {}
+
+    def add(self, node: Node) -> bool:
+        """Add a node; False if it is there already."""
+        if node.step.hash in self._nodes:
+            return False
+        self._nodes[node.step.hash] = node
+        return True
+
+    def __getitem__(self, digest: str) -> Node:
+        return self._nodes[digest]
+
+    def __iter__(self) -> Iterator[Node]:
+        return iter(self._nodes.values())
+
+    @property
+    def finished(self) -> bool:
+        """Whether every node has ended."""
+        return all(node.ended for node in self)
+
+    def ready(self) -> list[Node]:
+        """The pending nodes whose needs are published: shared steps first, then trials."""
+        steps = [node for node in self if node.trial is None]
+        found = [node for node in steps if self._is_ready(node)]
+        if self._barrier and not all(node.ended for node in steps):
+            return found
+        return [*found, *(n for n in self if n.trial is not None and self._is_ready(n))]
+
+    def done(self, node: Node) -> None:
+        """The node's artifacts are published, or it was pruned."""
+        node.state = "done"
+
+    def failed(self, node: Node, reason: str) -> list[Node]:
+        """The node failed; returns what fails with it, because it needs the node's artifact."""
+        node.state = "failed"
+        if node.trial is not None:
+            return []
+        node.cause = f"the {node.step.config.kind.label} it needs failed: {reason}"
+        return self._fail_downstream(node)
+
+    def _fail_downstream(self, root: Node) -> list[Node]:
+        lost, found = {root.step.hash}, []
+        for node in self:  # in topological order
+            if not node.ended and node.needs & lost:
+                node.state, node.cause = "failed", root.cause
+                lost.add(node.step.hash)
+                found.append(node)
+        return found
+
+    def _is_ready(self, node: Node) -> bool:
+        return node.state == "pending" and all(
+            needed not in self._nodes or self._nodes[needed].state == "done"
+            for needed in node.needs
+        )
