@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from typing import Annotated
 
 import typer
 
-from ..spec import Problem, SpecError, json_schema
-from ..tracking.provenance import versions
-from . import common
-from .common import (
+from .options import (
     DEFAULT_STORAGE,
     AddressOption,
     JsonOption,
@@ -26,7 +24,6 @@ app = typer.Typer(
     name="flexkd",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    add_completion=False,
 )
 jobs_app = typer.Typer(
     help="Jobs on a Ray cluster: list, status, logs, stop.", no_args_is_help=True
@@ -50,6 +47,8 @@ JobArgument = Annotated[str, typer.Argument(help="id of the job", show_default=F
 
 def _show_version(asked: bool) -> None:
     if asked:
+        from ..tracking.provenance import versions
+
         print(f"flexkd {versions().get('flexkd', 'of a checkout that is not installed')}")
         raise typer.Exit
 
@@ -293,25 +292,47 @@ def list_command(
 @app.command("schema")
 def schema_command() -> None:
     """Print the JSON Schema of a job spec, for editors."""
+    from ..spec import json_schema
+
     print(json.dumps(json_schema(), indent=1, ensure_ascii=False))
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; returns the exit code: 0 done, 1 failed, 2 the request was wrong."""
-    common.quiet_libraries()
+    quiet_libraries()
     arguments = sys.argv[1:] if arguments is None else arguments
     try:
         code = int(app(arguments, standalone_mode=False) or 0)
-    except SpecError as error:
-        common.show_problems(error, "--json" in arguments)
-        return 2
     except typer.TyperException as error:
-        if not str(error):
-            return 2  # without a command, which has shown the help already
-        problem = Problem("", str(error), "see flexkd --help")
-        common.show_problems(SpecError([problem]), "--json" in arguments)
-        return 2
+        # An empty message: no command was given, and the help was shown.
+        return _refuse(error, "see flexkd --help", arguments) if str(error) else 2
+    except Exception as error:
+        return _refuse(error, "", arguments)
     if code == INTERRUPTED:
-        common.err.print("interrupted; what was done is kept, the same command goes on from there")
+        from .console import err
+
+        err.print("interrupted; what was done is kept, the same command goes on from there")
         return 1
     return code
+
+
+def _refuse(error: Exception, remedy: str, arguments: list[str]) -> int:
+    """Show what is wrong with the request, and return its exit code; raise any other error."""
+    from ..spec import Problem, SpecError
+    from .console import show_problems
+
+    if isinstance(error, typer.TyperException):
+        error = SpecError([Problem("", str(error), remedy)])
+    if not isinstance(error, SpecError):
+        raise error
+    show_problems(error, "--json" in arguments)
+    return 2
+
+
+def quiet_libraries() -> None:
+    """Libraries that write to the terminal unasked, told not to before they are imported."""
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    os.environ.setdefault("RAY_DEDUP_LOGS", "0")
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")

@@ -1,78 +1,18 @@
-"""What commands share: options, opening things, saying what is wrong."""
+"""What commands share: reading a spec, opening its storage, and showing what is wrong."""
 
 from __future__ import annotations
 
-import json
-import os
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
-
-import typer
-from rich.console import Console
-from rich.markup import escape
 
 from ..plan import Plan
-from ..search import build_plan
 from ..spec import JobSpec, Problem, SpecError, line_in, load_spec
 from ..store import Store, StoreError, absolute_location, open_store
 from ..tracking import TRACKING_OPTION, absolute_uri, check_experiment, check_tracking, default_uri
 
-out = Console(highlight=False, soft_wrap=False, emoji=False)
-err = Console(stderr=True, highlight=False, soft_wrap=True, emoji=False)
-
-IN_STORAGE = "SQLite in the storage"
-"""Where runs are recorded by default."""
-
-SpecArgument = Annotated[Path, typer.Argument(help="job spec in YAML", show_default=False)]
-SetOption = Annotated[
-    list[str],
-    typer.Option("--set", help="path=value, changes the spec; repeatable", metavar="PATH=VALUE"),
-]
-StorageOption = Annotated[
-    str,
-    typer.Option(
-        "--storage",
-        envvar="FLEXKD_STORAGE",
-        help="folder or URI (s3://…) of artifacts and jobs",
-        metavar="URI",
-    ),
-]
-TrackingOption = Annotated[
-    str,
-    typer.Option(
-        "--tracking-uri",
-        envvar="MLFLOW_TRACKING_URI",
-        help="MLflow server or database; none: record nothing",
-        metavar="URI",
-        show_default=IN_STORAGE,
-    ),
-]
-ReadTrackingOption = Annotated[
-    str,
-    typer.Option(
-        "--tracking-uri",
-        envvar="MLFLOW_TRACKING_URI",
-        help="MLflow server or database that is read",
-        metavar="URI",
-        show_default=IN_STORAGE,
-    ),
-]
-AddressOption = Annotated[
-    str,
-    typer.Option(
-        "--address",
-        help="local: a Ray of its own; none: no Ray; auto or host:port: a cluster",
-        metavar="ADDRESS",
-    ),
-]
-JsonOption = Annotated[bool, typer.Option("--json", help="machine-readable output")]
-
 ON_THIS_MACHINE = ("local", "none")
 """Addresses that mean this machine, whose size is known before anything is started."""
-
-DEFAULT_STORAGE = "flexkd-storage"
 
 
 def read_spec(path: Path, overrides: list[str], more: Iterable[Problem] = ()) -> JobSpec:
@@ -143,6 +83,7 @@ def checked_plan(
     """
     # Looking at models and data takes torch, which an error in the YAML need not wait for.
     from ..preflight import Preflight
+    from ..search import build_plan
 
     preflight = Preflight()
     problems = [*preflight.problems(spec), *more]
@@ -156,29 +97,3 @@ def checked_plan(
         ]
         raise SpecError(lined, str(source))
     return build_plan(spec, preflight.facts_of)
-
-
-def show_problems(error: SpecError, as_json: bool) -> None:
-    """Problems on stderr, for people; as JSON on stdout when asked."""
-    if as_json:
-        rows = [
-            {"path": p.path, "line": p.line, "message": p.message, "remedy": p.remedy}
-            for p in error.problems
-        ]
-        print(json.dumps({"source": error.source, "problems": rows}, ensure_ascii=False))
-    count = len(error.problems)
-    title = f"{error.source}: " if error.source else ""
-    what = "1 problem" if count == 1 else f"{count} problems"
-    err.print(f"[bold red]error[/]: {escape(title)}{what}, nothing was started")
-    for problem in error.problems:
-        for number, line in enumerate(str(problem).splitlines()):
-            err.print(f"  {line}", style="" if number == 0 else "dim", markup=False)
-
-
-def quiet_libraries() -> None:
-    """Libraries that write to the terminal unasked, told not to before they are imported."""
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
-    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
-    os.environ.setdefault("RAY_DEDUP_LOGS", "0")
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")

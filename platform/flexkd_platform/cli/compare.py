@@ -7,7 +7,8 @@ from collections.abc import Iterable
 from ..results import group_trials, leaderboard
 from ..spec import METHODS, METRICS, Problem, SpecError
 from ..tracking import TrialRecord, read_trials, shown_uri
-from .common import out, tracking_uri
+from .common import tracking_uri
+from .console import out
 
 FORMATS = ("table", "markdown", "csv", "json")
 

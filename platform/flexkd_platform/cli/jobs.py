@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ..spec import Problem, SpecError
-from .common import err, out
+from .console import err, out
 
 if TYPE_CHECKING:
     from ..submission.job_info import SubmittedJob

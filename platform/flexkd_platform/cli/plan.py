@@ -16,7 +16,8 @@ from ..plan import Plan
 from ..search import Search, refused_text
 from ..spec import SpecError
 from ..store import Store
-from .common import ON_THIS_MACHINE, checked_plan, out, read_request
+from .common import ON_THIS_MACHINE, checked_plan, read_request
+from .console import out
 
 FP32_BYTES = 4
 

@@ -18,7 +18,8 @@ from ..results import JobFolder, find_job, leaderboard
 from ..search import nothing_left, search_json
 from ..spec import JobSpec, SpecError
 from ..tracking import ResilientTracker, open_tracker, params_text, shown_uri
-from .common import ON_THIS_MACHINE, checked_plan, out, read_request
+from .common import ON_THIS_MACHINE, checked_plan, read_request
+from .console import out
 from .progress import open_view
 from .report import write_report
 

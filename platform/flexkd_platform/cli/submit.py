@@ -12,7 +12,8 @@ from ..spec import Problem, SpecError
 from ..store import StoreError, absolute_location
 from ..tracking import absolute_uri, check_form, default_uri, shown_uri
 from ..tracking.provenance import current_user
-from .common import out, read_spec
+from .common import read_spec
+from .console import out
 from .jobs import UNKNOWN, ask, follow_to_the_end, open_jobs, warn
 from .run import spec_text
 from .uris import secret_problems

@@ -1,0 +1,57 @@
+"""Options that commands share. Nothing is imported here that `flexkd --help` need not wait for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+DEFAULT_STORAGE = "flexkd-storage"
+
+IN_STORAGE = "SQLite in the storage"
+"""Where runs are recorded by default."""
+
+SpecArgument = Annotated[Path, typer.Argument(help="job spec in YAML", show_default=False)]
+SetOption = Annotated[
+    list[str],
+    typer.Option("--set", help="path=value, changes the spec; repeatable", metavar="PATH=VALUE"),
+]
+StorageOption = Annotated[
+    str,
+    typer.Option(
+        "--storage",
+        envvar="FLEXKD_STORAGE",
+        help="folder or URI (s3://…) of artifacts and jobs",
+        metavar="URI",
+    ),
+]
+TrackingOption = Annotated[
+    str,
+    typer.Option(
+        "--tracking-uri",
+        envvar="MLFLOW_TRACKING_URI",
+        help="MLflow server or database; none: record nothing",
+        metavar="URI",
+        show_default=IN_STORAGE,
+    ),
+]
+ReadTrackingOption = Annotated[
+    str,
+    typer.Option(
+        "--tracking-uri",
+        envvar="MLFLOW_TRACKING_URI",
+        help="MLflow server or database that is read",
+        metavar="URI",
+        show_default=IN_STORAGE,
+    ),
+]
+AddressOption = Annotated[
+    str,
+    typer.Option(
+        "--address",
+        help="local: a Ray of its own; none: no Ray; auto or host:port: a cluster",
+        metavar="ADDRESS",
+    ),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="machine-readable output")]
