@@ -1,4 +1,7 @@
-"""Statistics over seeds: spread, intervals and paired comparisons with a baseline."""
+"""Statistics over seeds: spread, intervals and paired comparisons with a baseline.
+
+scipy.stats takes half a second to import, so functions import it when they need it.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
 
 CONFIDENCE = 0.95
 """Coverage of every interval here."""
@@ -63,6 +65,8 @@ def summarise(values: Iterable[float]) -> Summary:
         return Summary(n, mean, None, None)
     # Equal values have a spread of 0, though their mean's last bit may say 1e-17.
     std = float(sample.std(ddof=1)) if np.ptp(sample) > 0 else 0.0
+    from scipy import stats
+
     half = float(stats.t.ppf((1 + CONFIDENCE) / 2, n - 1)) * std / n**0.5
     return Summary(n, mean, std, (mean - half, mean + half))
 
@@ -127,6 +131,8 @@ def _p_t(difference_n: NDArray[np.float64]) -> float | None:
         return None
     if np.ptp(difference_n) == 0:
         return 1.0 if difference_n[0] == 0 else None
+    from scipy import stats
+
     return float(stats.ttest_1samp(difference_n, 0.0).pvalue)
 
 
@@ -135,4 +141,6 @@ def _p_wilcoxon(difference_n: NDArray[np.float64]) -> float | None:
         return None
     if not difference_n.any():
         return 1.0  # nothing is left to rank once zeros are dropped
+    from scipy import stats
+
     return float(stats.wilcoxon(difference_n).pvalue)

@@ -11,8 +11,6 @@ from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
-from sklearn.metrics import f1_score, matthews_corrcoef
 from torch import Tensor
 
 from flexkd_core import squared_error, token_cross_entropy
@@ -51,6 +49,9 @@ def classification_metrics(
 
     Matthews' correlation is 0 where a side has one class only.
     """
+    # scikit-learn takes a second to import, which checks of a spec need not wait for.
+    from sklearn.metrics import f1_score, matthews_corrcoef
+
     predicted_N = logits_NC.argmax(axis=1)
     expected_N = labels_N.astype(np.int64)
     average = "binary" if logits_NC.shape[1] == 2 else "macro"
@@ -70,6 +71,9 @@ def regression_metrics(logits_NC: NDArray[np.float64], labels_N: NDArray[np.floa
     """Pearson's and Spearman's correlation, 0 where a side is constant, the mean of the two
     (GLUE's measure of STS-B), and squared error.
     """
+    # As scikit-learn above.
+    from scipy import stats
+
     predicted_N = logits_NC[:, 0]
     constant = np.ptp(predicted_N) == 0 or np.ptp(labels_N) == 0
     pearson = 0.0 if constant else float(stats.pearsonr(predicted_N, labels_N)[0])
