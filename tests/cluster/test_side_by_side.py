@@ -65,8 +65,8 @@ def test_two_teachers_and_three_warm_ups_run_side_by_side(
     )
     assert process.wait() == 0, process.tail()
     ray_hosts.kill(driver)
-    lines = process.log.read_text().splitlines()
-    (results,) = (json.loads(line) for line in lines if line.startswith("{"))
+    printed = [line for line in process.log.read_text().splitlines() if line.startswith("{")]
+    results = json.loads(printed[-1])
     assert {step["status"] for step in results["steps"]} == {"ran"}
     trials = [trial["status"] for trial in results["trials"]]
     assert trials == ["done"] * 9, "fine-tuning does not depend on the teacher"

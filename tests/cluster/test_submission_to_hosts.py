@@ -267,14 +267,14 @@ def test_a_head_that_is_gone_while_it_is_followed(
     """The cable is pulled: nobody closes a connection, and nothing answers any more."""
     script = (
         "import sys\n"
-        "from flexkd_platform.executors import following, ray_client, submission\n"
-        "following.QUIET_SECONDS = 2.0\n"
+        "from flexkd_platform.submission import logs, ray_client, ray_jobs\n"
+        "logs.QUIET_SECONDS = 2.0\n"
         "def follow(*given):\n"
-        "    for piece in following.follow(*given, patience=4.0):\n"
+        "    for piece in logs.follow(*given, patience=4.0):\n"
         "        if 'begun' in piece:  # until then, a busy head may take longer\n"
         "            ray_client.REQUEST_SECONDS = (2, 5)\n"
         "        yield piece\n"
-        "submission.follow = follow\n"
+        "ray_jobs.follow = follow\n"
         "from flexkd_platform.cli.app import main\n"
         "sys.exit(main(sys.argv[1:]))\n"
     )

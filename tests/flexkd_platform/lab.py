@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -107,6 +108,13 @@ class Lab:
         """Train and evaluate; the student's folder."""
         list(run_trial(trial.distill, trial.evaluate, self.store, SoloWorker(), Resources()))
         return self.store.folder(trial.distill)
+
+    def without(self, step: Step) -> Lab:
+        """The lab of a new process, after the artifact of a step was deleted: a store remembers
+        what it has read.
+        """
+        shutil.rmtree(self.store.folder(step))
+        return replace(self, store=open_store(self.store.uri))
 
     def step(self, plan: Plan, kind: str) -> Step:
         """The one shared step of a kind."""

@@ -266,13 +266,13 @@ class RayJobs:
             raise
 
     def wait(self, job_id: str, on_trouble: Callable[[str], None]) -> SubmittedJob:
-        """The job when it has ended; see `following.patiently`."""
+        """The job when it has ended; see `logs.patiently`."""
         while not (job := patiently(lambda: self.status(job_id), on_trouble)).over:
             time.sleep(POLL_SECONDS)
         return job
 
     def follow(self, job_id: str, on_trouble: Callable[[str], None]) -> Iterator[str]:
-        """What the job prints, until it ends. See `following.follow`."""
+        """What the job prints, until it ends. See `logs.follow`."""
         return follow(_FollowedJob(self, job_id), on_trouble)
 
     def tail(self, job_id: str) -> AsyncIterator[str]:
