@@ -7,6 +7,8 @@ Tests that use hosts carry the marker `hosts`, and skip where hosts cannot be ma
 from __future__ import annotations
 
 import os
+import shutil
+import tempfile
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -80,9 +82,16 @@ def group_of(file: Path) -> str:
 
 @pytest.fixture(scope="session")
 def ray_cluster() -> Iterator[str]:
-    """A Ray of three CPUs on this machine, stopped at the end; the address of its dashboard."""
+    """A Ray of three CPUs on this machine, stopped at the end; the address of its dashboard.
+
+    It has a temporary directory of its own with the note that `ray start` would leave there: by that
+    note Ray Jobs tells a driver which cluster is its own. Without it, Ray takes any cluster that it
+    finds among the processes of the machine, such as one of the hosts that other tests start.
+    """
     ray = pytest.importorskip("ray")
     os.environ.setdefault("RAY_AUTH_MODE", "disabled")
+    # Sockets lie in it, whose paths may have 107 characters: pytest's own folders are too deep.
+    temporary = tempfile.mkdtemp(prefix="flexkd-ray-")
     context = ray.init(
         address="local",
         num_cpus=3,
@@ -90,9 +99,12 @@ def ray_cluster() -> Iterator[str]:
         dashboard_host="127.0.0.1",
         log_to_driver=False,
         object_store_memory=200 * 1024**2,
+        _temp_dir=temporary,
     )
+    ray._private.utils.write_ray_address(context.address_info["gcs_address"], temporary)
     yield f"http://{context.dashboard_url}"
     ray.shutdown()
+    shutil.rmtree(temporary, ignore_errors=True)
 
 
 @pytest.fixture(scope="session")

@@ -39,6 +39,11 @@ def run(
     if log is not None:
         log.parent.mkdir(parents=True, exist_ok=True)
     signal.signal(signal.SIGTERM, _stop)
+    if not as_json:
+        # Before a cluster is joined: should Ray end this process, the folder holds its messages.
+        trials = f"{'at most ' if plan.search else ''}{plan.most_trials} trials"
+        where = f"job {spec.id}: {trials} in {folder.location}"
+        out.print(where, markup=False, soft_wrap=True)
     # With nothing to run there is no need to start or join a Ray, which takes seconds.
     done = nothing_left(plan, store, pruned_before(folder))
     tracker = None
@@ -56,10 +61,6 @@ def run(
             log_students=spec.tracking.log_students,
             on_trouble=view.warn,
         )
-        if not as_json:
-            trials = f"{'at most ' if plan.search else ''}{plan.most_trials} trials"
-            where = f"job {spec.id}: {trials} in {folder.location}"
-            out.print(where, markup=False, soft_wrap=True)
         text = spec_text(spec)
         outcome = run_job(plan, text, executor=executor, store=store, tracker=tracker, view=view)
         report = write_report(find_job(store, spec.id), spec)
