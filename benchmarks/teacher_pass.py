@@ -17,13 +17,13 @@ from torch import Tensor
 
 from flexkd_core import unit_importance
 from flexkd_platform.data import load_splits
+from flexkd_platform.model_info import locate
 from flexkd_platform.models import (
     build_student,
     head_rows,
     hidden_layers,
     load_tokenizer,
     load_with_head,
-    locate,
 )
 from flexkd_platform.spec import ClassificationTask, SlicedInit
 from flexkd_platform.tasks import encode_texts

@@ -15,53 +15,57 @@ The losses by name are in `flexkd_core.losses`.
 
 from __future__ import annotations
 
-from flexkd_core.geometry import (
-    GradientMoment,
-    effective_dimension,
-    participation_ratio,
-    spectrum,
-    top_directions,
-)
-from flexkd_core.losses import (
-    CLASS_LOSSES,
-    FEATURE_LOSSES,
-    LOGIT_LOSSES,
-    ChunkedLoss,
-    Projector,
-    RowTerm,
-    chunked_rows_loss,
-    cka_loss,
-    correlation_loss,
-    cosine_loss,
-    forward_kl,
-    gram_loss,
-    jsd,
-    linear_cka,
-    logit_mse,
-    mse_loss,
-    procrustes_loss,
-    register_class_loss,
-    register_feature_loss,
-    reverse_kl,
-    same_vocabulary,
-    skew_forward_kl,
-    skew_reverse_kl,
-    squared_error,
-    token_cross_entropy,
-    top_k_logits,
-    tvd,
-    unit_correlation,
-)
-from flexkd_core.scoring import (
-    IMPORTANCE_KINDS,
-    OUTPUTS,
-    Importance,
-    ImportanceSum,
-    layer_leaf,
-    unit_importance,
-)
-from flexkd_core.selection import jaccard, kept_share, select_units
-from flexkd_core.statistics import PairedDifference, Summary, paired_difference, summarise
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from flexkd_core.geometry import (
+        GradientMoment,
+        effective_dimension,
+        participation_ratio,
+        spectrum,
+        top_directions,
+    )
+    from flexkd_core.losses import (
+        CLASS_LOSSES,
+        FEATURE_LOSSES,
+        LOGIT_LOSSES,
+        ChunkedLoss,
+        Projector,
+        RowTerm,
+        chunked_rows_loss,
+        cka_loss,
+        correlation_loss,
+        cosine_loss,
+        forward_kl,
+        gram_loss,
+        jsd,
+        linear_cka,
+        logit_mse,
+        mse_loss,
+        procrustes_loss,
+        register_class_loss,
+        register_feature_loss,
+        reverse_kl,
+        same_vocabulary,
+        skew_forward_kl,
+        skew_reverse_kl,
+        squared_error,
+        token_cross_entropy,
+        top_k_logits,
+        tvd,
+        unit_correlation,
+    )
+    from flexkd_core.scoring import (
+        IMPORTANCE_KINDS,
+        OUTPUTS,
+        Importance,
+        ImportanceSum,
+        layer_leaf,
+        unit_importance,
+    )
+    from flexkd_core.selection import jaccard, kept_share, select_units
+    from flexkd_core.statistics import PairedDifference, Summary, paired_difference, summarise
 
 __all__ = [
     # 1. score: how much each teacher unit matters
@@ -117,3 +121,72 @@ __all__ = [
     "paired_difference",
     "PairedDifference",
 ]
+
+_MODULES: dict[str, tuple[str, ...]] = {
+    "geometry": (
+        "GradientMoment",
+        "effective_dimension",
+        "participation_ratio",
+        "spectrum",
+        "top_directions",
+    ),
+    "losses": (
+        "CLASS_LOSSES",
+        "FEATURE_LOSSES",
+        "LOGIT_LOSSES",
+        "ChunkedLoss",
+        "Projector",
+        "RowTerm",
+        "chunked_rows_loss",
+        "cka_loss",
+        "correlation_loss",
+        "cosine_loss",
+        "forward_kl",
+        "gram_loss",
+        "jsd",
+        "linear_cka",
+        "logit_mse",
+        "mse_loss",
+        "procrustes_loss",
+        "register_class_loss",
+        "register_feature_loss",
+        "reverse_kl",
+        "same_vocabulary",
+        "skew_forward_kl",
+        "skew_reverse_kl",
+        "squared_error",
+        "token_cross_entropy",
+        "top_k_logits",
+        "tvd",
+        "unit_correlation",
+    ),
+    "scoring": (
+        "IMPORTANCE_KINDS",
+        "OUTPUTS",
+        "Importance",
+        "ImportanceSum",
+        "layer_leaf",
+        "unit_importance",
+    ),
+    "selection": (
+        "jaccard",
+        "kept_share",
+        "select_units",
+    ),
+    "statistics": (
+        "PairedDifference",
+        "Summary",
+        "paired_difference",
+        "summarise",
+    ),
+}
+"""The names of each module. Torch is imported with the first name that needs it."""
+_HOME = {name: module for module, names in _MODULES.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+    globals()[name] = value
+    return value

@@ -32,6 +32,10 @@ from .cluster.services import (
 # Several processes share the cores; a training says itself how many threads it takes.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+# What checks of models remember of one another is neither the user's nor that of an earlier run.
+_CACHE = tempfile.TemporaryDirectory(prefix="flexkd-cache-")
+os.environ["FLEXKD_CACHE"] = _CACHE.name
+
 # No test depends on time, and every run tries the same examples.
 settings.register_profile("flexkd", deadline=None, derandomize=True)
 settings.load_profile("flexkd")
@@ -84,9 +88,9 @@ def group_of(file: Path) -> str:
 def ray_cluster() -> Iterator[str]:
     """A Ray of three CPUs on this machine, stopped at the end; the address of its dashboard.
 
-    It has a temporary directory of its own with the note that `ray start` would leave there: by that
-    note Ray Jobs tells a driver which cluster is its own. Without it, Ray takes any cluster that it
-    finds among the processes of the machine, such as one of the hosts that other tests start.
+    It has a temporary directory of its own with the note that `ray start` leaves in one: Ray Jobs
+    looks there for the cluster that a driver is to join. Without the note, Ray takes any cluster
+    among the processes of the machine, such as that of the hosts of other tests.
     """
     ray = pytest.importorskip("ray")
     os.environ.setdefault("RAY_AUTH_MODE", "disabled")

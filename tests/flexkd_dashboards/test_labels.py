@@ -10,7 +10,7 @@ from flexkd_dashboards.labels import duration, figure_text, p_text, series_label
 from flexkd_dashboards.metric_styles import METRIC_STYLES, name_of, style_of, title_of
 from flexkd_platform.results.comparison import lower_is_better
 from flexkd_platform.results.tables import PERCENT
-from flexkd_platform.spec import METRICS
+from flexkd_platform.spec import TASK_KINDS
 
 
 @pytest.mark.parametrize(
@@ -62,7 +62,7 @@ def test_metrics_in_words() -> None:
     assert title_of("validation/f1") == "validation F1 (%)"
 
 
-METRICS_OF_TASKS = sorted({metric for metrics in METRICS.values() for metric in metrics})
+METRICS_OF_TASKS = sorted({metric for kind in TASK_KINDS.values() for metric in kind.metrics})
 
 
 @pytest.mark.parametrize("metric", METRICS_OF_TASKS)

@@ -27,7 +27,8 @@ from flexkd_platform.steps import (
 )
 from flexkd_platform.steps.student_training import StudentTraining
 from flexkd_platform.store import Store, open_store
-from flexkd_platform.training import Progress, SoloWorker, torch_threads
+from flexkd_platform.tracking import Progress
+from flexkd_platform.training import SoloWorker, torch_threads
 
 from .worlds import job, write_examples
 

@@ -14,24 +14,18 @@ import pytest
 import torch
 from transformers import AutoConfig, AutoModel, BertTokenizer
 
-from flexkd_platform.executors import (
-    Advanced,
-    Executor,
-    Halving,
-    InProcessExecutor,
-    Scores,
-    StepError,
-)
+from flexkd_platform.executors import Advanced, Executor, Halving, Scores, StepError
+from flexkd_platform.executors.inprocess import InProcessExecutor
 from flexkd_platform.job.graph import Graph, Node, trial_node
 from flexkd_platform.job.scheduler import Scheduler
-from flexkd_platform.models.quiet import quiet
+from flexkd_platform.model_info.quiet import quiet
 from flexkd_platform.plan import Plan, Trial
 from flexkd_platform.preflight import Preflight
 from flexkd_platform.search import build_plan
 from flexkd_platform.spec import JobSpec, Resources, load_spec
 from flexkd_platform.steps import ChunkedPass, GenerationPass, passes
 from flexkd_platform.store import Holder, Leases, Store, open_store
-from flexkd_platform.training import Progress
+from flexkd_platform.tracking import Progress
 
 GOOD, BAD = ["good", "fine", "great", "fun"], ["bad", "dull", "slow", "poor"]
 NEUTRAL = ["a", "film", "plot", "the", "was", "very", "##ly", "un"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from ..results import group_trials, leaderboard
-from ..spec import METHODS, METRICS, Problem, SpecError
+from ..spec import METHODS, TASK_KINDS, Problem, SpecError
 from ..tracking import TrialRecord, read_trials, shown_uri
 from .common import tracking_uri
 from .console import out
@@ -62,7 +62,7 @@ def compare(
 
 def _task_metrics(recorded: list[str]) -> list[str]:
     """The tasks' own metrics: those of the test split, or where there are none, of validation."""
-    known = {name for names in METRICS.values() for name in names}
+    known = {name for kind in TASK_KINDS.values() for name in kind.metrics}
     ours = [name for name in recorded if name.partition("/")[2] in known]
     return [name for name in ours if name.startswith("test/")] or ours
 
@@ -72,7 +72,8 @@ def _ranked(shown: list[str], asked: list[str], trials: Iterable[TrialRecord]) -
     if asked:
         return asked
     tasks = [str(trial.settings.get("task")) for trial in trials]
-    order: list[str] = [name for task in (*tasks, *METRICS) for name in METRICS.get(task, ())]
+    kinds = [TASK_KINDS[task] for task in (*tasks, *TASK_KINDS) if task in TASK_KINDS]
+    order = [name for kind in kinds for name in kind.metrics]
     return sorted(shown, key=lambda name: order.index(name.rpartition("/")[2]))
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable
+from typing import get_args
 
-from ..spec import METHODS, METRICS, Problem, SpecError
+from ..spec import METHODS, TASK_KINDS, Problem, Score, SpecError
 
 Line = tuple[str, str]
 
@@ -19,6 +20,7 @@ def _methods() -> Iterable[Line]:
 
 
 def _losses() -> Iterable[Line]:
+    # Their formulas are those of the functions, which need torch.
     from flexkd_core import FEATURE_LOSSES, LOGIT_LOSSES
 
     for name, loss in FEATURE_LOSSES.items():
@@ -28,7 +30,7 @@ def _losses() -> Iterable[Line]:
 
 
 def _tasks() -> Iterable[Line]:
-    return ((name, f"metrics: {', '.join(metrics)}") for name, metrics in METRICS.items())
+    return ((name, f"metrics: {', '.join(kind.metrics)}") for name, kind in TASK_KINDS.items())
 
 
 def _selectors() -> Iterable[Line]:
@@ -38,13 +40,12 @@ def _selectors() -> Iterable[Line]:
         "integrated_gradients": "mean |integrated gradient| from the baseline 0",
         "random": "seeded random importance: the control",
     }
-    from flexkd_core import IMPORTANCE_KINDS
-
-    return ((name, meanings[name]) for name in IMPORTANCE_KINDS)
+    kinds = get_args(Score.model_fields["kind"].annotation)
+    return ((name, meanings[name]) for name in kinds)
 
 
 def _models() -> Iterable[Line]:
-    from ..models import FAMILIES
+    from ..model_info import FAMILIES
 
     does = {None: "", "causal": ", instruction", "seq2seq": "summarization"}
     for name, family in FAMILIES.items():

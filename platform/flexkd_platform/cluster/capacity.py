@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import math
 import os
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
-
-import torch
+from pathlib import Path
 
 from ..spec import Problem, Resources
 
@@ -47,7 +47,7 @@ class Capacity:
     @classmethod
     def of_machine(cls) -> Capacity:
         """This machine's CPUs and the GPUs that torch sees."""
-        return cls((Node(float(os.cpu_count() or 1), float(torch.cuda.device_count())),))
+        return cls((Node(float(os.cpu_count() or 1), float(_gpus_of_machine())),))
 
     @property
     def cpus(self) -> float:
@@ -62,6 +62,18 @@ class Capacity:
     def workers(self, cpus: float, gpus: float) -> int:
         """How many workers of so many CPUs and GPUs run at a time, each on one node."""
         return sum(node.workers(cpus, gpus) for node in self.nodes)
+
+
+def _gpus_of_machine() -> int:
+    """The GPUs that torch sees. It takes seconds to import, which a Linux without a GPU's device
+    file (NVIDIA, WSL, AMD) need not pay.
+    """
+    devices = ("/dev/nvidiactl", "/dev/dxg", "/dev/kfd")
+    if sys.platform == "linux" and not any(Path(device).exists() for device in devices):
+        return 0
+    import torch
+
+    return int(torch.cuda.device_count())
 
 
 def fitting_trials(resources: Resources, capacity: Capacity) -> int:

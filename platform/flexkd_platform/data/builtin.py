@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from ..spec import BuiltinData, BuiltinDocstrings, Task, sha256_of
+from ..spec import BuiltinData, BuiltinDocstrings, InstructionTask, Task, regresses, sha256_of
 from .files import file_digest
 from .reading import READING_VERSION, Examples, Purpose, Reading
 from .responses import responses_array
@@ -52,15 +52,20 @@ def read_builtin(task: Task, path: str, purpose: Purpose) -> Reading:
     return Reading(f"{path}.name", examples, sha256_of(identity))
 
 
+def _read(name: str, columns: list[str]) -> pa.Table:
+    # `read_table` imports pandas, which takes half a second.
+    return pq.ParquetFile(FILES[name]).read(columns)
+
+
 def _movie_reviews(task: Task) -> dict[str, pa.Table]:
     """Rated texts: the rating itself for regression, its sign for classification (1: positive).
 
     A mean rating of exactly 0 (37 of the movie reviews) counts as not positive, so that both
     tasks have the same examples.
     """
-    rated = pq.read_table(FILES["movie-reviews"], columns=["text", "rating"])
+    rated = _read("movie-reviews", ["text", "rating"])
     label = rated["rating"]
-    if task.kind == "classification":
+    if not regresses(task.kind):
         label = pc.greater(label, 0).cast(pa.int64())
     table = pa.table({"text": rated["text"], "label": label})
     part_N = drawn(table["text"].to_pylist(), SHARES, seed=0)
@@ -72,9 +77,9 @@ def _docstrings(task: Task) -> dict[str, pa.Table]:
 
     The file says each row's split, so that no module is in two of them.
     """
-    stored = pq.read_table(FILES["docstrings"], columns=["document", "summary", "split"])
+    stored = _read("docstrings", ["document", "summary", "split"])
     summary = responses_array(stored["summary"].to_pylist(), nested=False)
-    if task.kind == "instruction":
+    if isinstance(task, InstructionTask):
         instruction = pa.array([DOCSTRING_INSTRUCTION] * len(stored))
         columns = {"instruction": instruction, "input": stored["document"], "output": summary}
     else:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ..spec import Problem, SpecError, Task, sha256_of
+from ..spec import Problem, SpecError, Task, TextTask, sha256_of
 from .evaluation import SetFacts, read_evaluation
 from .labels import Labels
 from .prepare import examine
@@ -64,7 +64,7 @@ def load_evaluation(task: Task, name: str, fingerprint: str | None = None) -> pa
         SpecError: what `check_data` finds in this set, or in the data that decide its classes.
     """
     known = None
-    if task.kind in ("classification", "regression"):
+    if isinstance(task, TextTask):
         splits, _, known, problems = _examine(task, "task.data")
         if splits is None:
             raise SpecError(problems)

@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 
 from ..spec import Problem, Task, TextColumns
 from .columns import column_names
-from .labels import LABELS, Labels
+from .labels import Labels, read_labels
 from .prepared import KEY, Made
 from .reading import Examples
 from .roles import is_text
@@ -28,7 +28,7 @@ def make_labelled(
     made = Made(skipped=dict.fromkeys(splits, 0))
     if isinstance(task.data, TextColumns):
         made.rules = {"columns": column_names(task.data)[0]}
-    labels = made.labels = LABELS[task.kind](splits, task, path, known)
+    labels = made.labels = read_labels(splits, task, path, known)
     if known is not None:
         made.rules |= {"task": task.kind, "words": labels.words}
     whole = True

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -89,14 +89,16 @@ class _Column:
 
 
 def class_labels(
-    splits: Mapping[str, Examples], task: Task, path: str, known: Labels | None = None
+    splits: Mapping[str, Examples],
+    task: ClassificationTask,
+    path: str,
+    known: Labels | None = None,
 ) -> Labels:
     """Whole numbers from 0, true and false, or words.
 
     Words become their place among the train split's words in sorted order; in a set that is only
     measured on, among those of the training data.
     """
-    assert isinstance(task, ClassificationTask), "LABELS goes by the task"
     result = Labels()
     columns = _columns(splits, f"{path}.label", result)
     if known is not None:
@@ -123,9 +125,7 @@ def class_labels(
     return result
 
 
-def number_labels(
-    splits: Mapping[str, Examples], task: Task, path: str, known: Labels | None = None
-) -> Labels:
+def number_labels(splits: Mapping[str, Examples], path: str) -> Labels:
     """Finite numbers."""
     result = Labels()
     for name, column in _columns(splits, f"{path}.label", result).items():
@@ -137,12 +137,21 @@ def number_labels(
     return result
 
 
-LABELS: dict[str, Callable[[Mapping[str, Examples], Task, str, Labels | None], Labels]] = {
-    "classification": class_labels,
-    "regression": number_labels,
-}
-"""By the kind of the task. The third argument is the path of `task.data` in the spec, the last one
-the training data's labels if the splits are of another set, which is only measured on."""
+def read_labels(
+    splits: Mapping[str, Examples], task: Task, path: str, known: Labels | None = None
+) -> Labels:
+    """The labels of a task.
+
+    Args:
+        splits: the examples.
+        task: which decides what labels are.
+        path: of `task.data` in the spec.
+        known: the training data's labels if the splits are of another set, which is only measured
+            on.
+    """
+    if isinstance(task, ClassificationTask):
+        return class_labels(splits, task, path, known)
+    return number_labels(splits, path)
 
 
 def _columns(splits: Mapping[str, Examples], path: str, result: Labels) -> dict[str, _Column]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..spec import Problem, Task
+from ..spec import InstructionTask, Problem, SummarizationTask, Task
 from .labelled import make_labelled
 from .labels import Labels
 from .prepared import Made, Maker
@@ -10,13 +10,11 @@ from .prompts import make_instructions, make_summaries
 from .reading import Purpose, Reading
 from .sources import READERS
 
-MAKERS: dict[str, Maker] = {
-    "classification": make_labelled,
-    "regression": make_labelled,
-    "instruction": make_instructions,
-    "summarization": make_summaries,
-}
-"""By the kind of the task."""
+
+def _maker(task: Task) -> Maker:
+    if isinstance(task, InstructionTask):
+        return make_instructions
+    return make_summaries if isinstance(task, SummarizationTask) else make_labelled
 
 
 def examine(
@@ -34,7 +32,7 @@ def examine(
         What was read; what was made of it, without tables if that cannot be cut; all problems.
     """
     reading = READERS[task.data.source](task, path, purpose)
-    made = MAKERS[task.kind](reading.splits, task, path, known)
+    made = _maker(task)(reading.splits, task, path, known)
     problems = [*reading.problems, *made.problems]
     if made.tables:
         problems += _emptiness(reading)

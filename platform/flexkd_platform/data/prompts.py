@@ -74,7 +74,7 @@ def make_instructions(
     splits: Mapping[str, Examples], task: Task, path: str, known: Labels | None
 ) -> Made:
     """The template applied to instruction and input; one example for each instance of a row."""
-    assert isinstance(task, InstructionTask), "MAKERS goes by the task"
+    assert isinstance(task, InstructionTask), "the caller goes by the task"
     made = Made(rules={"task": task.kind, "template": TEMPLATES[task.template]})
     if isinstance(task.data, InstructionColumns):
         made.rules["columns"] = column_names(task.data)[0]
@@ -101,7 +101,7 @@ def make_summaries(
     splits: Mapping[str, Examples], task: Task, path: str, known: Labels | None
 ) -> Made:
     """The prefix and the document; its summary."""
-    assert isinstance(task, SummarizationTask), "MAKERS goes by the task"
+    assert isinstance(task, SummarizationTask), "the caller goes by the task"
     made = Made(rules={"task": task.kind, "prefix": task.prefix})
     if isinstance(task.data, DocumentColumns):
         made.rules["columns"] = column_names(task.data)[0]

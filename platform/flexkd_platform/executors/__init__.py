@@ -9,7 +9,6 @@ from ..spec import Resources
 from ..store import Store
 from .early_stopping import Halving, Scores, scores_of, stopping_problems
 from .executor import Executor, Handle
-from .inprocess import InProcessExecutor
 from .work import (
     Advanced,
     Broken,
@@ -33,7 +32,6 @@ __all__ = [
     "Executor",
     "Halving",
     "Handle",
-    "InProcessExecutor",
     "OnEvent",
     "PassWork",
     "Pruned",
@@ -57,13 +55,15 @@ def open_executor(
     Raises:
         SpecError: no cluster can be joined there, or not with the token that is here.
     """
+    # Torch and Ray take seconds to import, which commands without either need not pay.
     if address == "none":
+        from .inprocess import InProcessExecutor
+
         return InProcessExecutor(store, resources)
     if address != "local" and "ray" not in sys.modules:
         from ..cluster.head_probe import prepare_to_join
 
         prepare_to_join(address)
-    # Ray takes two seconds to import, which commands without it need not pay.
     from .ray_executor import RayExecutor
 
     return RayExecutor(store, resources, address, log_file)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from ..spec import Asha, Problem, Scheduler
-from ..training import Progress
+from ..tracking import Progress
 
 WITHOUT_RAY = "none"
 """The address at which trials run one after the other."""

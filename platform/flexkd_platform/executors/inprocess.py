@@ -9,7 +9,8 @@ from ..cluster import Capacity
 from ..plan import Step, Trial
 from ..spec import SpecError
 from ..steps import ChunkDone, ChunkedPass, run_step, run_trial
-from ..training import Progress, SoloWorker, local_device
+from ..tracking import Progress
+from ..training import SoloWorker, local_device
 from .early_stopping import Halving, Scores, cannot_stop
 from .executor import Executor
 from .work import (

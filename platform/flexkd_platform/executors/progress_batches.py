@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 
-from ..training import Progress
+from ..tracking import Progress
 
 BUNDLE_SECONDS = 1.0
 

@@ -17,7 +17,7 @@ from ..plan import Step, Trial
 from ..spec import Problem, Resources
 from ..steps import ChunkDone, ChunkedPass, run_step
 from ..store import Store, open_store
-from ..training import Progress
+from ..tracking import Progress
 from .early_stopping import Halving, Scores
 from .executor import Executor, Handle
 from .inprocess import ChunkCount, Finished, failure_of

@@ -24,7 +24,7 @@ from ray.tune.search import Searcher
 from ..plan import Trial
 from ..spec import Resources
 from ..store import Store
-from ..training import Progress
+from ..tracking import Progress
 from .early_stopping import Halving, Scores
 from .executor import LostWorkerError
 from .inprocess import Finished

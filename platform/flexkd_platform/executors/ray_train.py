@@ -18,7 +18,8 @@ from ..plan import Trial
 from ..spec import Elastic, Resources
 from ..steps import run_trial
 from ..store import open_store
-from ..training import GroupWorker, Progress
+from ..tracking import Progress
+from ..training import GroupWorker
 from .executor import LostWorkerError
 from .inprocess import failure_of
 from .progress_batches import bundled

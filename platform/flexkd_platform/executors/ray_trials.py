@@ -13,7 +13,8 @@ from ..plan import Trial
 from ..spec import Resources
 from ..steps import run_trial
 from ..store import open_store
-from ..training import Progress, SoloWorker
+from ..tracking import Progress
+from ..training import SoloWorker
 from .early_stopping import Halving
 from .executor import LostWorkerError
 from .inprocess import failure_of

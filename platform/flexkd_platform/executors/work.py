@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from ..plan import Step, Trial
-from ..steps import ChunkedPass
-from ..training import Progress
+from ..tracking import Progress
+
+if TYPE_CHECKING:
+    from ..steps import ChunkedPass
 
 
 class StepError(RuntimeError):

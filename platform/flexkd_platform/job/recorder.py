@@ -9,9 +9,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
+from ..artifacts import read_log
 from ..plan import DatasetConfig, Plan, Step, Trial
 from ..results.job_folder import JobFolder
-from ..steps import read_log
 from ..store import Store
 from ..tracking import (
     DatasetRecord,

@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from ..artifacts import read_units
 from ..plan import Plan, SelectConfig, Step, with_config
 from ..results.comparison import Group, group_trials, to_json
 from ..search.choosing import search_json
-from ..steps import read_units
 from ..store import Store
 from ..tracking import TrialRecord
 

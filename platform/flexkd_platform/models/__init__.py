@@ -1,62 +1,48 @@
-"""Teachers and students: found, checked, loaded, made smaller, saved.
+"""Teachers and students: checked, loaded, made smaller, saved.
 
-`locate` finds a model and `check_model` says everything that is wrong with it before anything
-starts; `load_with_head`, `load_language_model` and `build_student` make the models, and
-`make_base` one from a config alone; `stacks`, `LayerTap`, `head_rows` and `OutputRows` are how
-scoring and distillation reach inside them.
+`check_model` says everything that is wrong with a model before anything starts;
+`load_with_head`, `load_language_model` and `build_student` make the models, and `make_base` one
+from a config alone; `stacks`, `LayerTap`, `head_rows` and `OutputRows` are how scoring and
+distillation reach inside them.
 """
 
 from .base import make_base
 from .check import check_model
 from .check_config import check_config
-from .check_student import check_layer, check_student
+from .check_student import check_student
+from .config_facts import tokenizer_digest
 from .device_map import placed
 from .encoder import load_encoder
-from .errors import ModelError
-from .facts import UNLIMITED, ModelFacts, tokenizer_digest
-from .families import FAMILIES, Family, Stack, family_of
 from .head import head_rows
 from .hidden_state_hook import LayerTap
 from .language_model import load_language_model
-from .layers import hidden_layer, hidden_layers, layer_index, resolve_layers, stacks
+from .layers import hidden_layer, hidden_layers, stacks
 from .loading import load_tokenizer, load_with_head
-from .locate import locate
 from .output_rows import OutputHead, OutputRows, output_head
 from .saving import load_saved, save_model
 from .slicing import SLICES
 from .student import build_student
 
 __all__ = [
-    "FAMILIES",
     "SLICES",
-    "UNLIMITED",
-    "Family",
     "LayerTap",
-    "ModelError",
-    "ModelFacts",
     "OutputHead",
     "OutputRows",
-    "Stack",
     "build_student",
     "check_config",
-    "check_layer",
     "check_model",
     "check_student",
-    "family_of",
     "head_rows",
     "hidden_layer",
     "hidden_layers",
-    "layer_index",
     "load_encoder",
     "load_language_model",
     "load_saved",
     "load_tokenizer",
     "load_with_head",
-    "locate",
     "make_base",
     "output_head",
     "placed",
-    "resolve_layers",
     "save_model",
     "stacks",
     "tokenizer_digest",

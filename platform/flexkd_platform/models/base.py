@@ -9,13 +9,13 @@ from typing import Any
 import torch
 from transformers import AutoModel
 
+from ..model_info import UNLIMITED
+from ..model_info.families import family_of_config
+from ..model_info.quiet import quiet
 from .base_tokenizer import train_tokenizer
 from .check_config import config_from
-from .facts import UNLIMITED
-from .families import family_of_config
 from .language_model import language_model_class
 from .loading import kept_random_state
-from .quiet import quiet
 from .saving import save_model
 
 DECODER_START = {"bart": "eos", "t5": "pad"}

@@ -7,22 +7,17 @@ from typing import Any
 
 from transformers import PreTrainedModel
 
+from ..model_info import ModelFacts
+from ..model_info.checkpoint import CONFIG, has_weights, read_shapes, require_tokenizer_files
+from ..model_info.errors import ModelError
+from ..model_info.facts import folder_fingerprint
+from ..model_info.families import Stack, family_of_config, layer_count
+from ..model_info.gguf_file import Shapes
+from ..model_info.hub import folder_of, pinned, remote_shapes
+from ..model_info.locate import locate
 from ..spec import Problem
-from .checkpoint import CONFIG, has_weights, read_shapes, require_tokenizer_files
-from .errors import ModelError
-from .facts import (
-    ModelFacts,
-    facts_of,
-    folder_fingerprint,
-    meta_backbone,
-    read_config,
-    tokenizer_digest,
-)
-from .families import Stack, family_of_config, layer_count
-from .gguf_file import Shapes
-from .hub import folder_of, pinned, remote_shapes
+from .config_facts import facts_of, meta_backbone, read_config, tokenizer_digest
 from .loading import load_tokenizer
-from .locate import locate
 
 
 def check_model(

@@ -7,12 +7,13 @@ from typing import Any
 
 from transformers import AutoConfig
 
+from ..model_info import ModelFacts
+from ..model_info.errors import ModelError
+from ..model_info.families import family_of
+from ..model_info.quiet import quiet
 from ..spec import Problem, sha256_of
 from .base_tokenizer import special_tokens
-from .errors import ModelError
-from .facts import ModelFacts, bad_config, facts_of, meta_backbone
-from .families import family_of
-from .quiet import quiet
+from .config_facts import bad_config, facts_of, meta_backbone
 
 _BYTES = 256
 

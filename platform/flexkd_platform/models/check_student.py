@@ -5,22 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+from ..model_info import ModelFacts
+from ..model_info.errors import ModelError
+from ..model_info.families import family_of_config, width_step
 from ..spec import CutInit, PretrainedInit, Problem, RandomInit, StudentInit, sha256_of
 from .check import check_model
-from .errors import ModelError
-from .facts import ModelFacts, config_of, facts_of, meta_backbone
-from .families import family_of_config, width_step
-from .layers import Layer, resolve_layers
+from .config_facts import config_of, facts_of, meta_backbone
 from .student import kept_layers, smaller_config
-
-
-def check_layer(layer: Layer, facts: ModelFacts, *, path: str = "score.layer") -> list[Problem]:
-    """The problem with a layer that a model does not have."""
-    try:
-        resolve_layers(layer, facts)
-    except ModelError as error:
-        return [Problem(path, error.message, error.remedy)]
-    return []
 
 
 def check_student(

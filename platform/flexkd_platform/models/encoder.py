@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from transformers import AutoModel, PreTrainedModel
 
-from .hub import Source, folder_of
-from .quiet import quiet
+from ..model_info.hub import Source, folder_of
+from ..model_info.quiet import quiet
 
 
 def load_encoder(source: Source) -> PreTrainedModel:

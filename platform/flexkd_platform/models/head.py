@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from ..model_info.families import family_of_config
 from ..spec import sha256_of
-from .families import family_of_config
 from .layers import unwrapped
 
 INIT_STD = 0.02

@@ -8,14 +8,14 @@ from typing import Any
 import torch
 from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM, PreTrainedModel
 
-from .checkpoint import gguf_argument, gguf_of, read_shapes
-from .errors import ModelError
-from .facts import read_config
-from .families import FAMILIES, family_of_config
-from .gguf_file import no_bar
-from .hub import Source, folder_of
+from ..model_info.checkpoint import gguf_argument, gguf_of, read_shapes
+from ..model_info.errors import ModelError
+from ..model_info.families import FAMILIES, family_of_config
+from ..model_info.gguf_file import no_bar
+from ..model_info.hub import Source, folder_of
+from ..model_info.quiet import quiet
+from .config_facts import read_config
 from .loading import kept_random_state, load_tokenizer, set_dropout
-from .quiet import quiet
 
 _CLASSES = {"causal": AutoModelForCausalLM, "seq2seq": AutoModelForSeq2SeqLM}
 

@@ -10,13 +10,9 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 from transformers import PreTrainedModel
 
-from ..plan import LayerRef, Stacks, layer_refs
-from .errors import ModelError
-from .facts import ModelFacts
-from .families import family_of_config
-
-Layer = int | str
-"""A layer as specs name it: `last`, a number (negative from the end), or `decoder.-1`."""
+from ..model_info.errors import ModelError
+from ..model_info.families import family_of_config
+from ..plan import LayerRef
 
 
 def unwrapped(model: nn.Module) -> PreTrainedModel:
@@ -63,34 +59,3 @@ def hidden_layer(model: nn.Module, ref: LayerRef) -> nn.Module:
     """The module of one layer, as `resolve_layers` names it; a wrapper is looked through."""
     stack, _, place = str(ref).rpartition(".")
     return stacks(model)[stack][int(place)]
-
-
-def layer_index(layer: Layer, facts: ModelFacts | int) -> int:
-    """The layer's place from 0; `last` is the final one, negative numbers count from the end.
-
-    Args:
-        layer: as in a spec, without a stack.
-        facts: of the model, or how many layers it has.
-
-    Raises:
-        ModelError: there is no such layer.
-    """
-    count = facts if isinstance(facts, int) else facts.layers
-    return int(_found(layer, (("", count),))[0])
-
-
-def resolve_layers(layer: Layer, facts: ModelFacts) -> tuple[LayerRef, ...]:
-    """The layers that a spec means by one name, see `layer_refs`.
-
-    Raises:
-        ModelError: there is no such layer.
-    """
-    return _found(layer, facts.stacks)
-
-
-def _found(layer: Layer, stacks: Stacks) -> tuple[LayerRef, ...]:
-    try:
-        return layer_refs(layer, stacks)
-    except ValueError as error:
-        what, _, remedy = str(error).partition("; ")
-        raise ModelError(what, remedy) from None

@@ -16,14 +16,14 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
-from .checkpoint import gguf_argument, gguf_of, read_shapes, require_tokenizer_files
-from .errors import ModelError, first_line
-from .facts import head_outputs, read_config
-from .families import family_of_config
-from .gguf_file import no_bar, read_once
+from ..model_info.checkpoint import gguf_argument, gguf_of, read_shapes, require_tokenizer_files
+from ..model_info.errors import ModelError, first_line
+from ..model_info.families import family_of_config
+from ..model_info.gguf_file import no_bar, read_once
+from ..model_info.hub import Source, folder_of
+from ..model_info.quiet import quiet
+from .config_facts import head_outputs, read_config
 from .head import draw_linear, head_modules
-from .hub import Source, folder_of
-from .quiet import quiet
 
 
 def load_tokenizer(source: Source) -> PreTrainedTokenizerBase:

@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from torch.nn.functional import linear
 from transformers import PreTrainedModel
 
-from .errors import ModelError
-from .families import family_of_config
+from ..model_info.errors import ModelError
+from ..model_info.families import family_of_config
 from .layers import unwrapped
 
 

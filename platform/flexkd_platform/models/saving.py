@@ -13,12 +13,12 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
-from .checkpoint import read_shapes
-from .errors import ModelError
-from .facts import read_config
+from ..model_info.checkpoint import read_shapes
+from ..model_info.errors import ModelError
+from ..model_info.quiet import quiet
+from .config_facts import read_config
 from .language_model import language_model_class
 from .loading import load_tokenizer
-from .quiet import quiet
 
 
 def save_model(

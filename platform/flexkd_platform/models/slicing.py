@@ -14,7 +14,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from .families import family_of, family_of_config, head_size, inner_size
+from ..model_info.families import family_of, family_of_config, head_size, inner_size
 
 Axis = Literal["all", "hidden", "embedding", "heads", "key_value", "fused", "per_head", "inner"]
 """What a dimension of a weight runs over: everything (words, positions); the residual stream; the

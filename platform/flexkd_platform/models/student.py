@@ -11,16 +11,16 @@ import torch
 from torch import nn
 from transformers import AutoModelForSequenceClassification, PreTrainedModel
 
+from ..model_info import layer_index
+from ..model_info.families import family_of_config, inner_size, layer_count
+from ..model_info.hub import Source, folder_of
+from ..model_info.locate import locate
+from ..model_info.quiet import quiet
 from ..spec import CutInit, PretrainedInit, RandomInit, SlicedInit, StudentInit
-from .facts import LM_HEAD, read_config
-from .families import family_of_config, inner_size, layer_count
+from .config_facts import LM_HEAD, read_config
 from .head import draw_linear, head_modules
-from .hub import Source, folder_of
 from .language_model import language_model_class, load_language_model, prepare_language_config
-from .layers import layer_index
 from .loading import kept_random_state, load_with_head, prepare_config
-from .locate import locate
-from .quiet import quiet
 from .slicing import axis_indices, even_layers, evenly, origins, sliced_weights
 
 Units = Mapping[str, Sequence[int]]

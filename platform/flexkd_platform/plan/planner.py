@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from ..spec import Choice, GenerationTask, JobSpec, canonical_json, flatten, spec_with
+from ..spec import Choice, JobSpec, ResponseTask, canonical_json, flatten, spec_with
 from .facts import Facts, FactsOf
 from .kinds.cache import CacheConfig, cache_numbers
 from .kinds.distill import DistillConfig, distill_step
@@ -122,7 +122,7 @@ class Planner:
             teacher = teacher_step(changed, known)
             teachers.setdefault(teacher.hash, teacher)
             facts[teacher.hash] = known
-            if isinstance(changed.task, GenerationTask):
+            if isinstance(changed.task, ResponseTask):
                 evaluation = evaluate_step(changed, known, teacher)
                 evaluations.setdefault(evaluation.hash, evaluation)
         plan = Plan(self.spec, trials, tuple(teachers.values()), tuple(evaluations.values()))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from ..spec import JobSpec, TextTask
+from ..spec import TASK_KINDS, InstructionTask, JobSpec, ResponseTask, TaskKind, TextTask, regresses
 
 
 @dataclass(frozen=True)
@@ -19,9 +19,25 @@ class TaskReading:
     task: str
     outputs: int
 
+    @property
+    def kind(self) -> type[TaskKind]:
+        """What the task says of itself."""
+        return TASK_KINDS[self.task]
+
+    @property
+    def regresses(self) -> bool:
+        """Whether models put out a number."""
+        return regresses(self.task)
+
+    @property
+    def from_encoder(self) -> bool:
+        """Whether an encoder–decoder writes the responses."""
+        return issubclass(self.kind, ResponseTask) and self.kind.language_model == "seq2seq"
+
     def to_identity(self) -> dict[str, Any]:
-        """All settings."""
-        return asdict(self)
+        """All settings, and the version of a task that another package defines."""
+        version = self.kind.version
+        return asdict(self) | ({} if version is None else {"task_version": version})
 
 
 @dataclass(frozen=True)
@@ -56,5 +72,5 @@ def reading_of(spec: JobSpec, outputs: int) -> Reading:
     task = spec.task
     if isinstance(task, TextTask):
         return LabelReading(task.kind, outputs, task.max_length, task.padding)
-    template = task.template if task.kind == "instruction" else "none"
+    template = task.template if isinstance(task, InstructionTask) else "none"
     return ResponseReading(task.kind, outputs, task.max_prompt, task.max_response, template)

@@ -4,34 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ..models import FAMILIES, ModelFacts
+from ..model_info import FAMILIES, ModelFacts
 from ..plan import layer_pairs, layer_refs, stack_of
 from ..spec import (
-    MAX_NEW_TOKENS,
     AlignedInit,
     BlankModel,
     CutInit,
-    GenerationTask,
+    InstructionTask,
     JobSpec,
     Method,
     PretrainedInit,
     Problem,
+    ResponseTask,
+    SummarizationTask,
     TextTask,
+    regresses,
 )
-
-OUTPUTS_OF = {
-    "classification": (
-        "predicted_logit",
-        "label_logit",
-        "label_logprob",
-        "logit_jacobian",
-        "loss",
-    ),
-    "regression": ("value", "loss"),
-    "instruction": ("label_logprob", "loss"),
-    "summarization": ("label_logprob", "loss"),
-}
-"""Which scored outputs make sense for which task."""
 
 
 def method_problems(
@@ -54,7 +42,7 @@ def method_problems(
 
 def _task_problems(spec: JobSpec, method: Method, path: str) -> Iterator[Problem]:
     task = spec.task.kind
-    writes = isinstance(spec.task, GenerationTask)
+    writes = isinstance(spec.task, ResponseTask)
     if method.responses is not None and not writes:
         yield Problem(
             f"{path}.kind",
@@ -75,8 +63,7 @@ def _task_problems(spec: JobSpec, method: Method, path: str) -> Iterator[Problem
                 "set lambda: 0",
             )
     term = method.logit_term
-    regresses = task == "regression" and method.uses_outputs
-    if regresses and term is not None and not term.between_numbers:
+    if regresses(task) and method.uses_outputs and term is not None and not term.between_numbers:
         yield Problem(
             f"{path}.{method.logit_path[0]}",
             f"{term.name} compares probabilities, and regression puts out a number",
@@ -95,7 +82,7 @@ def _task_problems(spec: JobSpec, method: Method, path: str) -> Iterator[Problem
 
 def _top_k_problems(spec: JobSpec, method: Method, outputs: int, path: str) -> Iterator[Problem]:
     term = method.logit_term
-    if term is None or not method.uses_outputs or spec.task.kind == "regression":
+    if term is None or not method.uses_outputs or regresses(spec.task.kind):
         return
     top_k = term.top_k
     if top_k is not None and top_k > outputs:
@@ -151,7 +138,7 @@ def model_problems(spec: JobSpec, model: str, facts: ModelFacts, path: str) -> I
                 key, f"{wanted} tokens, but {model} has {longest} positions", f"at most {longest}"
             )
         return
-    kind = "seq2seq" if task.kind == "summarization" else "causal"
+    kind = task.language_model
     if family.language_model != kind:
         wanted_kind = "an encoder–decoder" if kind == "seq2seq" else "a causal language model"
         known = [name for name, each in FAMILIES.items() if each.language_model == kind]
@@ -172,16 +159,16 @@ def model_problems(spec: JobSpec, model: str, facts: ModelFacts, path: str) -> I
 
 
 def _length_problems(
-    spec: JobSpec, task: GenerationTask, model: str, facts: ModelFacts
+    spec: JobSpec, task: InstructionTask | SummarizationTask, model: str, facts: ModelFacts
 ) -> Iterator[Problem]:
-    written = spec.evaluate.max_new_tokens or MAX_NEW_TOKENS[task.kind]
+    written = spec.evaluate.max_new_tokens or task.max_new_tokens
     wanted = {
         "task.max_prompt": task.max_prompt,
         "task.max_response": task.max_response,
         "evaluate.max_new_tokens": written,
     }
     longest = facts.max_positions
-    if task.kind == "summarization":  # its decoder counts positions of its own
+    if task.language_model == "seq2seq":  # its decoder counts positions of its own
         for key, tokens in wanted.items():
             if tokens > longest:
                 said = f"{tokens} tokens, but {model} has {longest} positions"
@@ -195,7 +182,7 @@ def _length_problems(
                 f"has {longest} positions",
                 f"together at most {longest}",
             )
-    prompt = task.max_prompt if task.kind == "instruction" else 0
+    prompt = task.max_prompt if task.language_model == "causal" else 0
     for place, method in enumerate(spec.sweep.methods):
         draws = method.draws
         if draws is not None and prompt < longest < prompt + draws.max_new_tokens:
@@ -229,7 +216,7 @@ def pair_problems(spec: JobSpec, teacher: ModelFacts, student: ModelFacts) -> It
                 "pretrained, but the teacher is made from a config and has random weights",
                 "set weights: finetuned, or student.init.kind: random",
             )
-    if not isinstance(init, PretrainedInit) or not isinstance(spec.task, GenerationTask):
+    if not isinstance(init, PretrainedInit) or not isinstance(spec.task, ResponseTask):
         return
     listening = [m.kind for m in spec.sweep.methods if m.uses_features or m.uses_outputs]
     if listening and student.tokenizer_digest != teacher.tokenizer_digest:

@@ -8,25 +8,26 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from ..data import DataFacts, check_data
-from ..models import ModelFacts, check_config, check_layer, check_model, check_student, locate
+from ..model_info import ModelFacts, check_layer, locate
 from ..plan import Facts, layer_refs
 from ..search import grid_points
 from ..search.choosing import search_problems
 from ..spec import (
     BlankModel,
-    ClassificationTask,
-    GenerationTask,
     GridSearch,
     JobSpec,
     PretrainedInit,
     Problem,
+    ResponseTask,
     Section,
     SpecError,
     canonical_json,
+    regresses,
     spec_with,
     split_path,
 )
-from .compatibility import OUTPUTS_OF, method_problems, model_problems, pair_problems
+from .compatibility import method_problems, model_problems, pair_problems
+from .model_checks import checked_config, checked_model, checked_student
 from .sharded_models import sharing_problems
 
 T = TypeVar("T")
@@ -115,7 +116,7 @@ class Preflight:
                 path = "student.init.model"
                 problems += model_problems(spec, spec.student.init.model, student, path)
             problems += pair_problems(spec, teacher, student)
-            if outputs is not None and isinstance(spec.task, GenerationTask):
+            if outputs is not None and isinstance(spec.task, ResponseTask):
                 outputs = min(outputs, student.vocab_size)
         problems += method_problems(spec, outputs, teacher, student)
         problems += sharing_problems(spec)
@@ -128,7 +129,7 @@ class Preflight:
         if "bertscore" not in spec.metrics:
             return None, []
         return self._once(
-            "bertscore", model, lambda: check_model(model, None, path="evaluate.bertscore_model")
+            "bertscore", model, lambda: checked_model(model, None, path="evaluate.bertscore_model")
         )
 
     def _data(self, spec: JobSpec) -> tuple[DataFacts | None, list[Problem]]:
@@ -141,13 +142,13 @@ class Preflight:
             return self._once(
                 "blank teacher",
                 model,
-                lambda: _layered(check_config(model.config, model.vocab_size, path=path), path),
+                lambda: _layered(checked_config(model, path=path), path),
             )
         path = "teacher.model"
         return self._once(
             "teacher",
             [model, revision],
-            lambda: _layered(check_model(model, revision, path=path), path),
+            lambda: _layered(checked_model(model, revision, path=path), path),
         )
 
     def _student(
@@ -160,7 +161,7 @@ class Preflight:
             "student",
             [spec.student.to_json(), teacher.fingerprint, must_fit],
             lambda: _layered(
-                check_student(spec.student.init, teacher, must_fit=must_fit), "student.init.model"
+                checked_student(spec.student.init, teacher, must_fit=must_fit), "student.init.model"
             ),
         )
 
@@ -230,9 +231,9 @@ def _layered(
 
 
 def _outputs(spec: JobSpec, data: DataFacts, teacher: ModelFacts) -> int:
-    if isinstance(spec.task, GenerationTask):
+    if isinstance(spec.task, ResponseTask):
         return teacher.vocab_size
-    if not isinstance(spec.task, ClassificationTask):
+    if regresses(spec.task.kind):
         return 1
     if spec.teacher.finetune is None and teacher.outputs is not None:
         return teacher.outputs
@@ -242,7 +243,7 @@ def _outputs(spec: JobSpec, data: DataFacts, teacher: ModelFacts) -> int:
 
 def _score_problems(spec: JobSpec, data: DataFacts | None) -> list[Problem]:
     problems = []
-    score, allowed = spec.score, OUTPUTS_OF[spec.task.kind]
+    score, allowed = spec.score, spec.task.scored_outputs
     if score.output is not None and score.output not in allowed:
         problems.append(
             Problem(
@@ -272,7 +273,7 @@ def _a(noun: str) -> str:
 
 def _head_problems(spec: JobSpec, data: DataFacts | None, teacher: ModelFacts) -> list[Problem]:
     """A teacher that is used as it is must have the head the task needs."""
-    if spec.teacher.finetune is not None or isinstance(spec.task, GenerationTask):
+    if spec.teacher.finetune is not None or isinstance(spec.task, ResponseTask):
         return []
     if isinstance(spec.teacher.model, BlankModel):
         return []  # that it knows nothing yet is said with its student
@@ -285,7 +286,7 @@ def _head_problems(spec: JobSpec, data: DataFacts | None, teacher: ModelFacts) -
             )
         ]
     needed = 1
-    if isinstance(spec.task, ClassificationTask):
+    if not regresses(spec.task.kind):
         needed = (data.classes or 0) if data else 0
     fits = teacher.outputs == 1 if needed == 1 else teacher.outputs >= max(needed, 2)
     if fits:

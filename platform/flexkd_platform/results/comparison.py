@@ -10,7 +10,7 @@ from typing import Any
 
 from flexkd_core.statistics import PairedDifference, Summary, paired_difference, summarise
 
-from ..spec import LOWER_IS_BETTER, canonical_json
+from ..spec import canonical_json, is_lower_better
 from ..tracking import Json, TrialRecord
 
 OF_THE_METHOD = (
@@ -135,7 +135,7 @@ def to_json(group: Group) -> dict[str, Any]:
 
 def lower_is_better(metric: str) -> bool:
     """Whether less of a metric is better, whatever split it was taken on."""
-    return metric.rsplit("/", 1)[-1] in LOWER_IS_BETTER
+    return is_lower_better(metric.rsplit("/", 1)[-1])
 
 
 def _gather(trials: Iterable[TrialRecord]) -> list[_Cell]:

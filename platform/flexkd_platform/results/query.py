@@ -8,8 +8,8 @@ from typing import Any
 
 from safetensors.numpy import load_file
 
+from ..artifacts import read_log_file
 from ..spec import Problem, SpecError
-from ..steps import read_log_file
 from ..store import Store
 from ..tracking import StepMetrics
 from .job_folder import JobFolder

@@ -13,10 +13,9 @@ from typing import TYPE_CHECKING, Any
 from ..executors import Halving
 from ..plan import Plan
 from ..results.comparison import Group, group_trials, lower_is_better, to_json
-from ..spec import METRICS, Asha, GenerationTask, GridSearch, JobSpec, Metric, OptunaSearch, Problem
+from ..spec import Asha, GridSearch, JobSpec, Metric, OptunaSearch, Problem
 from ..store import Store
 from ..tracking import TrialRecord
-from ..training.metrics import CHOOSING
 
 if TYPE_CHECKING:
     from .rounds import Asked, Verdict
@@ -50,8 +49,7 @@ def search_problems(spec: JobSpec, train_rows: int | None) -> Iterator[Problem]:
 
 
 def _metric_problems(spec: JobSpec, metric: Metric | None, path: str) -> Iterator[Problem]:
-    writes = isinstance(spec.task, GenerationTask)
-    known = ("nll",) if writes else METRICS[spec.task.kind]
+    known = spec.task.validation_metrics()
     if metric is not None and metric not in known:
         yield Problem(
             path,
@@ -62,7 +60,7 @@ def _metric_problems(spec: JobSpec, metric: Metric | None, path: str) -> Iterato
 
 def validation_metric(spec: JobSpec, named: Metric | None) -> str:
     """The metric that chooses, as `validation/accuracy`."""
-    return f"validation/{named or CHOOSING[spec.task.kind]}"
+    return f"validation/{named or spec.task.validation_metric}"
 
 
 def halving_of(spec: JobSpec) -> Halving | None:

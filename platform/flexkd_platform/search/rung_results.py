@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from ..artifacts import read_log
 from ..executors import Halving, Scores, scores_of
 from ..plan import Trial
-from ..steps import read_log
 from ..store import Store
-from ..training import Progress
+from ..tracking import Progress
 
 
 class RungResults:

@@ -4,9 +4,10 @@
 other names are its sections.
 """
 
+from .decoding import Beam, Decoding, Greedy, Sampling
 from .distill import Distill
 from .document import line_in, split_path
-from .evaluate import DECODING, MAX_NEW_TOKENS, Beam, Decoding, Evaluate, Greedy, Sampling
+from .evaluate import Evaluate
 from .job import JobSpec, Published, Tracking
 from .load import load_spec, spec_with
 from .methods import (
@@ -39,7 +40,7 @@ from .methods import (
     Weights,
 )
 from .problems import Problem, SpecError
-from .registry import register_logit_loss, register_method
+from .registry import register_logit_loss, register_method, register_task
 from .resources import Elastic, Resources
 from .scheduler import Asha, NoScheduler, Scheduler
 from .schema import json_schema
@@ -80,22 +81,28 @@ from .student import (
 )
 from .sweep import Sweep
 from .task import (
-    LOWER_IS_BETTER,
-    METRICS,
-    ON_REQUEST,
+    TASK_KINDS,
     ClassificationTask,
-    GenerationTask,
     InstructionTask,
-    LabelTask,
     Metric,
     RegressionTask,
+    ResponseTask,
     SummarizationTask,
     Task,
+    TaskKind,
     TextTask,
+    is_lower_better,
+    regresses,
 )
 from .teacher import BlankModel, FineTune, Teacher
 
 __all__ = [
+    "TASK_KINDS",
+    "TaskKind",
+    "ResponseTask",
+    "is_lower_better",
+    "register_task",
+    "regresses",
     "AlignedInit",
     "Asha",
     "Beam",
@@ -108,7 +115,6 @@ __all__ = [
     "ClassificationTask",
     "CutInit",
     "DataSource",
-    "DECODING",
     "Decoding",
     "Distill",
     "Distribution",
@@ -125,7 +131,6 @@ __all__ = [
     "FineTune",
     "FineTuning",
     "FlexKd",
-    "GenerationTask",
     "GramDistillation",
     "Greedy",
     "GridSearch",
@@ -139,23 +144,18 @@ __all__ = [
     "IntUniform",
     "JobSpec",
     "JsdDistillation",
-    "LabelTask",
     "LayeredMethod",
     "LogitDistillation",
     "LogitLoss",
     "LogitMethod",
     "LogitTerm",
     "LogUniform",
-    "LOWER_IS_BETTER",
     "MadeSplits",
-    "MAX_NEW_TOKENS",
     "Method",
     "METHODS",
     "Metric",
-    "METRICS",
     "MiniLlm",
     "NoScheduler",
-    "ON_REQUEST",
     "MethodSettings",
     "OnPolicy",
     "LossSettings",

@@ -2,50 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Literal
 
 from pydantic import Field, model_validator
 
+from .decoding import Decoding
 from .section import Section
-from .task import METRICS, ON_REQUEST, Metric
-
-Seed = Annotated[int, Field(ge=0, lt=2**32)]
-
-
-class Greedy(Section):
-    """The likeliest token, always."""
-
-    kind: Literal["greedy"]
-
-
-class Sampling(Section):
-    """Tokens drawn from the model's distribution, once for each seed; metrics are their mean."""
-
-    kind: Literal["sample"] = "sample"
-    temperature: float = Field(1.0, gt=0, description="logits are divided by it")
-    top_p: float = Field(1.0, gt=0, le=1, description="smallest set of tokens of this probability")
-    top_k: int | None = Field(None, gt=0, description="only the likeliest tokens; all if left out")
-    seeds: Annotated[tuple[Seed, ...], Field(min_length=1)] = Field(
-        (10, 20, 30, 40, 50), description="seeds of the generations"
-    )
-
-
-class Beam(Section):
-    """Beam search."""
-
-    kind: Literal["beam"] = "beam"
-    beams: int = Field(4, gt=1, description="beams")
-    length_penalty: float = Field(1.0, description="exponent of the length that scores divide by")
-    no_repeat_ngram: int = Field(0, ge=0, description="n-grams of this size occur once; 0: any")
-
-
-Decoding = Annotated[Greedy | Sampling | Beam, Field(discriminator="kind")]
-
-DECODING: dict[str, Sampling | Beam] = {"instruction": Sampling(), "summarization": Beam()}
-"""How each generation task decodes where the spec says nothing."""
-
-MAX_NEW_TOKENS = {"instruction": 256, "summarization": 128}
-"""Tokens generated at most where the spec says nothing."""
+from .task import TASK_KINDS, Metric
 
 
 class Evaluate(Section):
@@ -78,7 +41,8 @@ class Evaluate(Section):
             raise ValueError("a metric is named twice; name each one once")
         return self
 
-    def reported(self, task: str) -> tuple[Metric, ...]:
+    def reported(self, task: str) -> tuple[str, ...]:
         """The metrics that are reported, the ranking one first."""
-        usual = tuple(metric for metric in METRICS[task] if metric not in ON_REQUEST)
+        kind = TASK_KINDS[task]
+        usual = tuple(metric for metric in kind.metrics if metric not in kind.on_request)
         return self.metrics or usual

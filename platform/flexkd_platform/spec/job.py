@@ -15,7 +15,7 @@ from .score import Score
 from .section import Section, sha256_of
 from .student import Student
 from .sweep import Sweep
-from .task import METRICS, ClassificationTask, Metric, Task
+from .task import TASK_KINDS, ClassificationTask, Metric, Task
 from .teacher import Teacher
 
 
@@ -70,7 +70,7 @@ class JobSpec(Section):
 
     @model_validator(mode="after")
     def _metrics_fit_task(self) -> JobSpec:
-        known = METRICS[self.task.kind]
+        known = TASK_KINDS[self.task.kind].metrics
         for metric in self.evaluate.metrics:
             if metric not in known:
                 raise ValueError(

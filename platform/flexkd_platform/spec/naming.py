@@ -8,7 +8,7 @@ from __future__ import annotations
 from .job import JobSpec
 from .problems import Problem
 from .sweep import Sweep
-from .task import METRICS
+from .task import TASK_KINDS
 
 
 def naming_problems(spec: JobSpec) -> list[Problem]:
@@ -22,7 +22,7 @@ def naming_problems(spec: JobSpec) -> list[Problem]:
         message = f"{baseline} is no method of this sweep"
         remedy = f"name one of {', '.join(methods)}; null for none"
         problems.append(Problem("sweep.baseline", message, remedy))
-    known = METRICS[spec.task.kind]
+    known = TASK_KINDS[spec.task.kind].metrics
     for place, published in enumerate(spec.reference):
         if published.metric not in known:
             message = f"{published.metric} is no metric of {spec.task.kind}"

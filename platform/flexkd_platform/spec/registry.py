@@ -1,4 +1,4 @@
-"""Methods and logit losses that another package defines.
+"""Methods, logit losses and tasks that another package defines.
 
 A spec's models are built once, from the methods and losses that are known then. Whatever is
 registered later is added to them in place.
@@ -11,12 +11,17 @@ from typing import Annotated, Any, Literal, TypeVar, Union, get_args
 from pydantic import Field
 
 from . import schema
+from .evaluate import Evaluate
 from .job import JobSpec, Published
 from .methods import LOGIT_TERMS, METHODS, LogitTerm, MethodSettings
+from .scheduler import Asha
+from .search import OptunaSearch
 from .sweep import Sweep
+from .task import TASK_KINDS, TaskKind
 
 MethodT = TypeVar("MethodT", bound=type[MethodSettings])
 TermT = TypeVar("TermT", bound=type[LogitTerm])
+TaskT = TypeVar("TaskT", bound=type[TaskKind])
 
 
 def register_method(method: MethodT) -> MethodT:
@@ -48,6 +53,23 @@ def register_logit_loss(term: TermT) -> TermT:
     return term
 
 
+def register_task(task: TaskT) -> TaskT:
+    """Add a task to those that a spec may name; a class decorator.
+
+    The class is a subclass of the task that it reads its data as: `ClassificationTask`,
+    `RegressionTask`, `InstructionTask` or `SummarizationTask`. It has a field
+    `kind: Literal["<name>"]`, a class attribute `version` that its author increments when results
+    change, and those class attributes of `TaskKind` that differ. Its `head`, the supervised loss
+    and the metrics, is one that `flexkd_platform.tasks.register_head` knows.
+
+    Raises:
+        ValueError: another task has the name.
+    """
+    _add(TASK_KINDS, _kind_of(task), task, "tasks")
+    _rebuild()
+    return task
+
+
 def _kind_of(section: type[Any]) -> str:
     return str(get_args(section.model_fields["kind"].annotation)[0])
 
@@ -66,7 +88,12 @@ def _rebuild() -> None:
             _retype(method, logit=_any_of(LOGIT_TERMS))
     _retype(Sweep, methods=tuple[methods, ...], baseline=names | None)  # type: ignore[valid-type]
     _retype(Published, method=names)
-    JobSpec.model_rebuild(force=True)
+    metric = Literal[tuple(dict.fromkeys(m for t in TASK_KINDS.values() for m in t.metrics))]  # type: ignore[valid-type]
+    _retype(Evaluate, metrics=tuple[metric, ...])  # type: ignore[valid-type]
+    _retype(Published, metric=metric)
+    for chooser in (OptunaSearch, Asha):
+        _retype(chooser, metric=metric | None)
+    _retype(JobSpec, task=_any_of(TASK_KINDS))
     schema.forget()
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import AfterValidator, Field
 
+from .decoding import Beam, Decoding, Sampling
 from .section import Section
 from .sources import BuiltinData, BuiltinDocstrings, DataSource, DocumentSource, InstructionSource
 
@@ -21,8 +22,38 @@ DATA = "where the examples come from"
 EVALUATION = "more sets to measure on, by name; of each its test split, or all of a single file"
 
 
-class TextTask(Section):
+class TaskKind(Section):
+    """What a kind of task says of itself; its fields are what a spec may say.
+
+    version: of a task that another package defines; part of the steps' hashes.
+    metrics: that can be reported; the first one ranks.
+    on_request: metrics that are reported only where the spec names them.
+    lower_is_better: metrics that a good model has little of.
+    validation_metric: the one that says which checkpoint is best.
+    head: name of the supervised loss and the metrics in `tasks.HEADS`.
+    scored_outputs: outputs F that units can be scored by; the first one is the default.
+    forward_examples: examples of one forward of the scoring pass.
+    """
+
+    version: ClassVar[int | None] = None
+    metrics: ClassVar[tuple[str, ...]]
+    on_request: ClassVar[frozenset[str]] = frozenset()
+    lower_is_better: ClassVar[frozenset[str]] = frozenset()
+    validation_metric: ClassVar[str]
+    head: ClassVar[str]
+    scored_outputs: ClassVar[tuple[str, ...]]
+    forward_examples: ClassVar[int]
+
+    @classmethod
+    def validation_metrics(cls) -> tuple[str, ...]:
+        """The metrics that are taken on the validation split."""
+        return cls.metrics
+
+
+class TextTask(TaskKind):
     """A label for each text, or for each pair of texts."""
+
+    forward_examples: ClassVar[int] = 16
 
     data: DataSource = Field(default_factory=BuiltinData, description=DATA)
     evaluation: dict[SetName, DataSource] = Field(default_factory=dict, description=EVALUATION)
@@ -33,6 +64,18 @@ class TextTask(Section):
 class ClassificationTask(TextTask):
     """One class per text; labels are whole numbers from 0."""
 
+    metrics: ClassVar = ("accuracy", "f1", "matthews", "accuracy_f1")
+    on_request: ClassVar = frozenset({"accuracy_f1"})
+    validation_metric: ClassVar = "accuracy"
+    head: ClassVar = "classes"
+    scored_outputs: ClassVar = (
+        "predicted_logit",
+        "label_logit",
+        "label_logprob",
+        "logit_jacobian",
+        "loss",
+    )
+
     kind: Literal["classification"] = "classification"
     classes: int | None = Field(
         None, ge=2, description="classes of the head; the largest label + 1 when left out"
@@ -42,11 +85,48 @@ class ClassificationTask(TextTask):
 class RegressionTask(TextTask):
     """One number per text."""
 
+    metrics: ClassVar = ("pearson", "spearman", "pearson_spearman", "mse")
+    on_request: ClassVar = frozenset({"pearson_spearman"})
+    lower_is_better: ClassVar = frozenset({"mse"})
+    validation_metric: ClassVar = "pearson"
+    head: ClassVar = "number"
+    scored_outputs: ClassVar = ("value", "loss")
+
     kind: Literal["regression"]
 
 
-class InstructionTask(Section):
+class ResponseTask(TaskKind):
+    """A text for each prompt.
+
+    language_model: the architecture that writes it: a causal language model continues the prompt,
+        the decoder of an encoder–decoder (seq2seq) answers it.
+    decoding, max_new_tokens: how text is generated, and how many tokens at most, where the spec
+        says nothing.
+    """
+
+    language_model: ClassVar[Literal["causal", "seq2seq"]]
+    decoding: ClassVar[Decoding]
+    max_new_tokens: ClassVar[int]
+    on_request: ClassVar = frozenset({"rouge1", "bertscore"})
+    lower_is_better: ClassVar = frozenset({"nll"})
+    validation_metric: ClassVar = "nll"
+    head: ClassVar = "tokens"
+    scored_outputs: ClassVar = ("label_logprob", "loss")
+    forward_examples: ClassVar[int] = 8
+
+    @classmethod
+    def validation_metrics(cls) -> tuple[str, ...]:
+        """Without generating text."""
+        return ("nll",)
+
+
+class InstructionTask(ResponseTask):
     """A response to each instruction, by a causal language model."""
+
+    metrics: ClassVar = ("rougeL", "rouge1", "rouge2", "bertscore", "nll")
+    language_model: ClassVar = "causal"
+    decoding: ClassVar = Sampling()
+    max_new_tokens: ClassVar = 256
 
     kind: Literal["instruction"]
     data: InstructionSource = Field(default_factory=BuiltinDocstrings, description=DATA)
@@ -62,8 +142,13 @@ class InstructionTask(Section):
     )
 
 
-class SummarizationTask(Section):
+class SummarizationTask(ResponseTask):
     """A summary of each document, by an encoder–decoder."""
+
+    metrics: ClassVar = ("rouge2", "rougeL", "rouge1", "bertscore", "nll")
+    language_model: ClassVar = "seq2seq"
+    decoding: ClassVar = Beam()
+    max_new_tokens: ClassVar = 128
 
     kind: Literal["summarization"]
     data: DocumentSource = Field(default_factory=BuiltinDocstrings, description=DATA)
@@ -74,12 +159,6 @@ class SummarizationTask(Section):
         128, gt=0, description="tokens kept of a training summary, its end included"
     )
 
-
-LabelTask = ClassificationTask | RegressionTask
-"""Tasks whose students put out one row of numbers an example."""
-
-GenerationTask = InstructionTask | SummarizationTask
-"""Tasks whose students write text."""
 
 Task = Annotated[
     ClassificationTask | RegressionTask | InstructionTask | SummarizationTask,
@@ -102,16 +181,20 @@ Metric = Literal[
     "nll",
 ]
 
-METRICS: dict[str, tuple[Metric, ...]] = {
-    "classification": ("accuracy", "f1", "matthews", "accuracy_f1"),
-    "regression": ("pearson", "spearman", "pearson_spearman", "mse"),
-    "instruction": ("rougeL", "rouge1", "rouge2", "bertscore", "nll"),
-    "summarization": ("rouge2", "rougeL", "rouge1", "bertscore", "nll"),
+TASK_KINDS: dict[str, type[TaskKind]] = {
+    "classification": ClassificationTask,
+    "regression": RegressionTask,
+    "instruction": InstructionTask,
+    "summarization": SummarizationTask,
 }
-"""Which metrics each task can report; the first one ranks."""
+"""Every task by the name a spec gives it."""
 
-LOWER_IS_BETTER = frozenset({"mse", "nll"})
-"""Metrics that a good model has little of."""
 
-ON_REQUEST = frozenset({"accuracy_f1", "pearson_spearman", "rouge1", "bertscore"})
-"""Metrics that are reported only where the spec names them."""
+def regresses(task: str) -> bool:
+    """Whether the models of a task put out a number."""
+    return issubclass(TASK_KINDS[task], RegressionTask)
+
+
+def is_lower_better(metric: str) -> bool:
+    """Whether a good model has little of a metric, of whatever task."""
+    return any(metric in task.lower_is_better for task in TASK_KINDS.values())

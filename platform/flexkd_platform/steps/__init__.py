@@ -4,17 +4,6 @@ They know nothing of Ray or MLflow: an executor calls them, here or on another m
 the table of functions; the kinds and configs are in `plan/kinds/`.
 """
 
-from .artifacts import (
-    Artifacts,
-    load_teacher,
-    read_importance,
-    read_log,
-    read_log_file,
-    read_responses,
-    read_rows,
-    read_units,
-    split_rows,
-)
 from .chunked_pass import ChunkDone, ChunkedPass
 from .context import Output, RunContext
 from .generation_pass import GenerationPass
@@ -30,7 +19,6 @@ __all__ = [
     "execute",
     "run_step",
     "run_trial",
-    "Artifacts",
     "Output",
     "RunContext",
     "ChunkDone",
@@ -38,12 +26,4 @@ __all__ = [
     "GenerationPass",
     "ScoringPass",
     "passes",
-    "load_teacher",
-    "read_importance",
-    "read_log",
-    "read_log_file",
-    "read_responses",
-    "read_rows",
-    "read_units",
-    "split_rows",
 ]

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from ..artifacts import Artifacts, read_rows
 from ..data import texts_of
 from ..models import make_base
 from ..plan import BaseConfig
-from ..training import Progress
-from .artifacts import Artifacts, read_rows
+from ..tracking import Progress
 from .context import Output, RunContext
 
 

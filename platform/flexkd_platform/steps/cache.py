@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from ..artifacts import Artifacts
 from ..plan import CacheConfig
-from ..training import Progress
-from .artifacts import Artifacts
+from ..tracking import Progress
 from .chunk_layout import publish_chunks
 from .context import Output, RunContext
 

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ..artifacts import Artifacts, split_rows
 from ..plan import ChunkedConfig
-from .artifacts import Artifacts, split_rows
 from .context import Output
 
 MOST_PARTS = 1024

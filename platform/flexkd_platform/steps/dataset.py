@@ -8,10 +8,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from ..artifacts import Artifacts
 from ..data import SPLITS, load_evaluation, load_splits
 from ..plan import DatasetConfig
-from ..training import Progress
-from .artifacts import Artifacts
+from ..spec import ClassificationTask, Task, TextTask
+from ..tracking import Progress
 from .context import Output, RunContext
 
 ROW_GROUP = 1024
@@ -30,7 +31,7 @@ def run(
         tables, skipped = _load(config)
         for split, table in tables.items():
             pq.write_table(table, draft.folder / f"{split}.parquet", row_group_size=ROW_GROUP)
-            profile = _profile(table, config.task.kind)
+            profile = _profile(table, config.task)
             draft.summary[split] = profile | {"skipped": skipped.get(split, 0)}
             if split != "train" and "train" in tables:
                 draft.summary[split]["also_in_train"] = _shared(table, tables["train"])
@@ -45,12 +46,12 @@ def _load(config: DatasetConfig) -> tuple[dict[str, pa.Table], Mapping[str, int]
     return {split: getattr(splits, split) for split in SPLITS}, splits.skipped
 
 
-def _profile(table: pa.Table, kind: str) -> dict[str, object]:
-    if kind == "classification":
+def _profile(table: pa.Table, task: Task) -> dict[str, object]:
+    if isinstance(task, ClassificationTask):
         counts = pc.value_counts(table["label"]).to_pylist()
         classes = {str(entry["values"]): entry["counts"] for entry in counts}
         return {"rows": table.num_rows, "classes": dict(sorted(classes.items()))}
-    if kind == "regression":
+    if isinstance(task, TextTask):
         bounds = pc.min_max(table["label"]).as_py()
         return {"rows": table.num_rows, "label_min": bounds["min"], "label_max": bounds["max"]}
     words = [

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from ..artifacts import Artifacts
 from ..plan import DistillConfig
-from ..training import Progress
-from .artifacts import Artifacts
+from ..tracking import Progress
 from .context import Output, RunContext
 from .student_training import train_student
 

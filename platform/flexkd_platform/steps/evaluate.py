@@ -14,7 +14,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 
-from ..models import load_encoder, load_saved, load_tokenizer, locate, placed
+from ..artifacts import Artifacts, read_rows
+from ..model_info import locate
+from ..models import load_encoder, load_saved, load_tokenizer, placed
 from ..plan import (
     EvaluateConfig,
     GenerationConfig,
@@ -25,12 +27,12 @@ from ..plan import (
 )
 from ..spec import Sampling
 from ..tasks import Examples, bertscore, decode, decoder_start, generate, mean_rouge, rouge
-from ..training import Progress
+from ..tracking import Progress
 from ..training.encoding import encode, encode_inputs
 from ..training.metrics import check_outputs, label_metrics, measure, predict
 from ..training.worker import torch_threads
-from .artifacts import Artifacts, load_teacher, read_rows
 from .context import Output, RunContext
+from .teacher_model import load_teacher
 
 NO_REPEAT_NGRAM = {"clean": 0, "minillm": 6}
 """n-grams that a generation may not repeat, by protocol."""

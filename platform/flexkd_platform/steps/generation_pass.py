@@ -9,15 +9,16 @@ from typing import Any
 
 import torch
 
+from ..artifacts import Response, SplitReader
 from ..models import placed
 from ..plan import ChunkedConfig, GenerateConfig, ResponseReading, Step
 from ..spec import Sampling
 from ..store import Store
 from ..tasks import decode, generate
-from ..training.encoding import Response, encode_inputs
+from ..training.encoding import encode_inputs
 from ..training.worker import local_device, torch_threads
-from .artifacts import SplitReader, load_teacher
 from .chunked_pass import CHUNK_THREADS, ChunkDone, ChunkedPass
+from .teacher_model import load_teacher
 
 
 @dataclass(frozen=True)

@@ -5,10 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from ..models import build_student, load_saved, load_tokenizer, locate
+from ..artifacts import Artifacts, read_units
+from ..model_info import locate
+from ..models import build_student, load_saved, load_tokenizer
 from ..plan import DistillConfig, ResponseReading, StudentConfig, TrainingConfig, stack_of
 from ..spec import PretrainedInit
-from .artifacts import Artifacts, pretrained_source, read_units
+from .teacher_model import pretrained_source
 
 
 def initial_student(config: TrainingConfig, inputs: Artifacts) -> tuple[Any, Any]:
@@ -21,7 +23,7 @@ def initial_student(config: TrainingConfig, inputs: Artifacts) -> tuple[Any, Any
         student.init,
         source,
         outputs=reading.outputs,
-        regression=reading.task == "regression",
+        regression=reading.regresses,
         seed=config.seed,
         dropout=config.dropout,
         language_model=isinstance(reading, ResponseReading),

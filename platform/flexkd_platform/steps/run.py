@@ -9,7 +9,8 @@ import torch
 from ..plan import DistillConfig, EvaluateConfig, Step
 from ..spec import Resources
 from ..store import Store
-from ..training import Progress, Worker
+from ..tracking import Progress
+from ..training import Worker
 from .context import Output, RunContext
 from .table import RUN
 

@@ -20,9 +20,9 @@ from flexkd_core import (
     spectrum,
 )
 
+from ..artifacts import Artifacts
 from ..plan import ScoreConfig
-from ..training import Progress
-from .artifacts import Artifacts
+from ..tracking import Progress
 from .context import Output, RunContext
 from .scored_chunk import PartialSum
 

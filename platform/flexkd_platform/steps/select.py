@@ -10,9 +10,9 @@ from safetensors.numpy import save_file
 from flexkd_core import kept_share, select_units, top_directions
 from flexkd_core.geometry import kept_share as kept_moment
 
+from ..artifacts import Artifacts, read_importance, read_moment
 from ..plan import SelectConfig
-from ..training import Progress
-from .artifacts import Artifacts, read_importance, read_moment
+from ..tracking import Progress
 from .context import Output, RunContext
 
 

@@ -15,13 +15,13 @@ from torch import Tensor, nn
 
 from flexkd_core import Projector
 
+from ..artifacts import Artifacts, Response, read_responses, read_rows, write_log
 from ..models import save_model
 from ..plan import DistillConfig, TrainingConfig
 from ..tasks import Examples, decoder_start
-from ..tracking import StepMetrics
-from ..training import Progress
+from ..tracking import Progress, StepMetrics
 from ..training.checkpoint import copy_of_weights, put_weights
-from ..training.encoding import Response, encode
+from ..training.encoding import encode
 from ..training.hidden_states import TappedModel
 from ..training.loop import train
 from ..training.metrics import better, measure
@@ -30,9 +30,9 @@ from ..training.reselect import Reselection
 from ..training.resume import Resumption, TrainingState
 from ..training.rollout import Rollout
 from ..training.worker import torch_threads
-from .artifacts import Artifacts, language_head, read_responses, read_rows, write_log
 from .context import Output, RunContext
 from .initial_student import initial_student
+from .teacher_model import language_head
 from .teacher_side import TeacherSide, teacher_side
 
 

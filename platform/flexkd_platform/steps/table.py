@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from ..artifacts import Artifacts
 from ..plan import StepKind, register_kind
-from ..training import Progress
+from ..tracking import Progress
 from . import (
     base,
     cache,
@@ -19,7 +20,6 @@ from . import (
     teacher,
     warm_up,
 )
-from .artifacts import Artifacts
 from .context import Output, RunContext
 
 # A function takes its own kind's config, which the table cannot express: `Any`.

@@ -11,11 +11,12 @@ from typing import Any
 
 import torch
 
+from ..artifacts import Artifacts, read_rows
 from ..models import save_model
 from ..plan import TeacherConfig, TrainingRecipe
 from ..spec import FineTuning
 from ..tasks import Examples, decoder_start
-from ..training import Progress
+from ..tracking import Progress
 from ..training.encoding import encode
 from ..training.hidden_states import TappedModel
 from ..training.loop import train
@@ -23,9 +24,8 @@ from ..training.metrics import measure
 from ..training.objective import DistillationObjective
 from ..training.resume import Resumption, TrainingState
 from ..training.worker import Worker, torch_threads
-from .artifacts import Artifacts, language_head, read_rows
-from .artifacts.teacher import load_pretrained
 from .context import Output, RunContext
+from .teacher_model import language_head, load_pretrained
 
 
 def run(

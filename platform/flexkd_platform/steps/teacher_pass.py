@@ -16,6 +16,7 @@ from torch import Tensor
 
 from flexkd_core import Importance
 
+from ..artifacts import SplitReader
 from ..models import output_head, placed
 from ..plan import (
     OUTPUTS,
@@ -34,13 +35,10 @@ from ..training.hidden_states import TappedModel, run
 from ..training.importance import score_batch
 from ..training.teacher_signal import HEAD_FILE
 from ..training.worker import local_device, torch_threads
-from .artifacts import SplitReader, load_teacher
 from .chunked_pass import CHUNK_THREADS, ChunkDone, ChunkedPass
 from .score import pack
 from .scored_chunk import PartialSum, ScoredChunk
-
-FORWARD_EXAMPLES = {"classification": 16, "regression": 16, "instruction": 8, "summarization": 8}
-"""Examples of one forward: a chunk's, sorted by length, so that little of it is padding."""
+from .teacher_model import load_teacher
 
 
 @dataclass(frozen=True)
@@ -120,7 +118,8 @@ class ChunkScorer:
             table, self._tokenizer, self._reading, decoder_start_id=decoder_start(self._model)
         )
         found = ScoredChunk(examples, self._reading, scores, self._layers)
-        size = FORWARD_EXAMPLES[self._reading.task]
+        # Sorted by length, so that little of a forward is padding.
+        size = self._reading.kind.forward_examples
         order = sorted(range(len(examples)), key=examples.length)
         with torch_threads(CHUNK_THREADS):
             for place in range(0, len(order), size):

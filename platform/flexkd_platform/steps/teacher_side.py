@@ -10,6 +10,7 @@ import pyarrow as pa
 import torch
 from torch import Tensor
 
+from ..artifacts import Artifacts, read_directions, read_units
 from ..plan import (
     DistillConfig,
     LabelReading,
@@ -22,8 +23,8 @@ from ..tasks import Examples
 from ..training.encoding import encode
 from ..training.feature_terms import FeatureTerm, paired_units
 from ..training.teacher_signal import CachedTargets, LiveTargets, Targets
-from .artifacts import Artifacts, language_head, load_teacher, read_directions, read_units
 from .context import RunContext
+from .teacher_model import language_head, load_teacher
 
 
 @dataclass(frozen=True)

@@ -3,14 +3,16 @@
 from .batch import Batch, Examples
 from .bertscore import bertscore
 from .generation import decode, decoder_start, generate
-from .heads import TASKS, Head, classification_metrics, regression_metrics
+from .heads import HEADS, Head, classification_metrics, head_of, register_head, regression_metrics
 from .prompts import GenerationExamples, encode_documents, encode_prompts, encode_responses
 from .rouge import mean_rouge, rouge
 from .sampling import draw_responses, token_positions
 from .text import LabelExamples, encode_texts
 
 __all__ = [
-    "TASKS",
+    "HEADS",
+    "head_of",
+    "register_head",
     "Batch",
     "Examples",
     "GenerationExamples",

@@ -5,7 +5,7 @@ Shapes: N rows of outputs, C outputs of the head.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from flexkd_core import squared_error, token_cross_entropy
+
+from ..spec import TASK_KINDS
 
 Metrics = dict[str, float]
 
@@ -91,10 +93,24 @@ def _value_error(outputs_N1: Tensor, labels_N: Tensor, /, *, reduction: Literal[
     return squared_error(outputs_N1, labels_N1, reduction=reduction)
 
 
-TASKS: Mapping[str, Head] = {
-    "classification": Head(token_cross_entropy, classification_metrics),
-    "regression": Head(_value_error, regression_metrics),
-    "instruction": Head(token_cross_entropy, None),
-    "summarization": Head(token_cross_entropy, None),
+HEADS: dict[str, Head] = {
+    "classes": Head(token_cross_entropy, classification_metrics),
+    "number": Head(_value_error, regression_metrics),
+    "tokens": Head(token_cross_entropy, None),
 }
-"""Every task by the name a spec gives it."""
+"""By the name that a task kind gives as its `head`."""
+
+
+def register_head(name: str, head: Head) -> None:
+    """Add the head of a task that another package defines.
+
+    Raises:
+        ValueError: another head has the name.
+    """
+    if HEADS.setdefault(name, head) is not head:
+        raise ValueError(f"two heads are named {name!r}; rename one of them")
+
+
+def head_of(task: str) -> Head:
+    """The head of a task, by the name that a spec gives it."""
+    return HEADS[TASK_KINDS[task].head]

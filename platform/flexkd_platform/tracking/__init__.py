@@ -15,6 +15,7 @@ from .opening import (
     default_uri,
     open_tracker,
 )
+from .progress import Progress
 from .query import read_trials
 from .records import (
     SYMBOLS,
@@ -41,6 +42,7 @@ __all__ = [
     "MemoryRun",
     "MemoryTracker",
     "MlflowTracker",
+    "Progress",
     "ResilientTracker",
     "StepMetrics",
     "StoredStudent",

@@ -4,12 +4,10 @@ The package knows nothing of Ray or MLflow. A worker is an argument of the loop.
 """
 
 from .distributed_worker import GroupWorker
-from .loop import Progress
 from .worker import SoloWorker, Worker, local_device, torch_threads
 
 __all__ = [
     "GroupWorker",
-    "Progress",
     "SoloWorker",
     "Worker",
     "local_device",

@@ -8,9 +8,9 @@ from typing import Any, Literal
 import pyarrow as pa
 import torch
 
+from ..artifacts import Response
 from ..data import RESPONSE_MARKERS
 from ..plan import LabelReading, Reading, ResponseReading
-from ..spec import DECODING
 from ..tasks import (
     Examples,
     GenerationExamples,
@@ -19,12 +19,6 @@ from ..tasks import (
     encode_responses,
     encode_texts,
 )
-
-GENERATION = frozenset(DECODING)
-"""Tasks whose students generate text."""
-
-Response = tuple[str, bool]
-"""A text, and whether it ended; one that was cut off must not teach an end."""
 
 
 def encode(
@@ -51,7 +45,7 @@ def encode(
         prompts=tuple(map(tuple, encode_inputs(table, tokenizer, reading))),
         responses=tuple(map(tuple, _response_ids(responses, tokenizer, reading.max_response))),
         pad_id=tokenizer.pad_token_id,
-        encoder_decoder=reading.task == "summarization",
+        encoder_decoder=reading.from_encoder,
         decoder_start_id=decoder_start_id,
     )
 
@@ -64,7 +58,7 @@ def encode_inputs(
 ) -> list[list[int]]:
     """The token ids of a table's prompts or documents."""
     prompts, limit = table["prompt"].to_pylist(), reading.max_prompt
-    if reading.task == "summarization":
+    if reading.from_encoder:
         return encode_documents(tokenizer, prompts, limit=limit)
     marker = RESPONSE_MARKERS[reading.template]
     return encode_prompts(tokenizer, prompts, limit=limit, marker=marker, protocol=protocol)

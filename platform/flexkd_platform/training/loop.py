@@ -6,7 +6,6 @@ Shapes: N rows whose outputs are compared, C outputs.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
 
@@ -15,7 +14,7 @@ from torch import Tensor, nn
 
 from ..plan import TrainingRecipe
 from ..tasks import Batch, Examples
-from ..tracking import StepMetrics
+from ..tracking import Progress, StepMetrics
 from .gradient import Gradient, unfinished_rows
 from .micro_batch import Objective, Part, Share
 from .worker import Worker
@@ -30,16 +29,6 @@ class Drawing(Protocol):
     def __call__(self, step: int, rows: Sequence[int]) -> Batch | None:
         """This worker's batch; None for a step on the data's own responses."""
         ...
-
-
-@dataclass(frozen=True)
-class Progress:
-    """How far a step is: `done` of `total` units of work, and the metrics of the last one."""
-
-    done: int
-    total: int
-    examples: int = 0
-    metrics: StepMetrics | None = None
 
 
 def batches(lengths: Sequence[int], recipe: TrainingRecipe) -> Iterator[list[int]]:

@@ -11,9 +11,8 @@ from torch import Tensor, nn
 from flexkd_core import RowTerm, chunked_rows_loss, token_cross_entropy
 
 from ..models import output_head
-from ..spec import LOWER_IS_BETTER
-from ..tasks import TASKS, Examples
-from .encoding import GENERATION
+from ..spec import TASK_KINDS, ResponseTask
+from ..tasks import Examples, head_of
 from .hidden_states import HEAD_INPUT, LOGITS, TappedModel, finite_rows, run
 from .objective import CHUNK
 
@@ -22,14 +21,6 @@ PREDICT_BATCH = 64
 
 READ_BATCH = 16
 """Examples of text of a forward without gradients."""
-
-CHOOSING = {
-    "classification": "accuracy",
-    "regression": "pearson",
-    "instruction": "nll",
-    "summarization": "nll",
-}
-"""The metric on the validation split that says which checkpoint is best."""
 
 
 def measure(
@@ -40,7 +31,7 @@ def measure(
     Raises:
         FloatingPointError: an output is NaN or infinite; names the first example.
     """
-    if task in GENERATION:
+    if issubclass(TASK_KINDS[task], ResponseTask):
         return {"nll": _nll(model, examples, split, device)}
     logits_NC = predict(model, examples, device)
     check_outputs(logits_NC, split)
@@ -50,17 +41,17 @@ def measure(
 
 def label_metrics(task: str, logits_NC: Tensor, labels_N: Tensor) -> dict[str, float]:
     """Every metric of a labelled task."""
-    metrics = TASKS[task].metrics
+    metrics = head_of(task).metrics
     assert metrics is not None, f"{task} has no labels"
     return metrics(logits_NC.double().numpy(), labels_N.double().numpy())
 
 
 def better(task: str, metrics: dict[str, float], than: dict[str, float] | None) -> bool:
     """Whether the metrics of one checkpoint beat another's; an earlier one wins a tie."""
-    name = CHOOSING[task]
+    name = TASK_KINDS[task].validation_metric
     if than is None:
         return True
-    if name in LOWER_IS_BETTER:
+    if name in TASK_KINDS[task].lower_is_better:
         return metrics[name] < than[name]
     return metrics[name] > than[name]
 

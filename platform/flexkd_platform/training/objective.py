@@ -23,8 +23,8 @@ from flexkd_core import (
 )
 
 from ..plan import stack_of
-from ..spec import LogitTerm, Method, Weights
-from ..tasks import TASKS
+from ..spec import LogitTerm, Method, Weights, regresses
+from ..tasks import head_of
 from .feature_terms import FeatureTerm, feature_loss
 from .hidden_states import HEAD_INPUT, LOGITS
 from .micro_batch import Objective, Part, Share
@@ -85,7 +85,7 @@ class DistillationObjective(Objective):
         rows = max(1, sum(part.counts["targets"]))
         wanted: dict[str, RowTerm] = {}
         if weights.supervised:
-            loss = TASKS[self.task].supervised
+            loss = head_of(self.task).supervised
             wanted["supervised"] = RowTerm(weights.supervised, loss, "labels")
         if weights.logit:
             loss = logit_loss(self.method, self.task)
@@ -185,4 +185,4 @@ def logit_loss(method: Method, task: str) -> Any:
     term = method.logit_term
     assert method.uses_outputs, "the logit term has weight"
     assert term is not None, "a method that weighs a logit term has one"
-    return squared_error if task == "regression" else _BetweenOutputs(term)
+    return squared_error if regresses(task) else _BetweenOutputs(term)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from flexkd_platform.cli.app import main
-from flexkd_platform.spec import METRICS, ON_REQUEST, Metric
+from flexkd_platform.spec import TASK_KINDS, Metric
 from flexkd_platform.tracking import TrialRecord
 
 
@@ -26,12 +26,14 @@ def trial(task: str, method: str, metrics: Mapping[Metric, float]) -> TrialRecor
     )
 
 
-@pytest.mark.parametrize("task", METRICS)
+@pytest.mark.parametrize("task", TASK_KINDS)
 def test_the_first_metric_of_the_task_ranks(
     task: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Summaries are ranked by ROUGE-2 and instructions by ROUGE-L, though both have both."""
-    first, *others = [metric for metric in METRICS[task] if metric not in ON_REQUEST]
+    first, *others = [
+        metric for metric in TASK_KINDS[task].metrics if metric not in TASK_KINDS[task].on_request
+    ]
     better = trial(task, "flexkd", {first: 0.9} | dict.fromkeys(others, 0.1))
     worse = trial(task, "ft", {first: 0.2} | dict.fromkeys(others, 0.8))
     monkeypatch.setattr(

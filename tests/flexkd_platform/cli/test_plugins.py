@@ -1,4 +1,4 @@
-"""A team's own losses, in a module beside the spec or in an installed package."""
+"""A team's own losses and task, in a module beside the spec or in an installed package."""
 
 from __future__ import annotations
 
@@ -20,12 +20,15 @@ import torch
 
 from flexkd_core import register_class_loss, register_feature_loss
 from flexkd_platform.spec import (
+    ClassificationTask,
     LayeredMethod,
     LogitTerm,
     LossSettings,
     register_logit_loss,
     register_method,
+    register_task,
 )
+from flexkd_platform.tasks import Head, register_head
 
 
 def l1(student_NS, teacher_NS):
@@ -60,7 +63,38 @@ class L1Distillation(LayeredMethod):
     @property
     def feature_loss(self) -> LossSettings:
         return LossSettings("l1")
+
+
+def smoothed(outputs_NC, labels_N, *, reduction):
+    loss = torch.nn.functional.cross_entropy
+    return loss(outputs_NC, labels_N, label_smoothing=0.1, reduction=reduction)
+
+
+def measured(logits_NC, labels_N):
+    right = float((logits_NC.argmax(axis=1) == labels_N).mean())
+    return {"accuracy": right, "error": 1 - right}
+
+
+register_head("smoothed", Head(smoothed, measured))
+
+
+@register_task
+class Smoothed(ClassificationTask):
+    """Classes, by smoothed labels."""
+
+    kind: Literal["smoothed"]
+    version: ClassVar[int] = TASK_VERSION
+    head: ClassVar[str] = "smoothed"
+    metrics: ClassVar = ("error", "accuracy")
+    on_request: ClassVar = frozenset()
+    lower_is_better: ClassVar = frozenset({"error"})
+    validation_metric: ClassVar[str] = "error"
 '''
+
+
+def module(version: int = 1, task_version: int = 1) -> str:
+    return MODULE.replace("TASK_VERSION", str(task_version)).replace("VERSION", str(version))
+
 
 METHODS: list[dict[str, Any]] = [
     {"kind": "ft"},
@@ -71,9 +105,11 @@ METHODS: list[dict[str, Any]] = [
 
 @pytest.fixture
 def spec(material: Path, tmp_path: Path) -> Path:
-    """A job with both losses, and their module beside it."""
-    (tmp_path / "team_losses.py").write_text(MODULE.replace("VERSION", "1"))
+    """A job of the task with both losses, and their module beside it."""
+    (tmp_path / "team_losses.py").write_text(module())
     content = spec_json(material) | {"plugins": ["team_losses"]}
+    content["task"]["kind"] = "smoothed"
+    content["evaluate"] = {}
     content["sweep"] = {"methods": METHODS, "seeds": [1]}
     path = tmp_path / "job.yaml"
     path.write_text(json.dumps(content))
@@ -115,6 +151,9 @@ def test_a_job_runs_with_them_here_and_on_ray(spec: Path, tmp_path: Path) -> Non
     }
     losses = [metrics["train/loss"] for metrics in here.values()]
     assert len(set(losses)) == len(losses), "each is a loss of its own"
+    for metrics in here.values():
+        assert metrics["test/error"] == 1 - metrics["test/accuracy"]
+        assert "test/f1" not in metrics
     assert numbers(run(spec, "local", str(tmp_path / "ray"))) == here
 
 
@@ -125,10 +164,12 @@ def test_a_version_is_part_of_the_hashes(spec: Path, tmp_path: Path) -> None:
         return {f"{t['method']} {t['params']}": t["hash"] for t in trials}
 
     before = hashes()
-    (tmp_path / "team_losses.py").write_text(MODULE.replace("VERSION", "2"))
+    (tmp_path / "team_losses.py").write_text(module(version=2))
     after = hashes()
     changed = {name.split()[0] for name in before if before[name] != after[name]}
     assert changed == {"l1"}
+    (tmp_path / "team_losses.py").write_text(module(task_version=2))
+    assert not set(hashes().values()) & set(before.values())
 
 
 @pytest.mark.parametrize(
@@ -137,8 +178,16 @@ def test_a_version_is_part_of_the_hashes(spec: Path, tmp_path: Path) -> None:
         (None, "ModuleNotFoundError: No module named 'team_losses'"),
         ("1 / 0", "ZeroDivisionError: division by zero"),
         (
-            MODULE.replace('["l1"]', '["kd"]').replace("VERSION", "1"),
+            module().replace('["l1"]', '["kd"]'),
             "ValueError: two methods are named 'kd'; rename one of them",
+        ),
+        (
+            module().replace('Literal["smoothed"]', 'Literal["regression"]'),
+            "ValueError: two tasks are named 'regression'; rename one of them",
+        ),
+        (
+            module().replace('register_head("smoothed"', 'register_head("classes"'),
+            "ValueError: two heads are named 'classes'; rename one of them",
         ),
     ],
 )

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import ast
+import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+
+from ..tiny_jobs import spec_json
 
 HEAVY = (
     "torch",
@@ -42,6 +47,8 @@ finally:
         "jobs --help",
         "list methods",
         "list tasks",
+        "list selectors",
+        "list models",
         "schema",
         "list nothing",
         "unknown",
@@ -51,6 +58,23 @@ def test_a_command_that_runs_nothing_imports_nothing_heavy(command: str) -> None
     argv = [sys.executable, "-c", PROGRAM, *command.split()]
     done = subprocess.run(argv, capture_output=True, text=True, check=True)
     assert done.stderr.splitlines()[-1] == "[]"
+
+
+def test_validate_imports_neither_torch_nor_transformers_once_a_model_is_known(
+    material: Path, tmp_path: Path
+) -> None:
+    spec = tmp_path / "job.yaml"
+    spec.write_text(json.dumps(spec_json(material)))
+    arguments = ["validate", str(spec), "--storage", str(tmp_path / "storage")]
+    environment = os.environ | {"FLEXKD_CACHE": str(tmp_path / "cache")}
+    imported = []
+    for _ in range(2):
+        argv = [sys.executable, "-c", PROGRAM, *arguments]
+        done = subprocess.run(argv, capture_output=True, text=True, check=True, env=environment)
+        assert "2 trials" in done.stdout
+        imported.append(set(ast.literal_eval(done.stderr.splitlines()[-1])))
+    assert imported[0] >= {"torch", "transformers"}
+    assert imported[1] <= {"numpy", "pyarrow", "pandas"}, "pyarrow imports pandas"
 
 
 def complete(shell: str, line: str) -> str:

@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from flexkd_platform.executors import InProcessExecutor
+from flexkd_platform.artifacts import read_log
+from flexkd_platform.executors.inprocess import InProcessExecutor
 from flexkd_platform.plan import Plan, Trial
 from flexkd_platform.spec import Resources
-from flexkd_platform.steps import read_log
 from flexkd_platform.store import Store, open_store
 
 from ..tiny_jobs import (

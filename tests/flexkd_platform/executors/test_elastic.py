@@ -14,13 +14,14 @@ from unittest.mock import MagicMock
 
 import pytest
 
-from flexkd_platform.executors import InProcessExecutor, StepError
+from flexkd_platform.artifacts import read_log
+from flexkd_platform.executors import StepError
 from flexkd_platform.executors.executor import LostWorkerError
+from flexkd_platform.executors.inprocess import InProcessExecutor
 from flexkd_platform.plan import Trial
 from flexkd_platform.spec import Elastic, JobSpec, Resources
-from flexkd_platform.steps import read_log
 from flexkd_platform.store import Store, open_store
-from flexkd_platform.training import Progress
+from flexkd_platform.tracking import Progress
 
 from ..tiny_jobs import Heard, PlanOf, SpecOf, StoreWith, run_trials
 

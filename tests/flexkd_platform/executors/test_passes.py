@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 from safetensors.torch import load_file, save_file
 
-from flexkd_platform.executors import Executor, InProcessExecutor, StepError
+from flexkd_platform.executors import Executor, StepError
+from flexkd_platform.executors.inprocess import InProcessExecutor
 from flexkd_platform.plan import Plan
 from flexkd_platform.spec import Resources
 from flexkd_platform.steps import ChunkDone, ChunkedPass, GenerationPass, ScoringPass, passes

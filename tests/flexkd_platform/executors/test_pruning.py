@@ -11,15 +11,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flexkd_platform.executors import Halving, InProcessExecutor, Scores, stopping_problems
+from flexkd_platform.artifacts import read_log
+from flexkd_platform.executors import Halving, Scores, stopping_problems
 from flexkd_platform.executors.early_stopping import scores_of
+from flexkd_platform.executors.inprocess import InProcessExecutor
 from flexkd_platform.executors.progress_batches import bundled
 from flexkd_platform.plan import Plan, Trial
 from flexkd_platform.spec import Asha, NoScheduler, Resources, SpecError
-from flexkd_platform.steps import read_log
 from flexkd_platform.store import Store
-from flexkd_platform.tracking import StepMetrics
-from flexkd_platform.training import Progress
+from flexkd_platform.tracking import Progress, StepMetrics
 
 from ..tiny_jobs import Heard, PlanOf, SpecOf, StoreWith, run_trials
 

@@ -11,10 +11,11 @@ from typing import Any
 
 import pytest
 
-from flexkd_platform.executors import Executor, InProcessExecutor
+from flexkd_platform.artifacts import read_log
+from flexkd_platform.executors import Executor
+from flexkd_platform.executors.inprocess import InProcessExecutor
 from flexkd_platform.plan import Plan
 from flexkd_platform.spec import Resources
-from flexkd_platform.steps import read_log
 from flexkd_platform.store import Store
 
 from ..tiny_jobs import Heard, PlanOf, SpecOf, StoreWith, metrics_of, run_trials

@@ -13,7 +13,7 @@ import torch
 
 from flexkd_platform.cli.progress import SilentView
 from flexkd_platform.cli.report import write_report
-from flexkd_platform.executors import InProcessExecutor
+from flexkd_platform.executors.inprocess import InProcessExecutor
 from flexkd_platform.job import run_job
 from flexkd_platform.plan import Plan
 from flexkd_platform.preflight import Preflight

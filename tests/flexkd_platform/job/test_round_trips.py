@@ -11,7 +11,7 @@ from pyarrow import fs
 
 from flexkd_platform.cli.progress import SilentView
 from flexkd_platform.cli.report import write_report
-from flexkd_platform.executors import InProcessExecutor
+from flexkd_platform.executors.inprocess import InProcessExecutor
 from flexkd_platform.job import pruned_before, run_job
 from flexkd_platform.results import JobFolder, find_job
 from flexkd_platform.search import nothing_left

@@ -15,7 +15,6 @@ from flexkd_platform.cli.progress import SilentView
 from flexkd_platform.executors import (
     Advanced,
     Halving,
-    InProcessExecutor,
     OnEvent,
     Pruned,
     Scores,
@@ -23,7 +22,7 @@ from flexkd_platform.executors import (
     TrialWork,
     Work,
 )
-from flexkd_platform.executors.inprocess import Finished
+from flexkd_platform.executors.inprocess import Finished, InProcessExecutor
 from flexkd_platform.job import pruned_before, run_job
 from flexkd_platform.plan import Trial
 from flexkd_platform.preflight import Preflight
@@ -33,8 +32,8 @@ from flexkd_platform.search.rounds import Asked, Rounds, Verdict
 from flexkd_platform.spec import JobSpec, load_spec
 from flexkd_platform.steps import run_trial
 from flexkd_platform.store import Store, open_store
-from flexkd_platform.tracking import StepMetrics
-from flexkd_platform.training import Progress, SoloWorker
+from flexkd_platform.tracking import Progress, StepMetrics
+from flexkd_platform.training import SoloWorker
 
 from ..lab import train_student
 from .conftest import Shop

@@ -21,8 +21,9 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
-from flexkd_platform.models import ModelFacts, check_model
-from flexkd_platform.models.quiet import quiet
+from flexkd_platform.model_info import ModelFacts
+from flexkd_platform.model_info.quiet import quiet
+from flexkd_platform.models import check_model
 
 WORDS = ["a", "good", "bad", "film", "plot", "very", "##ly", "un", "the", "was"]
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]

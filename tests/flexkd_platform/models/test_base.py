@@ -10,9 +10,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from flexkd_platform.model_info import ModelError, ModelFacts
 from flexkd_platform.models import (
-    ModelError,
-    ModelFacts,
     check_config,
     check_model,
     load_language_model,

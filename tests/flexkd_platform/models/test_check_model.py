@@ -14,9 +14,10 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import AutoModel
 
-from flexkd_platform.models import UNLIMITED, ModelFacts, check_layer, check_model, layer_index
-from flexkd_platform.models.errors import ModelError
-from flexkd_platform.models.quiet import quiet
+from flexkd_platform.model_info import UNLIMITED, ModelFacts, check_layer, layer_index
+from flexkd_platform.model_info.errors import ModelError
+from flexkd_platform.model_info.quiet import quiet
+from flexkd_platform.models import check_model
 
 Facts = Callable[[Path], ModelFacts]
 

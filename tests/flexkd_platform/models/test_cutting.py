@@ -12,8 +12,8 @@ from safetensors.torch import load_file
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from flexkd_platform.model_info import ModelFacts
 from flexkd_platform.models import (
-    ModelFacts,
     build_student,
     check_student,
     load_language_model,

@@ -9,9 +9,9 @@ import torch
 from accelerate import disk_offload
 from transformers import AutoConfig, AutoModelForCausalLM
 
+from flexkd_platform.model_info.quiet import quiet
 from flexkd_platform.models import LayerTap, hidden_layer
 from flexkd_platform.models.device_map import spread
-from flexkd_platform.models.quiet import quiet
 
 IDS_BT = torch.arange(12).reshape(2, 6)
 

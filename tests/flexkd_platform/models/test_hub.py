@@ -14,7 +14,8 @@ from threading import Thread
 import pytest
 from huggingface_hub import constants
 
-from flexkd_platform.models import ModelError, check_model, load_tokenizer, load_with_head, locate
+from flexkd_platform.model_info import ModelError, locate
+from flexkd_platform.models import check_model, load_tokenizer, load_with_head
 
 COMMIT = "a" * 40
 NAME = "org/tiny"

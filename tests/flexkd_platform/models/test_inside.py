@@ -14,14 +14,8 @@ from torch.distributed import destroy_process_group, init_process_group
 from torch.nn.parallel import DistributedDataParallel
 from transformers import MptConfig, MptModel, PreTrainedModel
 
-from flexkd_platform.models import (
-    LayerTap,
-    ModelError,
-    head_rows,
-    hidden_layer,
-    hidden_layers,
-    load_with_head,
-)
+from flexkd_platform.model_info import ModelError
+from flexkd_platform.models import LayerTap, head_rows, hidden_layer, hidden_layers, load_with_head
 
 Make = Callable[..., Path]
 Tokens = Callable[..., dict[str, Tensor]]

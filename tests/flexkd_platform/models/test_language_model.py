@@ -13,8 +13,11 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM
 
+from flexkd_platform.model_info import ModelError, locate
+from flexkd_platform.model_info.checkpoint import has_weights, weight_files
+from flexkd_platform.model_info.gguf_file import gguf_shapes
+from flexkd_platform.model_info.quiet import quiet
 from flexkd_platform.models import (
-    ModelError,
     build_student,
     check_model,
     check_student,
@@ -22,12 +25,8 @@ from flexkd_platform.models import (
     load_saved,
     load_tokenizer,
     load_with_head,
-    locate,
     save_model,
 )
-from flexkd_platform.models.checkpoint import has_weights, weight_files
-from flexkd_platform.models.gguf_file import gguf_shapes
-from flexkd_platform.models.quiet import quiet
 from flexkd_platform.spec import PretrainedInit, SlicedInit
 
 Make = Callable[..., Path]
@@ -244,7 +243,7 @@ def test_other_architectures_in_gguf(tmp_path: Path) -> None:
 
 def test_packages_that_a_gguf_file_needs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_gguf(tmp_path / "model.gguf")
-    monkeypatch.setattr("flexkd_platform.models.gguf_file.find_spec", lambda name: None)
+    monkeypatch.setattr("flexkd_platform.model_info.gguf_file.find_spec", lambda name: None)
     assert "pip install gguf accelerate, on every machine" in problem_of(tmp_path)
 
 

@@ -13,16 +13,13 @@ from torch.nn.functional import log_softmax
 from transformers import PreTrainedModel
 
 from flexkd_core import layer_leaf
+from flexkd_platform.model_info import ModelError, ModelFacts, check_layer, resolve_layers
 from flexkd_platform.models import (
-    ModelError,
-    ModelFacts,
     OutputRows,
-    check_layer,
     hidden_layer,
     hidden_layers,
     load_language_model,
     load_with_head,
-    resolve_layers,
     stacks,
 )
 

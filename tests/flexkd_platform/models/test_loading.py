@@ -12,16 +12,9 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModel, PreTrainedModel
 from transformers.utils import logging as transformers_logging
 
-from flexkd_platform.models import (
-    FAMILIES,
-    ModelError,
-    load_saved,
-    load_tokenizer,
-    load_with_head,
-    locate,
-    save_model,
-)
-from flexkd_platform.models.quiet import quiet
+from flexkd_platform.model_info import FAMILIES, ModelError, locate
+from flexkd_platform.model_info.quiet import quiet
+from flexkd_platform.models import load_saved, load_tokenizer, load_with_head, save_model
 
 from .conftest import same
 

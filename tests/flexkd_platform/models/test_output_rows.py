@@ -14,13 +14,8 @@ from torch import Tensor
 from torch.distributed import destroy_process_group, init_process_group
 from torch.nn.parallel import DistributedDataParallel
 
-from flexkd_platform.models import (
-    ModelError,
-    OutputRows,
-    load_language_model,
-    load_with_head,
-    output_head,
-)
+from flexkd_platform.model_info import ModelError
+from flexkd_platform.models import OutputRows, load_language_model, load_with_head, output_head
 
 Make = Callable[..., Path]
 Batch = Callable[[str], dict[str, Tensor]]

@@ -11,7 +11,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from flexkd_platform.models import ModelFacts, build_student, check_student, load_with_head, locate
+from flexkd_platform.model_info import ModelFacts, locate
+from flexkd_platform.models import build_student, check_student, load_with_head
 from flexkd_platform.models.slicing import even_layers, evenly, origins
 from flexkd_platform.spec import PretrainedInit, Problem, RandomInit, SlicedInit, StudentInit
 

@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flexkd_core.statistics import paired_difference, summarise
-from flexkd_platform.results.comparison import LOWER_IS_BETTER, Group, group_trials, to_json
-from flexkd_platform.spec import METRICS
+from flexkd_platform.results.comparison import Group, group_trials, to_json
+from flexkd_platform.spec import TASK_KINDS, is_lower_better
 from flexkd_platform.tracking import TrialRecord, TrialStatus
 
 ACCURACY = "test/accuracy"
@@ -253,9 +253,8 @@ def test_best_first_and_less_is_better_for_errors() -> None:
 
 
 def test_every_metric_of_the_tasks_but_losses_is_better_when_higher() -> None:
-    known = {metric for metrics in METRICS.values() for metric in metrics}
-    assert known & LOWER_IS_BETTER == {"mse", "nll"}
-    assert known >= LOWER_IS_BETTER
+    known = {metric for kind in TASK_KINDS.values() for metric in kind.metrics}
+    assert {metric for metric in known if is_lower_better(metric)} == {"mse", "nll"}
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])

@@ -13,7 +13,7 @@ from rich.console import Console
 from flexkd_core.statistics import Summary, paired_difference, summarise
 from flexkd_platform.results.comparison import Group
 from flexkd_platform.results.tables import PERCENT, leaderboard
-from flexkd_platform.spec import METRICS, Published
+from flexkd_platform.spec import TASK_KINDS, Published
 
 ACCURACY = "test/accuracy"
 MSE = "test/mse"
@@ -169,10 +169,10 @@ def test_equal_seeds_have_a_spread_of_nothing_and_not_n_1() -> None:
 SHARES = ("accuracy", "f1", "accuracy_f1", "rouge1", "rouge2", "rougeL", "bertscore")
 
 
-@pytest.mark.parametrize("task", METRICS)
+@pytest.mark.parametrize("task", TASK_KINDS)
 def test_metrics_that_are_shares_are_in_percent(task: str) -> None:
-    assert {m for of_task in METRICS.values() for m in of_task} >= set(SHARES) == PERCENT
-    for metric in METRICS[task]:
+    assert {m for kind in TASK_KINDS.values() for m in kind.metrics} >= set(SHARES) == PERCENT
+    for metric in TASK_KINDS[task].metrics:
         name = f"self-inst/{metric}"
         values = {10: 0.25, 20: 0.75}
         header, _, row = rows(group("kd", values, name), metric=name)

@@ -17,21 +17,18 @@ from pydantic import ValidationError
 
 from flexkd_core import LOGIT_LOSSES
 from flexkd_platform.spec import (
-    DECODING,
-    MAX_NEW_TOKENS,
     METHODS,
-    METRICS,
-    ON_REQUEST,
+    TASK_KINDS,
     BlankModel,
     ClassificationTask,
     FeatureMethod,
     FlexKd,
-    GenerationTask,
     JobSpec,
     LayeredMethod,
     LogitLoss,
     LogitMethod,
     Resources,
+    ResponseTask,
     SlicedInit,
     canonical_json,
     sha256_of,
@@ -417,23 +414,33 @@ def test_decodings(decoding: str, expected: dict[str, Any], load: Load, text: st
 
 
 def test_every_task_that_writes_has_a_usual_decoding_and_length() -> None:
-    writes = {get_args(t.model_fields["kind"].annotation)[0] for t in get_args(GenerationTask)}
-    assert set(DECODING) == set(MAX_NEW_TOKENS) == writes == {"instruction", "summarization"}
+    writes = {name: kind for name, kind in TASK_KINDS.items() if issubclass(kind, ResponseTask)}
     # The paper's: five seeds of sampling for instructions, beams for summaries.
-    assert DECODING["instruction"].kind == "sample"
-    assert DECODING["summarization"].kind == "beam"
+    usual = {name: (kind.decoding.kind, kind.max_new_tokens) for name, kind in writes.items()}
+    assert usual == {"instruction": ("sample", 256), "summarization": ("beam", 128)}
 
 
-@pytest.mark.parametrize("task", METRICS)
+@pytest.mark.parametrize("task", TASK_KINDS)
+def test_a_task_kind_goes_by_its_name_and_chooses_by_one_of_its_metrics(task: str) -> None:
+    kind = TASK_KINDS[task]
+    assert get_args(kind.model_fields["kind"].annotation) == (task,)
+    assert kind.validation_metric in kind.validation_metrics()
+    assert set(kind.validation_metrics()) | kind.on_request | kind.lower_is_better <= {
+        *kind.metrics
+    }
+
+
+@pytest.mark.parametrize("task", TASK_KINDS)
 def test_metrics_on_request_are_reported_where_they_are_named_alone(task: str, load: Load) -> None:
     data = ", data: {source: hub, name: x}" if task != "summarization" else ""
     base = f"name: a\nsweep: {{methods: [{{kind: ft}}]}}\ntask: {{kind: {task}{data}}}\n"
     usual = load(base).metrics
     assert usual
-    assert usual[0] == METRICS[task][0]
-    assert not ON_REQUEST & set(usual)
-    asked = [metric for metric in METRICS[task] if metric in ON_REQUEST]
+    kind = TASK_KINDS[task]
+    assert usual[0] == kind.metrics[0]
+    assert not kind.on_request & set(usual)
+    asked = sorted(kind.on_request)
     assert asked
-    assert set(usual) | set(asked) == set(METRICS[task])
+    assert set(usual) | set(asked) == set(kind.metrics)
     for metric in asked:
         assert load(base + f"evaluate: {{metrics: [{metric}]}}\n").metrics == (metric,)

@@ -16,14 +16,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import load_file
 
-from flexkd_platform.steps import (
-    GenerationPass,
-    RunContext,
-    ScoringPass,
-    execute,
-    passes,
-    read_responses,
-)
+from flexkd_platform.artifacts import read_responses
+from flexkd_platform.steps import GenerationPass, RunContext, ScoringPass, execute, passes
 from flexkd_platform.steps import chunk_layout as layout
 from flexkd_platform.steps.chunk_layout import MOST_PARTS, Layout
 from flexkd_platform.steps.score import pack

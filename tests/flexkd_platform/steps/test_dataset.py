@@ -15,10 +15,11 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from flexkd_platform.artifacts import read_rows, split_rows
 from flexkd_platform.models import load_tokenizer
 from flexkd_platform.plan import LabelReading
 from flexkd_platform.spec import SpecError
-from flexkd_platform.steps import dataset, read_rows, run_step, split_rows
+from flexkd_platform.steps import dataset, run_step
 from flexkd_platform.training.encoding import encode
 
 

@@ -20,9 +20,10 @@ from transformers import (
     AutoTokenizer,
 )
 
+from flexkd_platform.artifacts import read_log, read_responses, read_rows
 from flexkd_platform.plan import Trial
 from flexkd_platform.spec import METHODS, canonical_json
-from flexkd_platform.steps import read_log, read_responses, read_rows, run_step
+from flexkd_platform.steps import run_step
 from flexkd_platform.steps.initial_student import initial_student
 
 from ..lab import train_student

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
+from flexkd_platform.artifacts import read_log
 from flexkd_platform.models import device_map as spreading
 from flexkd_platform.spec import Resources
-from flexkd_platform.steps import read_log
 
 from ..lab import train_student
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from flexkd_platform.executors import InProcessExecutor
+from flexkd_platform.executors.inprocess import InProcessExecutor
 from flexkd_platform.plan import KINDS, StepKind
 from flexkd_platform.spec import Resources
 from flexkd_platform.steps import RUN, register_step
@@ -32,8 +32,9 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from flexkd_platform.plan import DatasetConfig, Step, StepConfig, StepKind
-from flexkd_platform.steps import Artifacts, Output, RunContext, read_rows, register_step
-from flexkd_platform.training import Progress
+from flexkd_platform.artifacts import Artifacts, read_rows
+from flexkd_platform.steps import Output, RunContext, register_step
+from flexkd_platform.tracking import Progress
 
 KIND = StepKind("count_words", 1, "word count", "task", lambda summary, metric="": f"{summary}")
 

@@ -18,8 +18,8 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from flexkd_core import OUTPUTS
-from flexkd_platform.steps import ScoringPass, passes, read_importance, read_rows, read_units
-from flexkd_platform.steps.artifacts import read_moment
+from flexkd_platform.artifacts import read_importance, read_moment, read_rows, read_units
+from flexkd_platform.steps import ScoringPass, passes
 
 RARE_ROW = 13
 ROWS, CHUNK = 26, 8

@@ -11,8 +11,10 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from flexkd_platform.artifacts import read_importance, read_rows
 from flexkd_platform.plan import stack_of
-from flexkd_platform.steps import load_teacher, passes, read_importance, read_rows
+from flexkd_platform.steps import passes
+from flexkd_platform.steps.teacher_model import load_teacher
 from flexkd_platform.store import open_store
 from flexkd_platform.tasks import decoder_start
 from flexkd_platform.training.encoding import encode

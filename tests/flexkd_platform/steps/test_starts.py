@@ -9,13 +9,13 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from flexkd_platform.artifacts import read_log, read_rows, read_units
 from flexkd_platform.plan import Trial
-from flexkd_platform.spec import FineTune
-from flexkd_platform.steps import load_teacher, read_log, read_rows, read_units
+from flexkd_platform.spec import TASK_KINDS, FineTune
 from flexkd_platform.steps.initial_student import initial_student
-from flexkd_platform.tasks import TASKS
+from flexkd_platform.steps.teacher_model import load_teacher
 from flexkd_platform.training.encoding import encode
-from flexkd_platform.training.metrics import CHOOSING, LOWER_IS_BETTER, better, measure
+from flexkd_platform.training.metrics import better, measure
 
 from ..lab import train_student, training_of
 from ..worlds import WORLDS
@@ -112,15 +112,14 @@ def test_a_projector_is_kept_from_the_epoch_of_its_student(world: Callable[..., 
 
 
 def test_better_goes_the_metrics_way_and_the_earlier_one_wins_a_tie() -> None:
-    assert set(CHOOSING) == set(TASKS)
-    for task, name in CHOOSING.items():
+    for task, kind in TASK_KINDS.items():
+        name = kind.validation_metric
         lower, higher = {name: 0.25}, {name: 0.5}
-        one, other = (lower, higher) if name in LOWER_IS_BETTER else (higher, lower)
+        one, other = (lower, higher) if name in kind.lower_is_better else (higher, lower)
         assert better(task, one, other)
         assert not better(task, other, one)
         assert not better(task, one, one)
         assert better(task, other, None)
-    assert {CHOOSING["instruction"], "mse"} <= LOWER_IS_BETTER
 
 
 # --- warm-up -----------------------------------------------------------------------------------

@@ -16,10 +16,10 @@ from scipy import stats
 from sklearn import metrics as sk
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
+from flexkd_platform.artifacts import read_log, read_log_file, read_rows, write_log
 from flexkd_platform.plan import LayerRef
 from flexkd_platform.spec import METHODS
-from flexkd_platform.steps import read_log, read_log_file, read_rows
-from flexkd_platform.steps.artifacts import load_teacher, write_log
+from flexkd_platform.steps.teacher_model import load_teacher
 from flexkd_platform.tracking import StepMetrics
 from flexkd_platform.training.encoding import encode
 from flexkd_platform.training.hidden_states import LOGITS, TappedModel, run

@@ -12,8 +12,10 @@ import torch
 from sklearn import metrics as sk
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
+from flexkd_platform.artifacts import read_rows
 from flexkd_platform.spec import Resources
-from flexkd_platform.steps import load_teacher, read_rows, run_step, run_trial
+from flexkd_platform.steps import run_step, run_trial
+from flexkd_platform.steps.teacher_model import load_teacher
 from flexkd_platform.training import SoloWorker
 
 

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from scipy import stats
 from sklearn import metrics as sk
 
-from flexkd_platform.spec import MAX_NEW_TOKENS, METRICS
-from flexkd_platform.tasks import TASKS, classification_metrics, regression_metrics
+from flexkd_platform.spec import TASK_KINDS, ResponseTask
+from flexkd_platform.tasks import HEADS, classification_metrics, head_of, regression_metrics
 
 
 def logits_for(predicted: list[int], classes: int) -> np.ndarray:
@@ -35,13 +35,15 @@ def labels_for(task: str, rows: int) -> torch.Tensor:
 
 
 def test_every_task_has_a_head_and_those_with_labels_their_metrics() -> None:
-    assert set(TASKS) == set(METRICS) == set(COLUMNS)
-    for name, head in TASKS.items():
+    assert set(TASK_KINDS) == set(COLUMNS)
+    assert {kind.head for kind in TASK_KINDS.values()} == set(HEADS)
+    for name, kind in TASK_KINDS.items():
+        head = head_of(name)
         # What is written is measured by reading it: no metric is told from outputs.
-        assert (head.metrics is None) == (name in MAX_NEW_TOKENS)
+        assert (head.metrics is None) == issubclass(kind, ResponseTask)
         if head.metrics is not None:
             found = head.metrics(draw(8, COLUMNS[name], 0), np.arange(8.0) % 3)
-            assert set(found) == set(METRICS[name])
+            assert set(found) == set(kind.metrics)
             assert all(type(value) is float for value in found.values())
 
 
@@ -183,7 +185,7 @@ def softmax(logits_NC: np.ndarray) -> np.ndarray:
 def test_supervised_loss_of_classes_and_tokens(task: str, dtype: torch.dtype) -> None:
     logits_NC = torch.from_numpy(draw(7, COLUMNS[task], seed=2)).to(dtype)
     labels_N = labels_for(task, 7)
-    loss_N = TASKS[task].supervised(logits_NC, labels_N, reduction="none")
+    loss_N = head_of(task).supervised(logits_NC, labels_N, reduction="none")
     probabilities_NC = softmax(logits_NC.double().numpy())
     expected_N = -np.log(probabilities_NC[np.arange(7), labels_N])
     assert loss_N.dtype == torch.float32
@@ -193,7 +195,7 @@ def test_supervised_loss_of_classes_and_tokens(task: str, dtype: torch.dtype) ->
 def test_supervised_loss_of_numbers() -> None:
     outputs_N1 = torch.from_numpy(draw(7, 1, seed=3)).float()
     labels_N = torch.arange(7.0)
-    loss_N = TASKS["regression"].supervised(outputs_N1, labels_N, reduction="none")
+    loss_N = head_of("regression").supervised(outputs_N1, labels_N, reduction="none")
     expected_N = (outputs_N1.double().numpy()[:, 0] - np.arange(7)) ** 2
     assert loss_N.shape == (7,)
     assert loss_N.tolist() == pytest.approx(expected_N.tolist(), rel=1e-6)
@@ -201,27 +203,27 @@ def test_supervised_loss_of_numbers() -> None:
 
 def test_a_right_number_costs_nothing() -> None:
     labels_N = torch.tensor([0.5, -2.0])
-    loss_N = TASKS["regression"].supervised(labels_N[:, None], labels_N, reduction="none")
+    loss_N = head_of("regression").supervised(labels_N[:, None], labels_N, reduction="none")
     assert loss_N.tolist() == [0.0, 0.0]
 
 
-@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("task", TASK_KINDS)
 def test_a_row_is_worth_what_it_is_worth_alone(task: str) -> None:
     """What is summed over rows may be summed in parts: workers, chunks, batches."""
     outputs_NC = torch.from_numpy(draw(6, COLUMNS[task], seed=8)).float()
     labels_N = labels_for(task, 6)
-    together_N = TASKS[task].supervised(outputs_NC, labels_N, reduction="none")
+    together_N = head_of(task).supervised(outputs_NC, labels_N, reduction="none")
     for row in range(6):
-        alone_1 = TASKS[task].supervised(
+        alone_1 = head_of(task).supervised(
             outputs_NC[row : row + 1], labels_N[row : row + 1], reduction="none"
         )
         torch.testing.assert_close(alone_1, together_N[row : row + 1])
 
 
-@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("task", TASK_KINDS)
 def test_gradients_reach_each_row_from_its_own_loss_alone(task: str) -> None:
     outputs_NC = torch.from_numpy(draw(5, COLUMNS[task], seed=9)).float().requires_grad_()
-    loss_N = TASKS[task].supervised(outputs_NC, labels_for(task, 5), reduction="none")
+    loss_N = head_of(task).supervised(outputs_NC, labels_for(task, 5), reduction="none")
     (gradient_NC,) = torch.autograd.grad(loss_N[2], outputs_NC)
     moved_N = gradient_NC.abs().amax(dim=1) > 0
     assert moved_N.tolist() == [False, False, True, False, False]

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from flexkd_platform.artifacts import read_rows
 from flexkd_platform.models import load_tokenizer
-from flexkd_platform.steps import read_rows
 from flexkd_platform.training.encoding import encode
 
 

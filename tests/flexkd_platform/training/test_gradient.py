@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from flexkd_core import cka_loss, correlation_loss, forward_kl
-from flexkd_platform.steps import read_log
+from flexkd_platform.artifacts import read_log
 from flexkd_platform.tasks import Batch
 from flexkd_platform.training import SoloWorker
 from flexkd_platform.training.gradient import Gradient

@@ -18,7 +18,8 @@ from torch import Tensor, nn
 
 from flexkd_platform.plan import TrainingRecipe
 from flexkd_platform.tasks import LabelExamples
-from flexkd_platform.training import Progress, SoloWorker, torch_threads
+from flexkd_platform.tracking import Progress
+from flexkd_platform.training import SoloWorker, torch_threads
 from flexkd_platform.training import metrics as measure
 from flexkd_platform.training.hidden_states import LOGITS, TappedModel
 from flexkd_platform.training.loop import POOL_BATCHES, batches, train

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from flexkd_platform.spec import METHODS, FlexKd, LogitLoss
-from flexkd_platform.tasks import TASKS, Batch
+from flexkd_platform.tasks import HEADS, Batch
 from flexkd_platform.training import SoloWorker, objective
 from flexkd_platform.training.feature_terms import FeatureTerm, paired_units
 from flexkd_platform.training.hidden_states import LOGITS
@@ -334,12 +334,12 @@ def test_a_term_without_weight_is_not_computed(
     def forbidden(*_: Any, **__: Any) -> Tensor:
         raise AssertionError("this term has no weight")
 
-    weight, teacher, head = weights(settings), Teacher(), TASKS["classification"]
+    weight, teacher, head = weights(settings), Teacher(), HEADS["classes"]
     if not weight["supervised"]:
         head = replace(head, supervised=forbidden)
     if not weight["logit"]:
         monkeypatch.setattr(objective, "logit_loss", forbidden)
-    monkeypatch.setattr(objective, "TASKS", {"classification": head})
+    monkeypatch.setattr(objective, "head_of", lambda task: head)
     features_ND, logits_NC = student(settings)
     if not weight["feature"]:
         features_ND = features_ND[:, :1]  # fits no feature loss

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from flexkd_platform.steps import load_teacher, read_rows
+from flexkd_platform.artifacts import read_rows
+from flexkd_platform.steps.teacher_model import load_teacher
 from flexkd_platform.tasks import decoder_start
 from flexkd_platform.training.encoding import encode
 

@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
+from flexkd_platform.artifacts import read_log
 from flexkd_platform.plan import Trial
 from flexkd_platform.spec import Resources
-from flexkd_platform.steps import read_log, run_step
+from flexkd_platform.steps import run_step
 
 from ..lab import train_student
 

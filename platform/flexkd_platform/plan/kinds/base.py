@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from ...spec import BlankModel, GenerationTask, JobSpec
+from ...spec import BlankModel, JobSpec, ResponseTask
 from ..facts import Facts
 from ..step import Step, StepConfig
 from ..step_kind import StepKind
@@ -38,5 +38,5 @@ class BaseConfig(StepConfig):
 
 def base_step(spec: JobSpec, facts: Facts, model: BlankModel) -> Step[BaseConfig]:
     """The untrained teacher of a job whose spec gives a config in place of a model."""
-    writes = isinstance(spec.task, GenerationTask)
+    writes = isinstance(spec.task, ResponseTask)
     return Step(BaseConfig(model, writes, dataset_step(spec, facts)))

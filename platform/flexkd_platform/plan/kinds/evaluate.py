@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
-from ...spec import DECODING, MAX_NEW_TOKENS, Decoding, GenerationTask, JobSpec
+from ...spec import Decoding, JobSpec, ResponseTask
 from ..facts import Facts
 from ..reading import Reading
 from ..step import Step, StepConfig
@@ -111,18 +111,18 @@ def evaluate_step(spec: JobSpec, facts: Facts, model: Model) -> Step[EvaluateCon
 
 
 def _generation(spec: JobSpec) -> GenerationConfig | None:
-    if not isinstance(spec.task, GenerationTask):
+    if not isinstance(spec.task, ResponseTask):
         return None
-    settings, task = spec.evaluate, spec.task.kind
+    settings = spec.evaluate
     return GenerationConfig(
-        settings.decoding or DECODING[task],
-        settings.max_new_tokens or MAX_NEW_TOKENS[task],
+        settings.decoding or spec.task.decoding,
+        settings.max_new_tokens or spec.task.max_new_tokens,
         settings.protocol,
     )
 
 
 def _bertscore(spec: JobSpec, facts: Facts) -> BertScoreConfig | None:
-    if not isinstance(spec.task, GenerationTask) or "bertscore" not in spec.metrics:
+    if not isinstance(spec.task, ResponseTask) or "bertscore" not in spec.metrics:
         return None
     named = spec.evaluate.bertscore_model
     return BertScoreConfig(facts.bertscore or named, facts.bertscore_source or named)

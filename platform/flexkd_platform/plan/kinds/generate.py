@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from ...spec import Beam, Decoding, GenerationTask, Greedy, JobSpec, Sampling, TeacherResponses
+from ...spec import Beam, Decoding, Greedy, JobSpec, ResponseTask, Sampling, TeacherResponses
 from ..facts import Facts
 from ..step import Step
 from ..step_kind import StepKind
@@ -34,7 +34,7 @@ class GenerateConfig(ChunkedConfig):
 
 def generate_step(spec: JobSpec, facts: Facts, responses: TeacherResponses) -> Step[GenerateConfig]:
     """The responses that a method trains on."""
-    assert isinstance(spec.task, GenerationTask)
+    assert isinstance(spec.task, ResponseTask)
     decodings: dict[str, Decoding] = {
         "greedy": Greedy(kind="greedy"),
         "beam": Beam(),

@@ -6,21 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
-from ...spec import JobSpec, Score
+from ...spec import TASK_KINDS, JobSpec, Score
 from ..facts import Facts
 from ..layers import LayerRef
 from ..step import Step
 from ..step_kind import StepKind
 from ._chunked import ChunkedConfig
 from .teacher import teacher_step
-
-DEFAULT_OUTPUT = {
-    "classification": "predicted_logit",
-    "regression": "value",
-    "instruction": "label_logprob",
-    "summarization": "label_logprob",
-}
-"""F of the score where the spec names none."""
 
 
 def _summary_line(summary: Mapping[str, Any], metric: str = "") -> str:
@@ -58,7 +50,8 @@ class ImportanceConfig:
         found = cls(score.kind)
         if found.reads_output:
             steps = score.steps if score.kind == "integrated_gradients" else found.steps
-            return cls(score.kind, output=score.output or DEFAULT_OUTPUT[task], steps=steps)
+            output = score.output or TASK_KINDS[task].scored_outputs[0]
+            return cls(score.kind, output=output, steps=steps)
         return cls(score.kind, seed=score.seed) if score.kind == "random" else found
 
     def to_identity(self) -> dict[str, Any]:

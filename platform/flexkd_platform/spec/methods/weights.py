@@ -7,6 +7,7 @@ from typing import Annotated, ClassVar, Literal, Self
 from pydantic import Field, model_validator
 
 from ..layer import LayerMap
+from ..task import regresses
 from .logit import TEMPERATURE, TOP_K, ForwardKl, LogitLoss, LogitTerm
 from .method import LossSettings, MethodSettings, OnPolicy, Weights
 
@@ -33,7 +34,7 @@ class TeacherMethod(MethodSettings):
         """Also the settings of a logit loss without weight. Between two numbers the loss is their
         squared difference, whatever its name.
         """
-        if self.uses_outputs and task != "regression":
+        if self.uses_outputs and not regresses(task):
             return super().unread(task)
         return super().unread(task) | {"temperature", "top_k", "logit", "skew", "mixture"}
 

@@ -5,16 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from ...models import (
+from ..artifacts import Artifacts
+from ..model_info import locate
+from ..models import (
     load_language_model,
     load_saved,
     load_tokenizer,
     load_with_head,
-    locate,
     output_head,
 )
-from ...plan import Pretrained, Reading, ResponseReading, Step, TeacherConfig
-from .published import Artifacts
+from ..plan import Pretrained, Reading, ResponseReading, Step, TeacherConfig
 
 
 def load_teacher(step: Step[TeacherConfig], artifacts: Artifacts) -> tuple[Any, Any]:
@@ -30,7 +30,7 @@ def load_pretrained(config: TeacherConfig, artifacts: Artifacts, seed: int) -> t
     source, reading = pretrained_source(config.pretrained, artifacts), config.reading
     if isinstance(reading, ResponseReading):
         return load_language_model(source), load_tokenizer(source)
-    regression = reading.task == "regression"
+    regression = reading.regresses
     model = load_with_head(source, outputs=reading.outputs, regression=regression, seed=seed)
     return model, load_tokenizer(source)
 

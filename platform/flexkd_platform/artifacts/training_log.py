@@ -7,8 +7,8 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ...plan import Step
-from ...tracking import StepMetrics
+from ..plan import Step
+from ..tracking import StepMetrics
 from .published import Artifacts
 
 
@@ -28,6 +28,6 @@ def read_log(step: Step, artifacts: Artifacts) -> list[StepMetrics]:
 def read_log_file(path: Path) -> list[StepMetrics]:
     """The inverse of `write_log`."""
     grouped: dict[int, dict[str, float]] = {}
-    for row in pq.read_table(path).to_pylist():
+    for row in pq.ParquetFile(path).read().to_pylist():
         grouped.setdefault(row["step"], {})[row["metric"]] = row["value"]
     return [StepMetrics(number, values) for number, values in sorted(grouped.items())]

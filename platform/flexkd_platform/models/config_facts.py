@@ -1,67 +1,24 @@
-"""What is known about a model without loading its weights."""
+"""The facts of a model, from its config and from its backbone on the `meta` device."""
 
 from __future__ import annotations
 
-import hashlib
 import json
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 from transformers import AutoConfig, AutoModel, PreTrainedModel, PreTrainedTokenizerBase
 
+from ..model_info import UNLIMITED, Family, ModelError, ModelFacts, family_of
+from ..model_info.checkpoint import CONFIG, gguf_argument, gguf_of
+from ..model_info.errors import first_line
+from ..model_info.families import family_of_config, head_size, inner_size, layer_count
+from ..model_info.gguf_file import Shapes, gguf_shapes, read_once
+from ..model_info.quiet import quiet
 from ..spec import canonical_json, sha256_of
-from .checkpoint import CONFIG, TOKENIZER_FILES, gguf_argument, gguf_of, weight_files
-from .errors import ModelError, first_line
-from .families import Family, family_of, family_of_config, head_size, inner_size, layer_count
-from .gguf_file import Shapes, gguf_shapes, read_once
-from .quiet import quiet
-
-UNLIMITED = 2**31 - 1
-"""`max_positions` of a model that has no longest input."""
 
 LM_HEAD = "lm_head.weight"
 """What every known architecture calls the weights of its language-model head."""
-
-
-@dataclass(frozen=True)
-class ModelFacts:
-    """Identity and shape of a model's backbone, that is the model without its head.
-
-    fingerprint: hex SHA-256 over the contents of config, tokenizer and weights; `name@commit` for
-        a hub model.
-    stacks: name and number of layers of each stack: one under "", or encoder and decoder.
-    encoder_decoder: whether there are two of them.
-    layers, heads, head_size, intermediate_size: of the last stack, which is the decoder where
-        there are two; head_size is the width of one attention head, intermediate_size the inner
-        width of the feed-forward part.
-    parameters: of the backbone, a pooler included.
-    outputs: outputs of the classification head that the checkpoint holds; None without one.
-    language_model: whether it holds a language-model head, or ties it to its word embedding.
-    vocab_size: rows of the word embedding, padding rows included.
-    tokenizer_digest: hex SHA-256 over every token with its number and the numbers of the special
-        tokens: equal for models that share a tokenizer, however many rows they embed.
-    max_positions: longest input in tokens; `UNLIMITED` for relative positions.
-    config: the whole config as JSON.
-    """
-
-    fingerprint: str
-    model_type: str
-    hidden_size: int
-    stacks: tuple[tuple[str, int], ...]
-    encoder_decoder: bool
-    layers: int
-    heads: int
-    head_size: int
-    intermediate_size: int
-    parameters: int
-    outputs: int | None
-    language_model: bool
-    vocab_size: int
-    tokenizer_digest: str
-    max_positions: int
-    config: str = field(repr=False)
 
 
 def facts_of(
@@ -176,25 +133,3 @@ def head_outputs(config: Any, family: Family, shapes: Shapes) -> int | None:
     if family.head not in shapes or not any("SequenceClassification" in name for name in saved):
         return None
     return shapes[family.head][0]
-
-
-def folder_fingerprint(folder: Path) -> str:
-    """Hex SHA-256 over the names and contents of config, tokenizer and weights.
-
-    Files are read once per process, however often they are asked for.
-    """
-    small = [folder / name for name in sorted({CONFIG, *TOKENIZER_FILES})]
-    files = [file for file in small if file.is_file()] + weight_files(folder)
-    return sha256_of([[file.name, _file_sha256(file)] for file in files])
-
-
-_hashed: dict[tuple[Path, int, int], str] = {}
-
-
-def _file_sha256(file: Path) -> str:
-    stat = file.stat()
-    key = (file.resolve(), stat.st_size, stat.st_mtime_ns)
-    if key not in _hashed:
-        with file.open("rb") as stream:
-            _hashed[key] = hashlib.file_digest(stream, "sha256").hexdigest()
-    return _hashed[key]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Protocol
 
-from ...plan import Step
+from ..plan import Step
 
 
 class Artifacts(Protocol):

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 
-from ...plan import Step
-from ...training.encoding import Response
+from ..plan import Step
 from .published import Artifacts
+
+Response = tuple[str, bool]
+"""A text, and whether it ended; one that was cut off must not teach an end."""
 
 
 def read_responses(step: Step, artifacts: Artifacts) -> list[Response]:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import load_file
 
-from ...plan import Step
+from ..plan import Step
 from .published import Artifacts
 
 

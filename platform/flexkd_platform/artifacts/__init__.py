@@ -1,21 +1,18 @@
-"""Readers of what steps publish: a step reads another's artifact, and never imports its function.
+"""What steps publish, read back: a step reads another's artifact, and never imports its function.
 
-A reader takes a step and `Artifacts`, which a `Store` is.
+A reader takes a step and `Artifacts`, which a `Store` is. Nothing here imports torch.
 """
 
 from .published import Artifacts
-from .responses import read_responses
+from .responses import Response, read_responses
 from .rows import SplitReader, read_rows, split_rows
 from .selection import read_directions, read_importance, read_moment, read_units
-from .teacher import language_head, load_teacher, pretrained_source
 from .training_log import read_log, read_log_file, write_log
 
 __all__ = [
     "Artifacts",
+    "Response",
     "SplitReader",
-    "language_head",
-    "load_teacher",
-    "pretrained_source",
     "read_directions",
     "read_importance",
     "read_log",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -10,24 +11,32 @@ from huggingface_hub.utils.tqdm import (
     disable_progress_bars,
     enable_progress_bars,
 )
-from transformers.utils import logging
 
 
 @contextmanager
 def quiet() -> Iterator[None]:
     """Transformers and the hub print errors only inside; their settings are put back after.
 
-    What the load report would have said is checked by the callers instead.
+    What the load report would have said is checked by the callers instead. Where transformers is
+    not imported, it prints nothing, and it is not imported for this.
     """
-    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
     hub_bars = not are_progress_bars_disabled()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
+    disable_progress_bars()
     try:
-        yield
+        if "transformers" not in sys.modules:
+            yield
+            return
+        from transformers.utils import logging
+
+        verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+        logging.set_verbosity_error()
+        logging.disable_progress_bar()
+        try:
+            yield
+        finally:
+            logging.set_verbosity(verbosity)
+            if bars:
+                logging.enable_progress_bar()
     finally:
-        logging.set_verbosity(verbosity)
-        if bars:
-            logging.enable_progress_bar()
         # Transformers' switch turns the hub's as well, which may have stood otherwise.
         (enable_progress_bars if hub_bars else disable_progress_bars)()

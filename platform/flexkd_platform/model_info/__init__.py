@@ -1,0 +1,24 @@
+"""What is known of a model from its files: where it is, its architecture, its facts.
+
+Nothing here imports torch or transformers, which take seconds; `models` makes and loads models.
+"""
+
+from .errors import ModelError
+from .facts import UNLIMITED, ModelFacts
+from .families import FAMILIES, Family, Stack, family_of
+from .layers import check_layer, layer_index, resolve_layers
+from .locate import locate
+
+__all__ = [
+    "FAMILIES",
+    "UNLIMITED",
+    "Family",
+    "ModelError",
+    "ModelFacts",
+    "Stack",
+    "check_layer",
+    "family_of",
+    "layer_index",
+    "locate",
+    "resolve_layers",
+]

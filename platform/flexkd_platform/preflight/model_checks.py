@@ -1,0 +1,132 @@
+"""Checks of models, remembered on this machine: torch takes seconds to import, and to a model whose
+files are the same it says the same.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from ..model_info import ModelError, ModelFacts, locate
+from ..model_info.facts import folder_fingerprint
+from ..spec import BlankModel, PretrainedInit, Problem, StudentInit, sha256_of
+
+Checked = tuple[ModelFacts | None, list[Problem]]
+
+CACHE = "FLEXKD_CACHE"
+"""Variable that names the folder of what is remembered, in place of `~/.cache/flexkd`."""
+
+PACKAGES = ("torch", "transformers", "tokenizers", "safetensors", "gguf", "accelerate")
+"""Packages that decide what a model is taken for."""
+
+
+def checked_model(model: str, revision: str | None, *, path: str) -> Checked:
+    """As `models.check_model`."""
+
+    def check() -> Checked:
+        from ..models import check_model
+
+        return check_model(model, revision, path=path)
+
+    return _remembered("model", _files_of(model, revision), check)
+
+
+def checked_config(model: BlankModel, *, path: str) -> Checked:
+    """As `models.check_config`."""
+
+    def check() -> Checked:
+        from ..models import check_config
+
+        return check_config(model.config, model.vocab_size, path=path)
+
+    return _remembered("config", model.to_json(), check)
+
+
+def checked_student(init: StudentInit, teacher: ModelFacts, *, must_fit: bool) -> Checked:
+    """As `models.check_student`."""
+
+    def check() -> Checked:
+        from ..models import check_student
+
+        return check_student(init, teacher, must_fit=must_fit)
+
+    key: list[Any] | None = [init.to_json(), asdict(teacher), must_fit]
+    if isinstance(init, PretrainedInit):
+        files = _files_of(init.model, init.revision)
+        key = None if files is None else [files, teacher.hidden_size, must_fit]
+    return _remembered("student", key, check)
+
+
+def _files_of(model: str, revision: str | None) -> object:
+    """What a model's check depends on; None if it is not known by its files alone."""
+    try:
+        source = locate(model, revision)
+        if not isinstance(source, Path):
+            return None  # a branch of the hub may have moved on
+        files = sorted((file.name, file.stat().st_size) for file in source.iterdir())
+        return [folder_fingerprint(source), files]
+    except (ModelError, OSError):
+        return None  # the check says what is wrong
+
+
+def _remembered(what: str, key: object, check: Callable[[], Checked]) -> Checked:
+    """The result of a check, from an earlier process if one found nothing wrong."""
+    if key is None:
+        return check()
+    name = sha256_of({"what": what, "key": key, "code": _code(), "packages": _packages()})
+    file = _folder() / f"{name}.json"
+    try:
+        return _facts_of(json.loads(file.read_text(encoding="utf-8"))), []
+    except (OSError, ValueError, TypeError, KeyError):
+        pass  # not there, or not whole
+    facts, problems = check()
+    if facts is not None and not problems:
+        _write(file, json.dumps(asdict(facts)))
+    return facts, problems
+
+
+def _facts_of(values: Mapping[str, Any]) -> ModelFacts:
+    stacks = tuple((str(name), int(count)) for name, count in values["stacks"])
+    return ModelFacts(**{**values, "stacks": stacks})
+
+
+def _write(file: Path, text: str) -> None:
+    """Whole or not at all; a folder that cannot be written costs the next process its seconds."""
+    aside = file.with_name(f"{file.name}.{uuid.uuid4().hex[:8]}.tmp")
+    with contextlib.suppress(OSError):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        aside.write_text(text, encoding="utf-8")
+        os.replace(aside, file)
+
+
+def _folder() -> Path:
+    given = os.environ.get(CACHE)
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(given) if given else Path(base, "flexkd")
+
+
+@cache
+def _code() -> str:
+    """Hex SHA-256 over the code that checks models: a check that is changed is done anew."""
+    digest, package = hashlib.sha256(), Path(__file__).parents[1]
+    for file in sorted([*package.glob("models/*.py"), *package.glob("model_info/*.py")]):
+        digest.update(file.name.encode() + b"\0" + file.read_bytes())
+    return digest.hexdigest()
+
+
+@cache
+def _packages() -> dict[str, str]:
+    found = {}
+    for package in PACKAGES:
+        with contextlib.suppress(PackageNotFoundError):
+            found[package] = version(package)
+    return found
