@@ -1,4 +1,4 @@
-"""Two jobs that share a teacher train it once: real processes in one storage."""
+"""Two jobs that share a teacher train it once: real processes on a disk and on an object store."""
 
 from __future__ import annotations
 
@@ -26,8 +26,11 @@ Start = Callable[[str], subprocess.Popen[str]]
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return open_store(str(tmp_path / "storage"))
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
+    """Tests of leases cover both storages; here each behaviour is shown on one of them."""
+    if request.param == "disk":
+        return open_store(str(tmp_path / "storage"))
+    return open_store(request.getfixturevalue("s3_uri"))
 
 
 @pytest.fixture
@@ -76,6 +79,7 @@ def steps(store: Store, name: str) -> dict[str, str]:
     return {step["kind"]: step["status"] for step in found["steps"]}
 
 
+@pytest.mark.parametrize("store", ["disk"], indirect=True)
 def test_the_second_waits_and_says_for_whom(start: Start, store: Store) -> None:
     first = start("first")
     stopped_in_teacher(first, store)
@@ -93,6 +97,7 @@ def test_the_second_waits_and_says_for_whom(start: Start, store: Store) -> None:
     assert store.list_folder("leases") == []
 
 
+@pytest.mark.parametrize("store", ["s3"], indirect=True)
 def test_the_second_takes_over_when_the_first_is_killed(start: Start, store: Store) -> None:
     first = start("first")
     stopped_in_teacher(first, store)
