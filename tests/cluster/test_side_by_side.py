@@ -41,7 +41,7 @@ def hosts_of_running_steps(ray_hosts: RayHosts) -> set[str]:
     return {
         task["node_id"]
         for task in tasks
-        if task["name"] == "_run_step" and task["state"] == "RUNNING"
+        if task["name"] == "run_step_on_ray" and task["state"] == "RUNNING"
     }
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import traceback
 from collections.abc import Callable, Collection, Iterator, Sequence
 
 from ..cluster import Capacity
@@ -22,6 +21,7 @@ from .work import (
     StepError,
     StepWork,
     Work,
+    failure_of,
 )
 
 
@@ -146,14 +146,3 @@ class ChunkCount:
         self._done += 1
         progress = Progress(self._done, self._total, chunk.examples)
         self._on_event(Advanced(self._work, [progress]))
-
-
-def failure_of(error: Exception) -> StepError:
-    """The error as a step's failure, with the traceback kept for the log."""
-    if isinstance(error, StepError):
-        return error
-    if isinstance(error, ValueError | FloatingPointError):
-        message = str(error)
-    else:
-        message = f"{type(error).__name__}: {error}"
-    return StepError(message, "".join(traceback.format_exception(error)))

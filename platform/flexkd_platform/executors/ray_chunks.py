@@ -11,8 +11,7 @@ import ray.data
 
 from ..steps import ChunkDone, ChunkedPass
 from ..store import open_store
-from .inprocess import failure_of
-from .work import StepError
+from .work import StepError, failure_of
 
 IN_FLIGHT = 2
 """Parts that an actor is sent: the one it works on and one to go on with, which a slow actor keeps

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -16,12 +16,13 @@ from ..cluster.node_checks import storage_problems
 from ..plan import Step, Trial
 from ..spec import Problem, Resources
 from ..steps import ChunkDone, ChunkedPass, run_step
-from ..store import Store, open_store
+from ..store import Store
 from ..tracking import Progress
 from .early_stopping import Halving, Scores
 from .executor import Executor, Handle
-from .inprocess import ChunkCount, Finished, failure_of
+from .inprocess import ChunkCount, Finished
 from .ray_chunks import run_chunks_on_ray
+from .ray_steps import run_step_on_ray
 from .ray_sweep import RaySweep
 from .room import demand_of, fits
 from .work import (
@@ -34,6 +35,7 @@ from .work import (
     StepWork,
     TrialWork,
     Work,
+    failure_of,
 )
 
 LOST_WORKER_RETRIES = 2
@@ -158,7 +160,7 @@ class RayExecutor(Executor):
         Raises:
             StepError: the step failed.
         """
-        remote = ray.remote(_run_step).options(
+        remote = ray.remote(run_step_on_ray).options(
             num_cpus=self.resources.teacher_cpus,
             num_gpus=self.resources.gpus_of_teacher,
             num_returns="streaming",
@@ -253,16 +255,3 @@ class _Background(threading.Thread):
         if self._cancelled.is_set():
             raise _Cancelled
         self._on_event(event)
-
-
-def _run_step(step: Step, uri: str, resources: Resources) -> Iterator[Progress | StepError]:
-    try:
-        yield from run_step(
-            step,
-            open_store(uri),
-            resources.teacher_cpus,
-            resources.checkpoint_steps,
-            spread_teacher=resources.spreads_teacher,
-        )
-    except Exception as error:  # a task's error loses its type and message on the way
-        yield failure_of(error)

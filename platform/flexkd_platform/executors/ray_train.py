@@ -6,7 +6,7 @@ import uuid
 from collections.abc import Generator
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import ray
 import ray.train
@@ -16,14 +16,14 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from ..plan import Trial
 from ..spec import Elastic, Resources
-from ..steps import run_trial
 from ..store import open_store
 from ..tracking import Progress
-from ..training import GroupWorker
 from .executor import LostWorkerError
-from .inprocess import failure_of
 from .progress_batches import bundled
-from .work import StepError
+from .work import StepError, failure_of
+
+if TYPE_CHECKING:
+    from ..training import GroupWorker
 
 POLL_SECONDS = 1.0
 
@@ -210,6 +210,8 @@ def scaling(resources: Resources) -> ray.train.ScalingConfig:
 
 def group_worker(resources: Resources) -> GroupWorker:
     """This worker of the process group that Ray Train has set up."""
+    from ..training import GroupWorker
+
     return GroupWorker(
         ray.train.torch.get_device(),
         parallel=resources.parallel,
@@ -225,6 +227,9 @@ def _loop(config: dict[str, Any]) -> None:
 
 
 def _tell_of_training(config: dict[str, Any]) -> None:
+    # Here, on a worker: four processes that watch over it import this module, and train nothing.
+    from ..steps import run_trial
+
     told: Queue[Told] = config["told"]
     try:
         worker = group_worker(config["resources"])

@@ -11,14 +11,12 @@ from ray import tune
 
 from ..plan import Trial
 from ..spec import Resources
-from ..steps import run_trial
 from ..store import open_store
 from ..tracking import Progress
-from ..training import SoloWorker
 from .early_stopping import Halving
 from .executor import LostWorkerError
-from .inprocess import failure_of
 from .progress_batches import bundled
+from .work import failure_of
 
 STEP, SCORE = "step", "score"
 """What the Tune scheduler reads of a report: optimiser steps, and how good the student is there."""
@@ -96,6 +94,10 @@ def _bundles(
 
         yield from train_on_workers(trial, uri, resources, scratch, runs)
         return
+    # The driver of a trial of several workers needs no torch.
+    from ..steps import run_trial
+    from ..training import SoloWorker
+
     worker = SoloWorker("cuda" if resources.trial_gpus else "cpu")
     steps = run_trial(trial.distill, trial.evaluate, open_store(uri), worker, resources)
     # A step at which the scheduler decides is sent at once: the training may end there.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -103,3 +104,14 @@ Event = Started | Advanced | Ended | Pruned | Broken
 
 OnEvent = Callable[[Event], None]
 """Receives events, from any thread."""
+
+
+def failure_of(error: Exception) -> StepError:
+    """The error as a step's failure, with the traceback kept for the log."""
+    if isinstance(error, StepError):
+        return error
+    if isinstance(error, ValueError | FloatingPointError):
+        message = str(error)
+    else:
+        message = f"{type(error).__name__}: {error}"
+    return StepError(message, "".join(traceback.format_exception(error)))

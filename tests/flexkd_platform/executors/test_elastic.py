@@ -107,10 +107,11 @@ def mortal(path: str, victim: int) -> Callable[[dict[str, Any]], None]:
     """The loop of a worker that writes its steps down and is killed once."""
 
     def loop(config: dict[str, Any]) -> None:
+        from flexkd_platform import steps
         from flexkd_platform.executors import progress_batches as bundles
         from flexkd_platform.executors import ray_train
 
-        real = ray_train.run_trial
+        real = steps.run_trial
 
         def dying(*arguments: Any) -> Iterator[Progress]:
             worker = arguments[3]
@@ -126,11 +127,11 @@ def mortal(path: str, victim: int) -> Callable[[dict[str, Any]], None]:
                     os.kill(os.getpid(), signal.SIGKILL)
 
         bundles.BUNDLE_SECONDS = 0.0  # each step is told at once
-        ray_train.run_trial = dying
+        steps.run_trial = dying
         try:
             ray_train._loop(config)
         finally:
-            ray_train.run_trial = real
+            steps.run_trial = real
 
     return loop
 
@@ -361,7 +362,7 @@ def test_what_says_that_a_peer_is_lost_and_what_is_a_cause(
 
     monkeypatch.setattr(ray_train, "group_worker", lambda resources: MagicMock(rank=1))
     monkeypatch.setattr(ray_train, "open_store", lambda uri: None)
-    monkeypatch.setattr(ray_train, "run_trial", failing)
+    monkeypatch.setattr("flexkd_platform.steps.run_trial", failing)
     config = {"told": Sink(), "trial": MagicMock(), "uri": "", "resources": ELASTIC}
     if lost:
         with pytest.raises(RuntimeError):
@@ -395,7 +396,7 @@ def test_a_worker_whose_run_is_being_ended_does_not_fail(
 
     monkeypatch.setattr(ray_train, "group_worker", lambda resources: MagicMock(rank=rank))
     monkeypatch.setattr(ray_train, "open_store", lambda uri: None)
-    monkeypatch.setattr(ray_train, "run_trial", failing)
+    monkeypatch.setattr("flexkd_platform.steps.run_trial", failing)
     ray_train._loop({"told": Gone(), "trial": MagicMock(), "uri": "", "resources": ELASTIC})
 
 
