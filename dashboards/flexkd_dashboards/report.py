@@ -185,7 +185,7 @@ def _cut(data: ReportData, status: str) -> Markup:
         return Markup()
     note = Markup()
     if status == "pruned":
-        text = "Stopped early for doing worse than others by then; they are in no mean."
+        text = "Stopped early for doing worse than others by then; they are excluded from means."
         note = tag("p", text, class_="note")
     return _section(status, f"{status.title()} trials", note, tables.cut_trials(trials, status))
 

@@ -93,7 +93,7 @@ def test_a_cluster_in_token_mode_says_what_to_set(
     monkeypatch.setenv("HOME", str(tmp_path))
     for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"):
         monkeypatch.delenv(name, raising=False)
-    with pytest.raises(SpecError, match="is in token mode, and there is no token here"):
+    with pytest.raises(SpecError, match="is in token mode, and no token was found here"):
         find_dashboard(ray_hosts.dashboard)
     path = tmp_path / ".ray" / "auth_token"
     path.parent.mkdir()
@@ -233,7 +233,7 @@ def test_a_machine_outside_is_sent_to_submit(ray_hosts: RayHosts, laptop: Host) 
     assert "from a machine outside the cluster, flexkd submit" in done.stderr
     done = laptop.run([*argv, ray_hosts.address], environment(), check=False)
     assert done.returncode == 2
-    assert "is in token mode, and there is no token here" in done.stderr
+    assert "is in token mode, and no token was found here" in done.stderr
 
 
 @with_token

@@ -209,8 +209,8 @@ def test_options_of_pods_need_kuberay(kuberay: Request, option: list[str]) -> No
         ("file:///mnt/shared", "is a folder of this machine"),
         ("s3://key:hunter2@bucket/team", "AWS_SECRET_ACCESS_KEY into the Secret"),
         ("s3://bucket/team?secret_key=hunter2", "AWS_SECRET_ACCESS_KEY into the Secret"),
-        ("s3://[bucket", "is no storage that can be used"),
-        ("ftp://bucket/team", "is no storage that can be used"),
+        ("s3://[bucket", "is not a usable storage"),
+        ("ftp://bucket/team", "is not a usable storage"),
     ],
 )
 def test_storage_that_pods_do_not_reach_is_refused(

@@ -83,7 +83,7 @@ def _argument_problems(baseline: str, output: str, tracking: str) -> list[Proble
         remedy = "name the one that the jobs were recorded in"
         problems.append(Problem("--tracking-uri", "compare needs a server or database", remedy))
     if baseline and baseline not in METHODS:
-        problems.append(Problem("--baseline", f"{baseline!r} is no method", ", ".join(METHODS)))
+        problems.append(Problem("--baseline", f"unknown method {baseline!r}", ", ".join(METHODS)))
     if output not in FORMATS:
-        problems.append(Problem("--format", f"{output!r} is no format", ", ".join(FORMATS)))
+        problems.append(Problem("--format", f"unknown format {output!r}", ", ".join(FORMATS)))
     return problems

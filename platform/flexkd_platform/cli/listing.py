@@ -65,7 +65,7 @@ LISTS: dict[str, Callable[[], Iterable[Line]]] = {
 def show_list(what: str, as_json: bool) -> int:
     """Print one list."""
     if what not in LISTS:
-        problem = Problem("", f"there is no list of {what!r}", f"allowed: {', '.join(LISTS)}")
+        problem = Problem("", f"unknown list {what!r}", f"allowed: {', '.join(LISTS)}")
         raise SpecError([problem])
     lines = list(LISTS[what]())
     if as_json:

@@ -37,7 +37,7 @@ def validate(
         print(json.dumps(numbers))
     else:
         trials = f"{'at most ' if plan.search else ''}{plan.most_trials} trials"
-        said = f"{spec_path}: nothing wrong, {trials}, job {plan.spec.id}"
+        said = f"{spec_path} is valid: {trials}, job {plan.spec.id}"
         out.print(said, markup=False, soft_wrap=True)
         _show_refused(plan)
     return 0
@@ -149,12 +149,12 @@ def _search_numbers(search: Search) -> dict[str, Any]:
 
 def show_numbers(plan: Plan, numbers: dict[str, Any]) -> None:
     """The numbers as tables and sentences."""
-    steps = Table("step", "hash", "there", title=None)
+    steps = Table("step", "hash", "cached", title=None)
     for step in numbers["steps"]:
         steps.add_row(step["kind"], step["hash"][:12], "yes" if step["present"] else "no")
     out.print(f"job {plan.spec.id}", markup=False)
     out.print(steps)
-    trials = Table("method", "params", "seeds", "there")
+    trials = Table("method", "params", "seeds", "cached")
     groups: dict[tuple[str, str], Counter[bool]] = {}
     for trial in numbers["trials"]:
         params = ", ".join(f"{name}={value}" for name, value in trial["params"].items())

@@ -119,7 +119,9 @@ def _show_chosen(outcome: Outcome) -> None:
         out.print(f"best {best['method']} on {search['metric']} ({mean:.4f}): {text}", markup=False)
     pruned = sum(record.status == "pruned" for record in outcome.records)
     if pruned:
-        out.print(f"{pruned} of {len(outcome.records)} trials pruned, in no mean", markup=False)
+        out.print(
+            f"{pruned} of {len(outcome.records)} trials pruned, excluded from means", markup=False
+        )
 
 
 def _stop(number: int, frame: FrameType | None) -> None:

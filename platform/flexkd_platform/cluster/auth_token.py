@@ -43,7 +43,7 @@ def find_token() -> Token | None:
         mode = stat.S_IMODE(path.stat().st_mode)
         text = path.read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is no text"
+        reason = error.strerror if isinstance(error, OSError) else "it is not text"
         raise _refused(path, f"cannot be read: {reason}", "correct RAY_AUTH_TOKEN_PATH") from None
     if mode & 0o077:
         raise _refused(path, f"can be read by others (mode {mode:04o})", f"chmod 600 {path}")

@@ -71,7 +71,7 @@ def find_dashboard(address: str) -> Dashboard:
     if _value(answer, "authentication_mode") == "token":
         token = find_token()
         if token is None:
-            message = f"the cluster at {url} is in token mode, and there is no token here"
+            message = f"the cluster at {url} is in token mode, and no token was found here"
             raise _problem(message, f"ask whoever runs it for the token, and {PLACES}")
         headers["Authorization"] = f"Bearer {token.text}"
     code, answer = _get(url, "/api/version", headers)
@@ -83,7 +83,7 @@ def find_dashboard(address: str) -> Dashboard:
         message = f"what answers at {url} asks who we are ({code}), and not as a Ray cluster does"
         raise _problem(message, f"{EXAMPLE}, and not that of something before it")
     if code != 200 or ray is None:
-        raise _problem(f"what answers at {url} is no Ray dashboard", EXAMPLE)
+        raise _problem(f"what answers at {url} is not a Ray dashboard", EXAMPLE)
     _, answer = _get(url, "/api/v0/cluster_metadata", headers)
     facts = answer.get("data") if isinstance(answer, dict) else None
     here = urlsplit(url).hostname in THIS_MACHINE and _head_is_here(url, headers)
@@ -127,7 +127,7 @@ def _url(address: str) -> str:
     if address.startswith("ray://"):
         raise _problem(f"{address} is an address of Ray Client", EXAMPLE)
     if address in {"auto", "local", "none", ""}:
-        raise _problem(f"{address!r} is no address to submit to", EXAMPLE)
+        raise _problem(f"{address!r} is not an address to submit to", EXAMPLE)
     url = address if "://" in address else f"http://{address}"
     if "@" in url:
         raise _problem("the address holds a user or a password", f"leave it out; a token: {PLACES}")
@@ -135,9 +135,9 @@ def _url(address: str) -> str:
         parts = urlsplit(url)
         port = parts.port
     except ValueError as error:
-        raise _problem(f"{address!r} is no address: {error}", EXAMPLE) from None
+        raise _problem(f"{address!r} is not an address: {error}", EXAMPLE) from None
     if parts.scheme not in {"http", "https"} or not parts.hostname:
-        raise _problem(f"{address!r} is no address of a dashboard", EXAMPLE)
+        raise _problem(f"{address!r} is not an address of a dashboard", EXAMPLE)
     if port == 6379:
         message = f"{address} is where the nodes of a cluster meet, and not its dashboard"
         raise _problem(message, f"as http://{parts.hostname}:8265")
@@ -174,7 +174,7 @@ def _get(url: str, path: str, headers: Mapping[str, str]) -> tuple[int, Any]:
         cause = error.reason if isinstance(error, urllib.error.URLError) else error
         raise _unanswered(url, cause) from None
     except ValueError:  # of urllib, which reads also what it is not to follow
-        raise _problem(f"{url} redirects to what is no address", EXAMPLE) from None
+        raise _problem(f"{url} redirects to what is not an address", EXAMPLE) from None
 
 
 def _redirected(url: str, path: str, location: str) -> SpecError:

@@ -53,7 +53,7 @@ def prepare_to_join(address: str) -> None:
             _check_token(place, host, int(port))
         os.environ["RAY_AUTH_MODE"] = "token"
     elif told and not given and find_token() is None:
-        message = "RAY_AUTH_MODE=token has Ray send a token, and there is no token here"
+        message = "RAY_AUTH_MODE=token has Ray send a token, and no token was found here"
         remedy = f"unset RAY_AUTH_MODE, as the cluster at {place} wants none; or {PLACES}"
         raise SpecError([Problem("--address", message, remedy)])
 
@@ -65,7 +65,7 @@ def _check_token(place: str, host: str, port: int) -> None:
         SpecError: there is no token here, or the cluster refuses it.
     """
     token = find_token()
-    message = f"the cluster at {place} is in token mode, and there is no token here"
+    message = f"the cluster at {place} is in token mode, and no token was found here"
     if token is not None:
         if _lets_in(place, host, port, token.text):
             return
@@ -118,7 +118,7 @@ def _lets_in(address: str, host: str, port: int, token: str = "") -> bool:
         except grpc.RpcError as error:
             if error.code() == grpc.StatusCode.UNAUTHENTICATED:
                 return False
-            reason = "what listens there is no Ray's meeting point; a dashboard takes flexkd submit"
+            reason = "what listens there is not Ray's GCS; with a dashboard, use flexkd submit"
             if error.code() == grpc.StatusCode.DEADLINE_EXCEEDED:
                 reason = f"what listens there has not answered for {ANSWER_SECONDS:g} s"
             raise no_cluster(address, reason) from None

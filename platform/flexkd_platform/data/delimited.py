@@ -154,7 +154,7 @@ def _rows(file: Path, columns: Columns, delimiter: str, quote: str | None) -> It
             yield from (row for row in rows if row)
     except UnicodeDecodeError:
         broken = not_utf8(file, columns)
-        assert broken is not None, "Python has just found a byte that is no UTF-8"
+        assert broken is not None, "Python has just found a byte that is not UTF-8"
         raise SpecError([broken]) from None
     except csv.Error as error:
         raise SpecError([columns.broken(f": {error}", "check its first line")]) from None

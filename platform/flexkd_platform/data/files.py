@@ -72,7 +72,7 @@ def _files_of_splits(
         remedy = f"give a file ({formats}) or a folder; this is looked for in {Path.cwd()}"
         if path.is_absolute():
             remedy = f"give a file ({formats}) or a folder that is there"
-        return {}, [Problem(place, f"there is no {given!r}", remedy)]
+        return {}, [Problem(place, f"{given!r} does not exist", remedy)]
     if path.suffix.lower() not in FORMATS:
         return {}, [
             Problem(place, f"{given} is of no known format", f"the name must end in {formats}")
@@ -98,7 +98,7 @@ def _files_of_folder(
     for file in known:
         split = OTHER_NAMES.get(file.stem, "")
         if split and split not in files:
-            message = f"{given} holds {file.name}, which is no name of a split"
+            message = f"{given} holds {file.name}, which is not the name of a split"
             problems.append(Problem(place, message, f"name it {split}{file.suffix}"))
     if not any(file.stem == "train" for file in known):
         message = f"{given} holds no train file, but {_there(folder)}"

@@ -29,7 +29,7 @@ def read_parquet(file: Path, columns: Columns) -> pa.Table:
                 raise SpecError(problems)
             table = parquet.read(columns=list(columns.present(there).values()))
     except pa.ArrowInvalid as error:
-        what = f" is no readable Parquet file: {shortened(str(error))}"
+        what = f" is not a readable Parquet file: {shortened(str(error))}"
         raise SpecError([columns.broken(what, "write it anew")]) from None
     return by_role(table, columns)
 

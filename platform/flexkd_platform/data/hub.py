@@ -201,7 +201,7 @@ def _commit(data: HubSource, path: str) -> str:
         problem = Problem(f"{path}.revision", message, remedy)
     except errors.HFValidationError:
         remedy = "a name is `name` or `owner/name`; for files on this machine use source: files"
-        problem = Problem(f"{path}.name", f"{data.name!r} is no name of the hub", remedy)
+        problem = Problem(f"{path}.name", f"{data.name!r} is not a hub name", remedy)
     except (HTTPError, OSError) as error:
         reason = shortened(str(error), 200)
         message = f"the Hugging Face hub cannot be reached for {data.name}: {reason}"

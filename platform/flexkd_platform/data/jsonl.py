@@ -130,7 +130,7 @@ def _value(value: Any, role: str) -> Any:
     if HOLDS[role] == "responses":
         return instances_of(value, nested=role == "output")
     if HOLDS[role] == "text" and value is not None and not isinstance(value, str):
-        raise ValueError(f"{shown(value)} is no text")
+        raise ValueError(f"{shown(value)} is not text")
     if isinstance(value, str):
         whole(value)
     if HOLDS[role] == "label" and isinstance(value, list | dict):
@@ -164,12 +164,12 @@ def _objects(
         if isinstance(entry, dict):
             yield place, entry
         else:
-            complaints.add("path", place, f"{shown(entry)} is no JSON object")
+            complaints.add("path", place, f"{shown(entry)} is not a JSON object")
 
 
 def _not_utf8(file: Path, columns: Columns) -> Problem:
     broken = not_utf8(file, columns)
-    assert broken is not None, "Python has just found a byte that is no UTF-8"
+    assert broken is not None, "Python has just found a byte that is not UTF-8"
     return broken
 
 

@@ -82,7 +82,7 @@ class _Column:
             # Arrow's parser takes no leading plus.
             values = pc.replace_substring_regex(pc.if_else(number, values, None), r"^\+", "")
         value_N = values.cast(pa.float64()).to_numpy(zero_copy_only=False)
-        self.reject(foreign_N, "is no number", "make all labels numbers, or all of them words")
+        self.reject(foreign_N, "is not a number", "make all labels numbers, or all of them words")
         unusable_N = ~np.isfinite(value_N) & ~missing_N & ~foreign_N
         self.reject(unusable_N, "is not finite", "labels must be finite numbers")
         return np.where(np.isfinite(value_N), value_N, np.nan)
@@ -131,7 +131,7 @@ def number_labels(splits: Mapping[str, Examples], path: str) -> Labels:
     for name, column in _columns(splits, f"{path}.label", result).items():
         if pa.types.is_boolean(column.values.type):
             all_N = np.ones(len(column.values), dtype=bool)
-            column.reject(all_N, "is no number", "give numbers, or use kind: classification")
+            column.reject(all_N, "is not a number", "give numbers, or use kind: classification")
         else:
             result.columns[name] = pa.array(column.numbers())
     return result
@@ -187,7 +187,7 @@ def _whole_numbers(column: _Column, classes: int | None) -> pa.Array:
     value_N = column.numbers()
     broken_N = np.isfinite(value_N) & (value_N != np.floor(value_N))
     remedy = "classes are whole numbers from 0; for other numbers use kind: regression"
-    column.reject(broken_N, "is no whole number", remedy)
+    column.reject(broken_N, "is not a whole number", remedy)
     column.reject(value_N < 0, "is negative", "classes are whole numbers from 0")
     if classes is None:
         column.reject(value_N >= LARGEST, "is too large for a class", "number the classes from 0")

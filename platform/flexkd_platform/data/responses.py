@@ -44,10 +44,10 @@ def responses_array(values: list[Any], *, nested: bool) -> pa.Array:
 
 def _instance(item: Any) -> Instance:
     if not isinstance(item, dict) or "output" not in item:
-        raise ValueError(f"{shown(item)} is no instance with an output")
+        raise ValueError(f"{shown(item)} is not an instance with an output")
     given = item.get("input")
     if given is not None and not isinstance(given, str):
-        raise ValueError(f"{shown(given)} is no text")
+        raise ValueError(f"{shown(given)} is not text")
     if given is not None:
         whole(given)
     return {"input": given, "output": _texts(item["output"])}
@@ -62,7 +62,7 @@ def _texts(value: Any) -> list[str]:
         raise ValueError(f"{shown(value)} is neither text nor a list of texts")
     for item in value:
         if item is not None and not isinstance(item, str):
-            raise ValueError(f"{shown(item)} is no text")
+            raise ValueError(f"{shown(item)} is not text")
     return [whole(item) for item in value if item is not None]
 
 

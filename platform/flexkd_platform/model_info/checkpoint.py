@@ -118,7 +118,9 @@ def _file_shapes(file: Path) -> Shapes:
     with file.open("rb") as stream:
         length = int.from_bytes(stream.read(8), "little")
         if size < 8 or length > size - 8:
-            raise ModelError(f"{file} is no safetensors file, or cut off in its header", again)
+            raise ModelError(
+                f"{file} is not a safetensors file, or is cut off in its header", again
+            )
         header_bytes = stream.read(length)
     try:
         header = json.loads(header_bytes)
@@ -127,7 +129,7 @@ def _file_shapes(file: Path) -> Shapes:
         spans = [entry["data_offsets"] for entry in tensors.values()]
         end = max((int(stop) for _, stop in spans), default=0)
     except (ValueError, KeyError, AttributeError, TypeError):
-        raise ModelError(f"{file} is no safetensors file: its header is broken", again) from None
+        raise ModelError(f"{file} is not a safetensors file: its header is broken", again) from None
     expected = 8 + length + end
     if size != expected:
         what = "cut off" if size < expected else "corrupt"

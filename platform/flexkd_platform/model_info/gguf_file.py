@@ -88,7 +88,7 @@ def gguf_shapes(file: Path) -> Shapes:
         kind, tensors = read_header(file)
     except ValueError as error:
         raise ModelError(
-            f"{file} is no whole GGUF file: {first_line(error)}", "copy or download it again"
+            f"{file} is not a complete GGUF file: {first_line(error)}", "copy or download it again"
         ) from None
     if kind != "llama":
         raise ModelError(

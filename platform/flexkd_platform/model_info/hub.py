@@ -94,7 +94,7 @@ def _reach(name: str, revision: str | None) -> bool:
         HfApi().model_info(name, revision=revision, timeout=TIMEOUT_S)
     except HFValidationError as error:
         raise ModelError(
-            f"{name!r} is no folder here and no name of a hub model: {first_line(error)}",
+            f"{name!r} is neither a folder here nor the name of a hub model: {first_line(error)}",
             "name a folder, or a hub model as org/name",
         ) from None
     except RevisionNotFoundError:
@@ -105,14 +105,14 @@ def _reach(name: str, revision: str | None) -> bool:
         ) from None
     except RepositoryNotFoundError:
         raise ModelError(
-            f"there is no folder and no hub model {name!r} that you may read",
+            f"no folder and no hub model {name!r} that you may read",
             "check the name; for a gated or private model log in with `hf auth login`",
         ) from None
     except (OSError, HTTPError) as error:
         if cached:
             return False
         raise ModelError(
-            f"{name!r} is no folder here, and the hub cannot be reached to look for it "
+            f"{name!r} is not a folder here, and the hub cannot be reached to look for it "
             f"({type(error).__name__})",
             "name a folder, or download it once where there is a connection "
             f"(`hf download {name}`) and keep HF_HOME",

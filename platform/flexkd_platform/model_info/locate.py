@@ -35,7 +35,7 @@ def locate(model: str, revision: str | None = None) -> Path | str:
         name.startswith(PACKAGE) or Path(os.path.expanduser(name)).exists()
     ):
         raise ModelError(
-            f"revision {revision!r} is given, but {model!r} is no model of the hub",
+            f"revision {revision!r} is given, but {model!r} is not a hub model",
             "leave revision out; it names a commit, tag or branch of a hub model",
             "revision",
         )
@@ -63,7 +63,7 @@ def locate(model: str, revision: str | None = None) -> Path | str:
 def _package_folder(name: str) -> Path:
     if not name.isidentifier():
         raise ModelError(
-            f"{name!r} is no name of a Python package",
+            f"{name!r} is not a Python package name",
             f"give the name it is imported by, as {PACKAGE}{re.sub(r'[^0-9A-Za-z]+', '_', name)}",
         )
     # Found, not imported: such packages import libraries that are not needed here.

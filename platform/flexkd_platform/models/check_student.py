@@ -62,8 +62,8 @@ def _check_width(init: CutInit | RandomInit, teacher: ModelFacts, path: str) -> 
         return [
             Problem(
                 f"{path}.hidden_size",
-                f"a width of {init.hidden_size} is no whole number of the teacher's attention "
-                f"heads, which are {step} wide",
+                f"a width of {init.hidden_size} is not a multiple of {step}, the width of the "
+                "teacher's attention heads",
                 f"give a multiple of {step}, as {near}",
             )
         ]

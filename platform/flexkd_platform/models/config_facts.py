@@ -81,7 +81,7 @@ def read_config(folder: Path) -> Any:
         model_type = values["model_type"]
     except (ValueError, KeyError, TypeError) as error:
         raise ModelError(
-            f"{file} is no config of a model: {first_line(error)}",
+            f"{file} is not a model config: {first_line(error)}",
             "it has to be a JSON object with a model_type; copy it again",
         ) from None
     family_of(str(model_type))

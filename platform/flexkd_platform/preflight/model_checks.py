@@ -23,7 +23,7 @@ from ..spec import BlankModel, PretrainedInit, Problem, StudentInit, sha256_of
 Checked = tuple[ModelFacts | None, list[Problem]]
 
 CACHE = "FLEXKD_CACHE"
-"""Variable that names the folder of what is remembered, in place of `~/.cache/flexkd`."""
+"""Variable that names the cache folder, in place of `~/.cache/flexkd`; downloads go there too."""
 
 PACKAGES = ("torch", "transformers", "tokenizers", "safetensors", "gguf", "accelerate")
 """Packages that decide what a model is taken for."""
@@ -111,7 +111,7 @@ def _write(file: Path, text: str) -> None:
 def _folder() -> Path:
     given = os.environ.get(CACHE)
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(given) if given else Path(base, "flexkd")
+    return Path(given or Path(base, "flexkd"), "models")
 
 
 @cache

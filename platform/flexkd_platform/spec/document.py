@@ -102,7 +102,7 @@ def parse_yaml(text: str, source: str) -> Any:
             [
                 Problem(
                     f"line {line}{column}" if line else "",
-                    f"this is no valid YAML: {detail}",
+                    f"invalid YAML: {detail}",
                     "check the indentation, colons and brackets there",
                 )
             ],

@@ -74,7 +74,7 @@ class JobSpec(Section):
         for metric in self.evaluate.metrics:
             if metric not in known:
                 raise ValueError(
-                    f"evaluate.metrics: {metric} is no metric of {self.task.kind}; "
+                    f"evaluate.metrics: {metric} is not a metric of {self.task.kind}; "
                     f"allowed are {', '.join(known)}"
                 )
         return self

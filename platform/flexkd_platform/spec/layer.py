@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 
 NAME = r"^(last|(encoder|decoder)\.-?\d+)$"
-"""A layer that is no number alone."""
+"""A layer that is not a number alone."""
 
 
 def _known(layer: int | str) -> int | str:

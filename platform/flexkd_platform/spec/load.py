@@ -98,7 +98,7 @@ def _apply(data: dict[str, Any], overrides: Sequence[str]) -> list[Problem]:
         path, equals, value = override.partition("=")
         if not equals or not path:
             remedy = "write --set path=value, as --set distill.epochs=3"
-            problems.append(Problem("--set", f"{override!r} is no assignment", remedy))
+            problems.append(Problem("--set", f"{override!r} is not an assignment", remedy))
             continue
         try:
             parsed = parse_yaml(value, "--set")
@@ -147,7 +147,7 @@ def _validate_expanded(data: dict[str, Any]) -> tuple[JobSpec | None, list[Probl
 
 def _within_unions(details: Sequence[ErrorDetails], data: Any) -> list[ErrorDetails]:
     """Without the variants of a union that a mapping is none of: of a wrong key in `{config: …}`,
-    pydantic says too that the mapping is no text.
+    pydantic says too that the mapping is not text.
     """
     places = [_real_path(d["loc"], data, absent=d["type"] == "missing") for d in details]
 
@@ -203,7 +203,7 @@ def _space_problems(spec: JobSpec) -> list[Problem]:
             known = range(len(spec.sweep.methods))
             if len(parts) < 4 or parts[2] not in known or parts[3] == "kind":
                 remedy = "name a setting of a method there is, as sweep.methods[0].alpha"
-                problems.append(Problem(join_path(where), f"{path!r} is no setting", remedy))
+                problems.append(Problem(join_path(where), f"{path!r} is not a setting", remedy))
                 continue
         elif path in spec.sweep.axes:
             continue  # that is said of both

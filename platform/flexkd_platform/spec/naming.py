@@ -19,13 +19,13 @@ def naming_problems(spec: JobSpec) -> list[Problem]:
     # The default need not be there: a spec that was written out names it in any case.
     default = Sweep.model_fields["baseline"].default
     if baseline is not None and baseline != default and baseline not in methods:
-        message = f"{baseline} is no method of this sweep"
+        message = f"{baseline} is not a method of this sweep"
         remedy = f"name one of {', '.join(methods)}; null for none"
         problems.append(Problem("sweep.baseline", message, remedy))
     known = TASK_KINDS[spec.task.kind].metrics
     for place, published in enumerate(spec.reference):
         if published.metric not in known:
-            message = f"{published.metric} is no metric of {spec.task.kind}"
+            message = f"{published.metric} is not a metric of {spec.task.kind}"
             remedy = f"allowed are {', '.join(known)}"
             problems.append(Problem(f"reference[{place}].metric", message, remedy))
     return problems

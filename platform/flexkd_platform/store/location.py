@@ -43,7 +43,7 @@ def open_location(uri: str) -> tuple[fs.FileSystem, str, str]:
         try:
             path = str(Path(uri).expanduser().resolve())
         except RuntimeError as error:  # ~nobody, or links in a circle
-            raise StoreError(f"{uri} is no storage that can be used: {error}") from None
+            raise StoreError(f"{uri} is not a usable storage: {error}") from None
         return fs.LocalFileSystem(), path, path
     _refuse_credentials(uri)
     uri = quote(
@@ -52,7 +52,7 @@ def open_location(uri: str) -> tuple[fs.FileSystem, str, str]:
     try:
         filesystem, root = fs.FileSystem.from_uri(uri)
     except (pa.ArrowException, OSError, ValueError) as error:
-        raise StoreError(f"{uri} is no storage that can be used: {error}") from None
+        raise StoreError(f"{uri} is not a usable storage: {error}") from None
     return filesystem, root, root if isinstance(filesystem, fs.LocalFileSystem) else uri
 
 
@@ -69,7 +69,7 @@ def absolute_location(uri: str) -> str:
     _refuse_credentials(uri)
     if scheme not in SCHEMES:
         known = ", ".join(SCHEMES)
-        raise StoreError(f"{uri} is no storage that can be used: kinds of storage are {known}")
+        raise StoreError(f"{uri} is not a usable storage: kinds of storage are {known}")
     return uri
 
 
@@ -94,7 +94,7 @@ def _refuse_credentials(uri: str) -> None:
     try:
         parts = urlsplit(uri)
     except ValueError as error:
-        raise StoreError(f"{shown} is no storage that can be used: {error}") from None
+        raise StoreError(f"{shown} is not a usable storage: {error}") from None
     named = [name for name, _ in parse_qsl(parts.query) if any(w in name.lower() for w in SECRETS)]
     user = parts.username is not None and scheme in OBJECT_STORES
     if not (named or user or parts.password is not None):

@@ -43,7 +43,7 @@ def mean_rouge(scores: Mapping[str, Sequence[float]]) -> dict[str, float]:
         ValueError: there is no example.
     """
     if not all(scores.values()):
-        raise ValueError("there is no prediction to take the mean of")
+        raise ValueError("no predictions to take the mean of")
     return {name: float(np.mean(values)) for name, values in scores.items()}
 
 

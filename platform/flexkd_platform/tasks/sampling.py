@@ -325,7 +325,7 @@ def draw_responses(
             prompt that is empty or too long, logits that are not finite.
     """
     if not 0 <= teacher_mix <= 1:
-        raise ValueError(f"a teacher_mix of {teacher_mix:g} is no share; give one in [0, 1]")
+        raise ValueError(f"a teacher_mix of {teacher_mix:g} is not a share; give one in [0, 1]")
     if teacher_mix and teacher is None:
         raise ValueError(
             f"a teacher_mix of {teacher_mix:g} needs a teacher; use 0 to draw from the student"

@@ -72,7 +72,7 @@ def default_uri(storage: str | Path) -> str:
     text = str(storage).removeprefix("file://")
     if "://" in text:
         raise ValueError(
-            f"storage {text} is no local folder; name an MLflow server: {TRACKING_OPTION}"
+            f"storage {text} is not a local folder; name an MLflow server: {TRACKING_OPTION}"
         )
     return f"sqlite:///{Path(text).absolute() / 'mlflow.db'}"
 
@@ -121,7 +121,7 @@ def check_form(uri: str) -> list[Problem]:
         parts = urlsplit(uri)
         _ = parts.port
     except ValueError:  # its text may be part of a password
-        message = f"{shown_uri(uri)!r} is no URI: its host or port is none"
+        message = f"{shown_uri(uri)!r} is not a URI: its host or port is none"
         return [
             _problem(message, "give it as http://host:5000; write / and @ in a password %2F, %40")
         ]
@@ -183,16 +183,16 @@ def _check_sqlite(uri: str) -> list[Problem]:
     place = path if path.exists() else next(p for p in path.parents if p.exists())
     if not path.exists():
         if not place.is_dir() or not os.access(place, os.W_OK):
-            return [_problem(f"{path} cannot be created: {place} is no folder we may write to")]
+            return [_problem(f"{path} cannot be created: {place} is not a writable folder")]
         return []
     if not path.is_file() or not os.access(path, os.W_OK):
-        return [_problem(f"{path} is no file we may write to")]
+        return [_problem(f"{path} is not a writable file")]
     with path.open("rb") as file:
         head = file.read(16)
     if not head:
         return []  # an empty file is an empty database
     if head != b"SQLite format 3\0":
-        return [_problem(f"{path} is no SQLite database", "name another file")]
+        return [_problem(f"{path} is not an SQLite database", "name another file")]
     return _ask(absolute_uri(uri), f"`mlflow db upgrade {uri}` if its schema is out of date")
 
 

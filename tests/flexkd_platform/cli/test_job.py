@@ -213,7 +213,7 @@ def test_what_validate_says_is_one_line(bench: Bench) -> None:
     spec = folder / "job.yaml"
     spec.write_text(bench.spec.read_text())
     said = bench.flexkd("validate", str(spec))
-    assert said.startswith(f"{spec}: nothing wrong, 6 trials, job tiny-")
+    assert said.startswith(f"{spec} is valid: 6 trials, job tiny-")
     assert said.count("\n") == 1
 
 

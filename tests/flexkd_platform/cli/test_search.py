@@ -55,7 +55,7 @@ def test_a_plan_shows_the_first_round_and_how_much_follows(flexkd: Flexkd) -> No
     shown = flexkd("plan")
     assert "searched: kd, beta in uniform [0.1, 0.9]" in shown
     assert "3 points × 1 seeds" in shown
-    assert "nothing wrong, at most 4 trials" in " ".join(flexkd("validate").split())
+    assert "is valid: at most 4 trials" in " ".join(flexkd("validate").split())
 
 
 def test_a_plan_of_a_random_search_shows_all_of_it(flexkd: Flexkd) -> None:

@@ -90,7 +90,7 @@ def rows(count: int, classes: int = 2) -> str:
         ("teacher.finetune=null", ["no classification head of its own"]),
         ("resources.trial_cpus=4096", ["resources.trial_cpus", "4096 asked for"]),
         ("score.output=value", ["value does not fit a classification task"]),
-        ("evaluate.metrics=[pearson]", ["pearson is no metric of classification"]),
+        ("evaluate.metrics=[pearson]", ["pearson is not a metric of classification"]),
     ],
 )
 def test_each_mistake_is_named_with_its_remedy(
@@ -242,7 +242,7 @@ def test_a_storage_in_the_home_of_nobody(
 ) -> None:
     assert main([command, str(request_of.spec), "--storage", "~nobody-here/storage"]) == 2
     said = " ".join(capsys.readouterr().err.split())
-    assert "--storage: ~nobody-here/storage is no storage that can be used" in said
+    assert "--storage: ~nobody-here/storage is not a usable storage" in said
     assert not list(request_of.folder.glob("~*"))
 
 

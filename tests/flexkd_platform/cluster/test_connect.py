@@ -111,7 +111,7 @@ def test_ray_sends_a_token_to_a_cluster_that_wants_one(
 def test_a_cluster_that_wants_a_token_is_not_joined_without(
     meeting_point: Callable[[str | None], int], no_token: None
 ) -> None:
-    with pytest.raises(SpecError, match="is in token mode, and there is no token here") as caught:
+    with pytest.raises(SpecError, match="is in token mode, and no token was found here") as caught:
         prepare_to_join(f"127.0.0.1:{meeting_point('secret')}")
     assert "~/.ray/auth_token" in caught.value.problems[0].remedy
 
@@ -151,7 +151,7 @@ def test_auto_is_the_cluster_that_was_started_here(
     note.write_text(f"127.0.0.1:{closed_port}")
     prepare_to_join("auto")
     note.write_text(f"127.0.0.1:{meeting_point('secret')}")
-    with pytest.raises(SpecError, match="is in token mode, and there is no token here"):
+    with pytest.raises(SpecError, match="is in token mode, and no token was found here"):
         prepare_to_join("auto")
 
 

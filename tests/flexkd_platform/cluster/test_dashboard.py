@@ -128,7 +128,7 @@ def test_a_cluster_in_token_mode_gets_the_token_that_is_there(
 
 def test_without_a_token_the_three_places_are_named(serve: Serve) -> None:
     problem = refusal(serve("token"))
-    assert "is in token mode, and there is no token here" in problem.message
+    assert "is in token mode, and no token was found here" in problem.message
     for place in ("RAY_AUTH_TOKEN,", "RAY_AUTH_TOKEN_PATH", "~/.ray/auth_token", "chmod 600"):
         assert place in problem.remedy
 
@@ -178,7 +178,7 @@ def test_a_redirect_to_a_login_names_no_address_to_give(serve: Serve) -> None:
 
 def test_a_redirect_to_what_is_no_address(serve: Serve) -> None:
     front = serve(moved="http://[bad")
-    assert refusal(front).message == f"{front} redirects to what is no address"
+    assert refusal(front).message == f"{front} redirects to what is not an address"
 
 
 @pytest.mark.parametrize(
@@ -221,7 +221,7 @@ def test_versions_are_compared_ours_beside_theirs(
 
 def test_another_server_is_no_ray(serve: Serve) -> None:
     problem = refusal(serve(mode=None, ray=None))
-    assert "is no Ray dashboard" in problem.message
+    assert "is not a Ray dashboard" in problem.message
     assert "http://HEAD:8265" in problem.remedy
 
 

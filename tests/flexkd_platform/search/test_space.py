@@ -192,7 +192,7 @@ def test_a_width_between_the_edges_that_does_not_divide_is_left_out(
     def known(spec: JobSpec) -> Facts:
         width = spec.student.init.to_json()["hidden_size"]
         if width % 12:
-            message = f"a width of {width} is no whole number of heads"
+            message = f"a width of {width} is not a whole number of heads"
             raise SpecError([Problem("student.init.hidden_size", message, "a multiple of 12")])
         return facts_of(spec)
 

@@ -76,7 +76,7 @@ def test_what_cannot_be_read_is_said_with_its_place(text: str, place: str, messa
         parse_yaml(text, "job.yaml")
     (problem,) = caught.value.problems
     assert problem.path == place
-    assert problem.message.startswith(f"this is no valid YAML: {message}")
+    assert problem.message.startswith(f"invalid YAML: {message}")
 
 
 def test_as_many_levels_are_read_as_are_allowed() -> None:

@@ -99,7 +99,7 @@ ONE_PROBLEM = {
         "input should be a valid number, but true was given",
         "β, weight of the logit loss",
     ),
-    "a seed that is no whole number": (
+    "a seed that is not a whole number": (
         "[10, 20]",
         "[10, 20.5]",
         "sweep.seeds[1]",
@@ -233,7 +233,7 @@ ONE_PROBLEM = {
         "name: quick\nevaluate:\n  metrics: [accuracy, pearson]\n",
         "evaluate.metrics",
         3,
-        "pearson is no metric of classification",
+        "pearson is not a metric of classification",
         "allowed are accuracy, f1, matthews, accuracy_f1",
     ),
     "a metric twice": (
@@ -411,7 +411,7 @@ ONE_PROBLEM = {
         "name: quick\ntask: {kind: instruction}\nevaluate: {metrics: [accuracy]}\n",
         "evaluate.metrics",
         3,
-        "accuracy is no metric of instruction",
+        "accuracy is not a metric of instruction",
         "allowed are rougeL, rouge1, rouge2, bertscore, nll",
     ),
     "a label column for instructions": (
@@ -501,7 +501,7 @@ ONE_PROBLEM = {
         "  baseline: gram\n  seeds:",
         "sweep.baseline",
         7,
-        "gram is no method of this sweep",
+        "gram is not a method of this sweep",
         "name one of ft, kd, flexkd; null for none",
     ),
     "a published number of another task": (
@@ -509,7 +509,7 @@ ONE_PROBLEM = {
         "name: quick\nreference: [{method: ft, metric: rougeL, mean: 1}]\n",
         "reference[0].metric",
         2,
-        "rougeL is no metric of classification",
+        "rougeL is not a metric of classification",
         "allowed are accuracy, f1, matthews, accuracy_f1",
     ),
     "an axis without values": (
@@ -547,7 +547,7 @@ def test_says_where_what_was_given_and_what_is_allowed(
 def test_text_that_is_no_yaml(bad: str, where: str, why: str, problems: Problems) -> None:
     (problem,) = problems(bad)
     assert problem.path == where
-    assert problem.message.startswith("this is no valid YAML: ")
+    assert problem.message.startswith("invalid YAML: ")
     assert why in problem.message
     assert problem.remedy == "check the indentation, colons and brackets there"
 
@@ -651,7 +651,7 @@ def test_axis_problems_show_together(text: str, problems: Problems) -> None:
             "distill.epochs",
             Problem(
                 "--set",
-                "'distill.epochs' is no assignment",
+                "'distill.epochs' is not an assignment",
                 "write --set path=value, as --set distill.epochs=3",
             ),
         ),
@@ -659,7 +659,7 @@ def test_axis_problems_show_together(text: str, problems: Problems) -> None:
             "=3",
             Problem(
                 "--set",
-                "'=3' is no assignment",
+                "'=3' is not an assignment",
                 "write --set path=value, as --set distill.epochs=3",
             ),
         ),
@@ -684,7 +684,7 @@ def test_axis_problems_show_together(text: str, problems: Problems) -> None:
             "distill.epochs=[",
             Problem(
                 "distill.epochs",
-                "this is no valid YAML: expected the node content, but found '<stream end>'",
+                "invalid YAML: expected the node content, but found '<stream end>'",
                 "quote the value",
             ),
         ),

@@ -256,7 +256,7 @@ def test_a_search_with_nothing_to_draw_is_refused(problems: Problems, text: str)
 @pytest.mark.parametrize(
     ("space", "message"),
     [
-        ({"sweep.methods[9].alpha": {"uniform": [0, 1]}}, "is no setting"),
+        ({"sweep.methods[9].alpha": {"uniform": [0, 1]}}, "is not a setting"),
         ({"sweep.seeds": {"choice": [1]}}, "names no field of a trial"),
         ({"resources.trial_cpus": {"int_uniform": [1, 2]}}, "names no field of a trial"),
         ({"distill.epochs": {"uniform": [1, 2]}}, "is an axis too"),

@@ -208,7 +208,7 @@ def test_ways_to_name_a_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, st
 
 @pytest.mark.parametrize("uri", ["nowhere://bucket/prefix", "memory://bucket", "://x"])
 def test_uris_that_name_no_storage(uri: str) -> None:
-    with pytest.raises(StoreError, match=f"^{uri} is no storage that can be used: "):
+    with pytest.raises(StoreError, match=f"^{uri} is not a usable storage: "):
         open_store(uri)
 
 
