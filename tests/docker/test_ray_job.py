@@ -231,7 +231,7 @@ def test_storage_that_pods_do_not_reach_is_refused(
         ("postgresql://me:hunter2@db/mlflow", "the URI of postgresql://db holds a secret"),
         ("postgresql://me:hunter2/x@db/mlflow", "the URI of postgresql://db holds a secret"),
         ("postgresql://db/mlflow?user=me&password=hunter2", "holds a secret"),
-        ("http://[mlflow", "is no URI"),
+        ("http://[mlflow", "is not a URI"),
         ("ftp://mlflow", "which MLflow records nothing in"),
     ],
 )

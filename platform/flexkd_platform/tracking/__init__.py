@@ -4,8 +4,8 @@
 it, and `read_trials` reads back what anybody has recorded. MLflow is imported when first used.
 """
 
-from .memory import MemoryRun, MemoryTracker
 from .mlflow_tracker import MlflowTracker
+from .no_tracker import NoTracker
 from .opening import (
     TRACKING_OPTION,
     absolute_uri,
@@ -39,9 +39,8 @@ __all__ = [
     "JobRecord",
     "JobStatus",
     "Json",
-    "MemoryRun",
-    "MemoryTracker",
     "MlflowTracker",
+    "NoTracker",
     "Progress",
     "ResilientTracker",
     "StepMetrics",

@@ -10,8 +10,8 @@ from urllib.parse import SplitResult, urlsplit
 
 from ..spec import Problem
 from .connection import connect, open_once, patience, sqlite_path
-from .memory import MemoryTracker
 from .mlflow_tracker import MlflowTracker
+from .no_tracker import NoTracker
 from .redaction import shown_uri, without_password
 from .resilient import ResilientTracker
 from .tracker import Tracker
@@ -103,7 +103,7 @@ def open_tracker(
         mlflow.MlflowException: a SQLite database that cannot be opened or created.
     """
     if uri == NONE:
-        return MemoryTracker(log_students=log_students)
+        return NoTracker()
     uri = absolute_uri(uri)
     if sqlite_path(uri) is not None:
         connect(uri)  # creates the database here, before any worker could

@@ -110,7 +110,7 @@ def test_a_secret_in_a_uri_is_refused_and_not_repeated(
     [
         ("--storage", "s3://[bucket", "s3://[bucket is not a usable storage"),
         ("--storage", "ftp://bucket/x", "kinds of storage are s3, gs"),
-        ("--tracking-uri", "http://[::1", "is no URI"),
+        ("--tracking-uri", "http://[::1", "is not a URI"),
         ("--tracking-uri", "mlruns", "which MLflow records nothing in"),
     ],
 )

@@ -122,7 +122,7 @@ def test_yaml_that_does_not_parse(request_of: Request) -> None:
     request_of.spec.write_text("name: x\nsweep: {methods: [\n")
     error = request_of.refused()
     assert "line 3" in error
-    assert "no valid YAML" in error
+    assert "invalid YAML" in error
 
 
 def test_a_missing_column_names_those_there_are(request_of: Request) -> None:

@@ -167,7 +167,7 @@ def test_a_dashboard_is_no_meeting_point(no_ray: None) -> None:
     server = ThreadingHTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:
-        with pytest.raises(SpecError, match="a dashboard takes flexkd submit"):
+        with pytest.raises(SpecError, match="with a dashboard, use flexkd submit"):
             join_cluster(f"127.0.0.1:{server.server_port}", None)
     finally:
         server.shutdown()
@@ -296,7 +296,7 @@ def test_a_cluster_of_a_token_that_is_not_here_is_one_line_and_the_terminal_is_l
         join_cluster(f"127.0.0.1:{meeting_point(None)}", None)
     (problem,) = caught.value.problems
     assert "RAY_AUTH_MODE" in problem.message
-    assert "no token here" in problem.message
+    assert "no token was found here" in problem.message
     assert "~/.ray/auth_token" in problem.remedy
     monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))  # so that Ray itself has to look for one
     with pytest.raises(SpecError) as caught:

@@ -21,8 +21,8 @@ from flexkd_platform.results import find_job
 from flexkd_platform.search import build_plan
 from flexkd_platform.spec import load_spec
 from flexkd_platform.store import open_store
-from flexkd_platform.tracking import MemoryTracker
 
+from ..memory_tracker import MemoryTracker
 from ..plan.conftest import facts_of_fixture, plan, spec
 
 __all__ = ["facts_of_fixture", "plan", "spec"]

@@ -19,14 +19,14 @@ import pytest
 from flexkd_platform.tracking import (
     DatasetRecord,
     JobRecord,
-    MemoryRun,
-    MemoryTracker,
     MlflowTracker,
     ResilientTracker,
     StoredStudent,
     Tracker,
     TrialRecord,
 )
+
+from ..memory_tracker import MemoryRun, MemoryTracker
 
 START_SECONDS = 120  # a server imports for 5 to 20 seconds on two busy cores
 

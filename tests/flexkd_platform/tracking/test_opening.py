@@ -21,8 +21,8 @@ import pytest
 import sqlalchemy
 
 from flexkd_platform.tracking import (
-    MemoryTracker,
     MlflowTracker,
+    NoTracker,
     ResilientTracker,
     TrialRecord,
     check_tracking,
@@ -41,14 +41,14 @@ from flexkd_platform.tracking.redaction import without_password
         ("/somewhere/mlruns", "a folder"),
         ("ftp://host", "of kind 'ftp'"),
         ("http://", "names no host"),
-        ("http://host:port", "is no URI"),
+        ("http://host:port", "is not a URI"),
         ("sqlite://", "names no file"),
         ("sqlite:///:memory:", "names no file"),
         ("http://127.0.0.1:9", "Connection refused"),  # the discard port: nobody listens
         ("postgresql://flexkd:secret@127.0.0.1:9/mlflow", "Connection refused"),
         ("postgresql+psycopg2://flexkd:secret@127.0.0.1:9/mlflow", "Connection refused"),
         ("postgres://flexkd:secret@host/mlflow", "of kind 'postgres'"),
-        ("postgresql://flexkd:secret/1@host:port/mlflow", "is no URI"),
+        ("postgresql://flexkd:secret/1@host:port/mlflow", "is not a URI"),
         ("http://flexkd:secret@127.0.0.1:9", "Connection refused"),
     ],
 )
@@ -236,7 +236,7 @@ def test_a_stop_in_the_middle_of_a_transaction_is_not_told_with_a_traceback(
 
 
 def test_kinds_of_tracker(database: str) -> None:
-    assert isinstance(open_tracker("none", "x"), MemoryTracker)
+    assert isinstance(open_tracker("none", "x"), NoTracker)
     assert isinstance(open_tracker(database, "x"), MlflowTracker)
     assert isinstance(open_tracker(database, "x", on_trouble=print), ResilientTracker)
 

@@ -9,13 +9,14 @@ import pytest
 
 from flexkd_platform.tracking import (
     JobRecord,
-    MemoryTracker,
     MlflowTracker,
     ResilientTracker,
     StepMetrics,
     TrialRecord,
     read_trials,
 )
+
+from ..memory_tracker import MemoryTracker
 
 ROWS = [StepMetrics(step, {"train/loss": 1 / (step + 1)}) for step in range(10)]
 

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flexkd_platform.tracking import MemoryTracker, StepMetrics, TrialRecord
+from flexkd_platform.tracking import StepMetrics, TrialRecord
 from flexkd_platform.tracking.backend import Point
-from flexkd_platform.tracking.memory import MemoryRuns
 from flexkd_platform.tracking.run_tracker import RunTracker
 
+from ..memory_tracker import MemoryRuns, MemoryTracker
 from .conftest import stored
 
 ROWS = [StepMetrics(step, {"loss": -step, "lr": step / 10}) for step in range(6)]

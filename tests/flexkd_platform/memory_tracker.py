@@ -1,4 +1,4 @@
-"""Runs in memory: for tests, and for people who want nothing recorded."""
+"""Runs in memory, beside those of MLflow in the tracker's contract."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from pathlib import Path
 
 from typing_extensions import override
 
-from .backend import Point, Run, RunBackend, RunStatus
-from .encoding import read_trial
-from .records import DatasetRecord, TrialRecord
-from .run_tracker import RunTracker
+from flexkd_platform.tracking.backend import Point, Run, RunBackend, RunStatus
+from flexkd_platform.tracking.encoding import read_trial
+from flexkd_platform.tracking.records import DatasetRecord, TrialRecord
+from flexkd_platform.tracking.run_tracker import RunTracker
 
 
 @dataclass
