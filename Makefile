@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 help:
 	@echo "make quickstart  install, run jobs/quickstart.yaml on a local Ray, show the leaderboard"
 	@echo "make test        install what tests need and run them all"
-	@echo "make test-fast   the tests that start neither Ray nor network hosts"
+	@echo "make test-fast   the tests that need neither Ray nor network hosts, without the slow ones"
 	@echo "make lint        ruff, mypy and import-linter"
 	@echo "make check       lint and test, as continuous integration does"
 	@echo "make format      let ruff format the code"
@@ -37,7 +37,7 @@ test: $(VENV)/.dev
 	$(BIN)/python -m pytest -n 3
 
 test-fast: $(VENV)/.dev
-	$(BIN)/python -m pytest -n 2 -m "not ray and not hosts"
+	$(BIN)/python -m pytest -n 2 -m "not ray and not hosts and not slow"
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

@@ -21,9 +21,12 @@ FLAGS = (
     "--enable-logging=stderr", "--virtual-time-budget=10000", "--window-size=1280,3000",
 )  # fmt: skip
 
-pytestmark = pytest.mark.skipif(
-    BROWSER is None, reason=f"needs a browser: none of {', '.join(BROWSERS)} is installed"
-)
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        BROWSER is None, reason=f"needs a browser: none of {', '.join(BROWSERS)} is installed"
+    ),
+]
 
 
 def dom_of(html: str, folder: Path, *flags: str) -> str:

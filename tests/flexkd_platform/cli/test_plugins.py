@@ -13,6 +13,8 @@ import pytest
 
 from ..tiny_jobs import spec_json
 
+pytestmark = pytest.mark.slow
+
 MODULE = '''
 from typing import ClassVar, Literal
 

@@ -19,6 +19,8 @@ from flexkd_platform.store import Store, open_store
 
 from ..tiny_jobs import spec_json
 
+pytestmark = pytest.mark.slow
+
 PATIENCE = 600.0
 """Seconds after which something that has to happen is taken not to; nothing waits that long."""
 

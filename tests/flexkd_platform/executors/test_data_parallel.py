@@ -28,6 +28,8 @@ from ..tiny_jobs import (
 )
 from .group_of import train_in_group
 
+pytestmark = pytest.mark.slow
+
 METHODS: list[dict[str, Any]] = [
     {"kind": "ft"},
     {"kind": "kd"},

@@ -38,6 +38,8 @@ from flexkd_platform.training import SoloWorker
 from ..lab import train_student
 from .conftest import Shop
 
+pytestmark = pytest.mark.slow
+
 SPEC = """\
 name: searched
 task: {kind: classification, max_length: 12, data: {source: files, path: WORLD/reviews}}

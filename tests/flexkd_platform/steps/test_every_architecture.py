@@ -29,6 +29,8 @@ from flexkd_platform.steps.initial_student import initial_student
 from ..lab import train_student
 from ..worlds import GENERATION, MAX_LENGTH, MAX_PROMPT, MAX_RESPONSE, WORLDS
 
+pytestmark = pytest.mark.slow
+
 # On one task a number, on the others a distribution.
 BETWEEN_PROBABILITIES = ("minillm", "jsd", "skew_fkl", "skew_rkl", "tvd")
 

@@ -189,7 +189,7 @@ def test_files_that_are_no_database(tmp_path: Path) -> None:
     other = tmp_path / "notes.txt"
     other.write_text("not a database, but longer than a header")
     (problem,) = check_tracking(f"sqlite:///{other}")
-    assert "no SQLite database" in problem.message
+    assert "not an SQLite database" in problem.message
     (problem,) = check_tracking(f"sqlite:///{other}/mlflow.db")
     assert "cannot be created" in problem.message
 
@@ -217,7 +217,7 @@ def test_default_is_an_absolute_path_in_the_storage(
     expected = f"sqlite:///{tmp_path}/storage/mlflow.db"
     assert default_uri("storage") == default_uri(tmp_path / "storage") == expected
     assert default_uri(f"file://{tmp_path}/storage") == expected
-    with pytest.raises(ValueError, match="no local folder"):
+    with pytest.raises(ValueError, match="not a local folder"):
         default_uri("s3://bucket/flexkd")
 
 

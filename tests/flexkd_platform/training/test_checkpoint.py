@@ -30,6 +30,8 @@ from .checkpoint_worlds import (
     newest_files,
 )
 
+pytestmark = pytest.mark.slow
+
 PATIENCE = 300.0
 """Seconds after which processes are taken to hang; nothing waits that long."""
 

@@ -16,6 +16,8 @@ from flexkd_platform.steps import run_step
 
 from ..lab import train_student
 
+pytestmark = pytest.mark.slow
+
 WAYS: dict[str, tuple[str, list[str], Resources]] = {
     "fine-tuning": ("{kind: ft}", [], Resources()),
     "with dropout": ("{kind: kd}", ["distill.dropout=0.2"], Resources()),
