@@ -19,7 +19,7 @@ def ray_hosts(
     """A Ray cluster of a head and two workers that know the credentials of `s3`.
 
     With a token: `@pytest.mark.parametrize("ray_hosts", ["token"], indirect=True)`. One cluster
-    lives at a time, and none when other tests run: Ray looks for one among all processes.
+    lives at a time: where it is not told which, Ray takes one among all processes of the machine.
     """
     with_token = getattr(request, "param", "open") == "token"
     token_file = tmp_path_factory.mktemp("ray") / "auth_token" if with_token else None

@@ -14,7 +14,7 @@ SPEC = """\
 name: beside
 task:
   kind: instruction
-  data: {source: builtin, name: docstrings, train: 200, validation: 4, test: 4}
+  data: {source: builtin, name: docstrings, train: 100, validation: 4, test: 4}
   max_prompt: 24
   max_response: 8
 teacher:
@@ -22,12 +22,12 @@ teacher:
     config: {model_type: gpt2, n_embd: 16, n_layer: 3, n_head: 4}
     vocab_size: 400
   finetune: {batch_size: 8, learning_rate: 1e-3}
-student: {init: {kind: random, layers: 2, hidden_size: 8}, warm_up: {epochs: 12, batch_size: 8}}
+student: {init: {kind: random, layers: 2, hidden_size: 8}, warm_up: {epochs: 6, batch_size: 8}}
 score: {chunk: 64}
 distill: {epochs: 1, batch_size: 8, learning_rate: 1e-3}
 sweep:
   methods: [{kind: ft}, {kind: kd}]
-  axes: {teacher.finetune.epochs: [12, 13]}
+  axes: {teacher.finetune.epochs: [6, 7]}
   seeds: [1, 2, 3]
 evaluate: {decoding: {kind: greedy}, max_new_tokens: 4}
 resources: {score_workers: 1, teacher_cpus: 1}
