@@ -14,7 +14,7 @@ import pytest
 import torch
 from transformers import AutoConfig, AutoModel, BertTokenizer
 
-from flexkd_platform.executors import Advanced, Executor, Halving, Scores, StepError
+from flexkd_platform.executors import Advanced, Executor, Halving, RungScores, StepError
 from flexkd_platform.executors.inprocess import InProcessExecutor
 from flexkd_platform.job.graph import Graph, Node, trial_node
 from flexkd_platform.job.scheduler import Scheduler
@@ -239,7 +239,7 @@ def run_trials(
     trials: Sequence[Trial],
     heard: Heard,
     halving: Halving | None = None,
-    scores: Scores | None = None,
+    scores: RungScores | None = None,
 ) -> None:
     """Run trials as one sweep, as many at a time as there is room for."""
     graph = Graph()

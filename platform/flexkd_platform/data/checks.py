@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 from ..spec import Problem, SpecError, Task, TextTask, sha256_of
 from .evaluation import SetFacts, read_evaluation
 from .labels import Labels
-from .prepare import examine
+from .prepare import prepare
 from .prepared import KEY
 from .sizes import cut
 from .splits import SPLITS, Splits
@@ -117,7 +117,7 @@ def _examine(
     task: Task, path: str
 ) -> tuple[Splits | None, DataFacts | None, Labels | None, list[Problem]]:
     """Splits and facts of the task's own data, its labels where they can be told, and problems."""
-    reading, made, problems = examine(task, path)
+    reading, made, problems = prepare(task, path)
     labels = made.labels
     tables: dict[str, pa.Table] = {}
     if made.tables:

@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from ..spec import Problem, SplitSizes, Task, TextTask, sha256_of
 from .labels import Labels
-from .prepare import examine
+from .prepare import prepare
 from .prepared import KEY
 from .sizes import sized
 
@@ -44,7 +44,7 @@ def read_evaluation(
     data = task.evaluation[name]
     on_it = task.model_copy(update={"data": data, "evaluation": {}})
     problems = _unused_sizes(data, path)
-    reading, made, found = examine(on_it, path, "evaluation", known)
+    reading, made, found = prepare(on_it, path, "evaluation", known)
     if isinstance(task, TextTask) and known is None and made.labels is not None:
         # What its labels mean is decided by data that cannot be read.
         found = [problem for problem in found if problem not in made.labels.problems]

@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 from ..spec import Problem, Task, TextColumns
 from .columns import column_names
 from .labels import Labels, read_labels
-from .prepared import KEY, Made
+from .prepared import KEY, PreparedData
 from .reading import Examples
 from .roles import is_text
 
@@ -20,12 +20,12 @@ TEXTS = {"text": "text", "text_pair": "second text"}
 
 def make_labelled(
     splits: Mapping[str, Examples], task: Task, path: str, known: Labels | None
-) -> Made:
+) -> PreparedData:
     """`text`, `text_pair` where the source has pairs, and `label`.
 
     Every row must have all of them: a label without its text is a mistake, not an example less.
     """
-    made = Made(skipped=dict.fromkeys(splits, 0))
+    made = PreparedData(skipped=dict.fromkeys(splits, 0))
     if isinstance(task.data, TextColumns):
         made.rules = {"columns": column_names(task.data)[0]}
     labels = made.labels = read_labels(splits, task, path, known)

@@ -5,21 +5,21 @@ from __future__ import annotations
 from ..spec import InstructionTask, Problem, SummarizationTask, Task
 from .labelled import make_labelled
 from .labels import Labels
-from .prepared import Made, Maker
+from .prepared import Prepare, PreparedData
 from .prompts import make_instructions, make_summaries
 from .reading import Purpose, Reading
 from .sources import READERS
 
 
-def _maker(task: Task) -> Maker:
+def _preparation_of(task: Task) -> Prepare:
     if isinstance(task, InstructionTask):
         return make_instructions
     return make_summaries if isinstance(task, SummarizationTask) else make_labelled
 
 
-def examine(
+def prepare(
     task: Task, path: str, purpose: Purpose = "training", known: Labels | None = None
-) -> tuple[Reading, Made, list[Problem]]:
+) -> tuple[Reading, PreparedData, list[Problem]]:
     """Read the task's source and make examples of it.
 
     Args:
@@ -32,7 +32,7 @@ def examine(
         What was read; what was made of it, without tables if that cannot be cut; all problems.
     """
     reading = READERS[task.data.source](task, path, purpose)
-    made = _maker(task)(reading.splits, task, path, known)
+    made = _preparation_of(task)(reading.splits, task, path, known)
     problems = [*reading.problems, *made.problems]
     if made.tables:
         problems += _emptiness(reading)

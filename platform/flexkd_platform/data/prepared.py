@@ -17,7 +17,7 @@ KEY = "key"
 
 
 @dataclass
-class Made:
+class PreparedData:
     """Examples as models see them.
 
     tables: by split, with the column `KEY`; empty if any split's rows cannot be told.
@@ -33,6 +33,6 @@ class Made:
     problems: list[Problem] = field(default_factory=list)
 
 
-Maker = Callable[[Mapping[str, Examples], Task, str, Labels | None], Made]
+Prepare = Callable[[Mapping[str, Examples], Task, str, Labels | None], PreparedData]
 """Makes examples of a source's splits. The third argument is the path of the data section in the
 spec; the last one the training data's labels, if the splits are only measured on."""

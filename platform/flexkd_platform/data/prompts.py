@@ -18,7 +18,7 @@ from ..spec import (
 )
 from .columns import column_names
 from .labels import Labels
-from .prepared import KEY, Made
+from .prepared import KEY, PreparedData
 from .reading import Examples
 from .responses import Instance
 from .roles import is_text
@@ -72,10 +72,10 @@ class _Rows:
 
 def make_instructions(
     splits: Mapping[str, Examples], task: Task, path: str, known: Labels | None
-) -> Made:
+) -> PreparedData:
     """The template applied to instruction and input; one example for each instance of a row."""
     assert isinstance(task, InstructionTask), "the caller goes by the task"
-    made = Made(rules={"task": task.kind, "template": TEMPLATES[task.template]})
+    made = PreparedData(rules={"task": task.kind, "template": TEMPLATES[task.template]})
     if isinstance(task.data, InstructionColumns):
         made.rules["columns"] = column_names(task.data)[0]
     if _all_texts(splits, {"instruction": "instruction", "input": "input"}, path, made):
@@ -99,10 +99,10 @@ def make_instructions(
 
 def make_summaries(
     splits: Mapping[str, Examples], task: Task, path: str, known: Labels | None
-) -> Made:
+) -> PreparedData:
     """The prefix and the document; its summary."""
     assert isinstance(task, SummarizationTask), "the caller goes by the task"
-    made = Made(rules={"task": task.kind, "prefix": task.prefix})
+    made = PreparedData(rules={"task": task.kind, "prefix": task.prefix})
     if isinstance(task.data, DocumentColumns):
         made.rules["columns"] = column_names(task.data)[0]
     if _all_texts(splits, {"document": "document"}, path, made):
@@ -119,7 +119,7 @@ def make_summaries(
 
 
 def _all_texts(
-    splits: Mapping[str, Examples], said: Mapping[str, str], path: str, made: Made
+    splits: Mapping[str, Examples], said: Mapping[str, str], path: str, made: PreparedData
 ) -> bool:
     for examples in splits.values():
         for role, what in said.items():
@@ -147,7 +147,7 @@ def _parts(
 
 
 def _finish(
-    rows: _Rows, name: str, examples: Examples, responses: str, path: str, made: Made
+    rows: _Rows, name: str, examples: Examples, responses: str, path: str, made: PreparedData
 ) -> None:
     table = made.tables[name] = rows.table()
     made.skipped[name] = rows.skipped

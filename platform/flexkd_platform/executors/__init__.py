@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ..spec import Resources
 from ..store import Store
-from .early_stopping import Halving, Scores, scores_of, stopping_problems
+from .early_stopping import Halving, RungScores, scores_of, stopping_problems
 from .executor import Executor, Handle
 from .work import (
     Advanced,
@@ -35,7 +35,7 @@ __all__ = [
     "OnEvent",
     "PassWork",
     "Pruned",
-    "Scores",
+    "RungScores",
     "Started",
     "StepError",
     "StepWork",

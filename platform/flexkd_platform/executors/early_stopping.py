@@ -11,7 +11,7 @@ from ..tracking import Progress
 WITHOUT_RAY = "none"
 """The address at which trials run one after the other."""
 
-Scores = Mapping[str, Sequence[tuple[int, float]]]
+RungScores = Mapping[str, Sequence[tuple[int, float]]]
 """Of trials, by hash, the steps at which they can be compared, and how good they were by then."""
 
 

@@ -10,7 +10,7 @@ from ..cluster import Capacity, fitting_trials, resource_problems
 from ..plan import Trial
 from ..spec import Problem, Resources
 from ..store import Store
-from .early_stopping import Halving, Scores
+from .early_stopping import Halving, RungScores
 from .work import OnEvent, Work
 
 
@@ -63,7 +63,7 @@ class Executor(ABC):
         trials: Sequence[Trial],
         on_event: OnEvent,
         halving: Halving | None = None,
-        scores: Scores | None = None,
+        scores: RungScores | None = None,
     ) -> None:
         """Prepare for trials; not all of them need to be submitted.
 

@@ -10,7 +10,7 @@ from ..spec import SpecError
 from ..steps import ChunkDone, ChunkedPass, run_step, run_trial
 from ..tracking import Progress
 from ..training import SoloWorker, local_device
-from .early_stopping import Halving, Scores, cannot_stop
+from .early_stopping import Halving, RungScores, cannot_stop
 from .executor import Executor
 from .work import (
     Advanced,
@@ -72,7 +72,7 @@ class InProcessExecutor(Executor):
         trials: Sequence[Trial],
         on_event: OnEvent,
         halving: Halving | None = None,
-        scores: Scores | None = None,
+        scores: RungScores | None = None,
     ) -> None:
         """Refuse early stopping: trials run one after the other, so none can be compared."""
         if halving is not None:

@@ -18,7 +18,7 @@ from ..spec import Problem, Resources
 from ..steps import ChunkDone, ChunkedPass, run_step
 from ..store import Store
 from ..tracking import Progress
-from .early_stopping import Halving, Scores
+from .early_stopping import Halving, RungScores
 from .executor import Executor, Handle
 from .inprocess import ChunkCount, Finished
 from .ray_chunks import run_chunks_on_ray
@@ -99,7 +99,7 @@ class RayExecutor(Executor):
         trials: Sequence[Trial],
         on_event: OnEvent,
         halving: Halving | None = None,
-        scores: Scores | None = None,
+        scores: RungScores | None = None,
     ) -> None:
         """Start one Tune experiment, which waits for trials."""
         assert self._sweep is None, "the last sweep is closed"

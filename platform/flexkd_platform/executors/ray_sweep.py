@@ -25,11 +25,11 @@ from ..plan import Trial
 from ..spec import Resources
 from ..store import Store
 from ..tracking import Progress
-from .early_stopping import Halving, Scores
+from .early_stopping import Halving, RungScores
 from .executor import LostWorkerError
 from .inprocess import Finished
 from .ray_trials import SCORE, STEP, STOPPING_SECONDS, run_tune_trial, trial_resources
-from .train_supervisor import END_SECONDS, start_runs
+from .train_supervisor import END_SECONDS, start_train_supervisor
 from .work import Advanced, Broken, Ended, OnEvent, Pruned, Started, StepError, TrialWork
 
 LOST_WORKER_RETRIES = 2
@@ -56,13 +56,13 @@ class RaySweep:
         store: Store,
         resources: Resources,
         halving: Halving | None,
-        scores: Scores,
+        scores: RungScores,
         on_event: OnEvent,
     ) -> None:
         self._name, self._store, self._on_event = name, store, on_event
         self._searcher = SubmittedTrials()
         self._relay = _Relay(halving)
-        self._runs = start_runs() if resources.most_workers > 1 else None
+        self._runs = start_train_supervisor() if resources.most_workers > 1 else None
         self._cancelled = False
         tuner = self._tuner({trial.hash: trial for trial in trials}, resources, halving, scores)
         self._thread = threading.Thread(target=self._fit, args=(tuner,), name=name, daemon=True)
@@ -91,7 +91,7 @@ class RaySweep:
         trials: Mapping[str, Trial],
         resources: Resources,
         halving: Halving | None,
-        scores: Scores,
+        scores: RungScores,
     ) -> tune.Tuner:
         # A report between two epochs has no score to stop a trial by; Tune would refuse it.
         os.environ["TUNE_DISABLE_STRICT_METRIC_CHECKING"] = "1"
@@ -224,7 +224,7 @@ def _trial_name(trial: TuneTrial) -> str:
     return str(trial.config["trial"][:16])
 
 
-def _asha(halving: Halving, scores: Scores) -> ASHAScheduler:
+def _asha(halving: Halving, scores: RungScores) -> ASHAScheduler:
     """Tune's, in optimiser steps; `max_t` is never reached, since no trial is stopped at its end.
 
     Every sweep has a new one, so the rungs of earlier trials are entered again, as if they had run

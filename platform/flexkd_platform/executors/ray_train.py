@@ -75,20 +75,20 @@ MOST_SAID = 400
 
 
 @dataclass(frozen=True)
-class Begun:
+class WorkerGroupStarted:
     """Said by the first worker of a group: the first group, or one after a loss or a resize."""
 
     workers: int
 
 
 @dataclass(frozen=True)
-class Bereft:
+class PeerLost:
     """Said by a worker that lost another one: its own error, which may know more of the cause."""
 
     failure: StepError
 
 
-Told = list[Progress] | Begun | Bereft | StepError
+WorkerMessage = list[Progress] | WorkerGroupStarted | PeerLost | StepError
 """What workers tell. Not by `ray.train.report`: that would wait in Train's queue, drained every two
 seconds, and every worker would have to report in step; and Tune's callback for it locks up when the
 last report arrives after the trial's own. An error told there would have Train start again."""
@@ -104,7 +104,7 @@ def train_on_workers(
     since then again. Closing the generator has `runs` end the run with its workers.
 
     scratch: a URI where Ray Train may keep what it needs.
-    runs: of `start_runs`, whom the run belongs to.
+    runs: of `start_train_supervisor`, whom the run belongs to.
 
     Raises:
         StepError: the training failed, or loses its workers whenever it is tried.
@@ -113,7 +113,7 @@ def train_on_workers(
     node = ray.get_runtime_context().get_node_id()
     here = NodeAffinitySchedulingStrategy(node, soft=False)
     # Both here: what asks for no CPU goes to any node, which the trial would be lost with.
-    told: Queue[Told] = Queue(actor_options={"num_cpus": 0, "scheduling_strategy": here})
+    told: Queue[WorkerMessage] = Queue(actor_options={"num_cpus": 0, "scheduling_strategy": here})
     run = runs.train.remote(_fit, (trial, uri, resources, scratch), told, node)
     try:
         patience = _Patience()
@@ -141,11 +141,11 @@ class _Patience:
         self._done = self._fruitless = self._workers = 0
         self._last: StepError | None = None
 
-    def hear(self, message: list[Progress] | Begun | Bereft) -> None:
+    def hear(self, message: list[Progress] | WorkerGroupStarted | PeerLost) -> None:
         """Raises StepError when it is enough."""
-        if isinstance(message, Bereft):
+        if isinstance(message, PeerLost):
             self._last = message.failure
-        elif isinstance(message, Begun):
+        elif isinstance(message, WorkerGroupStarted):
             # A group that is larger than the last one was not lost, but made so.
             self._fruitless += message.workers <= self._workers or not self._workers
             self._workers = message.workers
@@ -173,7 +173,7 @@ def _raise_lost(run: Any) -> None:
 
 
 def _fit(
-    trial: Trial, uri: str, resources: Resources, scratch: str, told: Queue[Told]
+    trial: Trial, uri: str, resources: Resources, scratch: str, told: Queue[WorkerMessage]
 ) -> str | None:
     """Let Ray Train run the trial; returns why it gave up, if it did."""
     trainer = ray.train.torch.TorchTrainer(
@@ -230,11 +230,11 @@ def _tell_of_training(config: dict[str, Any]) -> None:
     # Here, on a worker: four processes that watch over it import this module, and train nothing.
     from ..steps import run_trial
 
-    told: Queue[Told] = config["told"]
+    told: Queue[WorkerMessage] = config["told"]
     try:
         worker = group_worker(config["resources"])
         if worker.rank == 0:
-            told.put(Begun(worker.size))
+            told.put(WorkerGroupStarted(worker.size))
         for bundle in bundled(
             run_trial(
                 config["trial"].distill,
@@ -249,7 +249,7 @@ def _tell_of_training(config: dict[str, Any]) -> None:
     except Exception as error:
         failure = failure_of(error)
         if isinstance(error, RuntimeError) and any(t in str(error).lower() for t in LOST_PEER):
-            told.put(Bereft(failure))
+            told.put(PeerLost(failure))
             raise  # a consequence; the cause is another worker's
         # Not raised: Ray Train would start the group again. The driver ends it now.
         told.put(failure)

@@ -49,7 +49,7 @@ def run_tune_trial(
     """The Tune trainable: run the trial named by `config["trial"]` and report its progress.
 
     scratch: a URI where Ray Train may keep what it needs.
-    runs: of `start_runs`, for trials of several workers.
+    runs: of `start_train_supervisor`, for trials of several workers.
     """
     # What Tune starts next in this process waits for this trial's end, or is never heard of again.
     os.environ["TUNE_FUNCTION_THREAD_TIMEOUT_S"] = str(STOPPING_SECONDS)

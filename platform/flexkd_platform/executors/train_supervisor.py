@@ -24,15 +24,15 @@ END_SECONDS = 60.0
 """How long a run that is ended may take, before it is killed: a dozen seconds on a busy machine."""
 
 
-def start_runs() -> Any:
+def start_train_supervisor() -> Any:
     """A handle to a new owner of runs, on the driver's node, for `ray.kill` at the end."""
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
     # Not to be started again: where memory is short, Ray kills what may be before all else.
-    owner = ray.remote(num_cpus=0, scheduling_strategy=here)(_Runs)
+    owner = ray.remote(num_cpus=0, scheduling_strategy=here)(_TrainSupervisor)
     return owner.remote()
 
 
-class _Runs:
+class _TrainSupervisor:
     """An asynchronous actor."""
 
     def __init__(self) -> None:

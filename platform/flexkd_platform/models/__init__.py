@@ -2,7 +2,7 @@
 
 `check_model` says everything that is wrong with a model before anything starts;
 `load_with_head`, `load_language_model` and `build_student` make the models, and `make_base` one
-from a config alone; `stacks`, `LayerTap`, `head_rows` and `OutputRows` are how scoring and
+from a config alone; `stacks`, `HiddenStateHook`, `head_rows` and `OutputRows` are how scoring and
 distillation reach inside them.
 """
 
@@ -14,7 +14,7 @@ from .config_facts import tokenizer_digest
 from .device_map import placed
 from .encoder import load_encoder
 from .head import head_rows
-from .hidden_state_hook import LayerTap
+from .hidden_state_hook import HiddenStateHook
 from .language_model import load_language_model
 from .layers import hidden_layer, hidden_layers, stacks
 from .loading import load_tokenizer, load_with_head
@@ -25,7 +25,7 @@ from .student import build_student
 
 __all__ = [
     "SLICES",
-    "LayerTap",
+    "HiddenStateHook",
     "OutputHead",
     "OutputRows",
     "build_student",

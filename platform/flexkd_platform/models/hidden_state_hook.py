@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor, nn
 
 
-class LayerTap:
+class HiddenStateHook:
     """Keeps the hidden state that a layer puts out, with its graph, during every forward.
 
     Shapes: B examples, T tokens, D hidden units.
@@ -16,7 +16,7 @@ class LayerTap:
     Hooked on the layer itself, so it works the same in a data-parallel wrapper, whether the model
     was wrapped before or after:
 
-        with LayerTap(hidden_layers(model)[-1]) as tap:
+        with HiddenStateHook(hidden_layers(model)[-1]) as tap:
             logits = model(**batch).logits
             hidden_BTD = tap.take()
     """
@@ -47,7 +47,7 @@ class LayerTap:
         self._handle.remove()
         self._hidden_BTD = None
 
-    def __enter__(self) -> LayerTap:
+    def __enter__(self) -> HiddenStateHook:
         return self
 
     def __exit__(

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from ..artifacts import read_log
-from ..executors import Halving, Scores, scores_of
+from ..executors import Halving, RungScores, scores_of
 from ..plan import Trial
 from ..store import Store
 from ..tracking import Progress
@@ -37,7 +37,7 @@ class RungResults:
         if self._halving is not None:
             self._scores.setdefault(trial.hash, []).extend(scores_of(progress, self._halving))
 
-    def of(self, trials: Iterable[Trial]) -> Scores:
+    def of(self, trials: Iterable[Trial]) -> RungScores:
         """The scores of those of the trials that have any."""
         return {trial.hash: found for trial in trials if (found := self._of(trial))}
 

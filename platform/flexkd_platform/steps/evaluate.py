@@ -29,7 +29,7 @@ from ..spec import Sampling
 from ..tasks import Examples, bertscore, decode, decoder_start, generate, mean_rouge, rouge
 from ..tracking import Progress
 from ..training.encoding import encode, encode_inputs
-from ..training.metrics import check_outputs, label_metrics, measure, predict
+from ..training.metrics import check_outputs, compute_metrics, label_metrics, predict
 from ..training.worker import torch_threads
 from .context import Output, RunContext
 from .teacher_model import load_teacher
@@ -129,7 +129,7 @@ class _Model:
     ) -> Evaluated:
         metrics: dict[str, float] = {}
         if "nll" in self.config.metrics:
-            metrics |= measure(self.model, examples, reading.task, name, self.device)
+            metrics |= compute_metrics(self.model, examples, reading.task, name, self.device)
         written = self._generated(table, reading, settings)
         references = table["references"].to_pylist()
         by_seed = [self._text_metrics(texts, references) for texts in written.values()]

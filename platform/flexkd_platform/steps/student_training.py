@@ -22,9 +22,9 @@ from ..tasks import Examples, decoder_start
 from ..tracking import Progress, StepMetrics
 from ..training.checkpoint import copy_of_weights, put_weights
 from ..training.encoding import encode
-from ..training.hidden_states import TappedModel
+from ..training.hidden_states import HiddenStateModel
 from ..training.loop import train
-from ..training.metrics import better, measure
+from ..training.metrics import better, compute_metrics
 from ..training.objective import DistillationObjective, uses_head
 from ..training.reselect import Reselection
 from ..training.resume import Resumption, TrainingState
@@ -105,9 +105,9 @@ class StudentTraining:
             decoder_start_id=decoder_start(self.model),
         )
 
-    def _module(self, teacher: TeacherSide) -> TappedModel:
+    def _module(self, teacher: TeacherSide) -> HiddenStateModel:
         """The student with the extraction of the hidden states that are compared."""
-        return TappedModel(
+        return HiddenStateModel(
             self.model,
             [term.student for term in self.terms],
             outputs=uses_head(self.config.method),
@@ -194,7 +194,7 @@ class StudentTraining:
     def _validate(self) -> dict[str, float]:
         """The metrics on the validation split; the best epoch's weights are kept if wanted."""
         task, state = self.config.reading.task, self.state
-        found = measure(self.model, self.validation, task, "validation", self.worker.device)
+        found = compute_metrics(self.model, self.validation, task, "validation", self.worker.device)
         self.worker.settle(self.module)
         if self.config.keep == "best" and better(task, found, state.best):
             state.best, state.best_weights = found, copy_of_weights(self.module)

@@ -18,9 +18,9 @@ from ..spec import FineTuning
 from ..tasks import Examples, decoder_start
 from ..tracking import Progress
 from ..training.encoding import encode
-from ..training.hidden_states import TappedModel
+from ..training.hidden_states import HiddenStateModel
 from ..training.loop import train
-from ..training.metrics import measure
+from ..training.metrics import compute_metrics
 from ..training.objective import DistillationObjective
 from ..training.resume import Resumption, TrainingState
 from ..training.worker import Worker, torch_threads
@@ -88,7 +88,9 @@ class _Teacher:
         return {
             f"{split}/{name}": value
             for split in ("validation", "test")
-            for name, value in measure(model, self.examples(split), task, split, device).items()
+            for name, value in compute_metrics(
+                model, self.examples(split), task, split, device
+            ).items()
         }
 
 
@@ -107,7 +109,7 @@ def _finetune(
     # Dropout of the pretrained model is on: it draws from the global generator.
     with torch.random.fork_rng():
         torch.manual_seed(recipe.seed)
-        module, begin = TappedModel(teacher.model), resumption.begin
+        module, begin = HiddenStateModel(teacher.model), resumption.begin
         for progress in train(module, data, objective, recipe, worker, begin=begin):
             ends = progress.done % recipe.epoch_steps(len(data)) == 0
             resumption.reached(progress.done, progress.total, ends)

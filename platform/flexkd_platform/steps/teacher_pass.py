@@ -31,7 +31,7 @@ from ..plan import (
 from ..store import Store
 from ..tasks import Examples, decoder_start
 from ..training.encoding import encode
-from ..training.hidden_states import TappedModel, run
+from ..training.hidden_states import HiddenStateModel, forward
 from ..training.importance import score_batch
 from ..training.teacher_signal import HEAD_FILE
 from ..training.worker import local_device, torch_threads
@@ -83,7 +83,7 @@ class ChunkScorer:
         layers = [c.config.holds for c in request.caches if c.config.holds != OUTPUTS]
         self._layers: list[LayerRef] = list(dict.fromkeys(layers))
         self._reading = request.teacher.config.reading
-        self._tapped = TappedModel(model, self._layers)
+        self._tapped = HiddenStateModel(model, self._layers)
         self._layout = request.layout(store)
         self._rows = SplitReader(store.folder(request.dataset), "train")
 
@@ -143,7 +143,7 @@ class ChunkScorer:
             outputs = outputs or first
         if not outputs:
             with torch.no_grad():
-                outputs = run(self._tapped, batch, self._device)
+                outputs = forward(self._tapped, batch, self._device)
         return importances, outputs
 
     def _write(

@@ -22,7 +22,7 @@ from ..plan import (
 from ..tasks import Examples
 from ..training.encoding import encode
 from ..training.feature_terms import FeatureTerm, paired_units
-from ..training.teacher_signal import CachedTargets, LiveTargets, Targets
+from ..training.teacher_signal import OfflineSignal, OnlineSignal, TeacherSignal
 from .context import RunContext
 from .teacher_model import language_head, load_teacher
 
@@ -39,7 +39,7 @@ class TeacherSide:
     """
 
     terms: Sequence[FeatureTerm] = ()
-    signal: Targets | None = None
+    signal: TeacherSignal | None = None
     model: Any = None
     examples: Examples | None = None
     reselect: ReselectConfig | None = None
@@ -66,7 +66,7 @@ def teacher_side(
         return TeacherSide(terms)
     if isinstance(config.teacher, OfflineTeacher):
         folders = {cache.config.holds: inputs.folder(cache) for cache in config.teacher.caches}
-        return TeacherSide(terms, CachedTargets(folders, data, context.worker.device))
+        return TeacherSide(terms, OfflineSignal(folders, data, context.worker.device))
     return _online(config, config.teacher, inputs, context, table, terms)
 
 
@@ -84,7 +84,7 @@ def _online(
     if isinstance(reading, LabelReading):
         examples = encode(table, tokenizer, reading)
     outputs = config.method.uses_outputs
-    signal = LiveTargets(
+    signal = OnlineSignal(
         model,
         list(dict.fromkeys(term.teacher for term in terms)),
         outputs=outputs,

@@ -16,7 +16,7 @@ from torch.distributed.tensor import DTensor
 from torch.nn.parallel import DistributedDataParallel
 
 from ..models import placed, stacks
-from .hidden_states import TappedModel
+from .hidden_states import HiddenStateModel
 from .worker import Worker
 
 
@@ -41,13 +41,13 @@ class GroupWorker(Worker):
         self._parallel, self._shard_teacher = parallel, shard_teacher
 
     def wrap(self, module: nn.Module) -> nn.Module:
-        """The tapped student in DistributedDataParallel, or with its weights shared out."""
+        """The student in DistributedDataParallel, or with its weights sharded."""
         module = module.to(self.device)
         if self._parallel == "ddp":
             devices = [self.device] if self.device.type == "cuda" else None
             # A loss between features alone leaves the head without a gradient.
             return DistributedDataParallel(module, device_ids=devices, find_unused_parameters=True)
-        assert isinstance(module, TappedModel), "what is trained is a tapped model"
+        assert isinstance(module, HiddenStateModel), "what is trained is a HiddenStateModel"
         self._shard(module.model)
         for projector in module.projectors:
             fully_shard(projector, mesh=self._mesh())
@@ -62,7 +62,7 @@ class GroupWorker(Worker):
         return teacher
 
     def _shard(self, model: nn.Module) -> None:
-        """Share out every layer by itself, then what is left: embeddings, norms and the head.
+        """MicroBatch out every layer by itself, then what is left: embeddings, norms and the head.
 
         What is left stays whole from the forward to the end of the backward, which the losses that
         read the head's weights outside of the forward rely on.

@@ -17,12 +17,12 @@ import torch
 from torch import Tensor, nn
 
 from ..tasks import Batch
-from .hidden_states import LOGITS, finite_rows, run
-from .micro_batch import Objective, Part, Share
+from .hidden_states import LOGITS, finite_rows, forward
+from .micro_batch import MicroBatch, MicroBatchOutputs, Objective
 from .teacher_signal import TeacherRows
 from .worker import Worker
 
-Check = Callable[[Tensor, Part], None]
+Check = Callable[[Tensor, MicroBatchOutputs], None]
 """Raises where a loss is not finite, given the part that it was taken of."""
 
 
@@ -30,7 +30,7 @@ Check = Callable[[Tensor, Part], None]
 class Gradient:
     """Adds one batch's gradient to the student's.
 
-    wrapped: the tapped student, as `worker.wrap` returned it.
+    wrapped: the student, a `HiddenStateModel`, as `worker.wrap` returned it.
     precision: of the forward's matrix products, `fp32` or `bf16`.
     """
 
@@ -41,7 +41,7 @@ class Gradient:
     check: Check
 
     def __call__(
-        self, shares: Sequence[Share], counts: Mapping[str, Sequence[int]]
+        self, shares: Sequence[MicroBatch], counts: Mapping[str, Sequence[int]]
     ) -> dict[str, Tensor]:
         """The terms of the loss of the whole batch, whose gradient is in the parameters now.
 
@@ -53,15 +53,15 @@ class Gradient:
             return self._summed(shares, counts)
         return self._in_two_passes(shares, counts)
 
-    def _direct(self, share: Share, counts: Mapping[str, Sequence[int]]) -> dict[str, Tensor]:
+    def _direct(self, share: MicroBatch, counts: Mapping[str, Sequence[int]]) -> dict[str, Tensor]:
         part = self._forward(share, counts)
-        terms = self.objective(replace(part, said=self.objective.ask(share)), self.worker)
+        terms = self.objective(replace(part, teacher=self.objective.ask(share)), self.worker)
         self.check(terms["loss"], part)
         terms["loss"].backward()  # type: ignore[no-untyped-call]
         return terms
 
     def _summed(
-        self, shares: Sequence[Share], counts: Mapping[str, Sequence[int]]
+        self, shares: Sequence[MicroBatch], counts: Mapping[str, Sequence[int]]
     ) -> dict[str, Tensor]:
         total: dict[str, Tensor] = {}
         for number, share in enumerate(shares, 1):
@@ -71,14 +71,14 @@ class Gradient:
         return total
 
     def _in_two_passes(
-        self, shares: Sequence[Share], counts: Mapping[str, Sequence[int]]
+        self, shares: Sequence[MicroBatch], counts: Mapping[str, Sequence[int]]
     ) -> dict[str, Tensor]:
         states, parts = [], []
         for share in shares:
             states.append(_random_state(self.worker.device))
             with torch.no_grad():
                 part = self._forward(share, counts)
-                parts.append(replace(part, said=self.objective.ask(share)))
+                parts.append(replace(part, teacher=self.objective.ask(share)))
         after = _random_state(self.worker.device)
         whole = _joined(parts)
         terms = self.objective(whole, self.worker)
@@ -99,19 +99,19 @@ class Gradient:
         _set_random_state(after, self.worker.device)
         return terms
 
-    def _forward(self, share: Share, counts: Mapping[str, Sequence[int]]) -> Part:
+    def _forward(self, share: MicroBatch, counts: Mapping[str, Sequence[int]]) -> MicroBatchOutputs:
         device = self.worker.device
         narrow = self.precision == "bf16"
         with torch.autocast(device.type, dtype=torch.bfloat16, enabled=narrow):
-            out = run(self.wrapped, share.batch, device)
+            out = forward(self.wrapped, share.batch, device)
         if narrow:
             out = {name: values.float() for name, values in out.items()}
         if not share.own:
             out = {name: values[:0] for name, values in out.items()}
-        return Part(share.rows, share.batch, share.own, out, counts)
+        return MicroBatchOutputs(share.rows, share.batch, share.own, out, counts)
 
 
-def _joined(parts: Sequence[Part]) -> Part:
+def _joined(parts: Sequence[MicroBatchOutputs]) -> MicroBatchOutputs:
     """The parts as one, whose outputs are the leaves that gradients are taken for."""
     first = parts[0]
     rows = [row for part in parts if part.own for row in part.rows]
@@ -120,11 +120,15 @@ def _joined(parts: Sequence[Part]) -> Part:
         name: torch.cat([part.out[name] for part in parts]).requires_grad_() for name in first.out
     }
     batch = Batch({}, labels_N, None, {})
-    said = [part.said for part in parts if part.said is not None]
-    return Part(rows, batch, True, out, first.counts, TeacherRows.joined(said) if said else None)
+    signals = [part.teacher for part in parts if part.teacher is not None]
+    return MicroBatchOutputs(
+        rows, batch, True, out, first.counts, TeacherRows.joined(signals) if signals else None
+    )
 
 
-def _split(gradient: Tensor | None, name: str, parts: Sequence[Part]) -> Sequence[Tensor] | None:
+def _split(
+    gradient: Tensor | None, name: str, parts: Sequence[MicroBatchOutputs]
+) -> Sequence[Tensor] | None:
     """Each part's rows of a gradient."""
     if gradient is None:
         return None
@@ -143,7 +147,7 @@ def _set_random_state(state: tuple[Tensor, ...], device: torch.device) -> None:
         torch.cuda.set_rng_state(state[1], device)
 
 
-def unfinished_rows(part: Part) -> list[int]:
+def unfinished_rows(part: MicroBatchOutputs) -> list[int]:
     """The examples of a part whose outputs are not finite; none where outputs are no logits."""
     logits_NC = part.out.get(LOGITS)
     if logits_NC is None or len(logits_NC) != len(part.rows):

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from ..models import LayerTap, OutputRows, head_rows, hidden_layer
+from ..models import HiddenStateHook, OutputRows, head_rows, hidden_layer
 from ..plan import LayerRef, stack_of
 from ..tasks import Batch, token_positions
 
@@ -18,7 +18,7 @@ LOGITS = "logits"
 HEAD_INPUT = "head input"
 
 
-class TappedModel(nn.Module):
+class HiddenStateModel(nn.Module):
     """A classifier, a regressor or a language model whose forward gives what losses compare.
 
     layers: whose outputs are wanted.
@@ -40,7 +40,7 @@ class TappedModel(nn.Module):
         self.model = model
         self.projectors = nn.ModuleList(projectors)
         self._layers, self._outputs = tuple(layers), outputs
-        self._taps = [LayerTap(hidden_layer(model, layer)) for layer in layers]
+        self._taps = [HiddenStateHook(hidden_layer(model, layer)) for layer in layers]
 
     def forward(
         self,
@@ -80,8 +80,8 @@ class TappedModel(nn.Module):
             tap.remove()
 
 
-def run(module: nn.Module, batch: Batch, device: torch.device) -> dict[str, Tensor]:
-    """One forward of a tapped model, wrapped or not."""
+def forward(module: nn.Module, batch: Batch, device: torch.device) -> dict[str, Tensor]:
+    """One forward of a `HiddenStateModel`, wrapped or not."""
     found: dict[str, Tensor] = module(
         {name: value.to(device) for name, value in batch.inputs.items()},
         None if batch.targets_BT is None else batch.targets_BT.to(device),

@@ -15,11 +15,11 @@ from flexkd_core import Importance, unit_importance
 from ..models import head_rows, hidden_layer, output_head
 from ..plan import ImportanceConfig, LayerRef, stack_of
 from ..tasks import Batch
-from .hidden_states import HEAD_INPUT, LOGITS, TappedModel, run
+from .hidden_states import HEAD_INPUT, LOGITS, HiddenStateModel, forward
 
 
 def score_batch(
-    tapped: TappedModel,
+    extractor: HiddenStateModel,
     batch: Batch,
     layer: LayerRef,
     settings: ImportanceConfig,
@@ -30,12 +30,12 @@ def score_batch(
     Of text, F is the log-probability of the example's reference tokens, Σ_t log p(y_t) in nats, or
     for output `loss` the mean of −log p(y_t); the rows are the scored stack's.
     """
-    model: Any = tapped.model
+    model: Any = extractor.model
     first: dict[str, Tensor] = {}
     output = settings.output
 
-    def forward() -> Tensor:
-        found = run(tapped, batch, device)
+    def outputs() -> Tensor:
+        found = forward(extractor, batch, device)
         if not first:  # integrated gradients run again with scaled hidden states
             first.update({name: value.detach() for name, value in found.items()})
         # Without F, the V-wide logits of a text are not computed.
@@ -51,7 +51,7 @@ def score_batch(
     else:
         rows_BT, output = batch.feature_masks[stack_of(layer)].to(device), "value"
     importance = unit_importance(
-        forward,
+        outputs,
         hidden_layer(model, layer),
         rows_BT,
         kind=settings.kind,

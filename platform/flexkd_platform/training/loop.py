@@ -16,7 +16,7 @@ from ..plan import TrainingRecipe
 from ..tasks import Batch, Examples
 from ..tracking import Progress, StepMetrics
 from .gradient import Gradient, unfinished_rows
-from .micro_batch import Objective, Part, Share
+from .micro_batch import MicroBatch, MicroBatchOutputs, Objective
 from .worker import Worker
 
 POOL_BATCHES = 16
@@ -58,7 +58,7 @@ def train(
     worker: Worker,
     *,
     draw: Drawing | None = None,
-    before_step: Callable[[int, Sequence[Share]], None] | None = None,
+    before_step: Callable[[int, Sequence[MicroBatch]], None] | None = None,
     micro_batch: int | None = None,
     begin: Callable[[nn.Module, torch.optim.Optimizer], int] | None = None,
 ) -> Iterator[Progress]:
@@ -116,7 +116,7 @@ def train(
 
 
 def _require_finite(
-    loss: Tensor, part: Part, *, rows: Sequence[int], step: int, total: int
+    loss: Tensor, part: MicroBatchOutputs, *, rows: Sequence[int], step: int, total: int
 ) -> None:
     """Why a loss is not finite: the first step and single examples tell of the model or data.
 
@@ -141,7 +141,7 @@ def _shares(
     step: int,
     draw: Drawing | None,
     micro_batch: int | None,
-) -> tuple[list[Share], dict[str, list[int]]]:
+) -> tuple[list[MicroBatch], dict[str, list[int]]]:
     """This worker's micro-batches of a batch, and how many rows of each kind every worker has."""
     mine, sizes = worker.share(rows)
     # As many forwards on every worker: they wait for each other in each.
@@ -155,13 +155,13 @@ def _shares(
         own, some = bool(some), some or rows[:1]
         made = None if draw is None else draw(step, some)
         drawn = made is not None
-        shares.append(Share(some, data.batch(some) if made is None else made, own))
+        shares.append(MicroBatch(some, data.batch(some) if made is None else made, own))
     counts = _gathered_counts(shares, worker) if drawn else _counts(data, rows, worker, shares)
     return shares, counts
 
 
 def _counts(
-    data: Examples, rows: Sequence[int], worker: Worker, shares: Sequence[Share]
+    data: Examples, rows: Sequence[int], worker: Worker, shares: Sequence[MicroBatch]
 ) -> dict[str, list[int]]:
     """How many rows of each kind every worker has: all of them know all examples."""
     parts = [worker.share(rows, rank)[0] for rank in range(worker.size)]
@@ -173,7 +173,7 @@ def _counts(
     return counts | {"targets": [sum(map(data.target_rows, part)) for part in parts]}
 
 
-def _gathered_counts(shares: Sequence[Share], worker: Worker) -> dict[str, list[int]]:
+def _gathered_counts(shares: Sequence[MicroBatch], worker: Worker) -> dict[str, list[int]]:
     """The same where each worker knows its own batches alone."""
     stacks = list(shares[0].batch.feature_masks)
     mine = [0] * (len(stacks) + 1)

@@ -13,7 +13,7 @@ from flexkd_core import RowTerm, chunked_rows_loss, token_cross_entropy
 from ..models import output_head
 from ..spec import TASK_KINDS, ResponseTask
 from ..tasks import Examples, head_of
-from .hidden_states import HEAD_INPUT, LOGITS, TappedModel, finite_rows, run
+from .hidden_states import HEAD_INPUT, LOGITS, HiddenStateModel, finite_rows, forward
 from .objective import CHUNK
 
 PREDICT_BATCH = 64
@@ -23,7 +23,7 @@ READ_BATCH = 16
 """Examples of text of a forward without gradients."""
 
 
-def measure(
+def compute_metrics(
     model: nn.Module, examples: Examples, task: str, split: str, device: torch.device
 ) -> dict[str, float]:
     """Every metric of a labelled task; `nll`, nats per response token, of one that writes text.
@@ -61,13 +61,13 @@ def predict(model: nn.Module, examples: Examples, device: torch.device) -> Tenso
     """Outputs (N, C), fp32 on the CPU, of every example of a labelled split, in its order."""
     was_training = model.training
     model.eval()
-    tapped = TappedModel(model)
+    extractor = HiddenStateModel(model)
     outputs = []
     # By length: a batch is padded to its longest row, and prediction does not depend on order.
     order = sorted(range(len(examples)), key=examples.length)
     for start in range(0, len(order), PREDICT_BATCH):
         batch = examples.batch(order[start : start + PREDICT_BATCH])
-        outputs.append(run(tapped, batch, device)[LOGITS].float().cpu())
+        outputs.append(forward(extractor, batch, device)[LOGITS].float().cpu())
     model.train(was_training)
     predicted_NC = torch.cat(outputs)
     in_order_NC = torch.empty_like(predicted_NC)
@@ -80,14 +80,14 @@ def _nll(model: nn.Module, examples: Examples, split: str, device: torch.device)
     """Mean over all response tokens of −log p(token), given the right ones before it."""
     was_training = model.training
     model.eval()
-    tapped, head = TappedModel(model), output_head(model)
+    extractor, head = HiddenStateModel(model), output_head(model)
     total, tokens = 0.0, 0
     order = sorted(range(len(examples)), key=examples.length)
     for start in range(0, len(order), READ_BATCH):
         rows = order[start : start + READ_BATCH]
         batch = examples.batch(rows)
         found = chunked_rows_loss(
-            run(tapped, batch, device)[HEAD_INPUT],
+            forward(extractor, batch, device)[HEAD_INPUT],
             head.weight,
             {"nll": RowTerm(1.0, token_cross_entropy, "labels")},
             student_bias_V=head.bias_V,

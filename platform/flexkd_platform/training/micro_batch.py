@@ -17,7 +17,7 @@ from .worker import Worker
 
 
 @dataclass(frozen=True, eq=False)
-class Share:
+class MicroBatch:
     """Examples that a worker reads in one forward.
 
     rows: their numbers; batch: the same as tensors.
@@ -36,18 +36,18 @@ class Share:
 
 
 @dataclass(frozen=True, eq=False)
-class Part(Share):
+class MicroBatchOutputs(MicroBatch):
     """A share, and what was made of it.
 
-    out: what the tapped student put out at the rows that count.
+    out: outputs of the student and its hidden states at the rows that count.
     counts: by stack, how many feature rows each worker has of the whole batch; under "targets" the
         rows of outputs.
-    said: the teacher on the rows that count; None where the objective asks none.
+    teacher: its signal on the rows that count; None where the objective asks none.
     """
 
     out: Mapping[str, Tensor]
     counts: Mapping[str, Sequence[int]]
-    said: TeacherRows | None = None
+    teacher: TeacherRows | None = None
 
 
 class Objective(ABC):
@@ -60,12 +60,12 @@ class Objective(ABC):
     adds_up: bool = False
 
     @abstractmethod
-    def __call__(self, part: Part, worker: Worker) -> dict[str, Tensor]:
+    def __call__(self, part: MicroBatchOutputs, worker: Worker) -> dict[str, Tensor]:
         """Terms by name, all scalars; `loss` is the one that is minimised.
 
         They are the same on every worker: parts are gathered.
         """
 
-    def ask(self, share: Share) -> TeacherRows | None:
+    def ask(self, share: MicroBatch) -> TeacherRows | None:
         """What the teacher says about a share; None without one."""
         return None

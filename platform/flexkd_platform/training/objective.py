@@ -27,8 +27,8 @@ from ..spec import LogitTerm, Method, Weights, regresses
 from ..tasks import head_of
 from .feature_terms import FeatureTerm, feature_loss
 from .hidden_states import HEAD_INPUT, LOGITS
-from .micro_batch import Objective, Part, Share
-from .teacher_signal import Targets, TeacherRows
+from .micro_batch import MicroBatch, MicroBatchOutputs, Objective
+from .teacher_signal import TeacherRows, TeacherSignal
 from .worker import Worker
 
 CHUNK = 256
@@ -47,7 +47,7 @@ class DistillationObjective(Objective):
 
     method: Method
     task: str
-    targets: Targets | None = None
+    targets: TeacherSignal | None = None
     features: Sequence[FeatureTerm] = ()
     head: Any = None
     precision: str = "fp32"
@@ -57,16 +57,16 @@ class DistillationObjective(Objective):
         """The terms between outputs do; features are compared over the whole batch."""
         return not self.features
 
-    def ask(self, share: Share) -> TeacherRows | None:
+    def ask(self, share: MicroBatch) -> TeacherRows | None:
         """What the teacher says about a share."""
         if self.targets is None:
             return None
-        said = self.targets(share.rows, share.batch)
-        return said if share.own else said.none()
+        signal = self.targets(share.rows, share.batch)
+        return signal if share.own else signal.none()
 
-    def __call__(self, part: Part, worker: Worker) -> dict[str, Tensor]:
+    def __call__(self, part: MicroBatchOutputs, worker: Worker) -> dict[str, Tensor]:
         """`loss` and the unweighted terms it is made of; a term without weight is left out."""
-        weights, teacher = self.method.weights, part.said
+        weights, teacher = self.method.weights, part.teacher
         terms: dict[str, Tensor] = {}
         total: list[Tensor] = []
         if weights.supervised or weights.logit:
@@ -79,7 +79,7 @@ class DistillationObjective(Objective):
         return {"loss": torch.stack(total).sum(), **terms}
 
     def _output_terms(
-        self, part: Part, teacher: TeacherRows | None, weights: Weights, worker: Worker
+        self, part: MicroBatchOutputs, teacher: TeacherRows | None, weights: Weights, worker: Worker
     ) -> dict[str, Tensor]:
         """Sums over this worker's rows, divided by all workers' rows and added up."""
         rows = max(1, sum(part.counts["targets"]))
@@ -125,7 +125,7 @@ class DistillationObjective(Objective):
         return {"loss": worker.gather(local[None], everyone).sum(), **found}
 
     def _feature_terms(
-        self, part: Part, teacher: TeacherRows | None, worker: Worker
+        self, part: MicroBatchOutputs, teacher: TeacherRows | None, worker: Worker
     ) -> dict[str, Tensor]:
         """The loss on the rows of all workers: its statistics are the global batch's.
 

@@ -16,9 +16,9 @@ from flexkd_core import ImportanceSum, select_units
 from ..plan import ReselectConfig
 from ..tasks import Examples
 from .feature_terms import FeatureTerm, Pairing, paired_units
-from .hidden_states import TappedModel
+from .hidden_states import HiddenStateModel
 from .importance import score_batch
-from .micro_batch import Share
+from .micro_batch import MicroBatch
 from .worker import Worker
 
 
@@ -42,10 +42,10 @@ class Reselection:
         worker: Worker,
     ) -> None:
         self._pairing, self._terms, self._settings = pairing, terms, settings
-        self._tapped = TappedModel(teacher).eval()
+        self._tapped = HiddenStateModel(teacher).eval()
         self._width, self._worker, self._examples = width, worker, examples
 
-    def __call__(self, step: int, shares: Sequence[Share]) -> None:
+    def __call__(self, step: int, shares: Sequence[MicroBatch]) -> None:
         """Select from the global batch: every worker scores its shard, and the sums are added."""
         if step % self._settings.every:
             return
@@ -58,7 +58,7 @@ class Reselection:
                 ranked = select_units(total[:-1] / total[-1], self._width)
                 term.units = paired_units(self._pairing, [int(unit) for unit in ranked])
 
-    def _scored(self, term: FeatureTerm, share: Share) -> Tensor:
+    def _scored(self, term: FeatureTerm, share: MicroBatch) -> Tensor:
         """Sum and count of the importance on a share, fp64 (D + 1,)."""
         batch = share.batch if self._examples is None else self._examples.batch(share.rows)
         importance, _ = score_batch(

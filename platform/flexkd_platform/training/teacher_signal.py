@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from ..plan import OUTPUTS, LayerRef, stack_of
 from ..tasks import Batch, Examples
-from .hidden_states import HEAD_INPUT, LOGITS, TappedModel, run
+from .hidden_states import HEAD_INPUT, LOGITS, HiddenStateModel, forward
 
 HEAD_FILE = "head.safetensors"
 """The output head's weights, beside the rows of a language model's outputs."""
@@ -60,7 +60,7 @@ class TeacherRows:
         return part_ND if self.head is None else self.head(part_ND)
 
 
-class Targets(Protocol):
+class TeacherSignal(Protocol):
     """The teacher on some training examples."""
 
     def __call__(self, rows: Sequence[int], batch: Batch) -> TeacherRows:
@@ -81,7 +81,7 @@ class KeptHead:
         return nn.functional.linear(hidden_ND, self._weight_VD, self._bias_V)
 
 
-class CachedTargets:
+class OfflineSignal:
     """The teacher cache, read once into memory.
 
     folders: by what they hold, a layer or the outputs.
@@ -130,7 +130,7 @@ def _count(examples: Examples, row: int, holds: LayerRef) -> int:
     return examples.feature_rows(row, stack_of(holds))
 
 
-class LiveTargets:
+class OnlineSignal:
     """The teacher run on every batch.
 
     teacher: where its worker placed it.
@@ -151,7 +151,7 @@ class LiveTargets:
         precision: str = "fp32",
     ) -> None:
         self._narrow = precision == "bf16"
-        self._module = TappedModel(teacher, layers, outputs=outputs).eval()
+        self._module = HiddenStateModel(teacher, layers, outputs=outputs).eval()
         self._layers, self._head, self._examples = layers, head, examples
         self._device = device
 
@@ -162,7 +162,7 @@ class LiveTargets:
             batch = self._examples.batch(rows)
         kind = self._device.type
         with torch.autocast(kind, dtype=torch.bfloat16, enabled=self._narrow):
-            found = run(self._module, batch, self._device)
+            found = forward(self._module, batch, self._device)
         outputs = found.get(LOGITS if self._head is None else HEAD_INPUT)
         return TeacherRows(
             {layer: found[str(layer)].float() for layer in self._layers},

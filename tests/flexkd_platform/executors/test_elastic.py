@@ -162,7 +162,7 @@ def test_a_trial_goes_on_from_its_checkpoint_when_a_worker_is_killed(
     run_trials(InProcessExecutor(straight, Resources()), [trial], heard)
     assert heard.failures == {}
 
-    scratch, runs = f"{store.uri}/ray/elastic", ray_runs.start_runs()
+    scratch, runs = f"{store.uri}/ray/elastic", ray_runs.start_train_supervisor()
     bundles = list(ray_train.train_on_workers(trial, store.uri, ELASTIC, scratch, runs))
     told = [progress.done for bundle in bundles for progress in bundle]
     lost_at = told.index(CHECKPOINT + 1, CHECKPOINT + 1)
@@ -206,7 +206,7 @@ def test_a_trial_that_ends_early_ends_its_workers_and_gives_everything_back(
     import ray
     from ray.util.state import list_actors, list_placement_groups
 
-    runs = ray_runs.start_runs()
+    runs = ray_runs.start_train_supervisor()
     ray.get(runs.ended.remote())
     before = {
         actor.actor_id for actor in list_actors(ray_cluster, filters=[("state", "!=", "DEAD")])
@@ -247,7 +247,11 @@ def test_what_a_trial_does_wrong_itself_is_not_tried_again(
     with pytest.raises(StepError, match="the loss is ") as caught:
         list(
             ray_train.train_on_workers(
-                wrong, store.uri, ELASTIC, f"{store.uri}/ray/wrong", ray_runs.start_runs()
+                wrong,
+                store.uri,
+                ELASTIC,
+                f"{store.uri}/ray/wrong",
+                ray_runs.start_train_supervisor(),
             )
         )
     assert "FloatingPointError" in caught.value.detail
@@ -263,26 +267,26 @@ def progress(done: int) -> list[Progress]:
 
 def test_losing_workers_again_and_again_at_one_place_is_given_up() -> None:
     patience = ray_train._Patience()
-    patience.hear(ray_train.Begun(2))
+    patience.hear(ray_train.WorkerGroupStarted(2))
     patience.hear(progress(7))
     for _ in range(3):
-        patience.hear(ray_train.Begun(2))
+        patience.hear(ray_train.WorkerGroupStarted(2))
         patience.hear(progress(4))  # told again: nothing new
         patience.hear(progress(7))
     with pytest.raises(StepError, match="lost in each of 3 runs"):
-        patience.hear(ray_train.Begun(1))
+        patience.hear(ray_train.WorkerGroupStarted(1))
 
 
 def test_what_the_last_worker_said_is_told_of_a_trial_that_is_given_up() -> None:
     """A cause that is taken for a loss must not be lost with it."""
     patience = ray_train._Patience()
-    patience.hear(ray_train.Begun(2))
+    patience.hear(ray_train.WorkerGroupStarted(2))
     for said in ("first", "second", f"third\n\nand {'so on ' * 200}"):
-        patience.hear(ray_train.Bereft(StepError(said, f"Traceback of {said}")))
+        patience.hear(ray_train.PeerLost(StepError(said, f"Traceback of {said}")))
         if not said.startswith("third"):
-            patience.hear(ray_train.Begun(2))
+            patience.hear(ray_train.WorkerGroupStarted(2))
     with pytest.raises(StepError) as caught:
-        patience.hear(ray_train.Begun(2))
+        patience.hear(ray_train.WorkerGroupStarted(2))
     said = str(caught.value)
     assert "lost in each of 3 runs" in said
     assert "the last of them said: third and so on" in said
@@ -293,13 +297,13 @@ def test_what_the_last_worker_said_is_told_of_a_trial_that_is_given_up() -> None
 
 def test_what_was_said_before_the_training_got_on_is_not_told_of_a_later_loss() -> None:
     patience = ray_train._Patience()
-    patience.hear(ray_train.Begun(2))
-    patience.hear(ray_train.Bereft(StepError("long ago")))
+    patience.hear(ray_train.WorkerGroupStarted(2))
+    patience.hear(ray_train.PeerLost(StepError("long ago")))
     patience.hear(progress(7))
     for _ in range(3):
-        patience.hear(ray_train.Begun(2))
+        patience.hear(ray_train.WorkerGroupStarted(2))
     with pytest.raises(StepError) as caught:
-        patience.hear(ray_train.Begun(2))
+        patience.hear(ray_train.WorkerGroupStarted(2))
     assert "long ago" not in str(caught.value)
 
 
@@ -367,7 +371,7 @@ def test_what_says_that_a_peer_is_lost_and_what_is_a_cause(
     if lost:
         with pytest.raises(RuntimeError):
             ray_train._loop(config)
-        assert isinstance(told[0], ray_train.Bereft)
+        assert isinstance(told[0], ray_train.PeerLost)
         failure = told[0].failure
     else:
         ray_train._loop(config)
@@ -403,7 +407,7 @@ def test_a_worker_whose_run_is_being_ended_does_not_fail(
 def test_workers_may_be_lost_often_as_long_as_the_training_gets_on() -> None:
     patience = ray_train._Patience()
     for done in range(1, 50):
-        patience.hear(ray_train.Begun(2))
+        patience.hear(ray_train.WorkerGroupStarted(2))
         patience.hear(progress(done))
 
 
@@ -443,7 +447,7 @@ def test_to_lose_what_workers_tell_through_is_no_failure_of_the_trial(
 def test_being_made_larger_is_no_loss() -> None:
     patience = ray_train._Patience()
     for workers in range(1, 20):
-        patience.hear(ray_train.Begun(workers))
+        patience.hear(ray_train.WorkerGroupStarted(workers))
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flexkd_platform.artifacts import read_log
-from flexkd_platform.executors import Halving, Scores, stopping_problems
+from flexkd_platform.executors import Halving, RungScores, stopping_problems
 from flexkd_platform.executors.early_stopping import scores_of
 from flexkd_platform.executors.inprocess import InProcessExecutor
 from flexkd_platform.executors.progress_batches import bundled
@@ -225,7 +225,7 @@ def test_rungs_are_passed_once_and_the_end_is_none() -> None:
 GO, STOP = "CONTINUE", "STOP"
 
 
-def deciding(before: Scores) -> Callable[[str, int, float], str]:
+def deciding(before: RungScores) -> Callable[[str, int, float], str]:
     """Tune's own scheduler, with our settings, on reports of trials by name."""
     from ray.tune.experiment import Trial as TuneTrial
 
@@ -268,7 +268,7 @@ def test_rounds_decide_as_one_run_would(curves: list[list[float]], data: st.Data
     """Trials one after the other, in a scheduler for all or in a new one after some of them."""
     cut = data.draw(st.integers(0, len(curves)))
 
-    def decided(told: Callable[[str, int, float], str], numbers: range) -> Scores:
+    def decided(told: Callable[[str, int, float], str], numbers: range) -> RungScores:
         heard: dict[str, list[tuple[int, float]]] = {}
         for number in numbers:
             for step, score in enumerate(curves[number], start=1):

@@ -29,9 +29,9 @@ def by_value(ray_cluster: None) -> Iterator[None]:
 
 @pytest.fixture
 def runs() -> Any:
-    from flexkd_platform.executors.train_supervisor import start_runs
+    from flexkd_platform.executors.train_supervisor import start_train_supervisor
 
-    return start_runs()
+    return start_train_supervisor()
 
 
 @pytest.fixture

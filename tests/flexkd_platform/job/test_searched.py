@@ -17,7 +17,7 @@ from flexkd_platform.executors import (
     Halving,
     OnEvent,
     Pruned,
-    Scores,
+    RungScores,
     Started,
     TrialWork,
     Work,
@@ -211,7 +211,7 @@ class Pruning(InProcessExecutor):
         trials: Sequence[Trial],
         on_event: OnEvent,
         halving: Halving | None = None,
-        scores: Scores | None = None,
+        scores: RungScores | None = None,
     ) -> None:
         super().open_sweep(trials, on_event)
 
@@ -297,14 +297,14 @@ def test_what_a_pruned_trial_left_when_the_job_was_interrupted_is_gone_after_the
 class Comparing(Pruning):
     """Keeps the scores that it is to compare the trials of each round with."""
 
-    given: list[Scores]
+    given: list[RungScores]
 
     def open_sweep(
         self,
         trials: Sequence[Trial],
         on_event: OnEvent,
         halving: Halving | None = None,
-        scores: Scores | None = None,
+        scores: RungScores | None = None,
     ) -> None:
         assert scores is not None
         assert not scores.keys() & {trial.hash for trial in trials}

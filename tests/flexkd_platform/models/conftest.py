@@ -88,7 +88,7 @@ LANGUAGE_MODELS = {
     "t5": AutoModelForSeq2SeqLM,
 }
 
-Maker = Callable[..., Path]
+Prepare = Callable[..., Path]
 
 
 def same(a: PreTrainedModel, b: PreTrainedModel) -> bool:
@@ -152,7 +152,7 @@ def one_thread() -> Iterator[None]:
 
 
 @pytest.fixture
-def make(tmp_path: Path) -> Maker:
+def make(tmp_path: Path) -> Prepare:
     """Save a tiny model.
 
     `head` gives it a classification head of that many outputs, `language_model` one to the words,

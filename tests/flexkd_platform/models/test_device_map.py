@@ -10,7 +10,7 @@ from accelerate import disk_offload
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from flexkd_platform.model_info.quiet import quiet
-from flexkd_platform.models import LayerTap, hidden_layer
+from flexkd_platform.models import HiddenStateHook, hidden_layer
 from flexkd_platform.models.device_map import spread
 
 IDS_BT = torch.arange(12).reshape(2, 6)
@@ -42,7 +42,7 @@ def test_taps_work_on_layers_that_come_and_go(tmp_path: Path) -> None:
     assert {p.device.type for p in offloaded.transformer.h.parameters()} == {"meta"}
     kept = []
     for model in (plain, offloaded):
-        with torch.no_grad(), LayerTap(hidden_layer(model, 1)) as tap:
+        with torch.no_grad(), HiddenStateHook(hidden_layer(model, 1)) as tap:
             model(IDS_BT)
             kept.append(tap.take())
     torch.testing.assert_close(*kept)

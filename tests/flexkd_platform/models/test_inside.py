@@ -15,7 +15,13 @@ from torch.nn.parallel import DistributedDataParallel
 from transformers import MptConfig, MptModel, PreTrainedModel
 
 from flexkd_platform.model_info import ModelError
-from flexkd_platform.models import LayerTap, head_rows, hidden_layer, hidden_layers, load_with_head
+from flexkd_platform.models import (
+    HiddenStateHook,
+    head_rows,
+    hidden_layer,
+    hidden_layers,
+    load_with_head,
+)
 
 Make = Callable[..., Path]
 Tokens = Callable[..., dict[str, Tensor]]
@@ -33,7 +39,7 @@ def test_layers_put_out_the_models_hidden_states(make: Make, tokens: Tokens, kin
     model = classifier(make(kind))
     layers = hidden_layers(model)
     assert len(layers) == model.config.num_hidden_layers
-    taps = [LayerTap(layer) for layer in layers]
+    taps = [HiddenStateHook(layer) for layer in layers]
     hidden = model(**tokens(), output_hidden_states=True).hidden_states
     # The last of transformers' hidden states may have passed a norm after the last layer.
     for tap, expected_BTD in zip(taps[:-1], hidden[1:-1], strict=True):
@@ -51,7 +57,7 @@ def test_unknown_architectures_say_which_are_known() -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_tap_has_the_graph(make: Make, tokens: Tokens, kind: str) -> None:
     model = classifier(make(kind))
-    with LayerTap(hidden_layers(model)[-1]) as tap:
+    with HiddenStateHook(hidden_layers(model)[-1]) as tap:
         logits_BC = model(**tokens()).logits
         hidden_BTD = tap.take()
     (gradient_BTD,) = torch.autograd.grad(logits_BC.sum(), hidden_BTD)
@@ -60,7 +66,7 @@ def test_the_tap_has_the_graph(make: Make, tokens: Tokens, kind: str) -> None:
 
 def test_the_tap_is_handed_out_once_and_lets_go(make: Make, tokens: Tokens) -> None:
     model = classifier(make("bert"))
-    tap = LayerTap(hidden_layers(model)[0])
+    tap = HiddenStateHook(hidden_layers(model)[0])
     with pytest.raises(RuntimeError, match="no forward has run"):
         tap.take()
     model(**tokens())
@@ -74,7 +80,7 @@ def test_the_tap_is_handed_out_once_and_lets_go(make: Make, tokens: Tokens) -> N
 def test_a_removed_tap_leaves_no_trace(make: Make, tokens: Tokens) -> None:
     model = classifier(make("bert"))
     before = model(**tokens()).logits
-    with LayerTap(hidden_layers(model)[0]) as tap:
+    with HiddenStateHook(hidden_layers(model)[0]) as tap:
         assert torch.equal(model(**tokens()).logits, before)
     model(**tokens())
     with pytest.raises(RuntimeError, match="no forward has run"):
@@ -89,7 +95,7 @@ class _TwoOutputs(nn.Module):
 
 def test_the_tap_takes_the_first_of_several_outputs() -> None:
     layer = _TwoOutputs()
-    with LayerTap(layer) as tap:
+    with HiddenStateHook(layer) as tap:
         layer(torch.zeros(1, 2, 3))
         assert torch.equal(tap.take(), torch.ones(1, 2, 3))
 
@@ -98,11 +104,11 @@ def test_taps_work_inside_a_data_parallel_wrapper(
     make: Make, tokens: Tokens, tmp_path: Path
 ) -> None:
     model = classifier(make("gpt2"))
-    early = LayerTap(hidden_layers(model)[-1])
+    early = HiddenStateHook(hidden_layers(model)[-1])
     init_process_group("gloo", init_method=f"file://{tmp_path / 'join'}", rank=0, world_size=1)
     try:
         wrapped = DistributedDataParallel(model)
-        late = LayerTap(hidden_layers(wrapped)[-1])
+        late = HiddenStateHook(hidden_layers(wrapped)[-1])
         wrapped(**tokens())
         hidden_BTD = late.take()
         assert torch.equal(early.take(), hidden_BTD)

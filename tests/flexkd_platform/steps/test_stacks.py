@@ -18,7 +18,7 @@ from flexkd_platform.steps.teacher_model import load_teacher
 from flexkd_platform.store import open_store
 from flexkd_platform.tasks import decoder_start
 from flexkd_platform.training.encoding import encode
-from flexkd_platform.training.hidden_states import TappedModel, run
+from flexkd_platform.training.hidden_states import HiddenStateModel, forward
 from flexkd_platform.training.importance import score_batch
 
 from ..worlds import GENERATION, MAX_LENGTH, MAX_PROMPT, MAX_RESPONSE, WORLDS
@@ -139,7 +139,9 @@ def test_the_gradient_of_a_batch_is_that_of_the_full_graph_of_each_example(
     data = encode(table, tokenizer, teacher.config.reading, decoder_start_id=decoder_start(model))
     batch = data.batch(range(12))
     model = model.double()  # in fp32 the two differ by 3e-6, which is rounding
-    importance, first = score_batch(TappedModel(model), batch, layer, score.config.importance, CPU)
+    importance, first = score_batch(
+        HiddenStateModel(model), batch, layer, score.config.importance, CPU
+    )
     expected_BD = plain.scores(layer)
     assert expected_BD.max(axis=1).min() > 1e-3
     scale = expected_BD.max()
@@ -149,7 +151,7 @@ def test_the_gradient_of_a_batch_is_that_of_the_full_graph_of_each_example(
     # What a cache keeps is what the same teacher puts out without any scoring, but for the last
     # bits: above the scored layer some kernels differ where there is a graph.
     with torch.no_grad():
-        again = run(TappedModel(model), batch, CPU)
+        again = forward(HiddenStateModel(model), batch, CPU)
     for name, values in again.items():
         torch.testing.assert_close(first[name], values, rtol=1e-5, atol=1e-6)
         assert not first[name].requires_grad

@@ -15,7 +15,7 @@ from flexkd_platform.spec import TASK_KINDS, FineTune
 from flexkd_platform.steps.initial_student import initial_student
 from flexkd_platform.steps.teacher_model import load_teacher
 from flexkd_platform.training.encoding import encode
-from flexkd_platform.training.metrics import better, measure
+from flexkd_platform.training.metrics import better, compute_metrics
 
 from ..lab import train_student, training_of
 from ..worlds import WORLDS
@@ -72,7 +72,7 @@ def measured(lab: Any, step: Any) -> float:
     model, tokenizer = load_teacher(step, lab.store)
     table = read_rows(lab.store.folder(step.needs["dataset"]), "validation")
     data = encode(table, tokenizer, step.config.reading)
-    return measure(model, data, "instruction", "validation", torch.device("cpu"))["nll"]
+    return compute_metrics(model, data, "instruction", "validation", torch.device("cpu"))["nll"]
 
 
 def test_the_best_epoch_is_kept_and_not_the_last(world: Callable[..., Any]) -> None:
@@ -145,7 +145,7 @@ def test_training_starts_from_the_best_epoch_of_the_warm_up(world: Callable[...,
     table = read_rows(lab.store.folder(warm_up.needs["dataset"]), "train")
     model, tokenizer = load_teacher(warm_up, lab.store)
     data = encode(table, tokenizer, warm_up.config.reading)
-    nll = measure(model, data, "instruction", "train", torch.device("cpu"))["nll"]
+    nll = compute_metrics(model, data, "instruction", "train", torch.device("cpu"))["nll"]
     assert first == pytest.approx(nll, rel=1e-5)
 
 

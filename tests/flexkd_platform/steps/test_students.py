@@ -22,8 +22,8 @@ from flexkd_platform.spec import METHODS
 from flexkd_platform.steps.teacher_model import load_teacher
 from flexkd_platform.tracking import StepMetrics
 from flexkd_platform.training.encoding import encode
-from flexkd_platform.training.hidden_states import LOGITS, TappedModel, run
-from flexkd_platform.training.teacher_signal import CachedTargets, LiveTargets
+from flexkd_platform.training.hidden_states import LOGITS, HiddenStateModel, forward
+from flexkd_platform.training.teacher_signal import OfflineSignal, OnlineSignal
 
 from ..lab import train_student
 
@@ -202,8 +202,8 @@ def test_kept_and_live_targets_are_the_same_rows(lab: Any, layer: str) -> None:
     teacher, _ = load_teacher(caches[place].needs["teacher"], lab.store)
     data = split(lab, "train")
     folders = {holds: lab.store.folder(cache) for holds, cache in caches.items()}
-    kept = CachedTargets(folders, data, CPU)
-    live = LiveTargets(teacher, [place], outputs=True, head=None, examples=None, device=CPU)
+    kept = OfflineSignal(folders, data, CPU)
+    live = OnlineSignal(teacher, [place], outputs=True, head=None, examples=None, device=CPU)
     for rows in ([0], [25, 3, 8, 3], list(range(26))):
         found, expected = (targets(rows, data.batch(rows)) for targets in (kept, live))
         assert found.outputs is not None
@@ -225,9 +225,9 @@ def test_targets_hold_what_was_asked_for_and_no_more(lab: Any) -> None:
     assert [role for role in trial.distill.needs if role.startswith("cache")] == ["cache 2"]
     teacher, _ = load_teacher(trial.distill.needs["cache 2"].needs["teacher"], lab.store)
     data = split(lab, "train")
-    live = LiveTargets(teacher, [2], outputs=False, head=None, examples=None, device=CPU)
+    live = OnlineSignal(teacher, [2], outputs=False, head=None, examples=None, device=CPU)
     folders: dict[LayerRef, Path] = {2: lab.store.folder(trial.distill.needs["cache 2"])}
-    for targets in (live, CachedTargets(folders, data, CPU)):
+    for targets in (live, OfflineSignal(folders, data, CPU)):
         rows = targets([4], data.batch([4]))
         assert rows.outputs is None
         assert rows.none().outputs is None
@@ -238,13 +238,13 @@ def test_targets_hold_what_was_asked_for_and_no_more(lab: Any) -> None:
 
 def test_a_cache_without_chunks_is_an_error(lab: Any, tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="holds no chunk"):
-        CachedTargets({2: tmp_path}, split(lab, "train"), CPU)
+        OfflineSignal({2: tmp_path}, split(lab, "train"), CPU)
 
 
 def test_a_cache_of_other_examples_is_an_error(lab: Any) -> None:
     cache = lab.trial("{kind: flexkd}").distill.needs["cache 2"]
     with pytest.raises(ValueError, match="the teacher cache has 26 rows of 2, not 11"):
-        CachedTargets({2: lab.store.folder(cache)}, split(lab, "test"), CPU)
+        OfflineSignal({2: lab.store.folder(cache)}, split(lab, "test"), CPU)
 
 
 def split(lab: Any, name: str, **reading: Any) -> Any:
@@ -262,12 +262,14 @@ def test_a_tapped_model_returns_the_rows_its_head_reads(lab: Any) -> None:
     teacher, _ = load_teacher(lab.step(lab.plan(), "teacher"), lab.store)
     projectors = [torch.nn.Linear(16, 5), torch.nn.Linear(16, 7)]
     with torch.no_grad():
-        tapped = TappedModel(teacher, [1, 2]).eval()
-        found = run(tapped, batch, CPU)
-        tapped.close()
+        extractor = HiddenStateModel(teacher, [1, 2]).eval()
+        found = forward(extractor, batch, CPU)
+        extractor.close()
         plain = teacher(**batch.inputs, output_hidden_states=True)
-        projected = run(TappedModel(teacher, [1, 2], projectors=projectors).eval(), batch, CPU)
-        silent = run(TappedModel(teacher, [1, 2], outputs=False).eval(), batch, CPU)
+        projected = forward(
+            HiddenStateModel(teacher, [1, 2], projectors=projectors).eval(), batch, CPU
+        )
+        silent = forward(HiddenStateModel(teacher, [1, 2], outputs=False).eval(), batch, CPU)
         for place, layer in enumerate((1, 2)):
             assert torch.equal(found[str(layer)], plain.hidden_states[layer + 1][:, 0])
             assert torch.equal(projected[str(layer)], projectors[place](found[str(layer)]))
@@ -275,7 +277,7 @@ def test_a_tapped_model_returns_the_rows_its_head_reads(lab: Any) -> None:
     assert set(found) == {"1", "2", LOGITS}
     assert set(silent) == {"1", "2"}
     with pytest.raises(RuntimeError, match="no forward has run"):
-        run(tapped, batch, CPU)  # its taps are off the model
+        forward(extractor, batch, CPU)  # its taps are off the model
 
 
 def test_texts_are_cut_at_the_limit(lab: Any) -> None:

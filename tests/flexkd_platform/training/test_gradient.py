@@ -18,8 +18,8 @@ from flexkd_platform.artifacts import read_log
 from flexkd_platform.tasks import Batch
 from flexkd_platform.training import SoloWorker
 from flexkd_platform.training.gradient import Gradient
-from flexkd_platform.training.hidden_states import LOGITS, TappedModel
-from flexkd_platform.training.micro_batch import Objective, Part, Share
+from flexkd_platform.training.hidden_states import LOGITS, HiddenStateModel
+from flexkd_platform.training.micro_batch import MicroBatch, MicroBatchOutputs, Objective
 from flexkd_platform.training.worker import Worker
 
 from ..lab import train_student, training_of
@@ -64,12 +64,12 @@ class Against(Objective):
     def __init__(self, name: str) -> None:
         self.adds_up, self._loss = LOSSES[name]
 
-    def __call__(self, part: Part, worker: Worker) -> dict[str, Tensor]:
+    def __call__(self, part: MicroBatchOutputs, worker: Worker) -> dict[str, Tensor]:
         loss = self._loss(part.out[LOGITS], TARGET_NC[list(part.rows)])
         return {"loss": loss, "twice": 2 * loss}
 
 
-def shares(bounds: Sequence[int]) -> list[Share]:
+def shares(bounds: Sequence[int]) -> list[MicroBatch]:
     values = draw(ROWS, WIDTH, seed=7)
     found = []
     for start, stop in pairwise(bounds):
@@ -77,7 +77,7 @@ def shares(bounds: Sequence[int]) -> list[Share]:
         batch = Batch(
             {"values": values[start:stop], "attention_mask": mask}, torch.empty(0), None, {}
         )
-        found.append(Share(range(start, stop), batch, True))
+        found.append(MicroBatch(range(start, stop), batch, True))
     return found
 
 
@@ -167,15 +167,15 @@ def test_a_tapped_model_puts_out_wide_numbers_in_bfloat16(lab: Any) -> None:
     kinds: list[set[torch.dtype]] = []
 
     class Watched(Objective):
-        def __call__(self, part: Part, worker: Worker) -> dict[str, Tensor]:
+        def __call__(self, part: MicroBatchOutputs, worker: Worker) -> dict[str, Tensor]:
             kinds.append({values.dtype for values in part.out.values()})
             return training.objective(part, worker)
 
-        def ask(self, share: Share) -> Any:
+        def ask(self, share: MicroBatch) -> Any:
             return training.objective.ask(share)
 
-    shares_ = [Share([0, 1], training.data.batch([0, 1]), True)]
-    module = TappedModel(training.model, [1])
+    shares_ = [MicroBatch([0, 1], training.data.batch([0, 1]), True)]
+    module = HiddenStateModel(training.model, [1])
     gradient = Gradient(module, Watched(), SoloWorker(), "bf16", lambda loss, part: None)
     gradient(shares_, {"": [2], "targets": [2]})
     assert kinds == [{torch.float32}]

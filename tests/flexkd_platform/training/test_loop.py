@@ -21,9 +21,9 @@ from flexkd_platform.tasks import LabelExamples
 from flexkd_platform.tracking import Progress
 from flexkd_platform.training import SoloWorker, torch_threads
 from flexkd_platform.training import metrics as measure
-from flexkd_platform.training.hidden_states import LOGITS, TappedModel
+from flexkd_platform.training.hidden_states import LOGITS, HiddenStateModel
 from flexkd_platform.training.loop import POOL_BATCHES, batches, train
-from flexkd_platform.training.micro_batch import Objective, Part
+from flexkd_platform.training.micro_batch import MicroBatchOutputs, Objective
 from flexkd_platform.training.worker import Worker
 
 RECIPE = TrainingRecipe(
@@ -162,7 +162,7 @@ class CrossEntropy(Objective):
     def __init__(self) -> None:
         self.seen = list[list[int]]()
 
-    def __call__(self, part: Part, worker: Worker) -> dict[str, Tensor]:
+    def __call__(self, part: MicroBatchOutputs, worker: Worker) -> dict[str, Tensor]:
         logits_NC, labels_N = part.out[LOGITS], part.batch.labels_N
         assert len(part.rows) == len(logits_NC) == len(labels_N)
         assert part.own
@@ -175,7 +175,7 @@ def fit(recipe: TrainingRecipe = RECIPE) -> tuple[list[Progress], BagOfWords, Cr
     data, module, objective = examples(), BagOfWords(), CrossEntropy()
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        progress = list(train(TappedModel(module), data, objective, recipe, SoloWorker()))
+        progress = list(train(HiddenStateModel(module), data, objective, recipe, SoloWorker()))
     return progress, module, objective
 
 
@@ -243,7 +243,7 @@ def test_one_step_is_adamw_on_the_clipped_gradient() -> None:
     }
     norm = math.sqrt(sum(g.square().sum().item() for g in gradients.values()))
     assert norm > recipe.max_grad_norm
-    (progress,) = train(TappedModel(module), data, CrossEntropy(), recipe, SoloWorker())
+    (progress,) = train(HiddenStateModel(module), data, CrossEntropy(), recipe, SoloWorker())
     assert progress.metrics is not None
     assert progress.metrics.values["train/grad_norm"] == pytest.approx(norm, rel=1e-5)
     assert set(gradients) == set(before)
@@ -260,14 +260,14 @@ def test_frozen_weights_stay() -> None:
     module = BagOfWords()
     module.embedding.requires_grad_(False)
     before = module.embedding.clone()
-    list(train(TappedModel(module), data, CrossEntropy(), RECIPE, SoloWorker()))
+    list(train(HiddenStateModel(module), data, CrossEntropy(), RECIPE, SoloWorker()))
     assert torch.equal(module.embedding, before)
 
 
 def test_a_module_is_in_training_mode_during_and_in_evaluation_mode_after() -> None:
     data = examples()
     module = BagOfWords().eval()
-    steps = train(TappedModel(module), data, CrossEntropy(), RECIPE, SoloWorker())
+    steps = train(HiddenStateModel(module), data, CrossEntropy(), RECIPE, SoloWorker())
     modes = [module.training for _ in steps]
     assert modes == [True] * 15
     assert not module.training
@@ -279,14 +279,14 @@ def test_a_loss_that_is_not_finite_stops_at_its_step(bad: float) -> None:
     objective = CrossEntropy()
 
     class Broken(Objective):
-        def __call__(self, part: Part, worker: Worker) -> dict[str, Tensor]:
+        def __call__(self, part: MicroBatchOutputs, worker: Worker) -> dict[str, Tensor]:
             terms = objective(part, worker)
             return terms if len(objective.seen) < 3 else {"loss": terms["loss"] * bad}
 
     module = BagOfWords()
     done: list[Progress] = []
     with pytest.raises(FloatingPointError, match=f"the loss is {bad} at step 3 of 15; try"):
-        done.extend(train(TappedModel(module), data, Broken(), RECIPE, SoloWorker()))
+        done.extend(train(HiddenStateModel(module), data, Broken(), RECIPE, SoloWorker()))
     assert all(torch.isfinite(p).all() for p in module.parameters())
 
 

@@ -22,11 +22,11 @@ from transformers import (
 from flexkd_platform.models import output_head
 from flexkd_platform.tasks import GenerationExamples, LabelExamples
 from flexkd_platform.training import SoloWorker
-from flexkd_platform.training.hidden_states import LOGITS, TappedModel, run
-from flexkd_platform.training.metrics import measure
-from flexkd_platform.training.micro_batch import Part
+from flexkd_platform.training.hidden_states import LOGITS, HiddenStateModel, forward
+from flexkd_platform.training.metrics import compute_metrics
+from flexkd_platform.training.micro_batch import MicroBatchOutputs
 from flexkd_platform.training.objective import DistillationObjective
-from flexkd_platform.training.teacher_signal import LiveTargets
+from flexkd_platform.training.teacher_signal import OnlineSignal
 
 from ..lab import method_of
 
@@ -90,13 +90,13 @@ def texts(
     return GenerationExamples(prompts, responses, pad_id, encoder_decoder, start_id)
 
 
-def part_of(tapped: TappedModel, data: Any, rows: Sequence[int]) -> Part:
+def part_of(extractor: HiddenStateModel, data: Any, rows: Sequence[int]) -> MicroBatchOutputs:
     """Some examples as the training loop gives them to the objective."""
     batch = data.batch(rows)
     stacks = list(batch.feature_masks) or [""]
     counts = {stack: [sum(data.feature_rows(row, stack) for row in rows)] for stack in stacks}
     counts["targets"] = [sum(data.target_rows(row) for row in rows)]
-    return Part(rows, batch, True, run(tapped, batch, CPU), counts)
+    return MicroBatchOutputs(rows, batch, True, forward(extractor, batch, CPU), counts)
 
 
 def terms_of(model: Any, data: Any, rows: Sequence[int], teacher: Any = None) -> dict[str, Tensor]:
@@ -105,12 +105,12 @@ def terms_of(model: Any, data: Any, rows: Sequence[int], teacher: Any = None) ->
     targets = None
     if teacher is not None:
         head = output_head(teacher)
-        targets = LiveTargets(teacher, [], outputs=True, head=head, examples=None, device=CPU)
+        targets = OnlineSignal(teacher, [], outputs=True, head=head, examples=None, device=CPU)
     objective = DistillationObjective(
         method_of(method), "instruction", targets, head=output_head(model)
     )
-    part = part_of(TappedModel(model), data, rows)
-    return objective(dataclasses.replace(part, said=objective.ask(part)), SoloWorker())
+    part = part_of(HiddenStateModel(model), data, rows)
+    return objective(dataclasses.replace(part, teacher=objective.ask(part)), SoloWorker())
 
 
 def logits_alone(model: Any, prompt: Sequence[int], response: Sequence[int]) -> Tensor:
@@ -138,7 +138,7 @@ def test_the_supervised_term_is_the_mean_over_response_tokens(make: Any, rows: l
     assert found == pytest.approx(total / tokens, rel=1e-5)
     # The end is a target although padding is the same token: without it the loss is another one.
     assert tokens == sum(len(RESPONSES[row]) for row in rows)
-    nll = measure(model, texts(model, *picked(rows)), "instruction", "test", CPU)["nll"]
+    nll = compute_metrics(model, texts(model, *picked(rows)), "instruction", "test", CPU)["nll"]
     assert nll == pytest.approx(found, rel=1e-5)
 
 
@@ -156,7 +156,7 @@ def test_prompt_tokens_are_no_targets(make: Any) -> None:
     assert batch.targets_BT is not None
     assert batch.targets_BT.sum(dim=1).tolist() == [len(response) for response in RESPONSES]
     # What the model puts out at a prompt's position can be anything: nothing of it is compared.
-    out = run(TappedModel(model), batch, CPU)
+    out = forward(HiddenStateModel(model), batch, CPU)
     assert out[LOGITS].shape == (0, VOCABULARY)
     assert len(out["head input"]) == len(batch.labels_N)
 
@@ -248,9 +248,9 @@ def test_left_padding_is_right_padding(classifier: Callable[[], Any]) -> None:
     labels = torch.tensor([0, 2, 1, 1])
     right = LabelExamples(PROMPTS, (), labels, END, "right")
     left = dataclasses.replace(right, padding="left")
-    tapped = TappedModel(model, [0, 1])
+    extractor = HiddenStateModel(model, [0, 1])
     with torch.no_grad():
-        one, other = (run(tapped, data.batch(range(4)), CPU) for data in (right, left))
+        one, other = (forward(extractor, data.batch(range(4)), CPU) for data in (right, left))
         alone = [model(torch.tensor([prompt]), output_hidden_states=True) for prompt in PROMPTS]
     assert set(one) == set(other) == {"0", "1", LOGITS}
     for name in one:
@@ -262,6 +262,6 @@ def test_left_padding_is_right_padding(classifier: Callable[[], Any]) -> None:
     torch.testing.assert_close(other["0"], last_ND, rtol=1e-4, atol=1e-5)
     for data in (right, left):
         objective = DistillationObjective(method_of({"kind": "ft"}), "classification")
-        loss = objective(part_of(TappedModel(model), data, range(4)), SoloWorker())["loss"]
+        loss = objective(part_of(HiddenStateModel(model), data, range(4)), SoloWorker())["loss"]
         expected = nn.functional.cross_entropy(one[LOGITS], labels)
         assert loss.item() == pytest.approx(expected.item(), rel=1e-5)

@@ -16,7 +16,7 @@ from flexkd_platform.tasks import HEADS, Batch
 from flexkd_platform.training import SoloWorker, objective
 from flexkd_platform.training.feature_terms import FeatureTerm, paired_units
 from flexkd_platform.training.hidden_states import LOGITS
-from flexkd_platform.training.micro_batch import Part
+from flexkd_platform.training.micro_batch import MicroBatchOutputs
 from flexkd_platform.training.objective import DistillationObjective, uses_head
 from flexkd_platform.training.teacher_signal import TeacherRows
 
@@ -228,16 +228,16 @@ LABELS = torch.arange(EXAMPLES) % CLASSES
 
 def part_of(
     rows: Sequence[int], features_ND: Tensor, logits_NC: Tensor, labels: Tensor = LABELS
-) -> Part:
+) -> MicroBatchOutputs:
     """What a student put out on some examples, of a classifier."""
     batch = Batch({}, labels[torch.tensor(rows)], None, {})
     out = {str(OURS): features_ND, LOGITS: logits_NC}
-    return Part(rows, batch, True, out, {"": [len(rows)], "targets": [len(rows)]})
+    return MicroBatchOutputs(rows, batch, True, out, {"": [len(rows)], "targets": [len(rows)]})
 
 
-def told(objective: DistillationObjective, part: Part) -> dict[str, Tensor]:
+def told(objective: DistillationObjective, part: MicroBatchOutputs) -> dict[str, Tensor]:
     """The terms, with what the teacher says about the part."""
-    return objective(replace(part, said=objective.ask(part)), SoloWorker())
+    return objective(replace(part, teacher=objective.ask(part)), SoloWorker())
 
 
 def terms_of(

@@ -56,7 +56,7 @@ def test_it_goes_on_where_it_was(
     assert again == whole
     assert read_log(trial.distill, lab.store) == log
     every = resources.checkpoint_steps or 4
-    # Told again are only the steps since the last checkpoint.
+    # WorkerMessage again are only the steps since the last checkpoint.
     repeated = sum(stop % every for stop in stops)
     assert len(told) == 12 + repeated
     assert lab.store.parts(trial.distill) == set()
