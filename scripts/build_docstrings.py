@@ -5,8 +5,7 @@
 
 writes `docstrings.parquet` and `docstrings_LICENSES.txt` to
 `platform/flexkd_platform/data/builtin/`. Source files are parsed, never imported. The same
-versions of Python, the packages and pyarrow give the same bytes. What is kept, and why, is
-described beside the files.
+versions of Python, the packages and pyarrow give the same bytes. A README says what is kept.
 """
 
 from __future__ import annotations
@@ -50,15 +49,8 @@ LARGEST_HELD_OUT = 0.15
 PASSED_OVER = {
     # Tests and tools.
     *("tests", "test", "testing", "_testing", "conftest.py", "distutils", "f2py", "site-packages"),
-    *(
-        "idlelib",
-        "lib2to3",
-        "turtledemo",
-        "ensurepip",
-        "lib-dynload",
-        "__pycache__",
-        "_pyinstaller",
-    ),
+    *("idlelib", "lib2to3", "turtledemo", "ensurepip", "lib-dynload", "_pyinstaller"),
+    "__pycache__",
     # Taken from other projects, under licences of their own.
     *("externals", "_lib", "clipboard", "multipledispatch", "autolev", "latex", "xmlrpc"),
     *("asyncore.py", "asynchat.py", "trace.py", "uu.py", "turtle.py", "etree", "cookies.py"),

@@ -13,7 +13,7 @@ import filelock
 
 from ..spec import Problem, SpecError
 from ..store import Store
-from ..store.lease import Lease
+from ..store.job_lease import Lease
 from ..store.ledger import Ledger
 
 

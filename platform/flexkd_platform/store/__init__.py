@@ -1,9 +1,9 @@
 """Content-addressed artifacts on a disk or an object store."""
 
-from .leases import Holder, Leases
 from .location import StoreError, absolute_location
 from .manifest import FileEntry, Manifest, describe_file
 from .publishing import Draft
+from .step_leases import Holder, Leases
 from .store import Store, open_store
 
 __all__ = [

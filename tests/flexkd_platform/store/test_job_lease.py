@@ -12,8 +12,9 @@ from pyarrow import fs
 
 from flexkd_platform.results import JobFolder
 from flexkd_platform.spec import SpecError
-from flexkd_platform.store import Store, lease, transfer
-from flexkd_platform.store.lease import Lease
+from flexkd_platform.store import Store, transfer
+from flexkd_platform.store import job_lease as lease
+from flexkd_platform.store.job_lease import Lease
 
 PATH = "jobs/quick-12345678/.lock"
 

@@ -13,9 +13,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from flexkd_platform.store import Holder, Leases, Store, leases, open_store
+from flexkd_platform.store import Holder, Leases, Store, open_store
+from flexkd_platform.store import step_leases as leases
 
-from .test_lease import Bucket
+from .test_job_lease import Bucket
 
 PATH = "leases/teacher-abc"
 ADA = Holder("ada", "one", os.getpid(), "job-a")

