@@ -5,7 +5,7 @@
 
 writes `docstrings.parquet` and `docstrings_LICENSES.txt` to
 `platform/flexkd_platform/data/builtin/`. Source files are parsed, never imported. The same
-versions of Python, the packages and pyarrow give the same bytes. A README says what is kept.
+versions of Python, the packages and pyarrow give the same bytes. docstrings.md says what is kept.
 """
 
 from __future__ import annotations
