@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from types import TracebackType
 from typing import Any
 
 from torch import Tensor, nn
+from typing_extensions import override
+
+from .hook import Hook
 
 
-class HiddenStateHook:
+class HiddenStateHook(Hook):
     """Keeps the hidden state that a layer puts out, with its graph, during every forward.
 
     Shapes: B examples, T tokens, D hidden units.
@@ -42,18 +44,7 @@ class HiddenStateHook:
         hidden_BTD, self._hidden_BTD = self._hidden_BTD, None
         return hidden_BTD
 
+    @override
     def remove(self) -> None:
-        """Take the hook off the layer; a second call does nothing."""
         self._handle.remove()
         self._hidden_BTD = None
-
-    def __enter__(self) -> HiddenStateHook:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.remove()

@@ -8,19 +8,20 @@ Logits are V wide, some hundred times a hidden state; those that no loss reads a
 
 from __future__ import annotations
 
-from types import TracebackType
 from typing import Any
 
 from torch import Tensor, nn
 from torch.nn.functional import linear
 from transformers import PreTrainedModel
+from typing_extensions import override
 
 from ..model_info.errors import ModelError
 from ..model_info.families import family_of_config
+from .hook import Hook
 from .layers import unwrapped
 
 
-class OutputRows:
+class OutputRows(Hook):
     """Makes a language model compute logits at the positions of `rows_BT` only.
 
     Hooked on the head itself, so it works the same in a data-parallel wrapper, whether the model
@@ -72,21 +73,10 @@ class OutputRows:
         hidden_ND, self._hidden_ND = self._hidden_ND, None
         return hidden_ND
 
+    @override
     def remove(self) -> None:
-        """Take the hook off the head; a second call does nothing."""
         self._handle.remove()
         self._hidden_ND = None
-
-    def __enter__(self) -> OutputRows:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.remove()
 
 
 class OutputHead(nn.Module):
