@@ -48,7 +48,7 @@ def submit(
 
     secrets = [*_secrets("--storage", storage), *_secrets("--tracking-uri", tracking)]
     spec = read_spec(spec_path, overrides, secrets)
-    inputs, problems = local_inputs(spec, storage)
+    inputs, problems = local_inputs(spec, storage, spec_path.parent)
     problems += secrets + inputs.problems(carry)
     try:
         jobs = open_jobs(address)

@@ -1,5 +1,5 @@
-"""The local files and model folders that a spec names: they travel, stay where they are, or are
-refused before anything is sent.
+"""The local files, model folders and plugins that a spec names: they are uploaded, stay where they
+are, or are refused before anything is sent.
 """
 
 from __future__ import annotations
@@ -81,22 +81,26 @@ class Input:
 
 @dataclass(frozen=True)
 class Inputs:
-    """What a spec names of this machine's files: what travels, and what stays in shared storage."""
+    """What a spec names of this machine's files: what travels, and what stays in shared storage.
+
+    plugins: modules beside the spec, which travel under their own names.
+    """
 
     travelling: tuple[Input, ...]
     staying: tuple[Input, ...]
+    plugins: tuple[Input, ...] = ()
 
     def problems(self, limit: int) -> list[Problem]:
         """What cannot be read, or is too large to travel with a job; `limit` in MiB."""
         closed = [
             Problem(found.where, f"{path} cannot be read", f"chmod u+r {path}")
-            for found in self.travelling
+            for found in (*self.travelling, *self.plugins)
             for path in found.files()
             if not os.access(path, os.R_OK)
         ]
         if closed:
             return closed
-        sizes = {found: found.size() for found in self.travelling}
+        sizes = {found: found.size() for found in (*self.travelling, *self.plugins)}
         if sum(sizes.values()) <= limit * MEBIBYTE:
             return []
         raised = f"; or raise --carry, to at most {MOST_MEBIBYTES} (MiB)"
@@ -130,8 +134,9 @@ class Inputs:
 
     def copy_to(self, folder: Path) -> None:
         """Copy what travels below the job's working directory."""
-        for found in self.travelling:
-            target = folder / FOLDER / found.name()
+        targets = {found: folder / FOLDER / found.name() for found in self.travelling}
+        targets |= {found: folder / found.source.name for found in self.plugins}
+        for found, target in targets.items():
             if found.source.is_dir():
                 target.mkdir(parents=True, exist_ok=True)
             for path in found.files():
@@ -140,8 +145,12 @@ class Inputs:
                 shutil.copyfile(path, copied)
 
 
-def local_inputs(spec: JobSpec, storage: str) -> tuple[Inputs, list[Problem]]:
+def local_inputs(
+    spec: JobSpec, storage: str, folder: Path | None = None
+) -> tuple[Inputs, list[Problem]]:
     """The files and folders of this machine that a spec names, and those that are not there.
+
+    folder: of the spec, whose modules can be plugins.
 
     storage: what lies below it the cluster sees as we do, when it is a folder. A path from the
     root that is not there here may be there on the cluster, whose own checks will tell.
@@ -165,7 +174,17 @@ def local_inputs(spec: JobSpec, storage: str) -> tuple[Inputs, list[Problem]]:
     found = [Input(source, tuple(where)) for source, where in places.items()]
     stays = [i for i in found if shared is not None and i.source.is_relative_to(shared)]
     travels = [i for i in found if i not in stays]
-    return Inputs(tuple(travels), tuple(stays)), problems
+    plugins = () if folder is None else tuple(_plugins(spec, folder))
+    return Inputs(tuple(travels), tuple(stays), plugins), problems
+
+
+def _plugins(spec: JobSpec, folder: Path) -> Iterator[Input]:
+    """The plugins that are a file or a package beside the spec; others are installed there too."""
+    for index, name in enumerate(spec.plugins):
+        module = folder / name.partition(".")[0]
+        for path in (module, module.with_name(f"{module.name}.py")):
+            if (path.is_file() and path.suffix == ".py") or (path / "__init__.py").is_file():
+                yield Input(path.resolve(), (("plugins", index),))
 
 
 def _named(value: Any, place: tuple[str | int, ...]) -> Iterator[tuple[tuple[str | int, ...], str]]:

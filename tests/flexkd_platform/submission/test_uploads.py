@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
@@ -208,3 +209,30 @@ def test_a_storage_in_the_home_of_nobody_shares_nothing(here: Path) -> None:
     inputs, problems = local_inputs(spec_in(here), "~nobody-here/storage")
     assert problems == []
     assert len(inputs.travelling) == 2
+
+
+def test_plugins_beside_the_spec_travel_under_their_own_names(
+    here: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those that are installed do not, nor do caches."""
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.setenv("PYTHONPATH", "")
+    (here / "team_losses_sent.py").write_text("MARGIN = 1\n")
+    package = here / "team_tasks_sent"
+    package.mkdir()
+    (package / "__init__.py").write_text("")
+    (package / "own.py").write_text("SHARE = 0.1\n")
+    spec = spec_in(here, plugins=["team_losses_sent", "json", "team_tasks_sent.own"])
+    inputs, problems = local_inputs(spec, "s3://bucket", here)
+    assert problems == inputs.problems(1) == []
+    assert inputs.renamed(spec).plugins == spec.plugins
+    work = tmp_path / "work"
+    inputs.copy_to(work)
+    sent = {path.relative_to(work).as_posix() for path in work.rglob("*") if path.is_file()}
+    assert {name for name in sent if not name.startswith("inputs/")} == {
+        "team_losses_sent.py",
+        "team_tasks_sent/__init__.py",
+        "team_tasks_sent/own.py",
+    }
+    (large,) = inputs.problems(0)
+    assert large.message.endswith("what travels with a job may hold 0 MiB in all")
