@@ -311,7 +311,7 @@ def main(arguments: list[str] | None = None) -> int:
     if code == INTERRUPTED:
         from .console import err
 
-        err.print("interrupted; what was done is kept, the same command goes on from there")
+        err.print("interrupted; what was done is kept; the same command resumes")
         return 1
     return code
 

@@ -139,9 +139,7 @@ def cut_off(how: signal.Signals, spec_file: Path, store: Store) -> set[str]:
         left = [child for child in left if not is_agent(child)]
     else:
         assert process.returncode == 1
-        assert err.splitlines() == [
-            "interrupted; what was done is kept, the same command goes on from there"
-        ]
+        assert err.splitlines() == ["interrupted; what was done is kept; the same command resumes"]
         assert results(store)["job"]["status"] == "interrupted"
         assert ledger(store)[-1]["event"] == "interrupted"
     assert_plain(out)
