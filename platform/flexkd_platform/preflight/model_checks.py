@@ -80,10 +80,11 @@ def _files_of(model: str, revision: str | None) -> object:
 
 def _remembered(what: str, key: object, check: Callable[[], Checked]) -> Checked:
     """The result of a check, from an earlier process if one found nothing wrong."""
-    if key is None:
+    folder = _folder()
+    if key is None or folder is None:
         return check()
     name = sha256_of({"what": what, "key": key, "code": _code(), "packages": _packages()})
-    file = _folder() / f"{name}.json"
+    file = folder / f"{name}.json"
     try:
         return _facts_of(json.loads(file.read_text(encoding="utf-8"))), []
     except (OSError, ValueError, TypeError, KeyError):
@@ -108,10 +109,15 @@ def _write(file: Path, text: str) -> None:
         os.replace(aside, file)
 
 
-def _folder() -> Path:
-    given = os.environ.get(CACHE)
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(given or Path(base, "flexkd"), "models")
+def _folder() -> Path | None:
+    """None for a user without a home, as in some containers."""
+    if given := os.environ.get(CACHE):
+        return Path(given, "models")
+    try:
+        base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    except RuntimeError:
+        return None
+    return Path(base, "flexkd", "models")
 
 
 @cache

@@ -130,3 +130,16 @@ def test_a_folder_that_cannot_be_written_does_no_harm(
     monkeypatch.setenv(model_checks.CACHE, str(tmp_path / "file" / "cache"))
     assert facts(teacher) == facts(teacher)
     assert checked == ["check_model"] * 2
+
+
+def test_without_a_home_nothing_is_remembered(
+    teacher: Path, checked: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def nobody() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    for name in (model_checks.CACHE, "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(Path, "home", nobody)
+    assert facts(teacher) == facts(teacher)
+    assert checked == ["check_model"] * 2
