@@ -122,71 +122,17 @@ __all__ = [
     "PairedDifference",
 ]
 
-_MODULES: dict[str, tuple[str, ...]] = {
-    "geometry": (
-        "GradientMoment",
-        "effective_dimension",
-        "participation_ratio",
-        "spectrum",
-        "top_directions",
-    ),
-    "losses": (
-        "CLASS_LOSSES",
-        "FEATURE_LOSSES",
-        "LOGIT_LOSSES",
-        "ChunkedLoss",
-        "Projector",
-        "RowTerm",
-        "chunked_rows_loss",
-        "cka_loss",
-        "correlation_loss",
-        "cosine_loss",
-        "forward_kl",
-        "gram_loss",
-        "jsd",
-        "linear_cka",
-        "logit_mse",
-        "mse_loss",
-        "procrustes_loss",
-        "register_class_loss",
-        "register_feature_loss",
-        "reverse_kl",
-        "same_vocabulary",
-        "skew_forward_kl",
-        "skew_reverse_kl",
-        "squared_error",
-        "token_cross_entropy",
-        "top_k_logits",
-        "tvd",
-        "unit_correlation",
-    ),
-    "scoring": (
-        "IMPORTANCE_KINDS",
-        "OUTPUTS",
-        "Importance",
-        "ImportanceSum",
-        "layer_leaf",
-        "unit_importance",
-    ),
-    "selection": (
-        "jaccard",
-        "kept_share",
-        "select_units",
-    ),
-    "statistics": (
-        "PairedDifference",
-        "Summary",
-        "paired_difference",
-        "summarise",
-    ),
-}
-"""The names of each module. Torch is imported with the first name that needs it."""
-_HOME = {name: module for module, names in _MODULES.items() for name in names}
+_MODULES = ("selection", "statistics", "losses", "scoring", "geometry")
+"""In this order a name is looked for: torch is imported with the first name that needs it."""
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
-    globals()[name] = value
-    return value
+    if name in _MODULES:
+        return import_module(f"{__name__}.{name}")
+    if name in __all__:
+        for module in _MODULES:
+            found = import_module(f"{__name__}.{module}")
+            if hasattr(found, name):
+                globals()[name] = getattr(found, name)
+                return globals()[name]
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
