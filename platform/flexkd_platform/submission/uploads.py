@@ -180,8 +180,11 @@ def local_inputs(
 
 def _plugins(spec: JobSpec, folder: Path) -> Iterator[Input]:
     """The plugins that are a file or a package beside the spec; others are installed there too."""
+    places: dict[str, int] = {}
     for index, name in enumerate(spec.plugins):
-        module = folder / name.partition(".")[0]
+        places.setdefault(name.partition(".")[0], index)
+    for name, index in places.items():
+        module = folder / name
         for path in (module, module.with_name(f"{module.name}.py")):
             if (path.is_file() and path.suffix == ".py") or (path / "__init__.py").is_file():
                 yield Input(path.resolve(), (("plugins", index),))

@@ -214,7 +214,7 @@ def test_a_storage_in_the_home_of_nobody_shares_nothing(here: Path) -> None:
 def test_plugins_beside_the_spec_travel_under_their_own_names(
     here: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Those that are installed do not, nor do caches."""
+    """Once each; those that are installed do not."""
     monkeypatch.setattr(sys, "path", [*sys.path])
     monkeypatch.setenv("PYTHONPATH", "")
     (here / "team_losses_sent.py").write_text("MARGIN = 1\n")
@@ -222,10 +222,16 @@ def test_plugins_beside_the_spec_travel_under_their_own_names(
     package.mkdir()
     (package / "__init__.py").write_text("")
     (package / "own.py").write_text("SHARE = 0.1\n")
-    spec = spec_in(here, plugins=["team_losses_sent", "json", "team_tasks_sent.own"])
+    spec = spec_in(
+        here, plugins=["team_losses_sent", "json", "team_tasks_sent.own", "team_tasks_sent"]
+    )
     inputs, problems = local_inputs(spec, "s3://bucket", here)
     assert problems == inputs.problems(1) == []
     assert inputs.renamed(spec).plugins == spec.plugins
+    assert [found.source.name for found in inputs.plugins] == [
+        "team_losses_sent.py",
+        "team_tasks_sent",
+    ]
     work = tmp_path / "work"
     inputs.copy_to(work)
     sent = {path.relative_to(work).as_posix() for path in work.rglob("*") if path.is_file()}
