@@ -291,9 +291,12 @@ def list_command(
 
 @app.command("schema")
 def schema_command() -> None:
-    """Print the JSON Schema of a job spec, for editors."""
-    from ..spec import json_schema
+    """Print the JSON Schema of a job spec, for editors, with what installed plugins add."""
+    from ..spec import SpecError, json_schema, load_installed_plugins
 
+    problems = load_installed_plugins()
+    if problems:
+        raise SpecError(problems)
     print(json.dumps(json_schema(), indent=1, ensure_ascii=False))
 
 

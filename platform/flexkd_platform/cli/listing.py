@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable, Iterable
 from typing import get_args
 
-from ..spec import METHODS, TASK_KINDS, Problem, Score, SpecError
+from ..spec import METHODS, TASK_KINDS, Problem, Score, SpecError, load_installed_plugins
+from .loss_source import losses_in_source
 
 Line = tuple[str, str]
 
@@ -20,13 +22,15 @@ def _methods() -> Iterable[Line]:
 
 
 def _losses() -> Iterable[Line]:
-    # Their formulas are those of the functions, which need torch.
-    from flexkd_core import FEATURE_LOSSES, LOGIT_LOSSES
+    if "flexkd_core.losses" in sys.modules:  # an installed plugin may have added some
+        from flexkd_core import FEATURE_LOSSES, LOGIT_LOSSES
 
-    for name, loss in FEATURE_LOSSES.items():
-        yield name, f"feature: {_first_line(loss)}"
-    for name, loss in LOGIT_LOSSES.items():
-        yield name, f"logit: {_first_line(loss)}"
+        tables = {"feature": FEATURE_LOSSES, "logit": LOGIT_LOSSES}
+        for kind, losses in tables.items():
+            for name, loss in losses.items():
+                yield name, f"{kind}: {_first_line(loss)}"
+    else:
+        yield from losses_in_source()
 
 
 def _tasks() -> Iterable[Line]:
@@ -67,6 +71,9 @@ def show_list(what: str, as_json: bool) -> int:
     if what not in LISTS:
         problem = Problem("", f"unknown list {what!r}", f"allowed: {', '.join(LISTS)}")
         raise SpecError([problem])
+    problems = load_installed_plugins()
+    if problems:
+        raise SpecError(problems)
     lines = list(LISTS[what]())
     if as_json:
         print(json.dumps([{"name": n, "meaning": meaning} for n, meaning in lines], indent=1))

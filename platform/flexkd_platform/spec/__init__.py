@@ -39,6 +39,7 @@ from .methods import (
     UnitSelection,
     Weights,
 )
+from .plugins import load_installed_plugins
 from .problems import Problem, SpecError
 from .registry import register_logit_loss, register_method, register_task
 from .resources import Elastic, Resources
@@ -200,6 +201,7 @@ __all__ = [
     "flatten",
     "json_schema",
     "line_in",
+    "load_installed_plugins",
     "load_spec",
     "readable",
     "register_logit_loss",

@@ -30,11 +30,7 @@ def load_plugins(data: Any, folder: Path) -> list[Problem]:
     Returns:
         What is wrong with each that cannot be imported.
     """
-    problems = [
-        Problem("plugins", f"the installed plugin {entry.name!r} failed: {error}", _REMEDY)
-        for entry in entry_points(group=GROUP)
-        if (error := _failure(entry.value.partition(":")[0])) is not None
-    ]
+    problems = load_installed_plugins()
     named = data.get("plugins") if isinstance(data, dict) else None
     if not isinstance(named, Sequence) or isinstance(named, str):
         return problems  # validation says what else is wrong with it
@@ -46,6 +42,15 @@ def load_plugins(data: Any, folder: Path) -> list[Problem]:
             message = f"cannot import {name!r}: {error}"
             problems.append(Problem(f"plugins[{index}]", message, _REMEDY))
     return problems
+
+
+def load_installed_plugins() -> list[Problem]:
+    """Import the plugins of installed packages; returns what is wrong with each that fails."""
+    return [
+        Problem("plugins", f"the installed plugin {entry.name!r} failed: {error}", _REMEDY)
+        for entry in entry_points(group=GROUP)
+        if (error := _failure(entry.value.partition(":")[0])) is not None
+    ]
 
 
 _REMEDY = "name a module that is installed, or a file beside the spec, without .py"

@@ -6,8 +6,10 @@ import json
 
 import pytest
 
+from flexkd_core import FEATURE_LOSSES, LOGIT_LOSSES
 from flexkd_platform.cli.app import main
 from flexkd_platform.cli.listing import LISTS
+from flexkd_platform.cli.loss_source import losses_in_source
 from flexkd_platform.spec import METHODS
 
 
@@ -25,3 +27,12 @@ def test_both_forms_say_the_same(what: str, capsys: pytest.CaptureFixture[str]) 
 def test_every_method_is_listed(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["list", "methods", "--json"]) == 0
     assert {entry["name"] for entry in json.loads(capsys.readouterr().out)} == set(METHODS)
+
+
+def test_losses_read_from_source_are_those_that_are_registered() -> None:
+    registered = [
+        (name, f"{kind}: {(loss.__doc__ or '').partition(chr(10))[0]}")
+        for kind, table in (("feature", FEATURE_LOSSES), ("logit", LOGIT_LOSSES))
+        for name, loss in table.items()
+    ]
+    assert list(losses_in_source()) == registered

@@ -221,3 +221,21 @@ def test_an_installed_package_needs_no_line_in_the_spec(spec: Path, tmp_path: Pa
     done = flexkd("validate", str(spec), *options, cwd=tmp_path, PYTHONPATH=str(site))
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["trials"] == 4
+    listed = flexkd("list", "methods", cwd=tmp_path, PYTHONPATH=str(site))
+    assert "l1 " in listed.stdout
+    losses = flexkd("list", "losses", cwd=tmp_path, PYTHONPATH=str(site))
+    assert {line.split()[0] for line in losses.stdout.splitlines()} >= {"l1", "hinge", "mse"}
+    schema = flexkd("schema", cwd=tmp_path, PYTHONPATH=str(site))
+    assert "L1Distillation" in json.loads(schema.stdout)["$defs"]
+
+
+@pytest.mark.parametrize("command", ["list methods", "schema"])
+def test_an_installed_package_that_fails_is_reported(tmp_path: Path, command: str) -> None:
+    (tmp_path / "team-1.0.dist-info").mkdir()
+    (tmp_path / "team-1.0.dist-info" / "METADATA").write_text("Name: team\nVersion: 1.0\n")
+    entry = "[flexkd.plugins]\nteam = team_losses\n"
+    (tmp_path / "team-1.0.dist-info" / "entry_points.txt").write_text(entry)
+    (tmp_path / "team_losses.py").write_text("raise RuntimeError('no licence')")
+    done = flexkd(*command.split(), cwd=tmp_path, PYTHONPATH=str(tmp_path))
+    assert done.returncode == 2
+    assert "the installed plugin 'team' failed: RuntimeError: no licence" in done.stderr

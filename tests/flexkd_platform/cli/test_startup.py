@@ -46,6 +46,7 @@ finally:
         "run --help",
         "jobs --help",
         "list methods",
+        "list losses",
         "list tasks",
         "list selectors",
         "list models",

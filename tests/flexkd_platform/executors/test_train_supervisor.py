@@ -62,9 +62,14 @@ def answering(path: str, told: Any) -> str:
 
 
 def endless(path: str, told: Any) -> None:
-    """Until Ctrl-C, after which it has some things to put away."""
+    """Until Ctrl-C, after which it has some things to put away.
+
+    `path`.begun is there once it can be ended: whoever gets what it put may end the queue before
+    the queue has answered it.
+    """
     told.put("a step")
     try:
+        Path(f"{path}.begun").touch()
         while True:
             time.sleep(0.05)
     finally:
@@ -93,6 +98,7 @@ def test_a_run_that_nobody_listens_to_puts_its_things_away(
 
     run = runs.train.remote(endless, (str(tmp_path / "left"),), told, here())
     assert told.get(timeout=PATIENCE) == "a step"
+    wait_for((tmp_path / "left.begun").exists)
     ended = runs.ended.remote()
     assert ray.wait([run, ended], timeout=0)[0] == []
     told.shutdown(force=True)
@@ -116,6 +122,7 @@ def test_a_run_outlives_the_process_of_its_trial(runs: Any, tmp_path: Path) -> N
     trial = ray.remote(num_cpus=0)(Trial).remote()
     begun = trial.begin.remote(runs, str(tmp_path / "left"), here())
     assert ray.get(begun, timeout=PATIENCE) == "a step"
+    wait_for((tmp_path / "left.begun").exists)
     ray.kill(trial)
     wait_for((tmp_path / "left").exists)
     ray.get(runs.ended.remote(), timeout=PATIENCE)
