@@ -1,7 +1,7 @@
-"""The mathematics of Flex-KD and of what it is compared with, for use in any training loop.
+"""The mathematics of Flex-KD and of the methods it is compared with, for use in any training loop.
 
-Score the units of a teacher layer, select as many as the student has, distil them by a loss, and
-compare methods over seeds. Depends on torch, numpy and scipy; reads no file and no network.
+Score the units of a teacher layer, select as many as the student has, distil them with a loss, and
+compare methods over seeds. Depends on torch, numpy and scipy; uses neither files nor the network.
 
     total = ImportanceSum.empty(768)
     for batch in batches:
@@ -123,7 +123,7 @@ __all__ = [
 ]
 
 _MODULES = ("selection", "statistics", "losses", "scoring", "geometry")
-"""In this order a name is looked for: torch is imported with the first name that needs it."""
+"""Names are looked up in this order, so torch is imported only with a name that needs it."""
 
 
 def __getattr__(name: str) -> Any:

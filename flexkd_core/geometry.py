@@ -1,7 +1,7 @@
 """Functional geometry: which directions of the hidden space the teacher's output depends on.
 
-The second moment M = E[g gᵀ] of the output's gradient g at a layer tells how many directions the
-output uses (its spectrum) and what a choice of units or directions keeps of them.
+The second moment M = E[g gᵀ] of the output's gradient g at a layer shows how many directions the
+output uses (its spectrum), and how much of them a choice of units or directions keeps.
 
 Shapes: D units, K gradients per example.
 """
@@ -39,7 +39,7 @@ class GradientMoment:
 
     @classmethod
     def empty(cls, units: int) -> GradientMoment:
-        """The sum over no examples: where merging starts."""
+        """The sum over no examples, from which merging starts."""
         return cls(np.zeros((units, units)), 0)
 
     @classmethod
@@ -64,8 +64,8 @@ class GradientMoment:
     def of_rows(cls, gradient_ND: ArrayLike) -> GradientMoment:
         """The sum over examples with one gradient each, given as rows.
 
-        The same rows in the same order give the same bytes, whatever batches they were scored in
-        and however they lie in memory (on one machine and number of BLAS threads).
+        The same rows in the same order give the same bytes, for any batches in which they were
+        scored and any memory layout (on one machine, with one number of BLAS threads).
 
         Raises:
             ValueError: not a matrix.
@@ -102,18 +102,18 @@ class GradientMoment:
 
 
 def spectrum(moment_DD: Matrix) -> Vector:
-    """Eigenvalues λ of M, falling; those that rounding took below 0 are 0."""
+    """Eigenvalues λ of M in descending order; those below 0, due to rounding, are set to 0."""
     return np.linalg.eigvalsh(_symmetric(moment_DD))[::-1].clip(min=0)
 
 
 def top_directions(moment_DD: Matrix, count: int) -> Matrix:
     """The eigenvectors U of the `count` largest eigenvalues, in that order, as columns (D, count).
 
-    h·U is a teacher target as wide as the student, as free of parameters as a choice of units. An
+    h·U is a teacher target of the student's width, without parameters, like a choice of units. An
     eigenvector's sign is arbitrary: here its entry of largest magnitude is positive.
 
     Raises:
-        ValueError: the count is negative or more than D, or M is no finite square matrix.
+        ValueError: the count is negative or more than D, or M is not a finite square matrix.
     """
     moment_DD = _symmetric(moment_DD)
     if not 0 <= count <= len(moment_DD):
@@ -127,7 +127,7 @@ def participation_ratio(moment_DD: Matrix) -> float:
     """(Σλ)² / Σλ² in [1, D]: D for an isotropic M, 1 for a single direction.
 
     Raises:
-        ValueError: M is 0, or no finite square matrix.
+        ValueError: M is 0, or not a finite square matrix.
     """
     values_D = _positive_spectrum(moment_DD)
     values_D = values_D / values_D[0]  # squares of small gradients' moments would underflow
@@ -138,12 +138,12 @@ def effective_dimension(moment_DD: Matrix, *, share: float = 0.95) -> int:
     """Effective functional dimension: the smallest k whose largest λ hold `share` of Σλ.
 
     Raises:
-        ValueError: the share is not in (0, 1], M is 0, or no finite square matrix.
+        ValueError: the share is not in (0, 1], M is 0, or M is not a finite square matrix.
     """
     if not 0 < share <= 1:
         raise ValueError(f"share {share} must be above 0 and at most 1")
     held_D = np.cumsum(_positive_spectrum(moment_DD))
-    # A few bits of slack: k equal eigenvalues hold k/D, whichever way their sum is rounded.
+    # A tolerance of a few bits: k equal eigenvalues hold k/D, however their sum is rounded.
     return int(np.argmax(held_D >= share * held_D[-1] * (1 - 1e-12))) + 1
 
 
@@ -151,7 +151,7 @@ def kept_share(moment_DD: Matrix, units: Sequence[int]) -> float:
     """Share of Σλ = tr M that `units` keep: Σ_{i∈E} M_ii / tr M, in [0, 1].
 
     Raises:
-        ValueError: M is 0 or no finite square matrix; a unit is repeated or not one of the D.
+        ValueError: M is 0 or not a finite square matrix; a unit is repeated or not one of the D.
     """
     return selection.kept_share(np.diagonal(_symmetric(moment_DD)), units)
 

@@ -20,15 +20,15 @@ def select_units(importance_D: ArrayLike, count: int, *, pairing: Pairing = "ran
     Args:
         importance_D: G, one number per teacher unit; an array or a CPU tensor.
         count: how many units, the student's hidden size.
-        pairing: "rank" orders them by falling importance (Eq. 3), "index" by unit index, as they
-            lie in the teacher. The set is the same. Ties go to the lower index.
+        pairing: "rank" orders them by descending importance (Eq. 3), "index" by their unit index in
+            the teacher. The set is the same. Ties go to the lower index.
 
     Returns:
         `count` distinct unit indices.
 
     Raises:
-        ValueError: the importance is no vector or holds NaN, the count is negative or more than
-            D, or the pairing is unknown.
+        ValueError: the importance is not a vector or contains NaN, the count is negative or more
+            than D, or the pairing is unknown.
 
     Source: Saadi & Wang 2025, arXiv:2507.10155.
     """
@@ -52,11 +52,11 @@ def jaccard(units: Iterable[int], others: Iterable[int]) -> float:
 
 
 def kept_share(importance_D: ArrayLike, units: Sequence[int]) -> float:
-    """Share of the whole importance that lies in `units`: Σ_{i∈E} G_i / Σ_i G_i, in [0, 1].
+    """Share of the total importance in `units`: Σ_{i∈E} G_i / Σ_i G_i, in [0, 1].
 
     Raises:
-        ValueError: the importance is no vector, holds NaN or negative values, or sums to 0; a unit
-            is repeated or not one of the D.
+        ValueError: the importance is not a vector, contains NaN or negative values, or sums to 0; a
+            unit is repeated or not one of the D.
     """
     values_D = _importance(importance_D)
     if (values_D < 0).any() or not values_D.any():

@@ -20,7 +20,7 @@ WILCOXON_MINIMUM = 6
 
 @dataclass(frozen=True)
 class Summary:
-    """One metric over seeds. With one seed there is no spread to report, and none is."""
+    """One metric over seeds. With one seed, no spread is reported."""
 
     n: int
     mean: float
@@ -42,7 +42,7 @@ class PairedDifference:
     ci95: tuple[float, float] | None
     """95% t-interval of the mean difference; None for n = 1."""
     p_t: float | None
-    """Two-sided p-value of the paired t-test; None where it cannot be made."""
+    """Two-sided p-value of the paired t-test; None if it cannot be computed."""
     p_wilcoxon: float | None
     """Two-sided p-value of the Wilcoxon signed-rank test; None for n < 6."""
 
@@ -63,7 +63,7 @@ def summarise(values: Iterable[float]) -> Summary:
     n, mean = len(sample), float(sample.mean())
     if n == 1:
         return Summary(n, mean, None, None)
-    # Equal values have a spread of 0, though their mean's last bit may say 1e-17.
+    # Equal values have a spread of 0; the rounding of their mean would give 1e-17.
     std = float(sample.std(ddof=1)) if np.ptp(sample) > 0 else 0.0
     from scipy import stats
 
@@ -74,10 +74,10 @@ def summarise(values: Iterable[float]) -> Summary:
 def paired_difference(ours: Mapping[int, float], baseline: Mapping[int, float]) -> PairedDifference:
     """Difference ours − baseline, paired by seed, with its interval and p-values.
 
-    Only seeds that both have count; pairing takes the seed's own effect out of the comparison.
+    Only seeds that both have are used; pairing removes the seed's own effect from the comparison.
     Differences that are 0 for every seed give p = 1. Differences that are equal and not 0 give
     std 0 and no `p_t`: the t statistic would be infinite and p = 0 from two seeds on, a certainty
-    that no two runs can give. The Wilcoxon test needs no spread and is made there too. Zeros are
+    that two runs cannot give. The Wilcoxon test needs no spread and is still computed. Zeros are
     dropped before ranking (Wilcoxon's own rule).
 
     Args:

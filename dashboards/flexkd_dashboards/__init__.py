@@ -1,7 +1,7 @@
-"""What a team looks at: the static report of one job, one self-contained HTML page.
+"""The static report of one job: one self-contained HTML page.
 
-Reading order: what goes in (`report_data`), what it looks like (`theme`, `metric_styles`,
-`labels`), what is said and drawn (`verdict`, `figures`, `tables`), and the page (`report`).
+Reading order: the input (`report_data`), the styles (`theme`, `metric_styles`, `labels`), the
+content (`verdict`, `figures`, `tables`), and the page (`report`).
 """
 
 from .figures import Figure, report_figures

@@ -14,10 +14,10 @@ LEAST_TICK_GAP = 0.09
 
 @dataclass(frozen=True)
 class AlphaAxis:
-    """Where α lies on the x axis; logarithmic where it spans a decade or more."""
+    """The positions of α on the x axis, which is logarithmic if α spans a decade or more."""
 
     values: tuple[float, ...]
-    """Every α, rising."""
+    """Every α, in ascending order."""
     logarithmic: bool
     """Whether positions are powers of ten."""
     low: float
@@ -27,7 +27,7 @@ class AlphaAxis:
 
     @classmethod
     def over(cls, alphas: Sequence[float]) -> AlphaAxis:
-        """The axis that shows every one of `alphas`, with some room beside them."""
+        """The axis that shows all of `alphas`, with a margin on both sides."""
         values = tuple(sorted(set(alphas)))
         logarithmic = values[0] > 0 and values[-1] / values[0] >= 10
         low, high = (math.log10(v) if logarithmic else v for v in (values[0], values[-1]))
@@ -45,7 +45,7 @@ class AlphaAxis:
         return alpha * 10**shift if self.logarithmic else alpha + shift
 
     def ticks(self) -> list[float]:
-        """The values of α that leave each other room for their labels."""
+        """The values of α whose labels do not overlap."""
         kept: list[float] = []
         for value in self.values:
             gap = self._position(value) - self._position(kept[-1]) if kept else math.inf

@@ -1,4 +1,4 @@
-"""What every figure of the report has in common."""
+"""The common parts of all figures of the report."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class KeyEntry:
 
 @dataclass(frozen=True)
 class Figure:
-    """A Plotly figure and the words around it."""
+    """A Plotly figure and its texts."""
 
     name: str
     """Unique on the page; part of the ids in its HTML."""
@@ -43,7 +43,7 @@ class Figure:
 
 
 def axis(title: str, **settings: Any) -> dict[str, Any]:
-    """A quiet axis: light grid, no zero line, labels that make room for themselves."""
+    """An axis with a light grid, no zero line, and margins that fit its labels."""
     return {
         "title": {
             "text": figure_text(title),
@@ -80,7 +80,7 @@ def canvas(traces: Sequence[Any], *, height: int, **layout: Any) -> Any:
             "modebar": {"bgcolor": "rgba(0, 0, 0, 0)", "color": muted, "activecolor": text},
             "hovermode": "closest",
             "showlegend": False,
-            # Zoom survives the change of colours, which draws the figure anew.
+            # Keeps the zoom when a change of colours redraws the figure.
             "uirevision": "kept",
             **layout,
         },
@@ -104,5 +104,5 @@ def mean(values: Sequence[float]) -> float:
 
 
 def rounded(value: float) -> float:
-    """Six significant digits: more cannot be seen and makes the page larger."""
+    """Six significant digits: more are not visible and make the page larger."""
     return float(f"{value:.6g}")

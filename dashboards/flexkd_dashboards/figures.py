@@ -11,10 +11,10 @@ from .training_figures import loss_figure, validation_figure
 __all__ = ["FIGURES", "Figure", "KeyEntry", "report_figures"]
 
 FIGURES = (metric_figure, loss_figure, validation_figure, importance_figure, overlap_figure)
-"""Each takes the report's data and gives its figure, or None where there is nothing to draw."""
+"""Each takes the report's data and returns its figure, or None if there is nothing to draw."""
 
 
 def report_figures(data: ReportData) -> tuple[Figure, ...]:
-    """Every figure that `data` has something for."""
+    """Every figure for which `data` has content."""
     drawn = (draw(data) for draw in FIGURES)
     return tuple(figure for figure in drawn if figure is not None)

@@ -1,4 +1,4 @@
-"""Names, settings, durations and p-values in words that are the same in every table and figure."""
+"""Format names, settings, durations and p-values, the same in every table and figure."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def group_key(method: str, params: Mapping[str, Any]) -> GroupKey:
 
 
 def settings_text(params: Mapping[str, Any]) -> str:
-    """All settings, as "α = 0.05, distill.learning_rate = 0.0003"; a dash without any.
+    """All settings, as "α = 0.05, distill.learning_rate = 0.0003"; a dash if there are none.
 
     Lines break between settings only.
     """
@@ -38,12 +38,12 @@ def setup_labels(setups: Sequence[Setup]) -> dict[GroupKey, str]:
 
 
 def series_labels(setups: Sequence[Setup]) -> dict[GroupKey, str]:
-    """The label of the line that each setup lies on when α is the x axis: all but its α."""
+    """The label of each setup's line when α is the x axis: all settings but α."""
     return _labels(setups, hidden=("alpha",))
 
 
 def figure_text(text: str) -> str:
-    """`text` made safe for Plotly, which reads tags and %{…} in its labels."""
+    """`text` escaped for Plotly, which interprets tags and %{…} in labels."""
     return html.escape(text, quote=False).replace("%{", "%&#123;")
 
 
@@ -61,7 +61,7 @@ def duration(seconds: float | None) -> str:
 
 
 def p_text(p: float | None) -> str:
-    """A p-value as "p = 0.012" or "p < 0.001", unbreakable; "no p-value" if there is none."""
+    """A p-value as "p = 0.012" or "p < 0.001", non-breaking; "no p-value" if there is none."""
     if p is None or math.isnan(p):
         return "no p-value"
     value = "< 0.001" if p < 0.001 else f"= {p:.2g}" if p < 0.1 else f"= {p:.2f}"
@@ -69,7 +69,7 @@ def p_text(p: float | None) -> str:
 
 
 def sentence_case(text: str) -> str:
-    """`text` with a capital at its start and nowhere changed else: "Test F1"."""
+    """`text` with its first letter capitalized, otherwise unchanged: "Test F1"."""
     return text[:1].upper() + text[1:]
 
 
@@ -94,7 +94,7 @@ def _labels(setups: Sequence[Setup], hidden: tuple[str, ...]) -> dict[GroupKey, 
 
 
 def _short_names(paths: set[str]) -> dict[str, str]:
-    """The last part of each dotted path, or the whole path where two end alike."""
+    """The last part of each dotted path, or the whole path if two have the same last part."""
     ends = Counter(path.rpartition(".")[2] for path in paths)
     return {
         path: end if ends[end := path.rpartition(".")[2]] == 1 else path for path in sorted(paths)

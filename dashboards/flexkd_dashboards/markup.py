@@ -1,4 +1,4 @@
-"""HTML that is escaped by construction: text becomes markup in `escaped` alone."""
+"""HTML that is escaped by construction: text becomes markup only in `escaped`."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def escaped(content: Content) -> Markup:
 
 
 def joined(*contents: Content) -> Markup:
-    """`contents` one after the other."""
+    """`contents`, concatenated."""
     return Markup("".join(escaped(content) for content in contents))
 
 
@@ -44,14 +44,14 @@ def table(
     marked: int | None = None,
     footer: Sequence[Content] = (),
 ) -> Markup:
-    """A captioned table that scrolls sideways by itself; the first column names the rows.
+    """A captioned table that scrolls horizontally; the first column names the rows.
 
     Args:
-        caption: what the table holds; read aloud, and shown above it.
+        caption: content of the table, for screen readers and shown above it.
         headings: of the columns.
         rows: cells, as many as there are headings.
         numeric: columns set in tabular figures, aligned right.
-        marked: row that is set off, if any.
+        marked: highlighted row, if any.
         footer: one closing row, if any.
     """
 

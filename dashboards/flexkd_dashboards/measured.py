@@ -1,4 +1,4 @@
-"""The ranking metric of each group, in the printed unit and ready to be drawn."""
+"""The ranking metric of each group, in the printed unit, prepared for figures."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ class Measured:
     """One group's ranking metric."""
 
     label: str
-    """The group among all groups."""
+    """Label of the group among all groups."""
     line: str
-    """The line it lies on when α is the x axis."""
+    """Label of its line when α is the x axis."""
     method: str
     """Its method."""
     alpha: float | None

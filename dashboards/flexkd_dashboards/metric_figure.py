@@ -1,4 +1,4 @@
-"""The ranking metric against α, or by method where nothing has an α."""
+"""The ranking metric against α, or by method if no method has an α."""
 
 from __future__ import annotations
 
@@ -124,7 +124,7 @@ def _level(entry: KeyEntry, value: float, alphas: AlphaAxis, hover: str) -> Any:
 
 
 def _by_method(data: ReportData, measured: Sequence[Measured]) -> Figure:
-    """One row a group, where there is no α to draw against."""
+    """One row per group, if there is no α to plot against."""
     traces: list[Any] = []
     for row, point in enumerate(measured):
         entry = KeyEntry(point.label, point.series.colour)

@@ -1,4 +1,4 @@
-"""How each metric is printed and which way it is good."""
+"""How each metric is printed, and whether higher or lower values are better."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class MetricStyle:
         return _format(value, self.scale, self.format)
 
     def spread(self, mean: float | None, std: float | None, n: int | None) -> str:
-        """Mean ± standard deviation; one seed has no spread and says so."""
+        """Mean ± standard deviation; for one seed, "(n=1)" instead of a spread."""
         if mean is None or not math.isfinite(mean):
             return ABSENT
         text = self.number(mean)
@@ -41,7 +41,7 @@ class MetricStyle:
         return text if n is None else f"{text} (n={n})"
 
     def interval(self, mean: float, bounds: Sequence[float] | None) -> str:
-        """[low, high] around `mean`, with as many decimals."""
+        """[low, high] around `mean`, with the same number of decimals."""
         if bounds is None:
             return ABSENT
         text = self.number(mean)
@@ -52,7 +52,7 @@ class MetricStyle:
         return _format(mean, self.scale, f"+{self.difference_format}")
 
     def difference_bounds(self, mean: float, bounds: Sequence[float]) -> list[str]:
-        """The bounds of a difference, with as many decimals as itself."""
+        """The bounds of a difference, with the same number of decimals."""
         return [self._beside(self.difference(mean), bound) for bound in bounds]
 
     def _beside(self, text: str, value: float) -> str:
@@ -85,7 +85,7 @@ METRIC_STYLES: dict[str, tuple[str, MetricStyle]] = {
     "loss": ("loss", LOWER_IS_BETTER),
     "perplexity": ("perplexity", LOWER_IS_BETTER),
 }
-"""Printed name and style of every metric that is not simply printed as it is, more being better."""
+"""Printed name and style; other metrics are printed unchanged, higher values being better."""
 
 
 def bare_name(metric: str) -> str:

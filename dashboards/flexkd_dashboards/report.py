@@ -1,4 +1,4 @@
-"""The report: one HTML page that needs nothing else, not even a network."""
+"""The report: one self-contained HTML page that needs no network."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ CUT_SHORT = {
 def render_report(data: ReportData) -> str:
     """The whole page as one string; the same data give the same page.
 
-    plotly.js is inlined once and the page's security policy forbids every request, so that it
-    works from a file, offline, and for as long as browsers read HTML.
+    plotly.js is inlined once, and the page's security policy forbids every request, so that it
+    works from a file, offline, without any other resource.
     """
     figures = report_figures(data)
     verdict = reach_verdict(data)
@@ -179,7 +179,7 @@ def _key_entry(figure: str, entry: KeyEntry) -> Markup:
 
 
 def _cut(data: ReportData, status: str) -> Markup:
-    """The trials that did not come to their end."""
+    """The trials that did not finish."""
     trials = [trial for trial in data.trials if trial["status"] == status]
     if not trials:
         return Markup()
@@ -223,7 +223,7 @@ def _versions(data: ReportData) -> Markup:
 
 
 def _figure_json(figures: tuple[Figure, ...]) -> str:
-    """All figures for the page's script; no `<` is left that could end its element."""
+    """All figures for the page's script; `<` is escaped, since it could end the script element."""
     drawn = {figure.name: json.loads(figure.plot.to_json()) for figure in figures}
     text = json.dumps(
         {"darkOfLight": dark_of_light(), "figures": drawn}, separators=(",", ":"), sort_keys=True

@@ -1,6 +1,6 @@
-"""All that the report shows, as plain Python: the page has no other input.
+"""All data that the report shows, as plain Python: the page has no other input.
 
-The typed dictionaries spell out `results.json`; nothing here reads files or computes a metric.
+The typed dictionaries describe `results.json`; nothing here reads files or computes a metric.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ class Versus(TypedDict):
 
 
 class Group(TypedDict):
-    """The trials that differ in their seed alone; `pruned` and `failed` are not among the n."""
+    """The trials that differ only in their seed; `n` does not include `pruned` and `failed`."""
 
     method: str
     params: Mapping[str, Any]
@@ -85,7 +85,7 @@ class Group(TypedDict):
 
 
 class Chosen(TypedDict):
-    """Of a method the point of a search that is best on the validation split."""
+    """The point of a method's search that is best on the validation split."""
 
     method: str
     params: Mapping[str, Any]
@@ -96,7 +96,7 @@ class Chosen(TypedDict):
 class Search(TypedDict):
     """How the points of a sweep were drawn; `metric` is of the validation split.
 
-    refused: points that were drawn and are not allowed.
+    refused: drawn points that are not allowed.
     """
 
     kind: str
@@ -108,7 +108,7 @@ class Search(TypedDict):
 
 @dataclass(frozen=True)
 class TrainingCurve:
-    """How one trial went."""
+    """The training curves of one trial."""
 
     method: str
     """Method of the trial, as in `results`."""
@@ -117,11 +117,11 @@ class TrainingCurve:
     seed: int
     """Its seed."""
     steps: tuple[int, ...]
-    """Optimizer steps, rising."""
+    """Optimizer steps, in ascending order."""
     loss: tuple[float, ...]
     """Total training loss at `steps`."""
     validation: Mapping[str, tuple[tuple[int, float], ...]]
-    """Metric: (step, value) pairs, steps rising."""
+    """Metric → (step, value) pairs, steps in ascending order."""
 
     def __post_init__(self) -> None:
         if len(self.steps) != len(self.loss):
@@ -136,7 +136,7 @@ class ImportanceCurve:
     """One selection of teacher units."""
 
     label: str
-    """Names the selection among the others, as its layer."""
+    """Name of the selection among the others, such as its layer."""
     importance: tuple[float, ...]
     """G, one value for each of the d_T teacher units, by unit index."""
     units: tuple[int, ...]
@@ -153,7 +153,7 @@ class ImportanceCurve:
 
 @dataclass(frozen=True)
 class PublishedResult:
-    """A published number to print beside ours."""
+    """A published number to print next to ours."""
 
     method: str
     """Method of the sweep it belongs to."""
@@ -172,7 +172,7 @@ class ReportData:
     """One job's report."""
 
     results: Mapping[str, Any]
-    """The job's `results.json`, parsed. A failed trial or step may say why in `reason`."""
+    """The job's `results.json`, parsed. A failed trial or step may have a `reason`."""
     spec_yaml: str
     """The spec as it ran."""
     metrics: tuple[str, ...]
@@ -209,7 +209,7 @@ class ReportData:
 
     @property
     def teacher(self) -> Teacher | None:
-        """The teacher, or None if the job ended before it was there, which results write as {}."""
+        """The teacher; None if the job ended before it existed, for which results contain {}."""
         return cast("Teacher | None", self.results["teacher"] or None)
 
     @property
@@ -229,7 +229,7 @@ class ReportData:
 
     @property
     def setups(self) -> list[Setup]:
-        """The method and settings of every group, trial and curve; the same one may come twice."""
+        """The method and settings of every group, trial and curve; there may be duplicates."""
         return [
             *((group["method"], group["params"]) for group in self.groups),
             *((trial["method"], trial["params"]) for trial in self.trials),

@@ -1,4 +1,4 @@
-"""Which teacher units were selected: their importance, where they lie, what selections share."""
+"""The selected teacher units: their importance, their positions, the overlap of selections."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MOST_NUMBERED_CELLS = 10
 
 
 def importance_figure(data: ReportData) -> Figure | None:
-    """G of the teacher units from the largest down, with the cut at d_S."""
+    """G of the teacher units in descending order, with the cut at d_S."""
     if not data.importance:
         return None
     alone = len(data.importance) == 1
@@ -51,7 +51,7 @@ def importance_figure(data: ReportData) -> Figure | None:
 
 
 def overlap_figure(data: ReportData) -> Figure | None:
-    """What the selections share; with a single one, where its units lie."""
+    """The overlap of the selections; for a single one, the positions of its units."""
     if not data.importance:
         return None
     if len(data.importance) == 1:
@@ -81,13 +81,13 @@ def _ranked(selection: ImportanceCurve, label: str, colour: Colour, rest: Colour
 
     return [
         drawn(order, mode="lines", line={"color": rest.light, "width": 1.5}),
-        # Markers and not a line: a selection need not be one run of ranks.
+        # Markers, not a line: the ranks of a selection may have gaps.
         drawn(picked, mode="markers", marker={"color": colour.light, "size": 5}),
     ]
 
 
 def _cut(selection: ImportanceCurve) -> dict[str, Any]:
-    """A vertical line after the last selected rank, with its name beside it."""
+    """A labelled vertical line after the last selected rank."""
     text = f"d<sub>S</sub> = {len(selection.units)} of d<sub>T</sub> = {len(selection.importance)}"
     place = len(selection.units) + 0.5
     muted = PAGE["muted"].light
@@ -105,7 +105,7 @@ def _cut(selection: ImportanceCurve) -> dict[str, Any]:
 
 
 def _is_top(selection: ImportanceCurve) -> bool:
-    """Whether the selected units are the ones of largest G: only then is there a cut."""
+    """Whether the selected units are those with the largest G: only then is there a cut."""
     chosen = set(selection.units)
     rest = [g for unit, g in enumerate(selection.importance) if unit not in chosen]
     picked = [selection.importance[unit] for unit in chosen]
@@ -150,7 +150,7 @@ def _strip(selection: ImportanceCurve) -> Figure:
 
 
 def _matrix(selections: Sequence[ImportanceCurve]) -> Figure:
-    """Jaccard index of each two selections, blank where their widths differ."""
+    """Jaccard index of each pair of selections, blank if their widths differ."""
     numbers = [str(i + 1) for i in range(len(selections))]
     labels = [figure_text(_label(s, i)) for i, s in enumerate(selections)]
     cells = [[_jaccard(a, b) for b in selections] for a in selections]
@@ -189,7 +189,7 @@ def _matrix(selections: Sequence[ImportanceCurve]) -> Figure:
 
 
 def _chance(selections: Sequence[ImportanceCurve]) -> str:
-    """The index of two random selections of the first one's size, to read the matrix against."""
+    """The index of two random selections of the first one's size, as a reference."""
     chosen, width = len(selections[0].units), len(selections[0].importance)
     if any((len(s.units), len(s.importance)) != (chosen, width) for s in selections) or not chosen:
         return ""
@@ -204,5 +204,5 @@ def _jaccard(one: ImportanceCurve, other: ImportanceCurve) -> float | None:
 
 
 def _label(selection: ImportanceCurve, index: int) -> str:
-    """Numbered, so that two selections of one name stay two."""
+    """The label with a number, so that selections with the same name are distinct."""
     return f"{index + 1}: {selection.label}"

@@ -58,7 +58,7 @@ def leaderboard(data: ReportData, verdict: Verdict) -> Markup:
 
 
 def other_metrics(data: ReportData) -> Markup:
-    """Mean ± std of every metric, where there is more than the ranking one."""
+    """Mean ± std of every metric, for jobs with more than the ranking metric."""
     rows: list[list[Content]] = [
         [
             _method(data, group, False),
@@ -83,7 +83,7 @@ def other_metrics(data: ReportData) -> Markup:
 
 
 def chosen(search: Search) -> Markup:
-    """What validation chooses of each method's points, the best method first."""
+    """The best point of each method on the validation split, the best method first."""
     metric = search["metric"]
     style = style_of(metric)
     rows: list[list[Content]] = []
@@ -154,7 +154,7 @@ def cut_trials(trials: list[Trial], status: str) -> Markup:
 
 
 def versions(data: ReportData) -> Markup:
-    """What the job ran with."""
+    """The versions of the packages that the job used."""
     return table(
         "Versions",
         ["Package", "Version"],
@@ -163,7 +163,7 @@ def versions(data: ReportData) -> Markup:
 
 
 def status_mark(status: str) -> Markup:
-    """A status with the dot that says at a glance whether to look closer."""
+    """A status with a dot that marks a status to investigate."""
     alert = " alert" if status in ("failed", "interrupted", "stopped") else ""
     return tag("span", status, class_=f"status{alert}")
 

@@ -1,4 +1,4 @@
-"""Colours, light and dark: the one place that the page's CSS and its figures take them from.
+"""Light and dark colours, the single source for the page's CSS and its figures.
 
 Figures are built in the light colours and stay valid Plotly figures; the page swaps each
 light colour for its dark one (`dark_of_light`).
@@ -24,13 +24,13 @@ class Colour:
 
     @property
     def faint(self) -> str:
-        """The light colour at the opacity of bands, as Plotly takes it."""
+        """The light colour at the opacity of bands, in Plotly's format."""
         return _faint(self.light)
 
 
 @dataclass(frozen=True)
 class Series:
-    """How one method is drawn: its symbol tells it apart where colour does not."""
+    """How one method is drawn: its colour, and a symbol that does not depend on colour."""
 
     colour: Colour
     symbol: str
@@ -67,14 +67,14 @@ SPARE_SERIES: tuple[Series, ...] = (
     Series(Colour("#946a3c", "#d9b07a"), "bowtie"),
     Series(Colour("#7a1f6b", "#e08fd6"), "diamond-wide"),
 )
-"""For methods without a colour of their own, in the order they appear."""
+"""For methods without a fixed colour, in the order they appear."""
 
 DASHES = ("solid", "dash", "dot", "dashdot")
-"""Tell the settings of one method apart."""
+"""Distinguish the settings of one method."""
 
 
 def method_series(methods: Iterable[str]) -> dict[str, Series]:
-    """A series for each of `methods`; beyond the spares they repeat."""
+    """A series for each of `methods`; they repeat if there are more methods than spares."""
     unknown = [m for m in dict.fromkeys(methods) if m not in METHOD_SERIES]
     spares = {m: SPARE_SERIES[i % len(SPARE_SERIES)] for i, m in enumerate(unknown)}
     return METHOD_SERIES | spares
@@ -86,7 +86,7 @@ def css_variables() -> str:
 
 
 def dark_of_light() -> dict[str, str]:
-    """For each colour a figure may hold, what it becomes in the dark."""
+    """The dark colour for each light colour that a figure may contain."""
     series = [*METHOD_SERIES.values(), *SPARE_SERIES]
     colours = [*PAGE.values(), *(s.colour for s in series)]
     whole = {c.light: c.dark for c in colours}

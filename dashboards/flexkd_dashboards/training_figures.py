@@ -1,4 +1,4 @@
-"""How training went: the loss, and the validation metric, by optimizer step."""
+"""Training curves: the loss and the validation metric, by optimizer step."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def loss_figure(data: ReportData) -> Figure | None:
 
 
 def validation_figure(data: ReportData) -> Figure | None:
-    """The ranking metric on validation data, or the first metric that was followed."""
+    """The ranking metric on validation data, or the first metric that was recorded."""
     followed = list(dict.fromkeys(name for curve in data.curves for name in curve.validation))
     if not followed:
         return None
@@ -72,7 +72,7 @@ def validation_figure(data: ReportData) -> Figure | None:
 
 
 def _by_group(data: ReportData, points_of: Any) -> dict[GroupKey, list[Points]]:
-    """The points of each seed by group, curves without any left out."""
+    """The points of each seed by group, without empty curves."""
     seeds: dict[GroupKey, list[Points]] = {}
     for curve in data.curves:
         points = points_of(curve)
@@ -131,7 +131,7 @@ def _mean(members: Sequence[Points]) -> Points:
 
 
 def _log_ticks(values: Sequence[float]) -> dict[str, Any]:
-    """A logarithmic axis whose every tick is written out: 20 and 50, not a small 2 and 5."""
+    """A logarithmic axis with full tick labels: 20 and 50, not a small 2 and 5."""
     lowest, highest = min(values), max(values)
     decades = range(math.floor(math.log10(lowest)), math.ceil(math.log10(highest)) + 1)
     digits = (1, 2, 5) if len(decades) <= 4 else (1,)

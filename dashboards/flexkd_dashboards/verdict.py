@@ -1,4 +1,4 @@
-"""Which group is best, and whether that can be told from chance."""
+"""The best group, and whether its lead is distinguishable from chance."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ SIGNIFICANCE = 0.05
 
 @dataclass(frozen=True)
 class Verdict:
-    """What the leaderboard marks and says."""
+    """The result that the leaderboard marks and the sentence that describes it."""
 
     best: Group | None
-    """The best group of those with two seeds or more, none pruned or failed: no winner is picked on
-    one seed, nor on the seeds that went well."""
+    """The best group of those with two seeds or more, none pruned or failed: one seed, or only the
+    successful seeds, are not enough for a winner."""
     sentence: str
     """One or two plain sentences."""
 
 
 def ranked_groups(data: ReportData) -> list[Group]:
     """Groups by the ranking metric, best first; then those with pruned or failed trials, whose
-    means are of the seeds that went well; then those without a value.
+    means include only the successful seeds; then those without a value.
     """
 
     def worseness(group: Group) -> tuple[bool, bool, float]:
@@ -39,8 +39,8 @@ def ranked_groups(data: ReportData) -> list[Group]:
 def n_text(group: Group) -> str:
     """How many of its trials finished, and how many did not: `2 (1 pruned, 1 failed)`."""
     lost = {"pruned": group.get("pruned", 0), "failed": group.get("failed", 0)}
-    told = ", ".join(f"{number} {how}" for how, number in lost.items() if number)
-    return f"{group['n']} ({told})" if told else str(group["n"])
+    counts = ", ".join(f"{number} {how}" for how, number in lost.items() if number)
+    return f"{group['n']} ({counts})" if counts else str(group["n"])
 
 
 def _incomplete(group: Group) -> bool:
@@ -49,7 +49,7 @@ def _incomplete(group: Group) -> bool:
 
 
 def reach_verdict(data: ReportData) -> Verdict:
-    """The best group by the ranking metric, and how its lead over the baseline is to be read."""
+    """The best group by the ranking metric, and the significance of its lead over the baseline."""
     metric = data.ranking_metric
     style = style_of(metric)
     ranked = [g for g in ranked_groups(data) if _badness(g, metric) < math.inf]
@@ -101,7 +101,7 @@ def reach_verdict(data: ReportData) -> Verdict:
 
 
 def _comparison(data: ReportData, best: Group) -> str:
-    """How the best group's difference to the baseline is to be read."""
+    """A sentence on the best group's difference to the baseline."""
     if data.baseline is None:
         return "No baseline was named, so no difference was tested."
     versus = (best["versus"] or {}).get(data.ranking_metric)
@@ -122,7 +122,7 @@ def _comparison(data: ReportData, best: Group) -> str:
 
 
 def _significance(data: ReportData, versus: Versus, difference: str) -> str:
-    """`difference` with its interval and p-value, and what they allow to be said."""
+    """`difference` with its interval and p-value, and the conclusion from them."""
     style = style_of(data.ranking_metric)
     p = versus["p_t"]
     facts = [count(versus["n"], "shared seed")]
@@ -156,7 +156,7 @@ def _tests(data: ReportData) -> int:
 
 
 def _badness(group: Group, metric: str) -> float:
-    """The mean of a metric, turned so that less is better; infinite without one."""
+    """The mean of a metric, negated if higher is better; infinite without one."""
     spread = group["metrics"].get(metric)
     if spread is None or not math.isfinite(spread["mean"]):
         return math.inf

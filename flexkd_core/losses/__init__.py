@@ -1,7 +1,7 @@
 """The losses, as plain functions of two matrices of rows; every one returns a scalar to minimise.
 
-Callers mask padding and gather rows over workers first. Adding a loss is one file here and one
-line in its table.
+Callers mask padding and gather rows over workers first. To add a loss, add a file here and a line
+in its table.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ __all__ = [
 
 
 class Loss(Protocol):
-    """What every entry of the tables is: student and teacher rows in, a scalar out."""
+    """The interface of all losses in the tables: student and teacher rows in, a scalar out."""
 
     def __call__(self, student: Tensor, teacher: Tensor, /) -> Tensor:
         """The loss at its default settings; each function documents its keyword settings."""
@@ -84,7 +84,7 @@ class Loss(Protocol):
 
 
 class LogitLoss(Loss, Protocol):
-    """A loss that is a value per row: their mean, their sum, or all of them."""
+    """A loss with one value per row: returns their mean, their sum, or all of them."""
 
     def __call__(
         self, student: Tensor, teacher: Tensor, /, *, reduction: Reduction = "mean"
@@ -130,7 +130,7 @@ _class_losses: dict[str, ClassLoss] = {
     "logit_mse": logit_mse,
 }
 CLASS_LOSSES: Final[Mapping[str, ClassLoss]] = MappingProxyType(_class_losses)
-"""The logit losses between classes or vocabulary entries; all take a temperature."""
+"""The logit losses between classes or vocabulary entries; all accept a temperature."""
 
 _logit_losses: dict[str, LogitLoss] = {**_class_losses, "squared_error": squared_error}
 LOGIT_LOSSES: Final[Mapping[str, LogitLoss]] = MappingProxyType(_logit_losses)
@@ -138,20 +138,20 @@ LOGIT_LOSSES: Final[Mapping[str, LogitLoss]] = MappingProxyType(_logit_losses)
 
 
 def register_feature_loss(name: str, loss: Loss) -> None:
-    """Add a loss between hidden features that another package defines.
+    """Register another package's loss between hidden features.
 
     Raises:
-        ValueError: another loss has the name.
+        ValueError: another loss has this name.
     """
     if _feature_losses.setdefault(name, loss) is not loss:
         raise ValueError(f"two feature losses are named {name!r}; rename one of them")
 
 
 def register_class_loss(name: str, loss: ClassLoss) -> None:
-    """Add a loss between classes that another package defines; it takes a temperature.
+    """Register another package's loss between classes; it must accept a temperature.
 
     Raises:
-        ValueError: another loss has the name.
+        ValueError: another loss has this name.
     """
     if _logit_losses.get(name, loss) is not loss:
         raise ValueError(f"two logit losses are named {name!r}; rename one of them")

@@ -1,4 +1,4 @@
-"""What the losses between class probabilities share; all of it in log space.
+"""Functions that the losses between class probabilities share, in log space.
 
 Shapes: N valid rows (examples, or tokens), V classes or vocabulary entries.
 """
@@ -33,10 +33,10 @@ def log_probabilities(
 def kl_rows(log_p_NV: Tensor, log_q_NV: Tensor) -> Tensor:
     """KL(p ‖ q) = Σ_v p_v (log p_v − log q_v) of each row, in nats; +inf where q excludes a v.
 
-    A class that p excludes adds 0, with a gradient of 0, whatever q says of it.
+    A class that p excludes adds 0, with a gradient of 0, for any q.
     """
     p_NV = log_p_NV.exp()
-    # 0·log 0 is 0 here, where floating point says NaN.
+    # 0·log 0 is 0 here; in floating point it is NaN.
     ratio_NV = torch.where(p_NV == 0, 0.0, log_p_NV - log_q_NV)
     return (p_NV * ratio_NV).sum(dim=1)
 
@@ -55,8 +55,8 @@ def skewed_kl_rows(log_p_NV: Tensor, log_q_NV: Tensor, skew: float) -> Tensor:
 def log_mixture(log_p_NV: Tensor, log_q_NV: Tensor, weight: float) -> Tensor:
     """log(weight·p + (1 − weight)·q), for a weight in [0, 1].
 
-    Classes that both exclude come out as some finite number instead of −inf: `kl_rows` never
-    reads it, and the gradient of logaddexp(−inf, −inf) is NaN.
+    Classes that both exclude have a finite value instead of −inf: `kl_rows` never reads it, and the
+    gradient of logaddexp(−inf, −inf) is NaN.
     """
     if weight == 0:
         return log_q_NV

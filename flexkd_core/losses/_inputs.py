@@ -1,4 +1,4 @@
-"""What every loss does to its two inputs before its own mathematics starts.
+"""Checks and transformations of inputs that all losses share.
 
 Shapes: N valid rows, D units of one side, S units shared by both sides.
 """
@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 Reduction = Literal["mean", "sum", "none"]
-"""How a logit loss comes to its result from one value per row; "none" returns them all, (N,)."""
+"""How a logit loss reduces its values per row; "none" returns all of them, (N,)."""
 
 
 def require_same_shape(student: Tensor, teacher: Tensor, layout: str) -> None:
@@ -53,11 +53,11 @@ def centre_rows(features_ND: Tensor) -> Tensor:
         Centred features of the same shape and dtype. The gradient of a unit without variance is 0.
     """
     centred_ND = features_ND - features_ND.mean(dim=0)
-    # A constant like 0.1 leaves a residue of its last bit, which a division by its own norm would
-    # blow up to 1: spread below a few bits of the magnitude is rounding, not variance.
+    # A constant such as 0.1 leaves a residue of its last bit, which a division by its own norm
+    # would amplify to 1: spread below a few bits of the magnitude is rounding, not variance.
     floor_D = features_ND.square().sum(dim=0) * (4 * torch.finfo(features_ND.dtype).eps) ** 2
     power_D = centred_ND.square().sum(dim=0)
-    # Not `>`: a NaN is no rounding, and has to reach the loss.
+    # Not `>`: a NaN is not rounding, and must reach the loss.
     dead_D = (power_D <= floor_D) | (power_D <= torch.finfo(features_ND.dtype).tiny)
     return torch.where(dead_D, 0.0, centred_ND)
 
@@ -83,7 +83,7 @@ def reduce_rows(loss_N: Tensor, reduction: Reduction) -> Tensor:
     """The mean or sum over the rows, or the rows themselves.
 
     Raises:
-        ValueError: the reduction is none of "mean", "sum", "none".
+        ValueError: the reduction is not one of "mean", "sum", "none".
     """
     if reduction == "mean":
         return mean_over_rows(loss_N)

@@ -1,8 +1,8 @@
-"""Logit losses straight from hidden states, without ever holding the logits of all rows.
+"""Logit losses from hidden states, without holding the logits of all rows at once.
 
 The logits of N = 2,048 tokens over 50,257 entries are 412 MB in fp32, and a loss holds several
-arrays of that size. Here they are made for a few rows at a time and their gradient is taken at
-once, inside the forward: one head product fewer than recomputing them in the backward.
+arrays of that size. Here they are computed for a few rows at a time, and their gradient is computed
+immediately, inside the forward: one head product fewer than recomputing them in the backward.
 
 Shapes: N valid rows (tokens), C rows of one chunk, S student units, V vocabulary entries, K terms.
 """
@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 TeacherLogits = Callable[[int, int], Tensor]
-"""Gives the teacher's logits (stop − start, V) of rows start to stop."""
+"""Returns the teacher's logits (stop − start, V) of rows start to stop."""
 
 
 class RowLoss(Protocol):
@@ -64,11 +64,11 @@ def chunked_rows_loss(
 ) -> ChunkedLoss:
     """Σ_k w_k Σ_n loss_k(h_n Wᵀ + b, target_n) / denominator, a chunk of rows at a time.
 
-    All terms share a chunk's logits, student's and teacher's. The chunks are a matter of memory:
-    value and gradient are those of the dense loss, but for the order of summation.
+    All terms share a chunk's logits, student's and teacher's. Chunks only reduce memory: value and
+    gradient are those of the dense loss, except for the order of summation.
 
     Args:
-        student_hidden_NS: what the head reads, any float dtype. Leave padding out.
+        student_hidden_NS: the head's inputs, any float dtype, without padding.
         student_weight_VS: the head's matrix, of the same dtype (autocast applies as to a linear
             layer); the gradient of a frozen one is not computed.
         terms: by name. `{"kl": RowTerm(1.0, reverse_kl, "teacher"), "ce": RowTerm(0.5,
@@ -85,7 +85,7 @@ def chunked_rows_loss(
         The total and its terms, fp32 (or fp64) scalars, in the losses' unit; 0 with a gradient of
         0 without rows. Logits and gradients are upcast inside the chunk and summed in fp32 or
         wider. Not differentiable twice; under `torch.no_grad` no gradient is computed. A gradient
-        scaler's factor comes after the rounding to the inputs' dtype: use bf16 rather than fp16.
+        scaler's factor applies after the rounding to the inputs' dtype: use bf16 rather than fp16.
 
     Raises:
         ValueError: shapes do not fit, no term, a term without its target, chunk < 1, a denominator
@@ -108,7 +108,7 @@ def chunked_rows_loss(
     if not denominator > 0:
         raise ValueError(f"denominator {denominator} must be positive: count at least one row")
     request = _Request(tuple(terms.items()), teacher_NV, labels_N, chunk, float(denominator))
-    # Inside the function gradients are off and requires_grad says nothing about the outer mode.
+    # Inside the function gradients are off, so the outer mode must be read here.
     graph = torch.is_grad_enabled()
     total, *values = _Chunked.apply(  # type: ignore[no-untyped-call]
         request, graph, student_hidden_NS, student_weight_VS, student_bias_V
@@ -118,7 +118,7 @@ def chunked_rows_loss(
 
 @dataclass(frozen=True, eq=False)
 class _Request:
-    """What is not differentiated."""
+    """The arguments that are not differentiated."""
 
     terms: tuple[tuple[str, RowTerm], ...]
     teacher_NV: TeacherLogits | None
@@ -197,7 +197,7 @@ class _Chunked(torch.autograd.Function):
             if not any(needed):
                 continue
             (grad_CV,) = torch.autograd.grad(weighted, logits_CV)
-            del logits_CV, sums, weighted  # the chunk's graph, before the products below
+            del logits_CV, sums, weighted  # free the chunk's graph before the products below
             if bias_grad_V is not None:
                 bias_grad_V += grad_CV.sum(dim=0)
             grad_CV = grad_CV.to(narrow)

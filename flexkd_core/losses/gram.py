@@ -14,16 +14,15 @@ from flexkd_core.losses._inputs import require_same_rows, result_dtype, root, un
 def gram_loss(student_NS: Tensor, teacher_NT: Tensor) -> Tensor:
     """‖AAᵀ − BBᵀ‖_F, with A and B the features divided by their Frobenius norm.
 
-    It compares the similarities between rows, and so ignores a rotation of either side's units
-    and a positive scale, but not a shift: the features are not centred.
+    It compares the similarities between rows, so it is invariant to a rotation of either side's
+    units and to a positive scale, but not to a shift: the features are not centred.
 
     Args:
         student_NS, teacher_NT: features, any float dtype; computed in fp64.
 
     Returns:
-        Unitless fp32 (or fp64) scalar in [0, √2]. 0 with a gradient of 0 for N < 2 and where the
-        two matrices are equal, also as an edge: the true slope there is not defined. A side of
-        zeros is A = 0.
+        Unitless fp32 (or fp64) scalar in [0, √2]. 0 with a gradient of 0 for N < 2 and if the two
+        matrices are equal, where the true slope is not defined. A side of zeros is A = 0.
 
     Raises:
         ValueError: not two-dimensional, or different numbers of rows.
@@ -39,8 +38,8 @@ def gram_loss(student_NS: Tensor, teacher_NT: Tensor) -> Tensor:
     if len(a_NS) <= a_NS.shape[1] + b_NT.shape[1]:
         squared = (a_NS @ a_NS.T - b_NT @ b_NT.T).square().sum()
     else:
-        # With many rows N × N is out of reach: the square's three terms as products over units.
-        # Their rounding leaves up to about 1e-8 of the root where the matrices are equal.
+        # With many rows, N × N is too large: compute the square's three terms as products over
+        # units. Their rounding leaves up to about 1e-8 in the root if the matrices are equal.
         squared = (a_NS.T @ a_NS).square().sum() + (b_NT.T @ b_NT).square().sum()
         squared = (squared - 2 * (a_NS.T @ b_NT).square().sum()).clamp(min=0)
     return root(squared).to(dtype)

@@ -23,7 +23,7 @@ def jsd(
 
     β is the weight of the *teacher*, in the mixture m and in the sum. By definition here, as in
     TRL's `generalized_jsd_loss`, β = 0 is the forward KL(p_T ‖ p_S) and β = 1 the reverse
-    KL(p_S ‖ p_T). These are no limits of the loss, which is 0 there, but of its slope: the loss
+    KL(p_S ‖ p_T). These are not limits of the loss, which is 0 there, but of its slope: the loss
     divided by β, or by 1 − β, tends to them. A small β needs a large weight.
 
     Args:

@@ -26,14 +26,14 @@ def logit_mse(
 ) -> Tensor:
     """Mean over the rows of (1 / V) Σ_v (s_v − t_v)², the logits themselves compared.
 
-    Unlike the divergences it is not blind to a shift of a row's logits.
+    Unlike the divergences, it is not invariant to a shift of a row's logits.
 
     Args:
         student_NV, teacher_NV: logits, any float dtype; computed in fp32 or wider. A class that
             both exclude by −inf counts neither in the sum nor in V; one that a single side
             excludes costs +inf, with a gradient that is not finite: exclude it on both sides.
-        temperature: τ > 0, without effect, as τ² · ((s − t) / τ)² is (s − t)²; taken so that all
-            losses between classes are called alike.
+        temperature: τ > 0, without effect, as τ² · ((s − t) / τ)² is (s − t)²; accepted so that all
+            losses between classes have the same signature.
         reduction: "mean" or "sum" over the rows, or "none".
 
     Returns:

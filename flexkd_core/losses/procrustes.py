@@ -14,9 +14,9 @@ from flexkd_core.losses._inputs import centre_rows, require_same_rows, result_dt
 def procrustes_loss(student_NS: Tensor, teacher_NT: Tensor) -> Tensor:
     """Squared distance after the best rotation: ‖A‖²_F + ‖B‖²_F − 2‖AᵀB‖_*.
 
-    A and B are the features centred over the rows and divided by their Frobenius norm. Where S = T
-    this is min_Q ‖AQ − B‖²_F over orthogonal Q; for other widths the same with the narrower side
-    filled up with zero units, which changes none of the three terms.
+    A and B are the features centred over the rows and divided by their Frobenius norm. For S = T
+    this is min_Q ‖AQ − B‖²_F over orthogonal Q; for other widths, the same with the narrower side
+    padded with zero units, which changes none of the three terms.
 
     Args:
         student_NS, teacher_NT: features, any float dtype; computed in fp64.
@@ -38,9 +38,9 @@ def procrustes_loss(student_NS: Tensor, teacher_NT: Tensor) -> Tensor:
         return student_NS.to(dtype).sum() * 0
     a_NS = unit_norm(centre_rows(student_NS.to(torch.float64)), dim=(0, 1))
     b_NT = unit_norm(centre_rows(teacher_NT.to(torch.float64)), dim=(0, 1))
-    # ‖M‖_* is the largest ⟨P, M⟩ over ‖P‖ ≤ 1: at the P that reaches it, P as a constant gives
-    # both the value and the gradient.
-    # (A NaN would make the decomposition fail: it reaches the loss by the products below.)
+    # ‖M‖_* is the largest ⟨P, M⟩ over ‖P‖ ≤ 1: the maximizing P as a constant gives both the value
+    # and the gradient.
+    # (A NaN would make the decomposition fail; it reaches the loss through the products below.)
     polar_ST = _polar_factor(a_NS.detach().nan_to_num(), b_NT.detach().nan_to_num())
     nuclear = ((a_NS @ polar_ST) * b_NT).sum()
     distance = a_NS.square().sum() + b_NT.square().sum() - 2 * nuclear
@@ -50,13 +50,13 @@ def procrustes_loss(student_NS: Tensor, teacher_NT: Tensor) -> Tensor:
 def _polar_factor(a_NS: Tensor, b_NT: Tensor) -> Tensor:
     """U Vᵀ of the singular vectors of AᵀB whose singular value is not 0.
 
-    Taken from the triangular factors of Aᵀ and Bᵀ, whose product is N × N where there are fewer
+    Computed from the triangular factors of Aᵀ and Bᵀ, whose product is N × N if there are fewer
     rows than units.
     """
     a_SR, a_RN = torch.linalg.qr(a_NS.T)
     b_TR, b_RN = torch.linalg.qr(b_NT.T)
     u, values, v = torch.linalg.svd(a_RN @ b_RN.T, full_matrices=False)
-    # Of ‖A‖ = ‖B‖ = 1: what is left of a 0 after fp64 rounding, with room for the sizes.
+    # For ‖A‖ = ‖B‖ = 1: what fp64 rounding leaves of a 0, with a margin for the sizes.
     used = values > 1e-13
     polar_ST: Tensor = a_SR @ (u * used) @ (v @ b_TR.T)
     return polar_ST

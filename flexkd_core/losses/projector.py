@@ -1,4 +1,4 @@
-"""A learned linear map that brings student features to the teacher's width.
+"""A learned linear map from student features to the teacher's width.
 
 Shapes: S student units, T teacher units; any leading dimensions.
 """
@@ -12,14 +12,14 @@ from torch import Tensor, nn
 class Projector(nn.Module):
     """Bias-free linear map student → teacher: t = W s, trained and saved with the student.
 
-    Compare its output with the teacher by `mse_loss` or `correlation_loss`. It is no part of the
+    Compare its output with the teacher by `mse_loss` or `correlation_loss`. It is not part of the
     exported student.
 
     Args:
         student_units: S, the student's hidden size.
         teacher_units: T, the teacher's hidden size.
-        generator: source of the initial weights, U(−1/√S, 1/√S) as `nn.Linear` has them; drawn
-            from it alone, so that making a projector leaves the global random state untouched.
+        generator: the only source of the initial weights, U(−1/√S, 1/√S) as in `nn.Linear`, so that
+            creating a projector does not change the global random state.
 
     Raises:
         ValueError: a size is below 1.

@@ -1,4 +1,4 @@
-"""Reverse Kullback-Leibler divergence: the student pays for what the teacher finds unlikely.
+"""Reverse Kullback-Leibler divergence, which penalizes what the teacher finds unlikely.
 
 Shapes: N valid rows (examples, or tokens), V classes or vocabulary entries.
 """

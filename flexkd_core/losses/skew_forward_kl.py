@@ -1,4 +1,4 @@
-"""Skew forward KL divergence: the teacher against a mixture that contains a little of itself.
+"""Skew forward KL divergence, from the teacher to a mixture of teacher and student.
 
 Shapes: N valid rows (examples, or tokens), V classes or vocabulary entries.
 """
@@ -21,8 +21,7 @@ def skew_forward_kl(
 ) -> Tensor:
     """Mean over the rows of τ² · KL(p_T ‖ σ·p_T + (1 − σ)·p_S), with σ = `skew`.
 
-    The teacher's share σ of the mixture bounds the loss by −ln σ, however unlikely the student
-    finds a class.
+    The teacher's share σ of the mixture bounds the loss by −ln σ, for any student probabilities.
 
     Args:
         student_NV, teacher_NV: logits, any float dtype; computed in fp32 or wider. A logit of −inf

@@ -1,4 +1,4 @@
-"""Skew reverse KL divergence: the student against a mixture that contains a little of itself.
+"""Skew reverse KL divergence, from the student to a mixture of teacher and student.
 
 Shapes: N valid rows (examples, or tokens), V classes or vocabulary entries.
 """
@@ -21,8 +21,7 @@ def skew_reverse_kl(
 ) -> Tensor:
     """Mean over the rows of τ² · KL(p_S ‖ (1 − σ)·p_T + σ·p_S), with σ = `skew`.
 
-    The student's share σ of the mixture bounds the loss by −ln σ, however unlikely the teacher
-    finds a class.
+    The student's share σ of the mixture bounds the loss by −ln σ, for any teacher probabilities.
 
     Args:
         student_NV, teacher_NV: logits, any float dtype; computed in fp32 or wider. A logit of −inf

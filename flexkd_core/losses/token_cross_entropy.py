@@ -26,10 +26,10 @@ def token_cross_entropy(
 
     Returns:
         fp32 (or fp64) scalar ≥ 0, in nats per token, or (N,) for "none"; 0 with a gradient of 0
-        where no token is labelled.
+        if no token is labelled.
 
     Raises:
-        ValueError: the shapes do not fit, labels are no integers or not in the vocabulary, or the
+        ValueError: the shapes do not fit, labels are not integers or not in the vocabulary, or the
             reduction is unknown.
     """
     if (

@@ -14,8 +14,8 @@ from flexkd_core.losses._inputs import require_same_shape, result_dtype
 def top_k_logits(teacher_NV: Tensor, student_NV: Tensor, k: int) -> tuple[Tensor, Tensor]:
     """Log-probabilities of the teacher's k most likely classes, and of the rest taken together.
 
-    Both sides keep the same classes, in the teacher's order of falling probability; ties go to
-    the lower index. The last column is log Σ_{v not kept} p_v. Each row is a distribution over
+    Both sides keep the same classes, in order of descending teacher probability; ties go to the
+    lower index. The last column is log Σ_{v not kept} p_v. Each row is a distribution over
     k + 1 outcomes and, as its own log-softmax, a valid input of every loss between classes. A
     divergence over it is at most the divergence over V classes.
 
@@ -25,8 +25,8 @@ def top_k_logits(teacher_NV: Tensor, student_NV: Tensor, k: int) -> tuple[Tensor
 
     Returns:
         Student and teacher, in that order, as the losses take them: fp32 (or fp64) (N, K1). For a
-        temperature τ other than 1 pass logits / τ here and multiply the loss by τ²: a bucket
-        cannot be tempered afterwards.
+        temperature τ other than 1 pass logits / τ here and multiply the loss by τ²: the temperature
+        cannot be applied to the bucket afterwards.
 
     Raises:
         ValueError: the shapes differ, or k is not in 1 to V.
@@ -45,9 +45,9 @@ def top_k_logits(teacher_NV: Tensor, student_NV: Tensor, k: int) -> tuple[Tensor
 
 
 def _largest(values_NV: Tensor, k: int) -> Tensor:
-    """Indices of the k largest values, falling, ties by index, without sorting all V.
+    """Indices of the k largest values, descending, ties by index, without sorting all V.
 
-    `torch.topk` does not say which of equal values it keeps.
+    `torch.topk` does not specify which of equal values it keeps.
     """
     values_NV = torch.where(values_NV.isnan(), torch.inf, values_NV)
     threshold_N1 = values_NV.topk(k, dim=1).values[:, -1:]
@@ -61,7 +61,7 @@ def _largest(values_NV: Tensor, k: int) -> Tensor:
 
 def _with_tail(log_p_NV: Tensor, kept_NK: Tensor) -> Tensor:
     rest_NV = log_p_NV.scatter(1, kept_NK, -torch.inf)
-    # The gradient of a log-sum of nothing but −inf is NaN: such a tail is set, not computed.
+    # The gradient of a log-sum of only −inf is NaN: such a tail is set, not computed.
     empty_N1 = rest_NV.isneginf().all(dim=1, keepdim=True)
     tail_N1 = rest_NV.masked_fill(empty_N1, 0.0).logsumexp(dim=1, keepdim=True)
     tail_N1 = tail_N1.masked_fill(empty_N1, -torch.inf)

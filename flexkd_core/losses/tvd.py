@@ -20,8 +20,8 @@ def tvd(
 ) -> Tensor:
     """Mean over the rows of τ · ½ Σ_v |p_T − p_S|, p = softmax(logits / τ).
 
-    The factor is τ and not the τ² of the divergences: these shrink with the square of the
-    difference of the logits / τ, the distance with the difference itself.
+    The factor is τ, not the τ² of the divergences: they shrink with the square of the difference of
+    the logits / τ, the distance with the difference itself.
 
     Args:
         student_NV, teacher_NV: logits, any float dtype; computed in fp32 or wider. A logit of −inf

@@ -15,13 +15,13 @@ def same_vocabulary(
 ) -> tuple[Tensor, Tensor]:
     """Cut the logits of both sides to the smaller vocabulary.
 
-    Models that share a tokenizer may differ by padding at the end of the vocabulary, as 151,936
-    and 152,064 entries do; no text has these tokens. Nothing is ever filled up: a made-up logit of
-    0 would be given probability.
+    Models that share a tokenizer may differ by padding at the end of the vocabulary, such as
+    151,936 and 152,064 entries; no text contains these tokens. The smaller side is never padded: an
+    added logit of 0 would get probability.
 
     Args:
         student_NV, teacher_NV: logits over vocabularies of the same tokenizer.
-        largest_padding: the largest difference of sizes that is taken for padding.
+        largest_padding: the largest difference of sizes that is treated as padding.
 
     Returns:
         Views of the first min(V) columns of both, student first.

@@ -1,4 +1,4 @@
-"""How much each unit of a teacher layer matters, example by example (Eq. 1).
+"""The importance of each unit of a teacher layer, for each example (Eq. 1).
 
 Shapes: B examples, T positions, D units, C classes, K outputs F per example.
 """
@@ -19,7 +19,7 @@ from flexkd_core.scoring.outputs import OUTPUTS
 
 @dataclass(frozen=True, eq=False)
 class Importance:
-    """The scores of one batch, with what the forward computed anyway, for a teacher cache."""
+    """The scores of one batch, and the forward's hidden states and logits for a teacher cache."""
 
     score_BD: Tensor
     """g(x) ≥ 0 of each example: the mean over its counted rows, fp64; 0 where not valid."""
@@ -31,7 +31,7 @@ class Importance:
     """What `forward` returned, detached, in its own dtype."""
     gradient_BKD: Tensor
     """Signed ∂F_k/∂h, the mean over an example's counted rows, fp64. K is 1 for most outputs, C for
-    `logit_jacobian`, and 0 for the kinds that are no gradient."""
+    `logit_jacobian`, and 0 for kinds other than "gradient"."""
 
     @property
     def gradient_BD(self) -> Tensor:
@@ -65,7 +65,7 @@ def unit_importance(
         gradient:              mean_t |∂F/∂h_t|, Eq. 1 (mean over k too, where F has K > 1)
         activation:            mean_t |h_t|
         integrated_gradients:  mean_t |h_t · (1/m) Σ_{k=1..m} ∂F/∂h_t at (k/m)·h|, baseline 0, m =
-                               `steps`; a predicted class stays the one of the unscaled forward
+                               `steps`; the predicted class is that of the unscaled forward
         random:                one vector of U[0, 1), the same for all examples, from `seed`
 
     Examples must not interact in the forward: put the teacher in eval mode.
@@ -74,13 +74,13 @@ def unit_importance(
         forward: runs the teacher on the batch and returns its logits (B, C), or (B, T, C) for
             output "label_logprob". Called once, or `steps` times for integrated gradients.
         layer: the module whose output is scored, (B, T, D) or a tuple that starts with it.
-        rows_BT: bool, True at the positions that count (not the padding; the pooled one alone
-            where the head reads one).
+        rows_BT: bool, True at the counted positions (not the padding; only the pooled one if the
+            head reads one).
         kind: a name in `IMPORTANCE_KINDS`.
-        output: F, a name in `OUTPUTS`; used by gradient and integrated_gradients alone.
-        labels_B: what the output needs; classes, tokens or regression targets.
-        steps: m, for integrated_gradients alone.
-        seed: for random alone.
+        output: F, a name in `OUTPUTS`; used only by gradient and integrated_gradients.
+        labels_B: the labels that the output needs: classes, tokens or regression targets.
+        steps: m, only for integrated_gradients.
+        seed: only for random.
 
     Returns:
         Per-example scores in fp64, unit of F per unit of h ("gradient"), of h ("activation"), of F
@@ -120,7 +120,7 @@ class _Request:
     seed: int
 
     def run(self, *, graph: bool, substitute_BTD: Tensor | None = None) -> tuple[LayerLeaf, Tensor]:
-        """One forward, with a graph above the layer or none at all."""
+        """One forward, with a graph above the layer or without a graph."""
         hook = layer_leaf(self.layer, graph=graph, substitute_BTD=substitute_BTD)
         with torch.no_grad(), hook as leaf:
             logits_BC = self.forward()
@@ -176,8 +176,8 @@ def _integrated_gradients(request: _Request) -> Importance:
     full_leaf, full_logits_BC = request.run(graph=True)
     hidden_BTD = full_leaf.hidden_BTD.detach()
     if request.output == "predicted_logit":
-        OUTPUTS["predicted_logit"](full_logits_BC, None)  # its own error for logits that do not fit
-        # One F along the whole path: the class predicted at (k/m)·h may be another one.
+        OUTPUTS["predicted_logit"](full_logits_BC, None)  # raises for logits that do not fit
+        # The same F along the whole path: the class predicted at (k/m)·h may differ.
         request = replace(request, output="label_logit", labels_B=full_logits_BC.argmax(dim=1))
     path_KBTD = _stacked_gradients(request.outputs(full_logits_BC), full_leaf.hidden_BTD)
     for k in range(1, request.steps):
@@ -196,7 +196,7 @@ def _random(request: _Request) -> Importance:
     leaf, logits_BC = request.run(graph=False)
     generator = torch.Generator().manual_seed(request.seed)
     # fp32 draws have 24 bits: their fp64 sum over 2^29 examples is exact, so that the mean over
-    # any examples is this very vector, ties and ranks included.
+    # any examples is exactly this vector, including ties and ranks.
     score_D = torch.rand(leaf.hidden_BTD.shape[2], generator=generator).to(torch.float64)
     score_BD = score_D.to(leaf.hidden_BTD.device) * request.rows_BT.any(dim=1)[:, None].to(
         leaf.hidden_BTD.device
@@ -212,11 +212,11 @@ IMPORTANCE_KINDS: Final[Mapping[str, Callable[[_Request], Importance]]] = Mappin
         "random": _random,
     }
 )
-"""The kinds of importance that `unit_importance` knows."""
+"""The kinds of importance that `unit_importance` supports."""
 
 
 def _gradients(outputs_KB: Tensor, hidden_BTD: Tensor) -> Iterator[Tensor]:
-    """∂F_k/∂h for each k; summing over examples is harmless, as they do not interact."""
+    """∂F_k/∂h for each k; summing over examples is valid, as they do not interact."""
     for k, output_B in enumerate(outputs_KB):
         gradient_BTD = None
         if output_B.requires_grad:
@@ -241,13 +241,13 @@ def _stacked_gradients(outputs_KB: Tensor, hidden_BTD: Tensor) -> Tensor:
 def _row_mean(values_BTD: Tensor, rows_BT: Tensor) -> Tensor:
     """Mean over each example's counted rows, fp64; 0 for an example with none.
 
-    Example by example and never over the padding: the sum then has the same terms in the same
-    order whatever the batch, and a NaN in a row that does not count stays out.
+    It is computed for each example without padding: the sum then has the same terms in the same
+    order in any batch, and a NaN in a row that is not counted has no effect.
     """
     rows_BT = rows_BT.to(values_BTD.device)
     if bool((rows_BT.sum(dim=1) == 1).all()):
-        # The mean over one row is that row, as where a head reads one. Adding 0 takes −0 away, as
-        # the sum below does.
+        # The mean over one row is that row, as for a head that reads one. Adding 0 converts −0 to
+        # 0, as the sum below does.
         return values_BTD[rows_BT].to(torch.float64) + 0.0
     mean_BD = values_BTD.new_zeros(values_BTD.shape[0], values_BTD.shape[2], dtype=torch.float64)
     for mean_D, values_TD, rows_T in zip(mean_BD, values_BTD, rows_BT, strict=True):

@@ -18,8 +18,8 @@ from flexkd_core.scoring.importance import Importance
 class ImportanceSum:
     """A sum of per-example scores that can be merged with others.
 
-    fp64 addition is not associative: merge in an order that the data gives (by batch, not by
-    completion) and the result is the same to the last bit whatever the number of workers.
+    fp64 addition is not associative: merge in the order of the data (by batch, not by completion),
+    and the result is the same to the last bit for any number of workers.
     """
 
     total_D: NDArray[np.float64]
@@ -36,7 +36,7 @@ class ImportanceSum:
 
     @classmethod
     def empty(cls, units: int) -> ImportanceSum:
-        """The sum over no examples: where merging starts."""
+        """The sum over no examples, from which merging starts."""
         return cls(np.zeros(units), 0)
 
     @classmethod
@@ -75,5 +75,5 @@ class ImportanceSum:
         return self.total_D / self.count
 
     def digest(self) -> str:
-        """SHA-256 (hex) of G as little-endian float64: equal exactly when G is, bit for bit."""
+        """SHA-256 (hex) of G as little-endian float64: equal if and only if G is bit-identical."""
         return hashlib.sha256(self.mean().astype("<f8").tobytes()).hexdigest()

@@ -1,4 +1,4 @@
-"""Only the graph that is needed: cut the autograd graph at the scored layer.
+"""Cut the autograd graph at the scored layer, so that only the graph above it is built.
 
 Shapes: B examples, T positions, D units of the scored layer.
 """
@@ -21,7 +21,7 @@ class LayerLeaf:
 
     @property
     def hidden_BTD(self) -> Tensor:
-        """The leaf that stands in the graph for the layer's output, in the layer's dtype.
+        """The leaf that replaces the layer's output in the graph, in the layer's dtype.
 
         Raises:
             ValueError: no forward has passed through the layer yet.
@@ -42,7 +42,7 @@ def layer_leaf(
 
     A forward hook replaces the output h by a detached leaf that requires a gradient, and turns
     gradients on from there: inside `torch.no_grad()` everything below the layer runs without a
-    graph, and ∂F/∂h over what lies above is exact. Where a module runs several times in a forward
+    graph, and ∂F/∂h through the modules above is exact. If a module runs several times in a forward
     (shared layers), the last run is the leaf.
 
     Take the gradient with `torch.autograd.grad(F, leaf.hidden_BTD)`, which fills no parameter's
@@ -50,8 +50,8 @@ def layer_leaf(
 
     Args:
         layer: a module whose output is a tensor (B, T, D) or a tuple that starts with one.
-        graph: False only watches: the output is passed on unchanged and gradients stay as they are.
-        substitute_BTD: values to put in the place of the layer's output, of its shape.
+        graph: False only records: the output is passed on unchanged and grad mode is not changed.
+        substitute_BTD: values that replace the layer's output, of the same shape.
 
     Yields:
         The holder of the leaf. Grad mode is restored and the hook removed at the block's end, also
@@ -59,7 +59,7 @@ def layer_leaf(
 
     Raises:
         ValueError: the layer's output is neither of the two kinds, or of another shape than the
-            substitute; inference mode is on, where no graph can be made.
+            substitute; inference mode is on, in which no graph can be built.
     """
     leaf = LayerLeaf()
 

@@ -1,7 +1,7 @@
-"""The output F whose gradient scores a unit, as a named choice.
+"""The output F whose gradient scores a unit, selected by name.
 
 For a linear head on h the sum of all logits has the same gradient for every input, and for two
-classes nearly none: which scalar F is matters, and belongs in the artifact.
+classes nearly none: the choice of F matters, and is part of the artifact.
 
 Shapes: B examples, T positions, C classes, K outputs F per example (1, or C for the Jacobian).
 """
@@ -20,10 +20,10 @@ IGNORED_LABEL = -100
 
 
 class Output(Protocol):
-    """Forms F from logits (B, C), on their graph; returns it as (K, B)."""
+    """Computes F from logits (B, C), on their graph; returns it as (K, B)."""
 
     def __call__(self, logits_BC: Tensor, labels_B: Tensor | None) -> Tensor:
-        """Raises ValueError, with the output to use instead, where logits or labels do not fit."""
+        """Raises ValueError, with the output to use instead, if logits or labels do not fit."""
         ...
 
 
@@ -43,9 +43,9 @@ def label_logit(logits_BC: Tensor, labels_B: Tensor | None) -> Tensor:
 def label_logprob(logits_BC: Tensor, labels_B: Tensor | None) -> Tensor:
     """The log-probability of the label, in nats.
 
-    Takes token logits too: for (B, T, C) with labels (B, T) it is the log-probability of the
+    Also accepts token logits: for (B, T, C) with labels (B, T) it is the log-probability of the
     reference tokens, Σ_t log p(y_t), over the labels that are not −100. Logits and labels must be
-    aligned: shift causal models' before.
+    aligned: shift those of causal models first.
     """
     if logits_BC.ndim == 2:
         _require_classes(logits_BC, "label_logprob")
@@ -96,7 +96,7 @@ OUTPUTS: Final[Mapping[str, Output]] = MappingProxyType(
         "value": value,
     }
 )
-"""Classification takes any but `value`, regression `value` or `loss`, tokens `label_logprob`."""
+"""Classification: all but `value`; regression: `value` or `loss`; tokens: `label_logprob`."""
 
 
 def _require_classes(logits_BC: Tensor, output: str) -> None:

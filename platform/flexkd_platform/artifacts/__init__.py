@@ -1,6 +1,6 @@
-"""What steps publish, read back: a step reads another's artifact, and never imports its function.
+"""Read what steps publish: a step reads another's artifact, and never imports its function.
 
-A reader takes a step and `Artifacts`, which a `Store` is. Nothing here imports torch.
+A reader takes a step and an `Artifacts`, such as a `Store`. Nothing here imports torch.
 """
 
 from .published import Artifacts

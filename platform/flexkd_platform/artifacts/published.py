@@ -1,4 +1,4 @@
-"""Where published artifacts are read from."""
+"""The interface for reading published artifacts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The rows of a dataset step: one Parquet file a split."""
+"""The rows of a dataset step: one Parquet file per split."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ def read_rows(folder: Path, split: str, start: int = 0, stop: int | None = None)
 class SplitReader:
     """Reads a split slice by slice.
 
-    The file is opened once, and the row groups of the last slice are kept: slices smaller than a
-    row group would otherwise read it again and again.
+    The file is opened once, and the row groups of the last slice are cached: slices smaller than a
+    row group would otherwise read it repeatedly.
     """
 
     def __init__(self, folder: Path, split: str) -> None:
         self._file = pq.ParquetFile(folder / f"{split}.parquet")
         self._total: int = self._file.metadata.num_rows
-        self._size: int = self._file.metadata.row_group(0).num_rows  # which need not be today's
+        self._size: int = self._file.metadata.row_group(0).num_rows  # it may differ from today's
         self._groups = range(0)
         self._kept: pa.Table | None = None
 

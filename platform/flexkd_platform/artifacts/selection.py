@@ -20,7 +20,7 @@ def read_importance(step: Step, artifacts: Artifacts) -> NDArray[np.float64]:
 
 
 def read_moment(step: Step, artifacts: Artifacts) -> NDArray[np.float64] | None:
-    """E[g gᵀ] of a published score step; None where it kept no gradients."""
+    """E[g gᵀ] of a published score step; None if it was not stored."""
     file = artifacts.folder(step) / "moment.safetensors"
     return load_file(file)["M"] if file.exists() else None
 
@@ -32,7 +32,7 @@ def read_units(step: Step, artifacts: Artifacts) -> list[int]:
 
 
 def read_directions(step: Step, artifacts: Artifacts) -> NDArray[np.float64]:
-    """The directions (D, d_S) of a published selection of them."""
+    """The directions (D, d_S) of a published selection of directions."""
     file = artifacts.file(step, "directions.safetensors")
     directions: NDArray[np.float64] = load_file(file)["U"]
     return directions

@@ -1,10 +1,10 @@
-"""The examples: read from their source, checked, and cut into train, validation and test.
+"""Read examples from their source, check them, and split them into train, validation and test.
 
-`check_data` finds everything that is wrong with a task's data before a job starts; `load_splits`
-gives the examples themselves, `load_evaluation` those of a further set to measure on. The rest of
-this folder, in reading order: `sources` (which source is read by what), `builtin`, `files` with
-`formats`, `hub`; `examination` (what each task makes of what was read), `labelled` with `labels`,
-`prompts` with `templates`; `splits`, `sizes`, `evaluation`, `checks`.
+`check_data` reports all problems of a task's data before a job starts. `load_splits` returns the
+examples, `load_evaluation` those of an evaluation set. The other modules, in reading order:
+`sources` (the reader of each source), `builtin`, `files` with `formats`, `hub`; `prepare` (the
+examples of each task), `labelled` with `labels`, `prompts` with `templates`; `splits`, `sizes`,
+`evaluation`, `checks`.
 """
 
 from .checks import DataFacts, check_data, load_evaluation, load_splits

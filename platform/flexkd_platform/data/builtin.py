@@ -1,4 +1,4 @@
-"""The data sets that travel with the package; `builtin/*.md` describes each of them."""
+"""The data sets that are included in the package; `builtin/*.md` describes each of them."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ FILES = {
 }
 
 SHARES = {"test": 0.1, "validation": 0.1}
-"""Of all examples. Fixed, so that `subset_seed` never moves an example to another split."""
+"""Shares of all examples. Fixed, so that `subset_seed` never moves an example to another split."""
 
 DOCSTRING_INSTRUCTION = (
     "Summarize the following documentation of a Python function or class in one sentence."
 )
-"""What instruction tasks ask of each docstring."""
+"""The instruction for each docstring in instruction tasks."""
 
 
 def read_builtin(task: Task, path: str, purpose: Purpose) -> Reading:
-    """A data set of the package, in the form that the task learns from."""
+    """A data set of the package, in the format of the task."""
     data = task.data
     if isinstance(data, BuiltinData):
         splits = _movie_reviews(task)
@@ -73,9 +73,9 @@ def _movie_reviews(task: Task) -> dict[str, pa.Table]:
 
 
 def _docstrings(task: Task) -> dict[str, pa.Table]:
-    """Documents with their first lines, which instruction tasks ask for in words.
+    """Documents with their first lines as summaries; instruction tasks also have an instruction.
 
-    The file says each row's split, so that no module is in two of them.
+    The file names each row's split, so that no module is in two of them.
     """
     stored = _read("docstrings", ["document", "summary", "split"])
     summary = responses_array(stored["summary"].to_pylist(), nested=False)

@@ -1,4 +1,4 @@
-"""Everything that is wrong with a task's data, and the examples once nothing is."""
+"""Check a task's data, and load the examples if there are no problems."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from .splits import SPLITS, Splits
 
 @dataclass(frozen=True)
 class DataFacts:
-    """What a plan needs to know of the data.
+    """Facts about the data that a plan needs.
 
     fingerprint: hex SHA-256 of the source's content (of the files' bytes, or of the name and
-        commit on the hub; never of paths or times) and of what the task makes of it: columns,
-        template, prefix. Sizes and shares are no part of it: the spec says them.
-    sizes: examples of each split as they will be used.
-    classes: classes of the head, the largest label of all splits + 1 unless the task says it;
+        commit on the hub; never of paths or times) and of how the task reads it: columns,
+        template, prefix. It does not include sizes and shares, which are in the spec.
+    sizes: number of used examples of each split.
+    classes: classes of the head, the largest label of all splits + 1 unless the task sets it;
         None for other tasks.
-    skipped: rows of each split of the source that have nothing to learn and are left out.
-    evaluation: of each further set to measure on.
+    skipped: skipped rows of each split of the source, which contain nothing to learn.
+    evaluation: facts of each evaluation set.
     """
 
     fingerprint: str
@@ -41,10 +41,10 @@ class DataFacts:
 def load_splits(task: Task, fingerprint: str | None = None) -> Splits:
     """The examples of a task: missing splits drawn from train, subsets drawn, order kept.
 
-    fingerprint: that the source had when it was checked; None if nobody looked before.
+    fingerprint: of the source when it was checked; None if it was not checked before.
 
     Raises:
-        SpecError: what `check_data` finds in the task's own data, or that they are others now.
+        SpecError: the problems that `check_data` finds in the task's own data, or that it changed.
     """
     splits, _, _, problems = _examine(task, "task.data")
     if splits is None:
@@ -57,11 +57,12 @@ def load_evaluation(task: Task, name: str, fingerprint: str | None = None) -> pa
     """The examples of `task.evaluation[name]`, in the order of their source.
 
     These are the source's test split if it has one, else all examples of its train split or of
-    its only file; `test: N` takes a subset. The columns are those of `Splits`. Class labels mean
-    what they mean in the task's own data, which is read for them.
+    its only file; `test: N` takes a subset. The columns are those of `Splits`. Class labels have
+    the same meaning as in the task's own data, which is read for them.
 
     Raises:
-        SpecError: what `check_data` finds in this set, or in the data that decide its classes.
+        SpecError: the problems that `check_data` finds in this set, or in the data that define its
+            classes.
     """
     known = None
     if isinstance(task, TextTask):
@@ -76,7 +77,7 @@ def load_evaluation(task: Task, name: str, fingerprint: str | None = None) -> pa
 
 
 def _refuse_changes(path: str, before: str | None, now: str) -> None:
-    """What is stored under a fingerprint must be what had it.
+    """Reject data whose fingerprint has changed since the check.
 
     Raises:
         SpecError: the source changed since it was checked.
@@ -88,13 +89,13 @@ def _refuse_changes(path: str, before: str | None, now: str) -> None:
 
 
 def check_data(task: Task, *, path: str = "task.data") -> tuple[DataFacts | None, list[Problem]]:
-    """Read a task's data and find everything that is wrong with it.
+    """Read a task's data and report all problems.
 
     Args:
-        task: the task; all of its data is read, and all sets of `task.evaluation`; on the hub
-            after one question that ends within seconds if the hub does not answer.
-        path: of the data section in the spec, which the problems' paths start with. That of a
-            set to measure on is `evaluation.NAME` beside it.
+        task: the task; all of its data and all sets of `task.evaluation` are read. For the hub, a
+            first request ends within seconds if the hub does not answer.
+        path: of the data section in the spec, with which the problems' paths start. That of an
+            evaluation set is `evaluation.NAME` in the same section.
 
     Returns:
         The facts, None if and only if there are problems; and the problems.
@@ -116,7 +117,7 @@ def check_data(task: Task, *, path: str = "task.data") -> tuple[DataFacts | None
 def _examine(
     task: Task, path: str
 ) -> tuple[Splits | None, DataFacts | None, Labels | None, list[Problem]]:
-    """Splits and facts of the task's own data, its labels where they can be told, and problems."""
+    """Splits and facts of the task's own data, its labels if they are known, and problems."""
     reading, made, problems = prepare(task, path)
     labels = made.labels
     tables: dict[str, pa.Table] = {}

@@ -1,4 +1,4 @@
-"""The columns that are wanted of a source, and the problems that name them."""
+"""The columns that are read from a source, and the problems that refer to them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Literal
 from ..spec import DocumentColumns, InstructionColumns, Problem, TextColumns
 
 NAMES_SHOWN = 12
-"""Longer lists of names are cut in messages."""
+"""Longer lists of names are shortened in messages."""
 
 Holds = Literal["text", "label", "responses"]
 """What a column holds; `responses` are a string, a list of strings, or a list of instances."""
@@ -27,15 +27,15 @@ HOLDS: dict[str, Holds] = {
 """By the role of a column, which is the key of the data section that names it."""
 
 EXAMPLES = {"text": "some text", "label": 0, "responses": "some text"}
-"""What the values of a column are like, for messages."""
+"""Example values of a column, for messages."""
 
 
 @dataclass(frozen=True)
 class Columns:
-    """The columns that hold what a task learns from.
+    """The columns that a task reads.
 
-    names: role of a column (see `HOLDS`): its name.
-    origin: file or split they are looked for in, as messages name it.
+    names: role of a column (see `HOLDS`) → its name.
+    origin: the file or split that must have them, as named in messages.
     path: of the data section in the spec, as `task.data`.
     optional: roles whose column may be absent.
     """
@@ -46,7 +46,7 @@ class Columns:
     optional: frozenset[str] = field(default_factory=frozenset)
 
     def absent(self, there: list[str]) -> list[Problem]:
-        """What is wrong with the names that are `there`."""
+        """Problems of the columns, given the names that are `there`."""
         problems = []
         roles: dict[str, str] = {}
         for role, name in self.names.items():
@@ -70,7 +70,7 @@ class Columns:
         return {role: name for role, name in self.names.items() if name in there}
 
     def broken(self, what: str, remedy: str) -> Problem:
-        """The file cannot be read: `what` continues a sentence that starts with its name."""
+        """The problem of an unreadable file; `what` continues a sentence starting with its name."""
         return Problem(f"{self.path}.path", f"{self.origin}{what}", remedy)
 
 
@@ -79,8 +79,7 @@ def column_names(
 ) -> tuple[dict[str, str], frozenset[str]]:
     """The columns that a data section names, by role; and the roles whose column may be absent.
 
-    Only the column `input` may be absent, under that name: one that a spec names otherwise was
-    meant to be there.
+    Only a column named `input` may be absent: an input column with another name must exist.
     """
     if isinstance(data, TextColumns):
         names = {"text": data.text, "text_pair": data.text_pair, "label": data.label}
@@ -93,7 +92,7 @@ def column_names(
 
 
 def listed(names: list[str]) -> str:
-    """Names in a sentence, the long ones and the long lists cut."""
+    """Names for a sentence; long names and long lists are shortened."""
     shown = ", ".join(shortened(name, 40) for name in names[:NAMES_SHOWN])
     more = len(names) - NAMES_SHOWN
     return f"{shown} and {more:,} more" if more > 0 else shown

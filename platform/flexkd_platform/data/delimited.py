@@ -1,6 +1,6 @@
-"""CSV and TSV: a header line, then one example a row. All columns come as strings.
+"""CSV and TSV: a header line, then one example per row. All columns are read as strings.
 
-A file without a header has its columns named by their numbers, from 1.
+Columns of a file without a header are named by their numbers, from 1.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from .utf8 import not_utf8
 
 
 def read_csv(file: Path, columns: Columns) -> pa.Table:
-    """RFC 4180: a comma between fields; fields may stand in double quotes.
+    """RFC 4180: a comma between fields; fields may be in double quotes.
 
     Raises:
-        SpecError: the columns are not there, or rows are broken.
+        SpecError: columns are missing, or rows are broken.
     """
     quoting = 'put fields that hold a comma, a quote or a line break in "quotes"'
     return _read(file, columns, ",", '"', quoting)
@@ -34,7 +34,7 @@ def read_tsv(file: Path, columns: Columns) -> pa.Table:
     """A tab between fields; quotes are literal, as in GLUE's files and IANA's definition.
 
     Raises:
-        SpecError: the columns are not there, or rows are broken.
+        SpecError: columns are missing, or rows are broken.
     """
     no_quoting = "take tabs and line breaks out of the fields, or write CSV or JSONL"
     return _read(file, columns, "\t", None, no_quoting)
@@ -67,7 +67,7 @@ def _read_with_header(
     try:
         table = pacsv.read_csv(
             file,
-            # Rows have numbers only when one thread reads them.
+            # Row numbers are available only with a single thread.
             read_options=pacsv.ReadOptions(use_threads=False),
             parse_options=pacsv.ParseOptions(
                 delimiter=delimiter,
@@ -97,9 +97,9 @@ def _read_with_header(
 
 
 def _places(columns: Columns, first: list[str]) -> dict[str, int]:
-    """Role and number of every column, where all of them are named by numbers.
+    """Role and number of every column, if all of them are named by numbers.
 
-    Empty if the names are meant for a header: if the first row holds all of them.
+    Empty if the first row contains all names, which makes it a header.
     """
     wanted = {
         role: name
@@ -115,7 +115,7 @@ def _places(columns: Columns, first: list[str]) -> dict[str, int]:
 def _read_without_header(
     file: Path, columns: Columns, places: dict[str, int], delimiter: str, quote: str | None
 ) -> pa.Table:
-    """Rows may have more fields than are wanted, as those of the STS benchmark do."""
+    """Read columns by number. Rows may have further fields, as in the STS benchmark."""
     problems = columns.absent([columns.names[role] for role in places])
     if problems:
         raise SpecError(problems)
@@ -145,7 +145,7 @@ def _first_row(file: Path, columns: Columns, delimiter: str, quote: str | None) 
 
 
 def _rows(file: Path, columns: Columns, delimiter: str, quote: str | None) -> Iterator[list[str]]:
-    """The rows of a file, blank lines passed over."""
+    """The rows of a file, without blank lines."""
     try:
         with file.open(encoding="utf-8-sig", newline="") as stream:
             rows = csv.reader(

@@ -1,4 +1,4 @@
-"""More sets to measure on, each checked as the task's own data are."""
+"""Evaluation sets, each checked like the task's own data."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from .sizes import sized
 
 @dataclass(frozen=True)
 class SetFacts:
-    """What a plan needs to know of a set that is only measured on.
+    """Facts about an evaluation set that a plan needs.
 
-    fingerprint: hex SHA-256 of all that decides its examples: the content, what the task makes
-        of it, the classes' names, and the subset that is taken.
-    rows: its examples, as they will be used.
-    skipped: rows that have nothing to compare with and are left out.
+    fingerprint: hex SHA-256 of everything that determines its examples: the content, how the task
+        reads it, the classes' names, and the subset.
+    rows: number of used examples.
+    skipped: skipped rows, which have nothing to compare with.
     """
 
     fingerprint: str
@@ -32,21 +32,21 @@ class SetFacts:
 def read_evaluation(
     task: Task, name: str, path: str, known: Labels | None
 ) -> tuple[pa.Table | None, SetFacts | None, list[Problem]]:
-    """A set's examples and facts, None if there are problems; and those.
+    """A set's examples and facts, None if there are problems; and the problems.
 
     Args:
         task: the task, which names the set.
         name: of the set.
         path: of its section in the spec, as `task.evaluation.vicuna`.
-        known: the labels of the task's own data; None for tasks without labels, and where they
-            are not known, so that labels are not looked at.
+        known: the labels of the task's own data; None for tasks without labels, and if they are
+            unknown, in which case labels are not checked.
     """
     data = task.evaluation[name]
     on_it = task.model_copy(update={"data": data, "evaluation": {}})
     problems = _unused_sizes(data, path)
     reading, made, found = prepare(on_it, path, "evaluation", known)
     if isinstance(task, TextTask) and known is None and made.labels is not None:
-        # What its labels mean is decided by data that cannot be read.
+        # The data that define the meaning of its labels cannot be read.
         found = [problem for problem in found if problem not in made.labels.problems]
     problems += found
     if not made.tables or not len(made.tables["test"]):

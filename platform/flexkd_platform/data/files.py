@@ -13,7 +13,7 @@ from .reading import READING_VERSION, Examples, Purpose, Reading
 from .splits import SPLITS
 
 OTHER_NAMES = {"dev": "validation", "val": "validation", "valid": "validation"}
-"""Names that other projects give a split. Passed over silently, they would be drawn anew."""
+"""Split names of other projects. If ignored silently, the split would be drawn from train."""
 
 _BLOCK = 1 << 20
 
@@ -56,14 +56,14 @@ def file_digest(file: Path) -> str:
 
 
 def _expanded(path: str) -> Path:
-    """A path with its ~ replaced; that of nobody stays as it is written, and is not there."""
+    """A path with its ~ expanded; an unknown ~user stays unchanged and does not exist."""
     return Path(os.path.expanduser(path))
 
 
 def _files_of_splits(
     given: str, place: str, purpose: Purpose
 ) -> tuple[dict[str, Path], list[Problem]]:
-    """Split name: its file, in the order of `SPLITS`."""
+    """Split → its file, in the order of `SPLITS`."""
     path = _expanded(given)
     formats = ", ".join(FORMATS)
     if path.is_dir():
@@ -110,7 +110,7 @@ def _files_of_folder(
 def _evaluated(
     files: dict[str, Path], folder: Path, given: str, place: str, problems: list[Problem]
 ) -> tuple[dict[str, Path], list[Problem]]:
-    """Of a folder's splits the one to measure on, as `test`."""
+    """The split of a folder to evaluate on, as `test`."""
     chosen = files.get("test", files.get("train"))
     if chosen is None:
         message = f"{given} holds neither a test nor a train file, but {_there(folder)}"

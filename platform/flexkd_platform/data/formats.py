@@ -1,4 +1,4 @@
-"""The file formats that are read. A new one is one function and one line in `FORMATS`."""
+"""The supported file formats. To add one, add a function and a line in `FORMATS`."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from .roles import by_role
 
 
 def read_parquet(file: Path, columns: Columns) -> pa.Table:
-    """Columns of any type; what makes examples of them says which are no text or no label.
+    """Read columns of any type; the preparation of examples rejects invalid texts and labels.
 
     Raises:
-        SpecError: the columns are not there, or the file is broken.
+        SpecError: columns are missing, or the file is broken.
     """
     try:
         with pq.ParquetFile(file) as parquet:
@@ -41,4 +41,4 @@ FORMATS: dict[str, Callable[[Path, Columns], pa.Table]] = {
     ".csv": read_csv,
     ".tsv": read_tsv,
 }
-"""By the ending of the file's name. All raise a SpecError that names the file and the place."""
+"""By file extension. All raise a SpecError that names the file and the location."""

@@ -1,8 +1,8 @@
 """Data sets of the Hugging Face hub, always at one commit.
 
-`datasets` itself retries for half a minute when the hub does not answer, and then reads whatever
-its cache holds, of whatever commit. Here the commit is asked for first, once; what is then read
-is of that commit or an error. With `HF_HUB_OFFLINE=1` the cached copy is what is asked for.
+`datasets` itself retries for half a minute when the hub does not answer, and then reads its cache,
+at any commit. Here the commit is requested first, once; the data are then read at that commit, or
+an error is raised. With `HF_HUB_OFFLINE=1` the cached copy is used.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ TIMEOUT = 10.0
 """Seconds until the hub counts as not reachable."""
 
 USUAL_NAMES = {"validation": ("validation", "valid", "val", "dev"), "test": ("test",)}
-"""Names that the hub's data sets give a split, the first one that is there."""
+"""Usual names of a split in data sets of the hub; the first one that exists is used."""
 
 _INSTEAD = (
     "use files on this machine (source: files) or the data set that is always there "
@@ -78,7 +78,7 @@ def read_hub(task: Task, path: str, purpose: Purpose) -> Reading:
 def _names(
     data: HubSource, there: list[str], path: str, purpose: Purpose
 ) -> tuple[dict[str, str], list[Problem]]:
-    """Split: what the hub calls it, for those that are there; and what is wrong with the names."""
+    """Split → its name on the hub, for existing splits; and problems of the names."""
     problems = []
     names = _usual_names(data.splits, there)
     for split in SPLITS:
@@ -107,7 +107,7 @@ def _names(
 
 
 def _usual_names(named: SplitNames, there: list[str]) -> dict[str, str]:
-    """Split: its name on the hub; a usual name is not taken from a split that the spec gave it."""
+    """Split → its name on the hub; a usual name is not used if the spec gives it to a split."""
     given = {split: name for split in SPLITS if (name := getattr(named, split)) is not None}
     names = {split: name for split, name in given.items() if name in there}
     for split, usual in USUAL_NAMES.items():
@@ -132,18 +132,18 @@ def _dataset(data: HubSource, path: str) -> tuple[Any, str]:
     """The data set, by split, and its commit.
 
     Raises:
-        SpecError: it can't be had, and what to do about it.
+        SpecError: the data set cannot be loaded; the message gives a remedy.
     """
     import datasets  # takes a second; most jobs never need it
     from huggingface_hub import is_offline_mode
 
-    # httpx's base class, which connection errors share with no built-in one.
+    # httpx's base class: its connection errors do not derive from a built-in one.
     from huggingface_hub.errors import HTTPError  # type: ignore[attr-defined]
 
     offline = is_offline_mode()
     commit = None if offline else _commit(data, path)
     try:
-        # The prefix keeps a folder of that name, wherever the command runs, from being read.
+        # The prefix prevents reading a local folder of that name.
         builder = datasets.load_dataset_builder(
             f"hf://datasets/{data.name}", data.config, revision=commit or data.revision
         )
@@ -153,7 +153,7 @@ def _dataset(data: HubSource, path: str) -> tuple[Any, str]:
     except SpecError:
         raise
     except ValueError as error:
-        # An unknown configuration, or none where there are several; the message lists them.
+        # An unknown configuration, or none although there are several; the message lists them.
         message = shortened(str(error), 300)
         raise SpecError([Problem(f"{path}.config", message, "name one of them")]) from None
     except (HTTPError, OSError, RuntimeError, datasets.exceptions.DatasetsError) as error:
@@ -166,7 +166,7 @@ def _dataset(data: HubSource, path: str) -> tuple[Any, str]:
 
 
 def _check_commit(read: str, commit: str | None, data: HubSource, path: str) -> None:
-    """Refuse another commit than the hub named (`commit`) or, offline, than the spec names."""
+    """Reject a commit other than the hub's (`commit`) or, offline, the one in the spec."""
     if commit is not None and read != commit:
         message = f"the hub stopped answering while {_title(data)} was read"
         raise SpecError([Problem(f"{path}.name", message, "try again")])
@@ -177,7 +177,7 @@ def _check_commit(read: str, commit: str | None, data: HubSource, path: str) -> 
 
 
 def _commit(data: HubSource, path: str) -> str:
-    """The commit that a data set's revision means now, asked for once, without retries.
+    """The commit that a data set's revision currently refers to; one request, without retries.
 
     Raises:
         SpecError: the hub does not answer or does not know it.

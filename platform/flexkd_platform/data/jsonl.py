@@ -1,7 +1,7 @@
-"""JSON Lines, one object a line; and JSON, one array of such objects.
+"""JSON Lines, one object per line; and JSON, one array of such objects.
 
-Read line by line, since pyarrow's reader names the block an error is in, and not the line. Only
-the wanted columns are kept.
+Read line by line, since pyarrow's reader reports the block of an error, not its line. Only the
+wanted columns are kept.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from .responses import RESPONSES, instances_of, shown, whole
 from .utf8 import not_utf8
 
 _CHUNK = 1 << 16
-"""Rows that are Python objects at a time."""
+"""Rows that are held as Python objects at a time."""
 
 _ARROW = {"text": pa.string(), "responses": RESPONSES}
 
 
 @dataclass
 class _Complaints:
-    """The first problem of each path and how many there were: a file may have a million lines."""
+    """The first problem of each path and their number: a file may have a million lines."""
 
     columns: Columns
     first: dict[str, Problem] = field(default_factory=dict)
@@ -53,20 +53,20 @@ class _Complaints:
 
 
 def read_jsonl(file: Path, columns: Columns) -> pa.Table:
-    """Blank lines are passed over; a line that lacks a column has null there.
+    """One object per line. Blank lines are skipped; a missing column of a line is null.
 
     Raises:
-        SpecError: the columns are not there, or lines are broken.
+        SpecError: columns are missing, or lines are broken.
     """
     complaints = _Complaints(columns)
     return _table(_lines(file, columns, complaints), columns, complaints)
 
 
 def read_json(file: Path, columns: Columns) -> pa.Table:
-    """One array of objects; or JSON Lines, which other projects name so too.
+    """One array of objects; or JSON Lines, for which some projects use this extension.
 
     Raises:
-        SpecError: the columns are not there, or entries are broken.
+        SpecError: columns are missing, or entries are broken.
     """
     try:
         content = file.read_bytes().decode("utf-8-sig")
@@ -122,10 +122,10 @@ def _table(
 
 
 def _value(value: Any, role: str) -> Any:
-    """A value as its column holds it.
+    """A value as stored in its column.
 
     Raises:
-        ValueError: it is none.
+        ValueError: the value is invalid for the column.
     """
     if HOLDS[role] == "responses":
         return instances_of(value, nested=role == "output")
@@ -174,7 +174,7 @@ def _not_utf8(file: Path, columns: Columns) -> Problem:
 
 
 def _label_array(labels: list[Any]) -> pa.Array:
-    """Labels of one kind keep it; mixed ones become strings, so that the odd ones can be named."""
+    """Labels of one type keep it; mixed ones become strings, so that messages can show them."""
     kinds = {type(label) for label in labels if label is not None}
     if kinds == {int, float} or kinds == {int}:
         return pa.array([None if label is None else float(label) for label in labels])

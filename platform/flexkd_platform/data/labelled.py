@@ -15,15 +15,15 @@ from .reading import Examples
 from .roles import is_text
 
 TEXTS = {"text": "text", "text_pair": "second text"}
-"""Role of a column: what it holds, as messages say it."""
+"""Role of a column → its content, as named in messages."""
 
 
 def make_labelled(
     splits: Mapping[str, Examples], task: Task, path: str, known: Labels | None
 ) -> PreparedData:
-    """`text`, `text_pair` where the source has pairs, and `label`.
+    """`text`, `text_pair` if the source has pairs, and `label`.
 
-    Every row must have all of them: a label without its text is a mistake, not an example less.
+    Every row must have all of them: a label without a text is an error, not a skipped row.
     """
     made = PreparedData(skipped=dict.fromkeys(splits, 0))
     if isinstance(task.data, TextColumns):
@@ -43,22 +43,22 @@ def make_labelled(
 
 
 def _text_problems(examples: Examples, path: str) -> tuple[list[Problem], bool]:
-    """What is wrong with the texts, and whether they are texts at all."""
+    """Problems of the texts, and whether all columns have the type of texts."""
     problems, readable = [], True
-    for role, said in TEXTS.items():
+    for role, noun in TEXTS.items():
         if role not in examples.table.column_names:
             continue
         text = examples.table[role]
         if not is_text(text.type):
-            message = f"the {said}s of {examples.origin} are of type {text.type}"
-            problems.append(Problem(f"{path}.{role}", message, f"name the column of the {said}"))
+            message = f"the {noun}s of {examples.origin} are of type {text.type}"
+            problems.append(Problem(f"{path}.{role}", message, f"name the column of the {noun}"))
             readable = False
             continue
         trimmed = pc.utf8_trim_whitespace(text.cast(pa.string()))
         empty_N = pc.equal(trimmed, "").fill_null(True).to_numpy()
         if empty_N.any():
-            message = f"{examples.rows(empty_N)} has no {said}"
-            remedy = f"give the row a {said} or take it out"
+            message = f"{examples.rows(empty_N)} has no {noun}"
+            remedy = f"give the row a {noun} or take it out"
             problems.append(Problem(f"{path}.{role}", message, remedy))
     return problems, readable
 
@@ -71,7 +71,7 @@ def _table(examples: Examples, labels: Labels, name: str) -> pa.Table:
     }
     key = columns["text"]
     if "text_pair" in columns:
-        # No text holds a zero byte, so no two pairs have one key.
+        # Texts contain no zero byte, so different pairs have different keys.
         key = pc.binary_join_element_wise(
             key, columns["text_pair"], "\0", null_handling="replace", null_replacement=""
         )

@@ -1,4 +1,4 @@
-"""From what a source calls a label to class indices or numbers, and what is wrong on the way."""
+"""Convert a source's labels to class indices or numbers, and report invalid labels."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from .columns import listed, shortened
 from .reading import Examples
 
 MANY_CLASSES = 20
-"""More than these, and more than half as many as there are examples, are taken for a mistake."""
+"""More classes than this, and than half the number of examples, are treated as a mistake."""
 
 LARGEST = 2**31
-"""No class is this or more."""
+"""Class indices are below this."""
 
 _NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
 
@@ -26,8 +26,8 @@ _NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
 class Labels:
     """The labels of each split (int64 classes or float64 numbers) and the number of classes.
 
-    Where there are problems, `columns` may lack splits and `classes` is None, as it is for
-    regression. `words` are the classes' names, None where the source numbers them.
+    If there are problems, `columns` may lack splits and `classes` is None, as it is for regression.
+    `words` are the classes' names, None if the source numbers them.
     """
 
     columns: dict[str, pa.Array] = field(default_factory=dict)
@@ -38,7 +38,7 @@ class Labels:
 
 @dataclass(frozen=True)
 class _Column:
-    """One split's labels, and how to complain about some of them.
+    """One split's labels, and the problems of invalid ones.
 
     values: bool, float64 or trimmed string, with nulls.
     """
@@ -49,14 +49,14 @@ class _Column:
     problems: list[Problem]
 
     def reject(self, wrong_N: np.ndarray, what: str, remedy: str) -> None:
-        """One problem for all rows where `wrong_N` is true; `what` is said of the first label."""
+        """One problem for all rows where `wrong_N` is true; `what` describes the first label."""
         if wrong_N.any():
             label = self.examples.table["label"][int(np.argmax(wrong_N))].as_py()
             message = f"{self.examples.rows(wrong_N)}: label {shortened(repr(label))} {what}"
             self.problems.append(Problem(self.path, message, remedy))
 
     def reject_missing(self) -> np.ndarray:
-        """Which rows have no label; a problem if any."""
+        """Which rows have no label; adds a problem if any."""
         missing_N = _numpy(pc.is_null(self.values))
         if pa.types.is_string(self.values.type):
             missing_N |= _numpy(pc.equal(self.values, ""))
@@ -72,14 +72,14 @@ class _Column:
         return sorted(word for word in pc.unique(self.values).to_pylist() if word) or None
 
     def numbers(self) -> np.ndarray:
-        """The labels as float64; NaN for those that are none, which are rejected."""
+        """The labels as float64; NaN for those that are not numbers, which are rejected."""
         missing_N = self.reject_missing()
         values = self.values
         foreign_N = np.zeros(len(values), dtype=bool)
         if pa.types.is_string(values.type):
             number = _is_number(values)
             foreign_N = ~_numpy(number) & ~missing_N
-            # Arrow's parser takes no leading plus.
+            # Arrow's parser does not accept a leading plus.
             values = pc.replace_substring_regex(pc.if_else(number, values, None), r"^\+", "")
         value_N = values.cast(pa.float64()).to_numpy(zero_copy_only=False)
         self.reject(foreign_N, "is not a number", "make all labels numbers, or all of them words")
@@ -96,8 +96,8 @@ def class_labels(
 ) -> Labels:
     """Whole numbers from 0, true and false, or words.
 
-    Words become their place among the train split's words in sorted order; in a set that is only
-    measured on, among those of the training data.
+    Words become their index among the sorted words of the train split; in an evaluation set, among
+    those of the training data.
     """
     result = Labels()
     columns = _columns(splits, f"{path}.label", result)
@@ -144,10 +144,9 @@ def read_labels(
 
     Args:
         splits: the examples.
-        task: which decides what labels are.
+        task: the task, which determines the type of the labels.
         path: of `task.data` in the spec.
-        known: the training data's labels if the splits are of another set, which is only measured
-            on.
+        known: the training data's labels, if the splits are those of an evaluation set.
     """
     if isinstance(task, ClassificationTask):
         return class_labels(splits, task, path, known)

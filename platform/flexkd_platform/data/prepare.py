@@ -1,4 +1,4 @@
-"""One source read, made into examples, and everything that is wrong on the way."""
+"""Read one source, convert it to examples, and collect all problems."""
 
 from __future__ import annotations
 
@@ -20,16 +20,17 @@ def _preparation_of(task: Task) -> Prepare:
 def prepare(
     task: Task, path: str, purpose: Purpose = "training", known: Labels | None = None
 ) -> tuple[Reading, PreparedData, list[Problem]]:
-    """Read the task's source and make examples of it.
+    """Read the task's source and convert it to examples.
 
     Args:
         task: the task; its `data` is read.
         path: of that section in the spec.
-        purpose: whether all splits are wanted, or the one to measure on.
-        known: the training data's labels, where they decide what labels mean.
+        purpose: whether all splits are read, or the one to evaluate on.
+        known: the training data's labels, if they define the meaning of labels.
 
     Returns:
-        What was read; what was made of it, without tables if that cannot be cut; all problems.
+        The content of the source; the examples, without tables if they cannot be split; all
+        problems.
     """
     reading = READERS[task.data.source](task, path, purpose)
     made = _preparation_of(task)(reading.splits, task, path, known)

@@ -1,4 +1,4 @@
-"""What a task makes of its source's rows, whatever the task."""
+"""The examples that a task prepares from its source's rows, for any task."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from .labels import Labels
 from .reading import Examples
 
 KEY = "key"
-"""Column of what an example is drawn by, beside the ones that models see."""
+"""Column with the key by which an example is drawn, in addition to those that models see."""
 
 
 @dataclass
 class PreparedData:
     """Examples as models see them.
 
-    tables: by split, with the column `KEY`; empty if any split's rows cannot be told.
-    skipped: rows of each split that have nothing to learn.
-    rules: what of the task decided the tables, as JSON; enters the fingerprint.
+    tables: by split, with the column `KEY`; empty if the rows of any split are not known.
+    skipped: number of rows of each split that contain nothing to learn.
+    rules: the task's settings that determine the tables, as JSON; part of the fingerprint.
     labels: None for tasks without labels.
     """
 
@@ -34,5 +34,6 @@ class PreparedData:
 
 
 Prepare = Callable[[Mapping[str, Examples], Task, str, Labels | None], PreparedData]
-"""Makes examples of a source's splits. The third argument is the path of the data section in the
-spec; the last one the training data's labels, if the splits are only measured on."""
+"""Creates the examples of a source's splits. The third argument is the path of the data section in
+the spec; the last one is the training data's labels, if the splits are those of an evaluation
+set."""

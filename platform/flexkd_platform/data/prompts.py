@@ -1,4 +1,4 @@
-"""Prompts with their right responses: of instructions, and of documents with summaries."""
+"""Prompts with correct responses, from instructions or from documents with summaries."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ SCHEMA = pa.schema(
 )
 
 _CHUNK = 1 << 14
-"""Rows that are Python objects at a time."""
+"""Rows that are held as Python objects at a time."""
 
 
 @dataclass
 class _Rows:
-    """Examples on their way into Arrow memory, and how many rows gave none."""
+    """Collects examples in Arrow memory, and counts the skipped rows."""
 
     skipped: int = 0
     prompts: list[str] = field(default_factory=list)
@@ -73,7 +73,7 @@ class _Rows:
 def make_instructions(
     splits: Mapping[str, Examples], task: Task, path: str, known: Labels | None
 ) -> PreparedData:
-    """The template applied to instruction and input; one example for each instance of a row."""
+    """Apply the template to instruction and input; one example for each instance of a row."""
     assert isinstance(task, InstructionTask), "the caller goes by the task"
     made = PreparedData(rules={"task": task.kind, "template": TEMPLATES[task.template]})
     if isinstance(task.data, InstructionColumns):
@@ -90,7 +90,7 @@ def make_instructions(
                     if _blank(instruction) or not references:
                         rows.skipped += 1
                         continue
-                    # By what is asked, not by how: another template must not move an example.
+                    # Independent of the template: another one must not move an example.
                     key = prompt_of(instruction, own, "none")
                     rows.add(prompt_of(instruction, own, task.template), references, key)
             _finish(rows, name, examples, "output", path, made)
@@ -100,7 +100,7 @@ def make_instructions(
 def make_summaries(
     splits: Mapping[str, Examples], task: Task, path: str, known: Labels | None
 ) -> PreparedData:
-    """The prefix and the document; its summary."""
+    """Prompts of prefix and document, with the summary as response."""
     assert isinstance(task, SummarizationTask), "the caller goes by the task"
     made = PreparedData(rules={"task": task.kind, "prefix": task.prefix})
     if isinstance(task.data, DocumentColumns):
@@ -119,10 +119,10 @@ def make_summaries(
 
 
 def _all_texts(
-    splits: Mapping[str, Examples], said: Mapping[str, str], path: str, made: PreparedData
+    splits: Mapping[str, Examples], nouns: Mapping[str, str], path: str, made: PreparedData
 ) -> bool:
     for examples in splits.values():
-        for role, what in said.items():
+        for role, what in nouns.items():
             if role not in examples.table.column_names:
                 continue
             kind = examples.table[role].type
@@ -136,7 +136,7 @@ def _all_texts(
 def _parts(
     examples: Examples, text: str, given: str, responses: str
 ) -> Iterator[tuple[str, str | None, list[Instance]]]:
-    """Text, input and instances of every row, few of them Python objects at a time."""
+    """Text, input and instances of every row, with few rows as Python objects at a time."""
     wanted = [name for name in (text, given, responses) if name in examples.table.column_names]
     for batch in examples.table.select(wanted).to_batches(max_chunksize=_CHUNK):
         columns = batch.to_pydict()

@@ -1,4 +1,4 @@
-"""What every source hands over: its splits as they are, and the identity of their content."""
+"""What every source returns: its unchanged splits, and the identity of their content."""
 
 from __future__ import annotations
 
@@ -12,29 +12,29 @@ import pyarrow as pa
 from ..spec import Problem, Task
 
 READING_VERSION = 1
-"""Enters every fingerprint; raise it when the same source comes to mean other examples."""
+"""Part of every fingerprint; increment it when the same source results in other examples."""
 
 Purpose = Literal["training", "evaluation"]
-"""Training takes all splits. Evaluation takes one, which it calls `test`: the source's own test
+"""Training uses all splits. Evaluation uses one, which it calls `test`: the source's own test
 split, or all of its train split, or of its only file, if it has none."""
 
 
 @dataclass(frozen=True)
 class Examples:
-    """One split as its source holds it.
+    """One split, as in its source.
 
     table: a column for each role that the task's data section names (`columns.HOLDS`): texts and
-        labels of whatever types the source has, responses as `responses.RESPONSES`.
-    origin: names the split in messages, as `reviews/test.csv`.
+        labels with the types of the source, responses as `responses.RESPONSES`.
+    origin: name of the split in messages, as `reviews/test.csv`.
     """
 
     table: pa.Table
     origin: str
 
     def rows(self, mask: np.ndarray) -> str:
-        """Where `mask` (one bool a row) is true: `row 3 of reviews/test.csv (and 2 more)`.
+        """Where `mask` (one bool per row) is true: `row 3 of reviews/test.csv (and 2 more)`.
 
-        Rows are examples, from 1: a header line is not counted.
+        Rows are examples, counted from 1 without a header line.
         """
         found = np.flatnonzero(mask)
         more = f" (and {len(found) - 1:,} more)" if len(found) > 1 else ""
@@ -43,9 +43,9 @@ class Examples:
 
 @dataclass(frozen=True)
 class Reading:
-    """What a source gave; splits that are missing or could not be read are not in `splits`.
+    """The content of a source; missing or unreadable splits are not in `splits`.
 
-    place: path in the spec that says where the examples come from, as `task.data.path`.
+    place: path in the spec of the examples' location, as `task.data.path`.
     fingerprint: hex SHA-256 of the content; "" when something could not be read.
     """
 

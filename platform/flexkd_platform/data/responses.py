@@ -1,4 +1,4 @@
-"""Right responses in every form that data sets give them, brought to one."""
+"""Convert the correct responses of data sets from all their formats to one."""
 
 from __future__ import annotations
 
@@ -10,23 +10,22 @@ import pyarrow as pa
 from .columns import shortened
 
 RESPONSES = pa.list_(pa.struct([("input", pa.string()), ("output", pa.list_(pa.string()))]))
-"""One row's instances: an input (null: the row's own) and its right responses."""
+"""One row's instances: an input (null: the row's own) and its correct responses."""
 
 Instance = dict[str, Any]
-"""An `input` and its `output`, as `RESPONSES` has them."""
+"""An `input` and its `output`, as in `RESPONSES`."""
 
 
 def instances_of(value: Any, *, nested: bool) -> list[Instance]:
-    """What a row gives as its response, as a list of instances.
+    """The response of a row as a list of instances.
 
     Args:
-        value: null, a response, a list of right responses, or a list of instances as
-            Self-Instruct has them: objects with an `output` (again any of these) and perhaps an
-            `input`.
-        nested: instances are allowed.
+        value: null, a response, a list of correct responses, or a list of instances as in
+            Self-Instruct: objects with an `output` (again any of these) and an optional `input`.
+        nested: whether instances are allowed.
 
     Raises:
-        ValueError: anything else; the message shows it.
+        ValueError: the value is anything else; the message shows it.
     """
     if nested and isinstance(value, list) and any(isinstance(item, dict) for item in value):
         return [_instance(item) for item in value]
@@ -67,10 +66,10 @@ def _texts(value: Any) -> list[str]:
 
 
 def whole(text: str) -> str:
-    """`text`, if all of it is Unicode.
+    """`text`, if it is valid Unicode.
 
     Raises:
-        ValueError: it holds half of a surrogate pair, as texts of JSON can.
+        ValueError: it contains half of a surrogate pair, which JSON allows.
     """
     try:
         text.encode()
@@ -80,5 +79,5 @@ def whole(text: str) -> str:
 
 
 def shown(value: Any) -> str:
-    """A value of a file, as messages show it."""
+    """A value of a file, for messages."""
     return shortened(json.dumps(value, ensure_ascii=False, default=str))

@@ -10,12 +10,12 @@ from .responses import responses_array
 
 
 def by_role(table: pa.Table, columns: Columns) -> pa.Table:
-    """The wanted columns of `table`, named by their role, responses brought to one form.
+    """The wanted columns of `table`, named by their role, with responses in one format.
 
-    Texts and labels keep their types; what makes examples of them says which are none.
+    Texts and labels keep their types; the preparation of examples rejects invalid ones.
 
     Raises:
-        SpecError: the responses are of a type that holds none.
+        SpecError: the type of the responses is invalid.
     """
     roles = columns.present(table.column_names)
     return pa.table(
@@ -31,7 +31,7 @@ def by_role(table: pa.Table, columns: Columns) -> pa.Table:
 def is_text(kind: pa.DataType) -> bool:
     """Whether a column of this type can hold texts."""
     value = kind.value_type if pa.types.is_dictionary(kind) else kind
-    # A column of nulls alone has a type of its own; its rows are reported, not the column.
+    # A column of only nulls has its own type; its rows are reported, not the column.
     tests = (pa.types.is_string, pa.types.is_large_string, pa.types.is_null)
     return any(test(value) for test in tests)
 

@@ -1,4 +1,4 @@
-"""All three splits in the sizes that a spec asks for."""
+"""All three splits, in the sizes that a spec requests."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from .splits import SPLITS, drawn, subset, texts_of
 def cut(
     tables: dict[str, pa.Table], data: SplitSizes, path: str, place: str
 ) -> tuple[dict[str, pa.Table], list[Problem]]:
-    """The splits that are missing drawn from train, subsets drawn; and what is wrong with sizes.
+    """Draw missing splits from train, and subsets; returns the splits and problems of sizes.
 
     Args:
-        tables: those that the source has, `train` among them, with the column `KEY`.
-        data: the section that asks.
+        tables: the splits that the source has, including `train`, with the column `KEY`.
+        data: the section with the sizes.
         path: of that section in the spec.
-        place: path in the spec that says where the examples come from.
+        place: path in the spec of the examples' location.
     """
     if any(len(table) == 0 for table in tables.values()):
         return tables, []
@@ -50,7 +50,7 @@ def cut(
 def sized(
     table: pa.Table, split: str, data: SplitSizes, path: str, *, from_train: bool = False
 ) -> tuple[pa.Table, list[Problem]]:
-    """One split in the size that is asked for; `from_train`: missing splits were drawn from it."""
+    """One split in the requested size; from_train: whether missing splits were drawn from it."""
     rows, wanted = len(table), getattr(data, split)
     if wanted is None:
         return table, []

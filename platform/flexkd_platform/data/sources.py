@@ -1,4 +1,4 @@
-"""Which source is read by what. A new kind of source is one file and one line here."""
+"""The readers of sources. To add a kind of source, add a file and a line here."""
 
 from __future__ import annotations
 
@@ -12,4 +12,4 @@ READERS: dict[str, Reader] = {
     "files": read_files,
     "hub": read_hub,
 }
-"""By the `source` that a spec names."""
+"""By the `source` of a spec."""

@@ -1,8 +1,7 @@
-"""Train, validation and test: drawing the ones that are missing, and subsets of them.
+"""Train, validation and test: draw the missing ones, and subsets of them.
 
-Everything is drawn by a hash of what a model is given to read, never by its row: equal inputs
-share a split, and the order of a file, the number of readers and the version of a random generator
-change nothing.
+Everything is drawn by a hash of the model's input, never by row: equal inputs share a split, and
+the order of a file, the number of readers and the version of a random generator have no effect.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ SPLITS = ("train", "validation", "test")
 _HASH_RANGE = 2.0**64
 
 _CHUNK = 1 << 16
-"""Rows that are Python objects at a time."""
+"""Rows that are held as Python objects at a time."""
 
 
 @dataclass(frozen=True)
@@ -28,14 +27,14 @@ class Splits:
 
     The tables' columns, all without nulls, are by task:
 
-    - classification and regression: `text` (string), `text_pair` (string; only where the source
-      names one) and `label` (int64 classes from 0, or float64 numbers);
-    - instruction and summarization: `prompt` (string: all that a model reads), `response`
-      (string: the first right one) and `references` (list of string: all right ones).
+    - classification and regression: `text` (string), `text_pair` (string; only if the source names
+      one) and `label` (int64 classes from 0, or float64 numbers);
+    - instruction and summarization: `prompt` (string: the whole input), `response` (string: the
+      first correct one) and `references` (list of string: all correct ones).
 
-    skipped: rows of each split of the source that have nothing to learn and are left out; those
-        of a split that others are drawn from are counted there.
-    fingerprint: of the source's content as it was read, as `DataFacts` has it.
+    skipped: skipped rows of each split of the source, which contain nothing to learn; those of a
+        split that others are drawn from are counted there.
+    fingerprint: of the source's content as read, as in `DataFacts`.
     """
 
     train: pa.Table
@@ -50,8 +49,8 @@ def drawn(texts: Iterable[str | None], shares: Mapping[str, float], seed: int) -
 
     Args:
         texts: one per example; None counts as "".
-        shares: name of a split: its share of the examples, in (0, 1), summing to less than 1.
-        seed: another seed is another draw.
+        shares: split → its share of the examples, in (0, 1), summing to less than 1.
+        seed: another seed gives another draw.
 
     Returns:
         One name per text.
@@ -67,13 +66,13 @@ def subset(table: pa.Table, rows: int, split: str, seed: int, key: str = "text")
     A larger subset with the same seed holds every smaller one.
     """
     hash_N = _hashes(texts_of(table, key), f"subset of {split} {seed}")
-    # Stable: examples with equal texts are taken from the first on.
+    # Stable: of examples with equal texts, the first ones are taken.
     chosen = np.argsort(hash_N, kind="stable")[:rows]
     return table.take(pa.array(np.sort(chosen)))
 
 
 def texts_of(table: pa.Table, column: str) -> Iterator[str | None]:
-    """A column's texts, few of them Python objects at a time."""
+    """A column's texts, with few of them as Python objects at a time."""
     for batch in table.select([column]).to_batches(max_chunksize=_CHUNK):
         yield from batch[column].to_pylist()
 

@@ -1,4 +1,4 @@
-"""How an instruction becomes a prompt."""
+"""Templates that convert an instruction to a prompt."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ ALPACA = (
     "Below is an instruction that describes a task. Write a response that appropriately "
     "completes the request.\n\n### Instruction:\n{instruction}\n\n### Response:\n"
 )
-"""Without an input. Stanford Alpaca's prompt, as MiniLLM's and DistiLLM's code have it."""
+"""Without an input. Stanford Alpaca's prompt, as in the code of MiniLLM and DistiLLM."""
 
 ALPACA_WITH_INPUT = (
     "Below is an instruction that describes a task, paired with an input that provides further "
@@ -23,7 +23,7 @@ TEMPLATES: dict[str, tuple[str, str]] = {
 """By name: without an input, and with one."""
 
 RESPONSE_MARKERS: dict[str, str] = {"alpaca": "\n\n### Response:\n", "none": ""}
-"""The end of every prompt, which must survive when a long one is cut."""
+"""The end of every prompt, which must be kept when a long one is truncated."""
 
 _NO_INPUT = re.compile(r"\s*(<?no[ _-]?input>?\s*)?", re.IGNORECASE)
 
@@ -33,7 +33,7 @@ def prompt_of(instruction: str, given: str | None, template: str) -> str:
 
     Args:
         instruction: what is to be done.
-        given: the input; None, a blank one and Alpaca's `<noinput>` mean that there is none.
+        given: the input; None, a blank one and Alpaca's `<noinput>` mean no input.
         template: a name of `TEMPLATES`.
     """
     without, with_input = TEMPLATES[template]

@@ -1,4 +1,4 @@
-"""Where a text file stops being UTF-8."""
+"""Find the first line of a text file that is not UTF-8."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""What is known of a model from its files: where it is, its architecture, its facts.
+"""Information about a model from its files: its location, its architecture, its facts.
 
-Nothing here imports torch or transformers, which take seconds; `models` makes and loads models.
+Nothing here imports torch or transformers, which take seconds; `models` creates and loads models.
 """
 
 from .errors import ModelError

@@ -1,4 +1,4 @@
-"""The files of a model's folder, and what weights they hold, read from the headers alone."""
+"""The files of a model's folder, and the shapes of its weights, read from the headers alone."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ VOCABULARIES: tuple[tuple[str, ...], ...] = (
     ("tokenizer.model",),
     ("spiece.model",),
 )
-"""Sets of files, any one of which makes a tokenizer."""
+"""Sets of files, each of which is sufficient for a tokenizer."""
 
 TOKENIZER_FILES: tuple[str, ...] = (
     "tokenizer_config.json",
@@ -39,18 +39,18 @@ def _has_safetensors(folder: Path) -> bool:
 
 
 def gguf_of(folder: Path) -> Path | None:
-    """The GGUF file that is the model of this folder; None where safetensors are, or nothing."""
+    """The GGUF file that holds the model of a folder; None if it has safetensors, or neither."""
     return None if _has_safetensors(folder) else find_gguf(folder)
 
 
 def gguf_argument(folder: Path) -> dict[str, str]:
-    """What transformers' `from_pretrained` has to be told beside the folder."""
+    """The arguments of transformers' `from_pretrained` in addition to the folder."""
     file = gguf_of(folder)
     return {} if file is None else {"gguf_file": file.name}
 
 
 def require_tokenizer_files(folder: Path) -> None:
-    """Raises ModelError unless the folder holds a tokenizer: its files unbroken, or a GGUF file."""
+    """Raise ModelError unless the folder holds a tokenizer: readable files, or a GGUF file."""
     if gguf_of(folder) is not None:
         return
     if not any(all((folder / name).is_file() for name in names) for names in VOCABULARIES):
@@ -99,7 +99,7 @@ def read_shapes(folder: Path) -> Shapes:
     """Name and shape of every weight of a checkpoint.
 
     Raises:
-        ModelError: there is no checkpoint, or a file of it is missing, cut off or corrupt.
+        ModelError: there is no checkpoint, or a file of it is missing, truncated or corrupt.
     """
     if (gguf := gguf_of(folder)) is not None:
         return gguf_shapes(gguf)

@@ -1,4 +1,4 @@
-"""What a user can get wrong about a model."""
+"""Errors about a model that a user can fix."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from ..spec import Problem
 class ModelError(ValueError):
     """A model that cannot be found, read or used, with what to do about it.
 
-    message: what is wrong, naming what was given.
+    message: the problem, including what was given.
     remedy: what is allowed, or what to do.
-    key: the spec's key that is to blame.
+    key: the spec's key that causes it.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""What is known about a model without loading its weights."""
+"""The facts about a model that are known without loading its weights."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ..spec import sha256_of
 from .checkpoint import CONFIG, TOKENIZER_FILES, weight_files
 
 UNLIMITED = 2**31 - 1
-"""`max_positions` of a model that has no longest input."""
+"""`max_positions` of a model without an input limit."""
 
 
 @dataclass(frozen=True)
@@ -21,15 +21,15 @@ class ModelFacts:
         a hub model.
     stacks: name and number of layers of each stack: one under "", or encoder and decoder.
     encoder_decoder: whether there are two of them.
-    layers, heads, head_size, intermediate_size: of the last stack, which is the decoder where
-        there are two; head_size is the width of one attention head, intermediate_size the inner
-        width of the feed-forward part.
+    layers, heads, head_size, intermediate_size: of the last stack, which is the decoder if there
+        are two; head_size is the width of one attention head, intermediate_size the inner width of
+        the feed-forward part.
     parameters: of the backbone, a pooler included.
     outputs: outputs of the classification head that the checkpoint holds; None without one.
     language_model: whether it holds a language-model head, or ties it to its word embedding.
     vocab_size: rows of the word embedding, padding rows included.
-    tokenizer_digest: hex SHA-256 over every token with its number and the numbers of the special
-        tokens: equal for models that share a tokenizer, however many rows they embed.
+    tokenizer_digest: hex SHA-256 over every token with its id and the ids of the special tokens:
+        equal for models that share a tokenizer, whatever the size of their embeddings.
     max_positions: longest input in tokens; `UNLIMITED` for relative positions.
     config: the whole config as JSON.
     """
@@ -55,7 +55,7 @@ class ModelFacts:
 def folder_fingerprint(folder: Path) -> str:
     """Hex SHA-256 over the names and contents of config, tokenizer and weights.
 
-    Files are read once per process, however often they are asked for.
+    Each file is read once per process.
     """
     small = [folder / name for name in sorted({CONFIG, *TOKENIZER_FILES})]
     files = [file for file in small if file.is_file()] + weight_files(folder)

@@ -1,4 +1,4 @@
-"""The architectures that are known, and where each keeps what the platform reaches for."""
+"""The supported architectures, and where each has the modules and settings that are needed."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ class Family:
     stacks: of layers, by name; a model of one stack has it under "", an encoder–decoder has
         "encoder" and "decoder", in this order.
     head_reads: position whose hidden state the classification head reads: the first one ([CLS]),
-        the last one that is no padding, or the last end-of-text token.
+        the last one that is not padding, or the last end-of-text token.
     head: parameter of the classification head whose rows are the outputs.
     dropouts: config keys of every dropout probability that acts on this architecture.
-    language_model: what transformers loads it as to model language; None: it cannot.
+    language_model: kind of language model that transformers loads it as; None: not supported.
     logit_bias: buffer of the language model that is added to its logits.
-    optional: prefixes of backbone weights that a checkpoint may lack; they are then drawn anew.
+    optional: prefixes of backbone weights that a checkpoint may lack; they are then initialized.
     head_size: config key of the width of one attention head; None: hidden size / heads.
     key_value_heads: config key of the number of key-value heads; None: one per head.
     embedding_size: config key of the word embedding's width; None: the hidden size.
@@ -140,7 +140,7 @@ FAMILIES: dict[str, Family] = {
         positions=None,
     ),
 }
-"""Every known architecture; a new one is one entry."""
+"""Every known architecture; to add one, add an entry."""
 
 
 def family_of(model_type: str) -> Family:
@@ -178,10 +178,10 @@ def inner_size(config: Any, stack: Stack) -> int:
 
 
 def width_step(config: Any) -> int:
-    """What the width of a smaller model has to be a multiple of, so that heads stay whole.
+    """The number that the width of a smaller model must be a multiple of, to keep heads whole.
 
-    The heads of a model are as many for its width as in the larger one. Where their widths add up
-    to another number than the hidden size, as in some T5 models, any width will do.
+    The number of heads scales with the width. If the heads' total width is not the hidden size, as
+    in some T5 models, any width is allowed.
     """
     sizes = [
         size if size * getattr(config, stack.heads) == config.hidden_size else 1

@@ -32,7 +32,7 @@ _LLAMA: dict[str, str] = {
     "ffn_up": "mlp.up_proj",
     "ffn_down": "mlp.down_proj",
 }
-"""What GGUF calls the modules of a Llama, and what transformers does."""
+"""Names of a Llama's modules: in GGUF → in transformers."""
 
 
 T = TypeVar("T")
@@ -41,10 +41,10 @@ _read: dict[tuple[str, Path, int, int], Any] = {}
 
 
 def read_once(what: str, file: Path, read: Callable[[], T]) -> T:
-    """What `read` makes of a GGUF file, a copy for each caller.
+    """The cached result of `read` on a GGUF file, as a copy for each caller.
 
-    Read once per process for as long as the file stays what it is: transformers takes seconds for
-    the vocabulary in a header, and goes through it for the config and for the tokenizer anew.
+    The file is read once per process while it does not change: transformers takes seconds for the
+    vocabulary in a header, and reads it for the config and again for the tokenizer.
     """
     stat = file.stat()
     key = (what, file.resolve(), stat.st_size, stat.st_mtime_ns)
@@ -56,7 +56,7 @@ def read_once(what: str, file: Path, read: Callable[[], T]) -> T:
 
 @contextmanager
 def no_bar(file: Path | None) -> Iterator[None]:
-    """No progress bar while a GGUF file is dequantised, which transformers draws in any case."""
+    """Hide the progress bar that transformers always shows while it dequantises a GGUF file."""
     with nullcontext() if file is None else redirect_stderr(StringIO()):
         yield
 
@@ -76,7 +76,7 @@ def gguf_shapes(file: Path) -> Shapes:
     """Name (as in transformers) and shape of every weight, from the header.
 
     Raises:
-        ModelError: a package that loading needs is missing, the file is broken, or holds no Llama.
+        ModelError: a required package is missing, or the file is broken or not a Llama.
     """
     missing = [package for package in ("gguf", "accelerate") if find_spec(package) is None]
     if missing:

@@ -1,10 +1,10 @@
-"""What the header of a GGUF file says of its tensors.
+"""Read the names and shapes of tensors from the header of a GGUF file.
 
 The format: magic, version, number of tensors and of metadata entries; the entries (key, type,
 value); per tensor its name, dimensions from the innermost, type and offset; the data, aligned.
 https://github.com/ggml-org/ggml/blob/master/docs/gguf.md
 
-The package `gguf` reads the same, and takes seconds for a vocabulary; this skips it.
+The package `gguf` reads it too, but takes seconds for a vocabulary, which is skipped here.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def read_header(file: Path) -> tuple[str, Tensors]:
     """Architecture, and name and shape (outermost first) of every tensor.
 
     Raises:
-        ValueError: this is no GGUF file of version 2 or 3, or one that is cut off.
+        ValueError: the file is not a GGUF file of version 2 or 3, or is truncated.
     """
     with file.open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as data:
         try:

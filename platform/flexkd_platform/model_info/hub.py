@@ -1,7 +1,6 @@
-"""Models of the Hugging Face hub: reached once, with a time limit, and kept in the hub's cache.
+"""Models of the Hugging Face hub: requested once, with a time limit, and kept in the hub's cache.
 
-A hub model is written `name` or `name@revision`; with a commit as its revision it always is the
-same model.
+A hub model is written `name` or `name@revision`; with a commit as its revision, it never changes.
 """
 
 from __future__ import annotations
@@ -38,21 +37,21 @@ _COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
 def split_source(source: str) -> tuple[str, str | None]:
-    """`name@revision` as its two parts; the revision is None where there is none."""
+    """Split `name@revision` into its two parts; the revision is None if there is none."""
     name, _, revision = source.partition("@")
     return name, revision or None
 
 
 def folder_of(source: Source, *, weights: bool) -> Path:
-    """The folder of a model; a hub model is fetched, and its weights only if asked for."""
+    """The folder of a model; a hub model is downloaded, its weights only if requested."""
     return source if isinstance(source, Path) else fetch(source, weights=weights)
 
 
 def fetch(source: str, *, weights: bool) -> Path:
-    """Folder of the hub's cache that holds a model's config, tokenizer and, if asked, weights.
+    """Folder of the hub's cache with a model's config, tokenizer and, if requested, weights.
 
-    Downloads what is not there yet; the folder's name is the commit. If the hub cannot be
-    reached, the commit that is cached for this branch or tag is taken, as transformers does.
+    Missing files are downloaded; the folder's name is the commit. If the hub cannot be reached,
+    the cached commit of this branch or tag is used, as in transformers.
 
     Raises:
         ModelError: no such model or revision, no access, or not reachable and not in the cache.
@@ -76,21 +75,21 @@ def fetch(source: str, *, weights: bool) -> Path:
 
 
 def pinned(source: str, folder: Path) -> str:
-    """A hub model as `name@commit`, which is the same model forever, from its cache folder."""
+    """A hub model as `name@commit`, which never changes, from its cache folder."""
     return f"{split_source(source)[0]}@{folder.name}"
 
 
 def _reach(name: str, revision: str | None) -> bool:
-    """Whether to ask the hub (True) or its cache alone, after at most one request, not retried.
+    """Whether to use the hub (True) or only its cache; sends at most one request, without retries.
 
-    The hub's own downloads wait without limit for a network that drops packets, so they are only
-    begun once this has come through.
+    The hub's own downloads wait without limit on a network that drops packets, so they start only
+    once this request has succeeded.
     """
     cached = False
     try:
         cached = _is_cached(name, revision)
         if cached and revision is not None and _COMMIT.fullmatch(revision):
-            return True  # a commit stays what it is; only files that are missing are asked for
+            return True  # a commit never changes; only missing files are requested
         HfApi().model_info(name, revision=revision, timeout=TIMEOUT_S)
     except HFValidationError as error:
         raise ModelError(

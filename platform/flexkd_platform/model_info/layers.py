@@ -1,4 +1,4 @@
-"""Which layers of a model a spec means."""
+"""Resolve the names of layers in a spec to layers of a model."""
 
 from __future__ import annotations
 
@@ -8,34 +8,34 @@ from .errors import ModelError
 from .facts import ModelFacts
 
 Layer = int | str
-"""A layer as specs name it: `last`, a number (negative from the end), or `decoder.-1`."""
+"""A layer in a spec: `last`, a number (negative counts from the end), or `decoder.-1`."""
 
 
 def layer_index(layer: Layer, facts: ModelFacts | int) -> int:
-    """The layer's place from 0; `last` is the final one, negative numbers count from the end.
+    """The layer's index from 0; `last` is the final one, negative numbers count from the end.
 
     Args:
         layer: as in a spec, without a stack.
-        facts: of the model, or how many layers it has.
+        facts: of the model, or its number of layers.
 
     Raises:
-        ModelError: there is no such layer.
+        ModelError: the layer does not exist.
     """
     count = facts if isinstance(facts, int) else facts.layers
     return int(_found(layer, (("", count),))[0])
 
 
 def resolve_layers(layer: Layer, facts: ModelFacts) -> tuple[LayerRef, ...]:
-    """The layers that a spec means by one name, see `layer_refs`.
+    """The layers that a name in a spec selects, see `layer_refs`.
 
     Raises:
-        ModelError: there is no such layer.
+        ModelError: the layer does not exist.
     """
     return _found(layer, facts.stacks)
 
 
 def check_layer(layer: Layer, facts: ModelFacts, *, path: str = "score.layer") -> list[Problem]:
-    """The problem with a layer that a model does not have."""
+    """A problem if the model does not have the layer."""
     try:
         resolve_layers(layer, facts)
     except ModelError as error:

@@ -1,4 +1,4 @@
-"""Where a model is: a folder, inside an installed package, or on the Hugging Face hub."""
+"""Locate a model: in a folder, inside an installed package, or on the Hugging Face hub."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
 
 
 def locate(model: str, revision: str | None = None) -> Path | str:
-    """The model that a spec names, as what the loading functions take.
+    """Locate the model that a spec names, for the loading functions.
 
     Args:
         model: `package:NAME`, a folder, or a name on the Hugging Face hub, which may end in
-            `@revision`. A folder that exists wins over a hub name that reads the same.
+            `@revision`. An existing folder takes precedence over a hub model of the same name.
         revision: commit, tag or branch of a hub model.
 
     Returns:
         The absolute path of a folder; or the hub name, as `name@revision` if there is a revision.
 
     Raises:
-        ModelError: the package is not installed or carries no model; the path does not exist or
-            is a file; the name can be no hub name; a revision of what has none.
+        ModelError: the package is not installed or contains no model; the path does not exist or
+            is a file; the name is not a valid hub name; a revision is given for another source.
     """
     name = model.strip()
     if revision is not None and (
@@ -41,7 +41,7 @@ def locate(model: str, revision: str | None = None) -> Path | str:
         )
     if name.startswith(PACKAGE):
         return _package_folder(name.removeprefix(PACKAGE))
-    folder = Path(os.path.expanduser(name))  # ~nobody stays as it is written, which is not there
+    folder = Path(os.path.expanduser(name))  # an unknown ~user is unchanged and does not exist
     if name and folder.is_dir():
         return folder.resolve()
     if name and folder.exists():
@@ -50,7 +50,7 @@ def locate(model: str, revision: str | None = None) -> Path | str:
         )
     hub_name, at, _ = name.partition("@")
     if at and revision is None and _HUB_NAME.fullmatch(hub_name):
-        return name  # as a plan pins it
+        return name  # pinned, as in a plan
     if _HUB_NAME.fullmatch(name) is None:
         raise ModelError(
             f"the folder {model!r} does not exist",

@@ -15,10 +15,10 @@ from huggingface_hub.utils.tqdm import (
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Transformers and the hub print errors only inside; their settings are put back after.
+    """Inside, transformers and the hub print only errors; their settings are restored on exit.
 
-    What the load report would have said is checked by the callers instead. Where transformers is
-    not imported, it prints nothing, and it is not imported for this.
+    Callers check themselves what the load report would have shown. If transformers is not imported,
+    it prints nothing, and it is not imported for this.
     """
     hub_bars = not are_progress_bars_disabled()
     disable_progress_bars()
@@ -38,5 +38,5 @@ def quiet() -> Iterator[None]:
             if bars:
                 logging.enable_progress_bar()
     finally:
-        # Transformers' switch turns the hub's as well, which may have stood otherwise.
+        # Transformers' switch also sets the hub's, which may have been different.
         (enable_progress_bars if hub_bars else disable_progress_bars)()

@@ -1,9 +1,9 @@
-"""Teachers and students: checked, loaded, made smaller, saved.
+"""Teachers and students: check, load, cut and save models.
 
-`check_model` says everything that is wrong with a model before anything starts;
-`load_with_head`, `load_language_model` and `build_student` make the models, and `make_base` one
-from a config alone; `stacks`, `HiddenStateHook`, `head_rows` and `OutputRows` are how scoring and
-distillation reach inside them.
+`check_model` reports all problems of a model before anything starts. `load_with_head`,
+`load_language_model` and `build_student` create the models, `make_base` one from a config alone.
+Scoring and distillation access their internals with `stacks`, `HiddenStateHook`, `head_rows` and
+`OutputRows`.
 """
 
 from .base import make_base

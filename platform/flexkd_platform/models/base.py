@@ -1,4 +1,4 @@
-"""A model made from a config alone: random weights, and a tokenizer trained on the texts."""
+"""Create a model from a config alone: random weights, and a tokenizer trained on the texts."""
 
 from __future__ import annotations
 
@@ -33,18 +33,18 @@ def make_base(
 ) -> None:
     """Write a new model and its tokenizer to a folder that the loading functions read.
 
-    The same arguments give the same bytes, and global random state stays as it is.
+    The same arguments give the same bytes, and global random state is unchanged.
 
     Args:
-        values, vocab_size: checked by `check_config`. Where the texts give fewer words, the rest
-            of the embedding's rows are padding.
+        values, vocab_size: checked by `check_config`. If the texts give fewer tokens, the rest of
+            the embedding's rows are padding.
         texts: to train the tokenizer on.
         seed: of the weights.
-        folder: made if need be.
+        folder: created if missing.
         language_model: whether it gets a language-model head.
 
     Raises:
-        ModelError: the config is of no model that is known, or of one that generates no text.
+        ModelError: the config's architecture is unknown, or cannot generate text.
     """
     config = config_from(values, vocab_size)
     positions = family_of_config(config).positions

@@ -1,4 +1,4 @@
-"""A byte-level BPE tokenizer trained on texts: every text can be written in it, none is unknown."""
+"""A byte-level BPE tokenizer trained on texts: it encodes any text without unknown tokens."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from transformers import PreTrainedTokenizerFast
 
 @dataclass(frozen=True)
 class Template:
-    """What an architecture expects around a text.
+    """The special tokens that an architecture expects around a text.
 
-    single, pair: of one text and of two; a number after a colon is the segment.
-    inputs: what the model takes beside the numbers of the tokens.
+    single, pair: for one text and for two; a number after a colon is the segment.
+    inputs: inputs of the model in addition to the token ids.
     """
 
     single: str
@@ -41,7 +41,7 @@ TEMPLATES: dict[str, Template] = {
     "bart": Template("<s> $A </s>", "<s> $A </s> </s> $B </s>"),
     "t5": Template("$A </s>", "$A </s> $B </s>"),
 }
-"""By `model_type`; a text of the others stands as it is."""
+"""By `model_type`; other architectures have no tokens around a text."""
 
 
 def special_tokens(model_type: str) -> dict[str, str]:
@@ -55,10 +55,10 @@ def train_tokenizer(
     """Train a tokenizer; the same texts in the same order give the same one.
 
     Args:
-        texts: to count pairs of bytes in.
-        vocab_size: the largest number of tokens; few texts give fewer.
-        model_type: whose special tokens and template it gets.
-        max_length: in tokens, where texts are cut if that is asked for.
+        texts: the training texts.
+        vocab_size: the maximum number of tokens; few texts give fewer.
+        model_type: the architecture, which determines special tokens and template.
+        max_length: tokens to which texts are truncated if requested.
     """
     special = special_tokens(model_type)
     inner = Tokenizer(BPE(unk_token=special["unk_token"]))

@@ -1,4 +1,4 @@
-"""Everything that is wrong with a model, said before anything starts."""
+"""Check a model, and report all problems before anything starts."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def check_model(
 
     Args:
         model, revision: as in a spec; see `locate`.
-        path: of the spec's key `model`, as `teacher.model`; `revision` stands beside it.
+        path: of the spec's key `model`, as `teacher.model`; `revision` is in the same section.
 
     Returns:
         The facts, or None if there are problems; and all problems.
@@ -59,14 +59,14 @@ def check_model(
         problems.append(error.problem(path))
     try:
         require_tokenizer_files(folder)
-        if backbone is not None:  # the config says which tokenizer it is
+        if backbone is not None:  # the config determines the tokenizer
             tokenizer = load_tokenizer(folder)
             _check_words(len(tokenizer), config, folder)
             digest = tokenizer_digest(tokenizer)
     except ModelError as error:
         problems.append(error.problem(path))
     if problems:
-        return None, list(dict.fromkeys(problems))  # a GGUF file is all three at once
+        return None, list(dict.fromkeys(problems))  # one GGUF file is all three
 
     assert backbone is not None, "no config is a problem"
     assert shapes is not None, "no weights is a problem"
@@ -82,11 +82,11 @@ def check_model(
 
 
 def _check_weights(shapes: Shapes, backbone: PreTrainedModel, folder: Path) -> None:
-    """ModelError unless a checkpoint holds the whole backbone, and no layers beyond it."""
+    """Raise ModelError unless a checkpoint holds the whole backbone and no further layers."""
     family = family_of_config(backbone.config)
     given = {_modern(name, backbone.base_model_prefix): shape for name, shape in shapes.items()}
     for copy, original in backbone.all_tied_weights_keys.items():
-        if copy in given:  # an encoder–decoder's one embedding may be saved under any of its names
+        if copy in given:  # an encoder–decoder's shared embedding may be saved under any name
             given.setdefault(original, given[copy])
     expected = {name: tuple(weight.shape) for name, weight in backbone.named_parameters()}
     missing = [n for n in expected if n not in given and not n.startswith(family.optional)]
@@ -125,16 +125,16 @@ def _check_words(words: int, config: Any, folder: Path) -> None:
 
 
 def _modern(name: str, prefix: str) -> str:
-    """A weight's name in the backbone: without the classifier's prefix, and as it is called now."""
+    """A weight's current name in the backbone, without the classifier's prefix."""
     name = name.removeprefix(f"{prefix}.")
-    # The first BERT checkpoints, converted from TensorFlow, call them so.
+    # Names in the first BERT checkpoints, which were converted from TensorFlow.
     return name.replace("LayerNorm.gamma", "LayerNorm.weight").replace(
         "LayerNorm.beta", "LayerNorm.bias"
     )
 
 
 def _layers_in(names: Shapes, stack: Stack) -> set[int]:
-    """The numbers of the layers that weights belong to."""
+    """The indices of the layers that weights belong to."""
     start = f"{stack.path}."
     numbers = {
         name.removeprefix(start).partition(".")[0] for name in names if name.startswith(start)

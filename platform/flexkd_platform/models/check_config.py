@@ -1,4 +1,4 @@
-"""Whether a model can be made from a config alone, and what it will be."""
+"""Check whether a model can be created from a config alone, and determine its facts."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ _BYTES = 256
 def check_config(
     values: Mapping[str, Any], vocab_size: int, *, path: str
 ) -> tuple[ModelFacts | None, list[Problem]]:
-    """Check a config that `make_base` is to make a model from.
+    """Check a config from which `make_base` will create a model.
 
     Args:
         values: as in a config.json: `model_type` and the sizes.
-        vocab_size: rows of the word embedding; counts above a `vocab_size` among the values.
+        vocab_size: rows of the word embedding; overrides a `vocab_size` among the values.
         path: of the config in the spec.
 
     Returns:
         The facts, or None if there are problems; and all problems. The fingerprint is a SHA-256
-        over values and vocabulary size; the tokenizer's digest, as that is yet to be trained, is
-        the same.
+        over values and vocabulary size. The tokenizer's digest is the same, since the tokenizer is
+        not trained yet.
     """
     try:
         config = config_from(values, vocab_size)
@@ -61,7 +61,7 @@ def config_from(values: Mapping[str, Any], vocab_size: int) -> Any:
         )
     model_type = str(values["model_type"])
     family_of(model_type)
-    # Transformers keeps keys that mean nothing without a word.
+    # Transformers silently keeps unknown keys.
     plain = AutoConfig.for_model(model_type)
     unknown = sorted(set(values) - {*plain.to_dict(), *plain.attribute_map, "model_type"})
     if unknown:

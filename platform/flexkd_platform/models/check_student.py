@@ -1,4 +1,4 @@
-"""Whether a student can be made from its teacher, and what it will be."""
+"""Check whether a student can be created from its teacher, and determine its facts."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ def check_student(
     Args:
         init: where the student comes from.
         teacher: the pretrained teacher.
-        must_fit: whether it may not be wider than its teacher, as Flex-KD needs: it gives every
-            unit of the student one of the teacher's.
+        must_fit: whether it must not be wider than its teacher, as Flex-KD requires: it pairs every
+            unit of the student with one of the teacher's.
         path: of `init` in the spec.
 
     Returns:
@@ -73,7 +73,7 @@ def _check_width(init: CutInit | RandomInit, teacher: ModelFacts, path: str) -> 
 
 
 def _check_cut_width(init: CutInit, config: Any, path: str) -> list[Problem]:
-    """Widths that make a model, but not of this one's parts."""
+    """Problems of widths that are valid for a model, but cannot be cut from this teacher."""
     family, small = family_of_config(config), smaller_config(config, init)
     if family.key_value_heads is not None:
         given, held = (getattr(each, family.key_value_heads) for each in (small, config))

@@ -18,7 +18,7 @@ from ..model_info.quiet import quiet
 from ..spec import canonical_json, sha256_of
 
 LM_HEAD = "lm_head.weight"
-"""What every known architecture calls the weights of its language-model head."""
+"""Name of the language-model head's weights in every known architecture."""
 
 
 def facts_of(
@@ -32,7 +32,7 @@ def facts_of(
     """The facts of a model, from its config, its weights' shapes and its backbone on meta."""
     family = family_of_config(config)
     last = list(family.stacks.values())[-1]
-    # Where it was read is no property of a model.
+    # The path that it was read from is not a property of the model.
     values = {key: value for key, value in config.to_dict().items() if key != "_name_or_path"}
     return ModelFacts(
         fingerprint=fingerprint,
@@ -56,7 +56,7 @@ def facts_of(
 
 
 def tokenizer_digest(tokenizer: PreTrainedTokenizerBase) -> str:
-    """Hex SHA-256 over the sorted vocabulary and the numbers of the special tokens."""
+    """Hex SHA-256 over the sorted vocabulary and the ids of the special tokens."""
     special = {
         key: getattr(tokenizer, f"{key}_token_id")
         for key in ("bos", "eos", "unk", "sep", "pad", "cls", "mask")
@@ -65,9 +65,9 @@ def tokenizer_digest(tokenizer: PreTrainedTokenizerBase) -> str:
 
 
 def read_config(folder: Path) -> Any:
-    """The config as transformers reads it; ModelError if it cannot, or is of no known family."""
+    """The config as transformers reads it; ModelError if it fails or the family is unknown."""
     if (gguf := gguf_of(folder)) is not None:
-        gguf_shapes(gguf)  # says better what is wrong with it than transformers does
+        gguf_shapes(gguf)  # its errors are clearer than those of transformers
         config = read_once("config", gguf, lambda: _parsed(folder, str(gguf)))
         family_of_config(config)
         return config
@@ -97,7 +97,7 @@ def _parsed(folder: Path, file: str) -> Any:
 
 
 def bad_config(config: str, error: Exception) -> ModelError:
-    """What transformers says of a config, as a problem of its own."""
+    """A ModelError for an error that transformers raises about a config."""
     return ModelError(
         f"{config} describes no model that can be built: {first_line(error)}",
         "compare it with the published config of this model",
@@ -105,20 +105,20 @@ def bad_config(config: str, error: Exception) -> ModelError:
 
 
 def meta_backbone(config: Any) -> PreTrainedModel:
-    """The model without head and without memory: names and shapes of its weights alone.
+    """The model without head, on the `meta` device: only names and shapes of its weights.
 
     Raises:
-        ModelError: the config describes no model.
+        ModelError: the config does not describe a model.
     """
     try:
         with quiet(), torch.device("meta"):
             return AutoModel.from_config(config)
-    except Exception as error:  # whatever a model's constructor makes of a bad value
+    except Exception as error:  # a constructor may raise anything for a bad value
         raise bad_config(f"the config of this {config.model_type} model", error) from error
 
 
 def config_of(facts: ModelFacts) -> Any:
-    """A transformers config of its own, from the facts."""
+    """A new transformers config from the facts."""
     values = json.loads(facts.config)
     return AutoConfig.for_model(**values)
 
@@ -126,8 +126,8 @@ def config_of(facts: ModelFacts) -> Any:
 def head_outputs(config: Any, family: Family, shapes: Shapes) -> int | None:
     """Outputs of a checkpoint's classification head; None if it holds none.
 
-    Heads of other tasks bear the same name (`classifier` labels tokens, too), so the class that
-    was saved decides as well.
+    Heads of other tasks have the same name (`classifier` may also classify tokens), so the saved
+    class is checked as well.
     """
     saved = config.architectures or []
     if family.head not in shapes or not any("SequenceClassification" in name for name in saved):

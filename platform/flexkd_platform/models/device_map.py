@@ -1,4 +1,4 @@
-"""Models that are too large for one device, spread over all devices of a process."""
+"""Spread models that are too large for one device over all devices of a process."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from transformers import PreTrainedModel
 
 
 def placed(model: PreTrainedModel, device: torch.device, spread_out: bool) -> PreTrainedModel:
-    """The model on the device of whoever asks it, or over all of its devices."""
+    """The model on one device, or spread over all devices of the process."""
     if spread_out:
         return spread(model)
     model.to(device)
@@ -19,14 +19,14 @@ def placed(model: PreTrainedModel, device: torch.device, spread_out: bool) -> Pr
 def spread(
     model: PreTrainedModel, max_memory: dict[int | str, int | str] | None = None
 ) -> PreTrainedModel:
-    """The model with its layers on the devices that have room: GPUs first, the CPU for the rest.
+    """Place the model's layers on the devices with free memory: GPUs first, the CPU for the rest.
 
-    A layer is never cut in two. Inputs may lie on any device; outputs come back to theirs. A model
-    that fits on one device is moved there as a whole.
+    A layer is never split. Inputs may be on any device; outputs are returned on the device of the
+    inputs. A model that fits on one device is moved there as a whole.
 
     Args:
         model: on the CPU, as it was loaded.
-        max_memory: device → bytes, or as "10GiB"; what is free when None, shared out evenly.
+        max_memory: device → bytes, or as "10GiB"; the free memory, used evenly, when None.
     """
     whole = list(model._no_split_modules or [])
     room = get_balanced_memory(model, max_memory, no_split_module_classes=whole)

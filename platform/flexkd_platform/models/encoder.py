@@ -1,4 +1,4 @@
-"""A model's backbone alone, as what compares words by their hidden states needs it."""
+"""Load a model's backbone alone, for metrics that compare words by their hidden states."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The classification head: where it reads, and how a new one is drawn."""
+"""The classification head: the position that it reads, and how a new one is initialized."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ def head_rows(model: nn.Module, input_ids: Tensor, attention_mask: Tensor) -> Te
     Shapes: B examples, T tokens.
 
     BERT-like heads read position 0. Decoders' heads read the rightmost token that is not the
-    config's padding token, which is what transformers does: it holds for left and right padding,
-    and a text that itself ends with that token is read one token earlier.
+    config's padding token, as in transformers: this holds for left and right padding, and a text
+    that itself ends with that token is read one token earlier.
 
-    Heads of encoder–decoders read the decoder at the last end-of-text token, whose input is the
-    same text.
+    Heads of encoder–decoders read the decoder, whose input is the same text, at the last
+    end-of-text token.
 
     Args:
-        model: a classifier; a data-parallel wrapper is looked through.
-        input_ids, attention_mask: (B, T), as the model gets them.
+        model: a classifier, which may be in a data-parallel wrapper.
+        input_ids, attention_mask: (B, T), the model's inputs.
 
     Returns:
         Bool (B, T) with exactly one True in each row.
 
     Raises:
-        ValueError: the shapes differ; the head would read padding of a BERT-like model; a text of
+        ValueError: the shapes differ; the head of a BERT-like model would read padding; a text of
             an encoder–decoder has no end-of-text token.
     """
     if input_ids.shape != attention_mask.shape or input_ids.ndim != 2:
@@ -75,15 +75,15 @@ def head_modules(model: PreTrainedModel) -> list[str]:
 
 
 def draw_linear(model: PreTrainedModel, names: Iterable[str], *, seed: int) -> None:
-    """Draw the weights of the named linear modules anew: N(0, 0.02²), and biases of 0.
+    """Reinitialize the named linear modules: weights from N(0, 0.02²), biases 0.
 
-    The draw depends on the seed, the modules' names and shapes alone, so a head of one width
-    starts the same whatever the body, and no global generator moves.
+    The weights depend only on the seed and the modules' names and shapes, so a head of one width
+    is the same for any body. Global random state is unchanged.
     """
     for name in names:
         module = model.get_submodule(name)
         assert isinstance(module, nn.Linear), f"{name} is a {type(module).__name__}"
-        # Named streams: with the bare seed the head would repeat a random body's first draws.
+        # One stream per name: with the seed alone, a head would repeat a random body's first draws.
         stream = int(sha256_of([seed, name])[:15], 16)
         generator = torch.Generator().manual_seed(stream)
         with torch.no_grad():

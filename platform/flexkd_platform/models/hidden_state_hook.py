@@ -1,4 +1,4 @@
-"""A layer's hidden state, taken on its way through."""
+"""A forward hook that extracts the hidden state of a layer."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from .hook import Hook
 
 
 class HiddenStateHook(Hook):
-    """Keeps the hidden state that a layer puts out, with its graph, during every forward.
+    """Keeps the hidden state that a layer returns, with its graph, in every forward.
 
     Shapes: B examples, T tokens, D hidden units.
 
-    Hooked on the layer itself, so it works the same in a data-parallel wrapper, whether the model
-    was wrapped before or after:
+    The hook is registered on the layer itself, so it also works in a data-parallel wrapper, whether
+    the model is wrapped before or after:
 
-        with HiddenStateHook(hidden_layers(model)[-1]) as tap:
+        with HiddenStateHook(hidden_layers(model)[-1]) as hook:
             logits = model(**batch).logits
-            hidden_BTD = tap.take()
+            hidden_BTD = hook.take()
     """
 
     def __init__(self, layer: nn.Module) -> None:
@@ -28,13 +28,13 @@ class HiddenStateHook(Hook):
         self._handle = layer.register_forward_hook(self._keep)
 
     def _keep(self, layer: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
-        # Layers put out their hidden state, or a tuple that begins with it.
+        # Layers return their hidden state, or a tuple that starts with it.
         self._hidden_BTD = output[0] if isinstance(output, tuple) else output
 
     def take(self) -> Tensor:
-        """The hidden state (B, T, D) of the latest forward; handed out once.
+        """The hidden state (B, T, D) of the latest forward; it can be taken once.
 
-        The tap lets go of it, so that no graph outlives its step.
+        The hook drops its reference, so that no graph outlives its step.
 
         Raises:
             RuntimeError: no forward has run since the last call.

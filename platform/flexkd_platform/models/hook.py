@@ -1,4 +1,4 @@
-"""What hooks on a model's modules have in common."""
+"""The base class of hooks on a model's modules."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import Self
 
 
 class Hook(ABC):
-    """A context manager that takes its hook off the module at the end."""
+    """A context manager that removes its hook from the module on exit."""
 
     @abstractmethod
     def remove(self) -> None:
-        """Take the hook off the module; a second call does nothing."""
+        """Remove the hook from the module; a second call does nothing."""
 
     def __enter__(self) -> Self:
         return self

@@ -1,4 +1,4 @@
-"""Language models from where they are: complete, in fp32, ready to evaluate."""
+"""Load language models from checkpoints: complete, in fp32 and in eval mode."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def language_model_class(config: Any) -> Any:
     """Transformers' class for a language model of this architecture.
 
     Raises:
-        ModelError: it has none.
+        ModelError: the architecture has none.
     """
     kind = family_of_config(config).language_model
     if kind is None:
@@ -38,7 +38,7 @@ def language_model_class(config: Any) -> Any:
 def load_language_model(source: Source, *, dropout: float | None = None) -> PreTrainedModel:
     """A model with its language-model head, from its checkpoint; a GGUF file is dequantised.
 
-    Global random state stays as it is.
+    Global random state is unchanged.
 
     Args:
         source: what `locate` returned.
@@ -57,7 +57,7 @@ def load_language_model(source: Source, *, dropout: float | None = None) -> PreT
         config = read_config(folder)
         prepare_language_config(config, folder, dropout=dropout)
         read_shapes(folder)
-        # What is drawn is missing, an error below.
+        # Weights that are drawn are missing in the checkpoint: an error below.
         with kept_random_state(0), no_bar(gguf_of(folder)):
             model, report = language_model_class(config).from_pretrained(
                 folder,

@@ -1,7 +1,7 @@
-"""The hidden layers of a model, by stack and place.
+"""The hidden layers of a model, by stack and index.
 
-A model of one stack numbers its layers from 0. Those of an encoder–decoder also say their stack:
-`encoder.3`, `decoder.0`.
+The layers of a model with one stack are numbered from 0. Those of an encoder–decoder are prefixed
+with their stack: `encoder.3`, `decoder.0`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from ..plan import LayerRef
 
 
 def unwrapped(model: nn.Module) -> PreTrainedModel:
-    """The model itself, out of its data-parallel wrapper."""
+    """The model itself, without its data-parallel wrapper."""
     return model.module if isinstance(model, DistributedDataParallel) else model
 
 
@@ -24,7 +24,7 @@ def stacks(model: nn.Module) -> dict[str, list[nn.Module]]:
     """The modules of a model's hidden layers by stack, those next to the embeddings first.
 
     Args:
-        model: of any head, or none; a data-parallel wrapper is looked through.
+        model: with any head, or none; it may be in a data-parallel wrapper.
 
     Returns:
         One stack under "", or those of an encoder–decoder under `encoder` and `decoder`.
@@ -40,7 +40,7 @@ def stacks(model: nn.Module) -> dict[str, list[nn.Module]]:
 
 
 def hidden_layers(model: nn.Module) -> list[nn.Module]:
-    """The hidden layers of a model of one stack; arguments as of `stacks`.
+    """The hidden layers of a model with one stack; arguments as in `stacks`.
 
     Raises:
         ModelError: the architecture is unknown, or an encoder–decoder, which has two stacks.
@@ -56,6 +56,6 @@ def hidden_layers(model: nn.Module) -> list[nn.Module]:
 
 
 def hidden_layer(model: nn.Module, ref: LayerRef) -> nn.Module:
-    """The module of one layer, as `resolve_layers` names it; a wrapper is looked through."""
+    """The module of one layer, with a name from `resolve_layers`; the model may be wrapped."""
     stack, _, place = str(ref).rpartition(".")
     return stacks(model)[stack][int(place)]

@@ -1,4 +1,4 @@
-"""Tokenizers and classifiers from where they are: complete, in fp32, ready to evaluate."""
+"""Load tokenizers and classifiers from checkpoints: complete, in fp32 and in eval mode."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ from .head import draw_linear, head_modules
 
 
 def load_tokenizer(source: Source) -> PreTrainedTokenizerBase:
-    """The tokenizer of a model, with a padding token: the end-of-text token where it has none.
+    """The tokenizer of a model, with a padding token: the end-of-text token if it has none.
 
     Raises:
         ModelError: it is missing, broken, or has neither token.
     """
     folder = folder_of(source, weights=False)
-    # Checked here: where files are missing, transformers makes up a tokenizer of five words.
+    # Checked here: if files are missing, transformers creates a tokenizer of five words.
     require_tokenizer_files(folder)
     gguf = gguf_of(folder)
     try:
@@ -63,7 +63,7 @@ def load_tokenizer(source: Source) -> PreTrainedTokenizerBase:
 
 
 def _parsed(folder: Path) -> PreTrainedTokenizerBase:
-    # The automatic class would parse a GGUF file's header once more, and come to this one.
+    # AutoTokenizer would parse a GGUF file's header again, and choose this class.
     auto = PreTrainedTokenizerFast if gguf_of(folder) else AutoTokenizer
     with quiet():
         return auto.from_pretrained(folder, **gguf_argument(folder))
@@ -75,13 +75,13 @@ def load_with_head(
     """A model with a classification head, from its checkpoint.
 
     The head is the checkpoint's own if it holds one with as many outputs, and otherwise drawn
-    from `seed`, as is a pooler that the checkpoint lacks. Global random state stays as it is.
+    from `seed`, as is a pooler that the checkpoint lacks. Global random state is unchanged.
 
     Args:
         source: what `locate` returned.
         outputs: classes, or 1 for regression.
         regression: whether the one output is a value.
-        seed: of what is drawn.
+        seed: of the drawn weights.
         dropout: set for every dropout of the architecture; None keeps the checkpoint's.
 
     Returns:
@@ -129,7 +129,7 @@ def prepare_config(
     config.num_labels = outputs
     config.problem_type = "regression" if regression else "single_label_classification"
     if family_of_config(config).head_reads != "first":
-        # The head looks for the end of what is no padding; the tokenizer is what pads.
+        # The head searches for the last token before the padding, which the tokenizer adds.
         config.pad_token_id = load_tokenizer(folder).pad_token_id
     set_dropout(config, dropout)
 
@@ -143,9 +143,9 @@ def set_dropout(config: Any, dropout: float | None) -> None:
 
 @contextmanager
 def kept_random_state(seed: int) -> Iterator[None]:
-    """Draws on the CPU come from `seed` inside; the caller's generators are as before, after."""
+    """Seed the CPU's random draws inside; the caller's random state is restored on exit."""
     with torch.random.fork_rng(devices=[]):
-        # The CPU's generator alone: torch.manual_seed would seed the GPUs' as well.
+        # Only the CPU's generator: torch.manual_seed would seed the GPUs' as well.
         torch.default_generator.manual_seed(seed)
         yield
 

@@ -1,9 +1,9 @@
-"""A language model's logits, at chosen positions alone.
+"""A language model's logits, at chosen positions only.
 
 Shapes: B examples, T positions of the decoder, N chosen positions over all examples, D inputs of
 the language-model head, V words.
 
-Logits are V wide, some hundred times a hidden state; those that no loss reads are not computed.
+Logits are V wide, about a hundred times a hidden state; those that no loss reads are not computed.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from .layers import unwrapped
 class OutputRows(Hook):
     """Makes a language model compute logits at the positions of `rows_BT` only.
 
-    Hooked on the head itself, so it works the same in a data-parallel wrapper, whether the model
-    was wrapped before or after:
+    The hook is registered on the head itself, so it also works in a data-parallel wrapper, whether
+    the model is wrapped before or after:
 
         with OutputRows(model) as output:
             output.rows_BT = labels_BT != -100
@@ -33,10 +33,10 @@ class OutputRows(Hook):
             hidden_ND = output.take()
 
     Attributes:
-        rows_BT: bool mask over the decoder's positions, for every forward until it is set anew.
-            None leaves the model as it is: all logits, nothing kept.
+        rows_BT: bool mask over the decoder's positions, for every forward until it is changed.
+            None disables the hook: all logits are computed, nothing is kept.
         logits: whether logits are computed at these rows; otherwise at none, and the model's are
-            (0, V), for a loss that works on the head's input in chunks.
+            (0, V), for a loss that processes the head's input in chunks.
     """
 
     def __init__(self, model: nn.Module, *, logits: bool = True) -> None:
@@ -61,7 +61,7 @@ class OutputRows(Hook):
     def take(self) -> Tensor:
         """The head's input (N, D) at the rows of the latest forward, with its graph, in order.
 
-        Handed out once, so that no graph outlives its step.
+        It can be taken once, so that no graph outlives its step.
 
         Raises:
             RuntimeError: no forward with rows has run since the last call.
@@ -88,7 +88,7 @@ class OutputHead(nn.Module):
     def __init__(self, model: PreTrainedModel) -> None:
         super().__init__()
         self._head = language_model_head(model)
-        # In a tuple, so that the model does not become a part of its head.
+        # In a tuple, so that the model does not become a submodule of its head.
         self._model = (model,)
         self._logit_bias = family_of_config(model.config).logit_bias
 
@@ -100,7 +100,7 @@ class OutputHead(nn.Module):
 
     @property
     def bias_V(self) -> Tensor | None:
-        """What is added to the logits of every row (V,); None without."""
+        """The bias of the logits (V,); None without one."""
         if self._logit_bias is None:
             own: Tensor | None = self._head.bias
             return own
@@ -109,8 +109,8 @@ class OutputHead(nn.Module):
 
     def forward(self, hidden_ND: Tensor) -> Tensor:
         """Logits (N, V)."""
-        # Not the module itself, which an OutputRows may be hooked on; and added after the product,
-        # as the models do.
+        # Not a call of the module, which may have an OutputRows hook. The bias is added after the
+        # product, as in the models.
         logits_NV = linear(hidden_ND.to(self.weight.device), self.weight)
         if self.bias_V is not None:
             logits_NV = logits_NV + self.bias_V
@@ -118,7 +118,7 @@ class OutputHead(nn.Module):
 
 
 def output_head(model: nn.Module) -> OutputHead:
-    """The head of a language model; a data-parallel wrapper is looked through.
+    """The head of a language model, which may be in a data-parallel wrapper.
 
     Raises:
         ModelError: the model has no language-model head.
@@ -127,7 +127,7 @@ def output_head(model: nn.Module) -> OutputHead:
 
 
 def language_model_head(model: PreTrainedModel) -> nn.Linear:
-    """The linear map to the words; ModelError without one."""
+    """The linear map to the vocabulary; ModelError without one."""
     head = model.get_output_embeddings()
     if not isinstance(head, nn.Linear):
         raise ModelError(

@@ -1,4 +1,4 @@
-"""Models and their tokenizers in a folder that anyone's transformers can read."""
+"""Save and load models and their tokenizers in the format of transformers."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ def save_model(
     folder: Path,
     weights: Mapping[str, Tensor] | None = None,
 ) -> None:
-    """Write config, safetensors weights and tokenizer to a folder, made if need be.
+    """Write config, safetensors weights and tokenizer to a folder, created if missing.
 
     The same model and tokenizer give the same bytes in every file.
 
-    weights: in place of the model's own, of which it may hold only a share.
+    weights: used instead of the model's own, of which it may hold only a shard.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with quiet():
@@ -41,10 +41,10 @@ def save_model(
 
 
 def _tied(model: PreTrainedModel, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The weights, with one tensor for all names that one parameter of the model has.
+    """The weights, with one tensor for all names of a tied parameter.
 
-    Put together from shares each name has a copy, and an embedding that is the head as well would
-    be saved twice.
+    Weights gathered from shards have a copy for each name, so an embedding that is also the head
+    would be saved twice.
     """
     found, first = dict(weights), dict[int, str]()
     for name, parameter in model.named_parameters(remove_duplicate=False):
@@ -55,13 +55,13 @@ def _tied(model: PreTrainedModel, weights: Mapping[str, Tensor]) -> dict[str, Te
 
 
 _LANGUAGE_MODELS = ("ForCausalLM", "LMHeadModel", "ForConditionalGeneration")
-"""How transformers' classes of language models are called."""
+"""Endings of the names of transformers' language-model classes."""
 
 
 def load_saved(folder: Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """A model and its tokenizer as `save_model` wrote them; fp32, on the CPU, in eval mode.
 
-    It is the language model that was saved, and otherwise a classifier.
+    The model is a language model if one was saved, and otherwise a classifier.
 
     Raises:
         ModelError: the folder holds no complete model with a head, or no tokenizer.

@@ -18,9 +18,9 @@ from ..model_info.families import family_of, family_of_config, head_size, inner_
 
 Axis = Literal["all", "hidden", "embedding", "heads", "key_value", "fused", "per_head", "inner"]
 """What a dimension of a weight runs over: everything (words, positions); the residual stream; the
-width of the word embedding, which mostly is the residual stream; the attention heads, each with
-its whole width; the same of keys and values; query, key and value in one; the heads, one number
-each; the inner units of the feed-forward part."""
+width of the word embedding, usually that of the residual stream; the attention heads, each with its
+whole width; the same for keys and values; query, key and value fused; the heads, one number each;
+the inner units of the feed-forward part."""
 
 Slice = dict[str, tuple[Axis, ...]]
 
@@ -70,7 +70,7 @@ _GPT2: Slice = {
     "lm_head.weight": ("all", "hidden"),
 }
 
-# OPT and BART call the parts of a layer alike.
+# OPT and BART use the same names for the parts of a layer.
 _FAIRSEQ_LAYER: Slice = {
     "*.embed_positions.weight": ("all", "hidden"),
     "*_attn.out_proj.weight": ("hidden", "heads"),
@@ -140,12 +140,12 @@ SLICES: dict[str, Slice] = {
 }
 """By `model_type`: name pattern of the weights, and the axis of each dimension.
 
-Names are those in the backbone, and beside it of the language-model head. The first pattern that
-fits counts.
+Names are those in the backbone, and those of the language-model head. The first matching pattern
+is used.
 """
 
 FIRST_LAYER_ONLY = "relative_attention_bias"
-"""Weights of T5 that each stack has in its first layer alone, and all its layers use."""
+"""Weights of T5 that each stack has in its first layer only, and all its layers use."""
 
 
 @dataclass(frozen=True)
@@ -154,7 +154,7 @@ class Origin:
 
     name: of the larger model's weight.
     axes: what each dimension runs over.
-    stack: whose heads and inner units these are; any for what has none.
+    stack: the stack with these heads and inner units; any stack for weights outside of them.
     """
 
     name: str
@@ -167,13 +167,13 @@ Indices = Mapping[Axis, Tensor | None]
 
 
 def evenly(kept: int, count: int) -> list[int]:
-    """`kept` of `count` places, evenly spaced from place 0, in order."""
+    """`kept` of `count` indices, evenly spaced from 0, in order."""
     assert 0 < kept <= count, (kept, count)
     return [place * count // kept for place in range(kept)]
 
 
 def even_layers(kept: int, count: int) -> list[int]:
-    """`kept` of `count` layers, evenly spaced up to and with the last one."""
+    """`kept` of `count` layers, evenly spaced up to and including the last one."""
     assert 0 < kept <= count, (kept, count)
     return [(place + 1) * count // kept - 1 for place in range(kept)]
 
@@ -184,13 +184,12 @@ def axis_indices(large: Any, small: Any, units: Sequence[int]) -> dict[str, Indi
     Args:
         large, small: the two configs, of one architecture and one attention head size.
         units: hidden units of the larger model, in the order they have in the smaller one; heads
-            and inner units are always evenly spaced. The stacks of an encoder–decoder share the
-            word embedding, and the decoder reads the encoder's hidden units: so it is one choice
-            for both.
+            and inner units are always evenly spaced. The stacks of an encoder–decoder use the same
+            units: they share the word embedding, and the decoder reads the encoder's hidden units.
     """
     family = family_of_config(large)
     hidden = torch.tensor(units)
-    # Where the embedding has a width of its own, projections stand between it and the layers.
+    # An embedding of a different width is connected to the layers by projections.
     own = family.embedding_size is not None and _width_of_its_own(large, family.embedding_size)
     indices: dict[str, Indices] = {}
     for name, stack in family.stacks.items():
@@ -218,16 +217,16 @@ def axis_indices(large: Any, small: Any, units: Sequence[int]) -> dict[str, Indi
 
 
 def kept_groups(small: tuple[int, int], large: tuple[int, int]) -> tuple[list[int], list[int]]:
-    """Which query heads and key-value heads are kept where groups of queries share one.
+    """Which query heads and key-value heads are kept in grouped-query attention.
 
-    A key-value head stays with query heads of its own group, with all of them where the numbers
+    A key-value head is kept with query heads of its own group, with all of them if the numbers
     allow it.
 
     Args:
-        small, large: numbers of query heads and of key-value heads of either model.
+        small, large: numbers of query heads and of key-value heads of each model.
 
     Returns:
-        Places of the query heads, and of the key-value heads, in order.
+        Indices of the query heads, and of the key-value heads, in order.
     """
     size, kept = large[0] // large[1], small[0] // small[1]
     groups = evenly(small[1], large[1])
@@ -278,7 +277,7 @@ def sliced_weights(
 
 
 def _whole(heads: Sequence[int], width: int) -> Tensor:
-    """The rows of heads of this width, each whole."""
+    """The rows of the given heads, each with its whole width."""
     return torch.tensor([head * width + unit for head in heads for unit in range(width)])
 
 

@@ -1,4 +1,4 @@
-"""Students: a smaller copy of the teacher, a smaller blank, or a model of its own."""
+"""Students: a smaller copy of the teacher, a smaller untrained model, or a pretrained model."""
 
 from __future__ import annotations
 
@@ -47,19 +47,19 @@ def build_student(
         init: checked by `check_student`.
         teacher_source: the pretrained teacher, or the folder of the fine-tuned one.
         outputs, regression: of the head, as in `load_with_head`; a language model needs neither.
-        seed: of everything that is drawn.
+        seed: of all drawn weights.
         dropout: set for every dropout of the architecture; None keeps the teacher's.
         language_model: whether it generates text rather than classify.
-        units: which hidden units a cut student keeps, for `aligned` and in place of `units` of
-            `sliced`. An encoder–decoder keeps the decoder's choice in both stacks, which share
-            the word embedding and meet in the decoder's attention.
+        units: which hidden units a cut student keeps, for `aligned`, or instead of the `units` of
+            `sliced`. An encoder–decoder keeps the decoder's units in both stacks, which share the
+            word embedding and are connected by the decoder's attention.
 
     Returns:
         The model on the CPU, in fp32 and in eval mode.
 
     Raises:
-        ModelError: a checkpoint cannot be read, or is no language model where one is asked for.
-        ValueError: the units are missing, repeat, or are not as many as the student is wide.
+        ModelError: a checkpoint cannot be read, or is not a language model when one is required.
+        ValueError: the units are missing or repeated, or their number is not the student's width.
     """
     if isinstance(init, PretrainedInit):
         source = locate(init.model, init.revision)
@@ -90,7 +90,7 @@ def build_student(
 def smaller_config(config: Any, init: CutInit | RandomInit) -> Any:
     """The teacher's config at the student's size; head size and FFN ratio are the teacher's.
 
-    Every stack has as many layers as `init` says.
+    Every stack has the number of layers of `init`.
     """
     family = family_of_config(config)
     small = deepcopy(config)
@@ -106,7 +106,7 @@ def smaller_config(config: Any, init: CutInit | RandomInit) -> Any:
     small.hidden_size = init.hidden_size
     if family.embedding_size is not None:
         width = getattr(config, family.embedding_size)
-        if width == config.hidden_size:  # otherwise a projection stands between, and it stays
+        if width == config.hidden_size:  # otherwise a projection connects the two, and is kept
             setattr(small, family.embedding_size, init.hidden_size)
     return small
 
@@ -129,7 +129,7 @@ def _depth(init: CutInit | RandomInit) -> int:
 
 
 def _key_value_heads(heads: int, largest: int) -> int:
-    """The fewest key-value heads that `heads` divide into, `largest` of them or fewer on each."""
+    """The fewest key-value heads that divide `heads` into equal groups of at most `largest`."""
     return next(n for n in range(1, heads + 1) if heads % n == 0 and heads // n <= largest)
 
 
@@ -183,9 +183,9 @@ def _fill_from_teacher(
 
 
 def _untie_as(teacher: PreTrainedModel, student: PreTrainedModel) -> None:
-    """Give the student a head of its own where the teacher's is not its embedding.
+    """Untie the student's head from its embedding if the teacher's are not tied.
 
-    Configs do not always say: T5's always claim that they are tied.
+    Configs are not reliable here: T5's always claim that they are tied.
     """
     if teacher.get_output_embeddings().weight is teacher.get_input_embeddings().weight:
         return

@@ -1,4 +1,4 @@
-"""A spec as a plan: steps named by their content, and the trials that share them."""
+"""Plan a spec: steps identified by their content, and the trials that share them."""
 
 from .facts import Facts, FactsOf
 from .kinds import KINDS, register_kind

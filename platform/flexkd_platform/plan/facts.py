@@ -1,4 +1,4 @@
-"""What planning needs to know besides the spec; the preflight checks find it out."""
+"""Facts that planning needs in addition to the spec; the preflight checks collect them."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from .layers import LayerRef, Stacks
 
 @dataclass(frozen=True)
 class Facts:
-    """Of one trial's spec: the data, the teacher's shape and the student's.
+    """Facts about one trial's spec: its data, and the shapes of its teacher and student.
 
-    Sizes are hidden units; `outputs` is the width of the head, the vocabulary for text; a stack is
-    its name and its number of layers, and `scored` the teacher layers that `score.layer` selects.
-    `sets` are the fingerprints of the evaluation sets, `bertscore` that of its encoder. A source is
-    where a worker loads a model from: an absolute folder, package:NAME, or a hub model pinned to
-    its commit; "" for the name in the spec.
+    Sizes are hidden units. `outputs` is the width of the head, or the vocabulary size for text. A
+    stack is its name and its number of layers; `scored` are the teacher layers that `score.layer`
+    selects. `sets` are the fingerprints of the evaluation sets, `bertscore` that of its encoder. A
+    source is where a worker loads a model from: an absolute folder, package:NAME, or a hub model
+    pinned to its commit; "" for the name in the spec.
     """
 
     data_fingerprint: str

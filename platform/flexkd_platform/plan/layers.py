@@ -1,4 +1,4 @@
-"""Layers by name, and which of the student's is compared with which of the teacher's.
+"""Layer names, and the pairs of student and teacher layers that are compared.
 
 A layer is a number in a model with one stack of layers, and `encoder.3` or `decoder.3` in a model
 with two. Stacks are given as their names and numbers of layers: `(("", 12),)`, or
@@ -15,10 +15,10 @@ Pair = tuple[LayerRef, LayerRef]
 
 
 def layer_refs(layer: LayerRef, stacks: Stacks) -> tuple[LayerRef, ...]:
-    """The layers that `last`, a number or `decoder.-1` selects, one of each stack it names.
+    """The layers that `last`, a number or `decoder.-1` selects, one for each stack it names.
 
     Raises:
-        ValueError: there is no such layer; lists the valid ones.
+        ValueError: the layer does not exist; the message lists the valid ones.
     """
     counts = dict(stacks)
     named, _, number = layer.rpartition(".") if isinstance(layer, str) else ("", "", layer)
@@ -48,7 +48,7 @@ def stack_of(layer: LayerRef) -> str:
 def layer_pairs(
     method: MethodSettings, student: Stacks, teacher: Stacks, scored: tuple[LayerRef, ...]
 ) -> tuple[Pair, ...]:
-    """`(student layer, teacher layer)` whose features a method compares; their losses add up.
+    """Pairs `(student layer, teacher layer)` whose features a method compares, losses summed.
 
     Args:
         scored: the teacher layers that `score.layer` selects, which `last` matches.
@@ -80,7 +80,10 @@ def layer_pairs(
 
 
 def _refuse_twice(pairs: list[Pair], entries: list[str], *, projected: bool) -> None:
-    """One pair twice has its loss twice; a projector has one projection for each student layer."""
+    """Reject repeated pairs and, for a projector, repeated student layers.
+
+    The loss of a repeated pair would count twice. A projector has one map per student layer.
+    """
     for later, pair in enumerate(pairs):
         for first, other in enumerate(pairs[:later]):
             both = f"layers {entries[first]} and {entries[later]}"
@@ -94,7 +97,7 @@ def _refuse_twice(pairs: list[Pair], entries: list[str], *, projected: bool) -> 
 
 
 def _every(student: Stacks, teacher: Stacks) -> tuple[Pair, ...]:
-    """Student layer i of S with ⌊(i + 1)·T / S⌋ − 1 of T: evenly spaced, the last with the last."""
+    """Student layer i of S with teacher layer ⌊(i + 1)·T / S⌋ − 1 of T: evenly spaced."""
     counts = dict(teacher)
     pairs: list[Pair] = []
     for stack, kept in student:

@@ -1,4 +1,4 @@
-"""Expands the points of a sweep to trials, and trials to a plan; equal steps have equal hashes."""
+"""Expand the points of a sweep to trials, and trials to a plan."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Plan:
-    """Every trial of a job, and with them every step: equal steps have equal hashes.
+    """Every trial of a job, and with them every step. Equal steps have equal hashes.
 
-    teacher_evaluations: of teachers that generate text, which their own step does not.
-    extra: steps that no trial reads, as those of a kind that another package defines.
+    teacher_evaluations: of teachers that generate text; the teacher step itself generates none.
+    extra: steps that no trial reads, such as those of a kind of another package.
     cache_numbers: fp32 numbers of the teacher caches; of text an upper bound, since responses vary
         in length.
     search: chooses further trials as results arrive; None where the plan has every trial.
-    refused: points of a search that are excluded, since the spec does not allow them.
+    refused: points of a search that are excluded because the spec does not allow them.
     """
 
     spec: JobSpec
@@ -91,15 +91,15 @@ class Planner:
         self._specs: dict[str, tuple[JobSpec, Facts]] = {}
 
     def add(self, place: int, point: Mapping[str, Any], unread: Mapping[str, Any]) -> list[str]:
-        """The hashes of the trials, in the order of the seeds, of a method at a point.
+        """Add the trials of a method at a point; returns their hashes, in the order of the seeds.
 
         Args:
-            place: of the method in the spec.
+            place: the method's index in the spec.
             point: dotted path → value.
-            unread: values that the method does not depend on; they are validated all the same.
+            unread: values that the method does not depend on; they are still validated.
 
         Raises:
-            SpecError: the point makes a spec that is not allowed.
+            SpecError: the point results in an invalid spec.
         """
         changed, known = self._at({**unread, **point})
         method = changed.sweep.methods[place]
@@ -151,7 +151,7 @@ class Planner:
         return Trial(method.kind, params, settings, first.seed, first.step, evaluate)
 
     def _values(self, path: str) -> Sequence[Any]:
-        """The listed values of an axis; none where it is drawn from a range."""
+        """The listed values of an axis; none if it is drawn from a range."""
         drawn = self.spec.sweep.space.get(path)
         if drawn is None:
             return self.spec.sweep.axes[path]
@@ -168,7 +168,7 @@ def _cache_numbers(plan: Plan, known_of: Mapping[str, Facts]) -> int:
 
 
 def _distinguishing(path: str, value: Any, values: Sequence[Any]) -> dict[str, Any]:
-    """What distinguishes a value of an axis from the others: of a section, the keys that differ."""
+    """What distinguishes an axis value from the others; for a section, the keys that differ."""
     if not isinstance(value, Mapping):
         return {path: value}
     others = [flatten(other) for other in values if isinstance(other, Mapping)]
@@ -180,10 +180,10 @@ def _distinguishing(path: str, value: Any, values: Sequence[Any]) -> dict[str, A
 
 
 def trial_settings(distill: Step[DistillConfig]) -> dict[str, Any]:
-    """All that decides a trial's result but its seed, from the identities of its steps.
+    """Everything that determines a trial's result except the seed, from its steps' identities.
 
-    Where several steps of a kind differ in a setting, as the caches of two layers do, its value is
-    the list of theirs.
+    If several steps of a kind differ in a setting, such as the caches of two layers, its value is
+    the list of their values.
     """
     settings = flatten(distill.config.settings())
     found: dict[str, list[Any]] = {}

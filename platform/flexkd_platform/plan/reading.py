@@ -21,21 +21,21 @@ class TaskReading:
 
     @property
     def kind(self) -> type[TaskKind]:
-        """What the task says of itself."""
+        """The class of the task."""
         return TASK_KINDS[self.task]
 
     @property
     def regresses(self) -> bool:
-        """Whether models put out a number."""
+        """Whether models output a number."""
         return regresses(self.task)
 
     @property
     def from_encoder(self) -> bool:
-        """Whether an encoder–decoder writes the responses."""
+        """Whether an encoder–decoder generates the responses."""
         return issubclass(self.kind, ResponseTask) and self.kind.language_model == "seq2seq"
 
     def to_identity(self) -> dict[str, Any]:
-        """All settings, and the version of a task that another package defines."""
+        """All settings, and the version of a task of another package."""
         version = self.kind.version
         return asdict(self) | ({} if version is None else {"task_version": version})
 

@@ -1,4 +1,4 @@
-"""The recipe of a training: optimiser, schedule, and how many steps it takes."""
+"""The training recipe: optimiser, schedule and number of steps."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class TrainingRecipe:
     def of(cls, settings: FineTune | Distill, seed: int) -> TrainingRecipe:
         """The recipe that a section of the spec describes."""
         return cls(
-            epochs=float(settings.epochs),  # a default of 2 is 2.0 in a spec's JSON, as in the hash
+            epochs=float(settings.epochs),  # a default of 2 is 2.0 in a spec's JSON and in the hash
             batch_size=settings.batch_size,
             learning_rate=settings.learning_rate,
             weight_decay=settings.weight_decay,
@@ -44,7 +44,7 @@ class TrainingRecipe:
         )
 
     def to_identity(self) -> dict[str, Any]:
-        """All settings; `precision` came later and is left out at its default."""
+        """All settings. `precision` was added later and is omitted at its default."""
         identity = asdict(self)
         if self.precision == "fp32":
             del identity["precision"]
@@ -52,7 +52,7 @@ class TrainingRecipe:
 
     def total_steps(self, examples: int) -> int:
         """Optimiser steps of the whole training, at least one."""
-        # The decimal as it is written: in floats 1.1 epochs of 10 steps are more than 11 steps.
+        # Exact decimal: in floats, 1.1 epochs of 10 steps are more than 11 steps.
         return max(1, math.ceil(Fraction(str(self.epochs)) * self.epoch_steps(examples)))
 
     def epoch_steps(self, examples: int) -> int:

@@ -15,11 +15,11 @@ from .step_kind import StepKind
 
 
 class StepConfig(ABC):
-    """Everything that decides the result of one step; a subclass is a frozen dataclass.
+    """Everything that determines the result of one step; a subclass is a frozen dataclass.
 
-    The fields are the settings and fingerprints, which `to_identity` writes, and the steps whose
-    artifacts are read, which `needs` names. A field that neither of them covers is read when the
-    step runs and does not decide its result, as the path of a model.
+    The fields are the settings and fingerprints, which `to_identity` returns, and the steps whose
+    artifacts are read, which `needs` returns. A field in neither of them is read when the step runs
+    and does not affect its result, such as the path of a model.
     """
 
     kind: ClassVar[StepKind]
@@ -28,7 +28,7 @@ class StepConfig(ABC):
     def to_identity(self) -> dict[str, Any]:
         """The settings and fingerprints as JSON: never a path, a host, a clock or a worker count.
 
-        It is part of the hash, so that a field that is added later is left out at its default.
+        It is part of the hash: omit a field that is added later while it has its default.
         """
 
     def needs(self) -> dict[str, Step]:
@@ -36,7 +36,7 @@ class StepConfig(ABC):
         return {}
 
     def settings(self) -> dict[str, Any]:
-        """The identity as a trial reports it: without the seed where that is the trial's own."""
+        """The identity as a trial reports it: without the seed if that is the trial's seed."""
         return self.to_identity()
 
 
@@ -77,7 +77,7 @@ class Step(Generic[ConfigT]):
         )
 
     def upstream(self) -> Iterator[Step]:
-        """Every step that must exist before this one, dependencies first, none twice."""
+        """Every step that must exist before this one, dependencies first, without duplicates."""
         seen: set[str] = set()
         for step in self.needs.values():
             for needed in (*step.upstream(), step):

@@ -16,7 +16,7 @@ class SummaryLine(Protocol):
         """One line without a line break; "" if there is nothing to report.
 
         Args:
-            summary: of the step's manifest.
+            summary: the summary in the step's manifest.
             metric: the metric that ranks the job's trials, as `test/accuracy`.
         """
         ...
@@ -34,14 +34,14 @@ def metrics_line(summary: Mapping[str, Any], metric: str = "") -> str:
 
 @dataclass(frozen=True)
 class StepKind:
-    """What all steps of one kind have in common.
+    """Properties of all steps of one kind.
 
     name: part of each step's hash and of the artifact's path.
     version: part of each step's hash; incremented when the meaning of the step's code changes, so
         that artifacts of the old code are not reused.
-    label: what people call it.
-    runs_on: `driver`, since it takes less time than a worker's start; `task`, on one worker;
-        `pass`, in chunks on any number of workers; `trial`, on the workers of a trial.
+    label: name of the kind for users.
+    runs_on: `driver`, for work shorter than the start of a worker; `task`, on one worker; `pass`,
+        in chunks on any number of workers; `trial`, on the workers of a trial.
     summary_line: formats the result of a published step.
     """
 

@@ -1,4 +1,4 @@
-"""A trial: one method with one value of every axis that touches it, and one seed."""
+"""A trial: one method with one value of every axis that affects it, and one seed."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ Json = Any
 
 @dataclass(frozen=True)
 class Trial:
-    """What is trained and measured once.
+    """One training and its evaluation.
 
-    params: what a reader tells it by: the method's main weight, its settings that are not the
-        default, and the axes that touch it.
-    settings: everything that decides its result but the seed, dotted path → value.
+    params: what identifies it to a reader: the method's main weight, its settings that are not the
+        default, and the axes that affect it.
+    settings: everything that determines its result except the seed, dotted path → value.
     """
 
     method: str
@@ -33,5 +33,5 @@ class Trial:
 
     @property
     def hash(self) -> str:
-        """The hash of the training; more metrics later do not make it another trial."""
+        """The hash of the training: adding metrics later does not create another trial."""
         return self.distill.hash

@@ -1,4 +1,4 @@
-"""The job spec: what a person writes, and what everything else reads.
+"""The job spec: the YAML that a user writes, as validated models.
 
 `load_spec` reads YAML and reports every problem at once; `JobSpec` is the whole spec, and the
 other names are its sections.

@@ -1,4 +1,4 @@
-"""How a student is trained, whatever the method."""
+"""Training settings of a student, shared by all methods."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A spec's YAML text as plain values, with the line of every path."""
+"""Parse a spec's YAML into plain values, and find the line of each path."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from .problems import Problem, SpecError
 PathPart = str | int
 
 DEEPEST = 64
-"""Levels of lists and mappings in each other. Specs have a dozen; each takes stack to read."""
+"""Maximum nesting of lists and mappings. Specs have a dozen levels; each needs stack space."""
 
 
 class _Yaml12Loader(yaml.SafeLoader):
-    """YAML as people expect it: 3e-4 is a number, `off` is a word, a key stands once.
+    """A YAML 1.2 loader: `3e-4` is a number, `off` is a string, a duplicate key is an error.
 
-    PyYAML follows YAML 1.1, where `3e-4` is text, `off` is false, `010` is 8 and a second key wins
-    silently.
+    PyYAML follows YAML 1.1, where `3e-4` is text, `off` is false, `010` is 8 and a duplicate key
+    silently overrides the first one.
     """
 
     yaml_implicit_resolvers: ClassVar[dict[str, list[tuple[str, Any]]]] = {  # type: ignore[misc]
@@ -53,11 +53,11 @@ class _Yaml12Loader(yaml.SafeLoader):
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         if not isinstance(node, yaml.MappingNode):  # `!!set [a]`
-            return super().construct_mapping(node, deep)  # says what is expected
+            return super().construct_mapping(node, deep)  # its error names the expected type
         seen: set[str] = set()
         for key_node, _ in node.value:
             if key_node.tag == "tag:yaml.org,2002:merge":
-                continue  # <<: what it brings gives way to the keys beside it
+                continue  # <<: explicit keys override merged ones
             key = str(self.construct_object(key_node, deep=True))
             if key in seen:
                 raise yaml.constructor.ConstructorError(
@@ -89,10 +89,10 @@ def parse_yaml(text: str, source: str) -> Any:
     """The values of one YAML document.
 
     Raises:
-        SpecError: the text is no YAML; names the line and column.
+        SpecError: the text is not valid YAML; the message names the line and column.
     """
     try:
-        return yaml.load(text, Loader=_Yaml12Loader)  # a SafeLoader: it makes plain values only
+        return yaml.load(text, Loader=_Yaml12Loader)  # a SafeLoader: it creates plain values only
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = mark.line + 1 if mark else None
@@ -111,7 +111,7 @@ def parse_yaml(text: str, source: str) -> Any:
 
 
 def line_of(text: str, path: tuple[PathPart, ...]) -> int | None:
-    """Line, from 1, of the value at `path`, or of the nearest part of the path that is there."""
+    """1-based line of the value at `path`, or at the longest prefix of the path that exists."""
     node = yaml.compose(text, Loader=_Yaml12Loader)
     line: int | None = None
     for part in path:
@@ -131,7 +131,7 @@ def line_of(text: str, path: tuple[PathPart, ...]) -> int | None:
 
 
 def line_in(text: str, path: str) -> int | None:
-    """Line, from 1, of the value at a dotted path; None where the text has no such path."""
+    """1-based line of the value at a dotted path; None if the text has no such path."""
     parts = split_path(path)
     node = yaml.compose(text, Loader=_Yaml12Loader)
     for part in parts:
@@ -145,9 +145,9 @@ def line_in(text: str, path: str) -> int | None:
 
 
 def split_path(dotted: str) -> tuple[PathPart, ...]:
-    """`sweep.methods[2].alpha` as its parts: names, and whole numbers for places in lists.
+    """Split `sweep.methods[2].alpha` into its parts: strings for keys, integers for list indices.
 
-    A name that holds a dot stands in quotes and brackets, as `sweep.axes["distill.epochs"][0]`.
+    A key that contains a dot is written in brackets and quotes: `sweep.axes["distill.epochs"][0]`.
     """
     parts: list[PathPart] = []
     for quoted, name, index in re.findall(r'\["([^"]*)"\]|([^.\[\]]+)|\[(\d{1,9})\]', dotted):
@@ -169,10 +169,10 @@ def join_path(parts: tuple[PathPart, ...]) -> str:
 
 
 def set_path(data: Any, dotted: str, value: Any) -> None:
-    """Set the value at a dotted path in plain values, making the sections on the way.
+    """Set the value at a dotted path in plain values, creating missing sections.
 
     Raises:
-        ValueError: the path goes through a value that has no parts, or past the end of a list.
+        ValueError: the path passes through a value that has no such part, or exceeds a list.
     """
     parts = split_path(dotted)
     if not parts:

@@ -1,4 +1,4 @@
-"""What is measured on each student, and how text is generated for it."""
+"""Evaluation settings: the metrics of each student, and how it generates text."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What may be written in place of one value: a list, which is an axis, or a distribution."""
+"""Expand what may replace a single value in a spec: a list, which is an axis, or a distribution."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from .space import is_distribution
 
 @dataclass(frozen=True)
 class Origins:
-    """Where the parts of an expanded sweep stand in the file.
+    """Where the parts of an expanded sweep come from in the file.
 
-    methods: of each expanded method its place in the list, and its place in each of its axes.
-    inline: paths of the space that are written where the value would be: → where that is.
-    lists: those of them that are written as a list.
+    methods: for each expanded method, its index in the list and its index in each of its axes.
+    inline: path in `sweep.space` → where the file has the distribution instead.
+    lists: the paths of `inline` that the file has as a list.
     """
 
     methods: list[tuple[int, dict[str, int]]] = field(default_factory=list)
@@ -27,7 +27,7 @@ class Origins:
     lists: set[str] = field(default_factory=set)
 
     def of(self, problem: Problem) -> Problem:
-        """The problem with the path that its writer knows."""
+        """The problem with its path as in the file."""
         parts = split_path(problem.path)
         if parts[:2] == ("sweep", "space") and len(parts) > 2 and parts[2] in self.inline:
             within = parts[4:] if parts[2] in self.lists else parts[3:]
@@ -43,11 +43,11 @@ class Origins:
 
 
 def expanded(data: dict[str, Any]) -> tuple[dict[str, Any], Origins]:
-    """A spec whose settings all have one value, its lists expanded and its distributions apart.
+    """Expand a spec so that every setting has one value, and move its distributions.
 
-    In a grid, a method whose setting is a list becomes one method for each of its values; where
-    points are drawn, the list is a choice. Distributions move to `sweep.space`, and what they stood
-    in the place of has its default.
+    In a grid, a method whose setting is a list becomes one method for each value; in a random or
+    Optuna search, the list becomes a choice. Distributions move to `sweep.space`, and the settings
+    that they replaced have their defaults.
     """
     sweep = data.get("sweep")
     if not isinstance(sweep, dict):
@@ -75,7 +75,7 @@ def expanded(data: dict[str, Any]) -> tuple[dict[str, Any], Origins]:
 
 
 def _listed(methods: list[Any], drawn: bool, origins: Origins) -> Iterator[Any]:
-    """The methods with their lists as choices, or each with one value of each list."""
+    """The methods with lists as choices, or one method for each combination of list values."""
     for place, method in enumerate(methods):
         axes: Mapping[str, Any] = {}
         if isinstance(method, dict):
@@ -96,7 +96,7 @@ def _listed(methods: list[Any], drawn: bool, origins: Origins) -> Iterator[Any]:
 def _without_distributions(
     value: Any, at: tuple[str, ...], method: str, space: dict[str, Any], origins: Origins
 ) -> Any:
-    """A method, or a section of it, without its distributions, which go to `space`."""
+    """A method, or a section of it, without its distributions, which are moved to `space`."""
     if not isinstance(value, dict):
         return value
     kept: dict[str, Any] = {}

@@ -60,8 +60,8 @@ class JobSpec(Section):
     )
 
     def to_json(self) -> dict[str, Any]:
-        """As any section; without `plugins` where there are none, as in specs of earlier versions,
-        whose hash names the job.
+        """The section as JSON. An empty `plugins` is omitted: earlier versions have no such field,
+        and the hash of this JSON names the job.
         """
         values = super().to_json()
         if not self.plugins:
@@ -81,7 +81,7 @@ class JobSpec(Section):
 
     @cached_property
     def hash(self) -> str:
-        """SHA-256 of the spec without `resources`, which are where it runs."""
+        """SHA-256 of the spec without `resources`, which do not affect results."""
         return sha256_of({k: v for k, v in self.to_json().items() if k != "resources"})
 
     @property
@@ -101,6 +101,6 @@ class JobSpec(Section):
 
     @property
     def metric_names(self) -> tuple[str, ...]:
-        """The metrics with the sets they are taken on, as `test/accuracy`; the first one ranks."""
+        """The metrics with their evaluation sets, as `test/accuracy`; the first one ranks."""
         sets = (self.evaluate.split, *self.task.evaluation)
         return tuple(f"{name}/{metric}" for name in sets for metric in self.metrics)

@@ -1,4 +1,4 @@
-"""Layers as a spec names them."""
+"""Names of layers in a spec."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 
 NAME = r"^(last|(encoder|decoder)\.-?\d+)$"
-"""A layer that is not a number alone."""
+"""Pattern of a layer that is not a plain number."""
 
 
 def _known(layer: int | str) -> int | str:
@@ -27,11 +27,11 @@ Layer = Annotated[
         }
     ),
 ]
-"""`last`, a number (negative from the end), or of an encoder–decoder one stack's, `decoder.-1`."""
+"""`last`, a number (negative counts from the end), or a stack and a number, as `decoder.-1`."""
 
 
 def _text_keys(value: Any) -> Any:
-    """YAML's `{0: 2}` as JSON has it: keys are text."""
+    """Convert the keys of YAML's `{0: 2}` to strings, as JSON has them."""
     return {str(k): v for k, v in value.items()} if isinstance(value, dict) else value
 
 

@@ -1,4 +1,4 @@
-"""From YAML to a `JobSpec`, with every problem found at once."""
+"""Load a `JobSpec` from YAML, and report all problems at once."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ from .schema import schema_at
 from .search import GridSearch
 
 AXIS_ROOTS = ("task", "teacher", "student", "score", "distill")
-"""Sections that an axis may reach into: what a trial computes."""
+"""Sections that an axis may vary: those that affect a trial's result."""
 
 
 def load_spec(path: Path, overrides: Sequence[str] = ()) -> JobSpec:
     """Read a job spec and apply `path=value` overrides to it.
 
     Raises:
-        SpecError: with everything that is wrong, each problem with its path and line.
+        SpecError: lists all problems, each with its path and line.
     """
     source = str(path)
     try:
@@ -67,7 +67,7 @@ def spec_with(spec: JobSpec, changes: Mapping[str, Any]) -> JobSpec:
     """`spec` with the values of some dotted paths changed, validated again.
 
     Raises:
-        SpecError: a path names no field, or a value is not allowed there.
+        SpecError: a path does not name a field, or a value is not allowed there.
     """
     data = spec.to_json()
     problems = _apply_values(data, changes)
@@ -78,7 +78,7 @@ def spec_with(spec: JobSpec, changes: Mapping[str, Any]) -> JobSpec:
 
 
 def _plain(data: Any, source: str) -> Any:
-    """As JSON has it: keys are text, and the two uses of a YAML anchor are two values."""
+    """Convert to JSON values: keys become strings, and each use of a YAML anchor is a copy."""
     try:
         return json.loads(json.dumps(data, default=str))
     except ValueError:
@@ -116,17 +116,17 @@ def _apply_values(data: dict[str, Any], changes: Mapping[str, Any]) -> list[Prob
     problems = []
     for path, value in changes.items():
         try:
-            set_path(data, path, copy.deepcopy(value))  # a longer path may reach into it next
+            set_path(data, path, copy.deepcopy(value))  # a longer path may change it next
         except ValueError as error:
             problems.append(Problem(path, str(error), "name a field of the spec"))
     return problems
 
 
 def _validate(data: dict[str, Any]) -> tuple[JobSpec | None, list[Problem]]:
-    """Expand lists and distributions, validate, and check every value an axis or draw can take."""
+    """Expand lists and distributions, validate, and check axis values and distribution edges."""
     one_valued, origins = expanded(data)
     spec, problems = _validate_expanded(one_valued)
-    # The axes are checked against the spec without them, so that both kinds of problems show.
+    # The axes are checked against the spec without them, so that both kinds of problems are found.
     if spec is not None:
         problems += naming_problems(spec)
         problems += [*_search_problems(spec), *_axis_problems(spec), *_space_problems(spec)]
@@ -136,18 +136,18 @@ def _validate(data: dict[str, Any]) -> tuple[JobSpec | None, list[Problem]]:
 
 def _validate_expanded(data: dict[str, Any]) -> tuple[JobSpec | None, list[Problem]]:
     try:
-        # JSON mode: strict about types, yet a YAML list is a tuple and 1 is a float.
+        # JSON mode: strict about types, but accepts a list for a tuple and 1 for a float.
         return JobSpec.model_validate_json(json.dumps(data, default=str)), []
     except ValidationError as error:
-        # Pydantic counts the items that are right: one wrong seed would also be "not 0 items".
+        # Pydantic counts valid items only: one invalid seed also reports too few items.
         found = [d for d in error.errors() if d["type"] != "too_short" or not d["input"]]
         problems = [_problem(detail, data) for detail in _within_unions(found, data)]
         return None, _unique(problems)
 
 
 def _within_unions(details: Sequence[ErrorDetails], data: Any) -> list[ErrorDetails]:
-    """Without the variants of a union that a mapping is none of: of a wrong key in `{config: …}`,
-    pydantic says too that the mapping is not text.
+    """Drop the errors of union variants that a mapping cannot be: for a wrong key in `{config: …}`,
+    pydantic also reports that the mapping is not a string.
     """
     places = [_real_path(d["loc"], data, absent=d["type"] == "missing") for d in details]
 
@@ -164,7 +164,7 @@ def _within_unions(details: Sequence[ErrorDetails], data: Any) -> list[ErrorDeta
 
 
 def _search_problems(spec: JobSpec) -> list[Problem]:
-    """A grid has no distributions, and without any nothing is drawn."""
+    """Problems of distributions in a grid, and of a search without distributions."""
     search, space = spec.sweep.search, spec.sweep.space
     if isinstance(search, GridSearch):
         return [
@@ -194,7 +194,7 @@ def _axis_problems(spec: JobSpec) -> list[Problem]:
 
 
 def _space_problems(spec: JobSpec) -> list[Problem]:
-    """What is wrong with the edges of a distribution; what lies between them is taken on trust."""
+    """Problems of the edges of each distribution; values between the edges are not checked."""
     problems = []
     for path, drawn in spec.sweep.space.items():
         where: tuple[PathPart, ...] = ("sweep", "space", path)
@@ -206,7 +206,7 @@ def _space_problems(spec: JobSpec) -> list[Problem]:
                 problems.append(Problem(join_path(where), f"{path!r} is not a setting", remedy))
                 continue
         elif path in spec.sweep.axes:
-            continue  # that is said of both
+            continue  # reported by overlap_problems
         (name,) = type(drawn).model_fields
         values = {(*where, name, place): value for place, value in enumerate(drawn.edges)}
         problems += _value_problems(spec, path, values)
@@ -216,7 +216,7 @@ def _space_problems(spec: JobSpec) -> list[Problem]:
 def _value_problems(
     spec: JobSpec, path: str, values: Mapping[tuple[PathPart, ...], Any]
 ) -> list[Problem]:
-    """What is wrong with the spec when a dotted path has one of some values, by where each is."""
+    """Problems of the spec with each value of a dotted path; `values` is keyed by location."""
     base = spec.to_json()
     parts = split_path(path)
     drawn = next(iter(values))[1] == "space"
@@ -242,7 +242,7 @@ def _axis_message(problem: Problem) -> str:
 
 
 def _unique(problems: Any) -> list[Problem]:
-    """One problem a path: the variants of a union each complain about the same value."""
+    """Merge the problems of each path: the variants of a union all reject the same value."""
     merged: dict[str, Problem] = {}
     for problem in problems:
         known = merged.get(problem.path)
@@ -255,7 +255,7 @@ def _unique(problems: Any) -> list[Problem]:
 
 
 def _problem(detail: ErrorDetails, data: dict[str, Any]) -> Problem:
-    """Say in the spec's own words what pydantic found."""
+    """Convert a pydantic error to a problem in terms of the spec."""
     kind, given = detail["type"], detail["input"]
     parts = _real_path(detail["loc"], data, absent=kind == "missing")
     if kind == "extra_forbidden":
@@ -279,14 +279,14 @@ def _problem(detail: ErrorDetails, data: dict[str, Any]) -> Problem:
         return Problem(join_path((*parts, tag)), message, f"allowed: {expected}")
     message = detail["msg"].removeprefix("Value error, ")
     if kind == "value_error":
-        if not parts:  # about the whole spec: the message begins with the path it means
+        if not parts:  # about the whole spec: the message starts with a path
             path, _, message = message.partition(": ")
             parts = split_path(path)
         what, _, remedy = message.partition("; ")
         return Problem(join_path(parts), what, remedy)
     message = message.replace("Tuple should", "list should").replace(" after validation", "")
     message = message[0].lower() + message[1:]
-    # A key that its mapping does not take is explained by the mapping.
+    # For a key that its mapping rejects, use the description of the mapping.
     explained = parts[:-1] if detail["loc"][-1:] == ("[key]",) else parts
     meaning = schema_at(explained, data).get("description", "")
     return Problem(join_path(parts), f"{message}, but {_shown(given)} was given", meaning)
@@ -304,7 +304,7 @@ def _tags(node: dict[str, Any]) -> str:
 def _real_path(loc: tuple[int | str, ...], data: Any, *, absent: bool) -> tuple[PathPart, ...]:
     """Drop the parts that pydantic adds: tags of unions and names of variants.
 
-    `absent`: the last part is a key that is missing, so it is no addition.
+    absent: the last part is a missing key, which is kept.
     """
     parts: list[PathPart] = []
     here = data

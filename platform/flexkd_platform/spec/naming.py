@@ -1,6 +1,6 @@
-"""Methods and metrics that a spec only names, against those that it has.
+"""Check the methods and metrics that a spec refers to by name.
 
-Numbers published for further methods may stay when a sweep is narrowed: the report lists them.
+Published numbers of methods that are not in the sweep are allowed: the report lists them.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from .task import TASK_KINDS
 
 
 def naming_problems(spec: JobSpec) -> list[Problem]:
-    """A baseline that no method of the sweep is, published numbers of a metric of other tasks."""
+    """Problems of a baseline that is not in the sweep, and of metrics of another task."""
     methods = dict.fromkeys(method.kind for method in spec.sweep.methods)
     problems = []
     baseline = spec.sweep.baseline
-    # The default need not be there: a spec that was written out names it in any case.
+    # The default may be missing from the sweep: a serialized spec always names it.
     default = Sweep.model_fields["baseline"].default
     if baseline is not None and baseline != default and baseline not in methods:
         message = f"{baseline} is not a method of this sweep"

@@ -1,4 +1,4 @@
-"""Paths of a sweep that lie in each other: one value would silently be written over the other."""
+"""Check a sweep for overlapping paths, where one value would silently overwrite another."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from .problems import Problem
 
 
 def overlap_problems(spec: JobSpec) -> list[Problem]:
-    """Axes and drawn settings of which one is the other, or a part of it, however it is written."""
+    """Problems of axes and drawn settings with equal or nested paths, in any notation."""
     axes = [(("sweep", "axes", path), split_path(path)) for path in spec.sweep.axes]
     space = [(("sweep", "space", path), split_path(path)) for path in spec.sweep.space]
     problems = []

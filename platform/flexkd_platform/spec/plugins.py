@@ -24,16 +24,16 @@ def load_plugins(data: Any, folder: Path) -> list[Problem]:
     """Import the plugins that a spec names, and those that are installed.
 
     Args:
-        data: the spec as it was read.
-        folder: of the spec, whose modules can be named.
+        data: the spec as read, before validation.
+        folder: the spec's folder, from which modules can be imported.
 
     Returns:
-        What is wrong with each that cannot be imported.
+        One problem for each plugin that cannot be imported.
     """
     problems = load_installed_plugins()
     named = data.get("plugins") if isinstance(data, dict) else None
     if not isinstance(named, Sequence) or isinstance(named, str):
-        return problems  # validation says what else is wrong with it
+        return problems  # validation reports this
     if named:
         _make_importable(str(folder))
     for index, name in enumerate(named):
@@ -45,7 +45,7 @@ def load_plugins(data: Any, folder: Path) -> list[Problem]:
 
 
 def load_installed_plugins() -> list[Problem]:
-    """Import the plugins of installed packages; returns what is wrong with each that fails."""
+    """Import the plugins of installed packages; returns one problem for each that fails."""
     return [
         Problem("plugins", f"the installed plugin {entry.name!r} failed: {error}", _REMEDY)
         for entry in entry_points(group=GROUP)
@@ -57,7 +57,7 @@ _REMEDY = "name a module that is installed, or a file beside the spec, without .
 
 
 def _make_importable(folder: str) -> None:
-    """Let this process import modules of a folder, and the processes that it starts, as Ray's."""
+    """Make a folder importable in this process and in those that it starts, such as Ray's."""
     if folder not in sys.path:
         sys.path.append(folder)
     inherited = os.environ.get("PYTHONPATH", "").split(os.pathsep)
@@ -68,6 +68,6 @@ def _make_importable(folder: str) -> None:
 def _failure(name: str) -> str | None:
     try:
         importlib.import_module(name)
-    except Exception as error:  # a plugin is somebody else's code: anything may be wrong with it
+    except Exception as error:  # a plugin is third-party code: it may raise anything
         return f"{type(error).__name__}: {error}"
     return None

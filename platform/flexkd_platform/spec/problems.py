@@ -1,4 +1,4 @@
-"""What a user did wrong: collected, and shown all at once."""
+"""Problems in a user's input: collected, and reported all at once."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing that keeps a job from starting.
+    """One problem that prevents a job from starting.
 
-    path: where in the spec, as `sweep.methods[2].alpha`; "" when it concerns the whole file.
-    message: what is wrong, naming what was given.
+    path: location in the spec, as `sweep.methods[2].alpha`; "" when it concerns the whole file.
+    message: the problem, including the value that was given.
     remedy: what is allowed, or what to do.
-    line: of the spec's file, from 1; None where there is none, as for `--set`.
+    line: 1-based line in the spec's file; None if there is none, as for `--set`.
     """
 
     path: str
@@ -28,7 +28,7 @@ class Problem:
 
 
 class SpecError(ValueError):
-    """Every problem found in one request. Nothing has been started when it is raised."""
+    """All problems of one request. It is raised before anything is started."""
 
     def __init__(self, problems: Iterable[Problem], source: str = "") -> None:
         self.problems = tuple(problems)

@@ -1,7 +1,7 @@
-"""Methods, logit losses and tasks that another package defines.
+"""Register methods, logit losses and tasks of other packages.
 
-A spec's models are built once, from the methods and losses that are known then. Whatever is
-registered later is added to them in place.
+The models of a spec are built once, from the built-in methods, losses and tasks. Registering
+another one updates these models in place.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ TaskT = TypeVar("TaskT", bound=type[TaskKind])
 
 
 def register_method(method: MethodT) -> MethodT:
-    """Add a method to those that a spec may name; a class decorator.
+    """Class decorator: make a method available in specs.
 
-    The class has a field `kind: Literal["<name>"]`, and a class attribute `version` that its author
-    increments when results change: it is part of the steps' hashes. A feature method names its loss
-    in `feature_loss`, which `flexkd_core.register_feature_loss` knows.
+    The class needs a field `kind: Literal["<name>"]` and a class attribute `version`, which is part
+    of the steps' hashes: increment it when results change. A feature method names its loss in
+    `feature_loss`; register a new loss with `flexkd_core.register_feature_loss`.
 
     Raises:
-        ValueError: another method has the name.
+        ValueError: another method has this name.
     """
     _add(METHODS, _kind_of(method), method, "methods")
     _rebuild()
@@ -40,13 +40,13 @@ def register_method(method: MethodT) -> MethodT:
 
 
 def register_logit_loss(term: TermT) -> TermT:
-    """Add a logit loss to those that a feature method may weigh by β; a class decorator.
+    """Class decorator: make a logit loss available to feature methods, which weight it by β.
 
-    The class has a field `kind: Literal["<name>"] = "<name>"` and a class attribute `version`;
-    `flexkd_core.register_class_loss` knows the loss of this name.
+    The class needs a field `kind: Literal["<name>"] = "<name>"` and a class attribute `version`.
+    Register the function under the same name with `flexkd_core.register_class_loss`.
 
     Raises:
-        ValueError: another loss has the name.
+        ValueError: another loss has this name.
     """
     _add(LOGIT_TERMS, _kind_of(term), term, "logit losses")
     _rebuild()
@@ -54,16 +54,16 @@ def register_logit_loss(term: TermT) -> TermT:
 
 
 def register_task(task: TaskT) -> TaskT:
-    """Add a task to those that a spec may name; a class decorator.
+    """Class decorator: make a task available in specs.
 
-    The class is a subclass of the task that it reads its data as: `ClassificationTask`,
-    `RegressionTask`, `InstructionTask` or `SummarizationTask`. It has a field
-    `kind: Literal["<name>"]`, a class attribute `version` that its author increments when results
-    change, and those class attributes of `TaskKind` that differ. Its `head`, the supervised loss
-    and the metrics, is one that `flexkd_platform.tasks.register_head` knows.
+    The class inherits from the task whose data format it uses: `ClassificationTask`,
+    `RegressionTask`, `InstructionTask` or `SummarizationTask`. It needs a field
+    `kind: Literal["<name>"]`, a class attribute `version` to increment when results change, and
+    those class attributes of `TaskKind` that differ. Its `head` names the supervised loss and the
+    metrics; register a new head with `flexkd_platform.tasks.register_head`.
 
     Raises:
-        ValueError: another task has the name.
+        ValueError: another task has this name.
     """
     _add(TASK_KINDS, _kind_of(task), task, "tasks")
     _rebuild()
@@ -80,7 +80,7 @@ def _add(table: dict[str, Any], name: str, section: type[Any], what: str) -> Non
 
 
 def _rebuild() -> None:
-    """Let the models of a spec take what the tables have."""
+    """Rebuild the models of a spec so that they accept every entry of the tables."""
     methods = _any_of(METHODS)
     names = Literal[tuple(METHODS)]  # type: ignore[valid-type]
     for method in METHODS.values():

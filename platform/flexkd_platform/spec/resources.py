@@ -1,4 +1,4 @@
-"""Where and how wide things run."""
+"""Resources of a job: workers, CPUs, GPUs and the placement of models."""
 
 from __future__ import annotations
 
@@ -66,17 +66,17 @@ class Resources(Section):
 
     @property
     def least_workers(self) -> int:
-        """Workers without which a trial does not start."""
+        """Fewest workers with which a trial starts."""
         return self.trial_workers if isinstance(self.trial_workers, int) else self.trial_workers.min
 
     @property
     def most_workers(self) -> int:
-        """Workers that a trial takes where there are enough."""
+        """Most workers that a trial uses."""
         return self.trial_workers if isinstance(self.trial_workers, int) else self.trial_workers.max
 
     @property
     def spreads_teacher(self) -> bool:
-        """Whether a worker that runs the teacher by itself puts it on all of its devices."""
+        """Whether a worker that runs the teacher alone spreads it over all its devices."""
         return self.teacher_placement != "whole"
 
     @property

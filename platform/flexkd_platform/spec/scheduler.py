@@ -1,4 +1,4 @@
-"""Whether trials that do badly are stopped early."""
+"""Early stopping of trials that perform badly."""
 
 from __future__ import annotations
 

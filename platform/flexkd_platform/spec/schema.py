@@ -1,4 +1,4 @@
-"""The spec's JSON Schema: for editors, and for saying what is allowed at a path."""
+"""The spec's JSON Schema: for editors, and for messages that list what is allowed at a path."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from .job import JobSpec
 
 
 def json_schema() -> dict[str, Any]:
-    """JSON Schema (2020-12) of a job spec as a person writes it.
+    """JSON Schema (2020-12) of a job spec as written by a user.
 
     A method's setting may be a list, which is an axis, or a distribution, so its schema allows all
     three; an axis may be a distribution too.
@@ -39,13 +39,13 @@ def json_schema() -> dict[str, Any]:
         for name in section.get("properties", {}):
             if name != "kind":
                 _allow(section, name, lambda value: [drawn])
-    # Which variant is meant must be written, also where the tag has a default in Python.
+    # The tag of a variant is required, even where it has a default in Python.
     for node in list(_nodes_with(schema, "discriminator")):
         choice = node["discriminator"]
         for reference in choice["mapping"].values():
             variant = _resolve({"$ref": reference}, schema)
             variant["required"] = sorted({*variant.get("required", ()), choice["propertyName"]})
-    # A pattern of keys alone would let keys of no pattern through.
+    # `patternProperties` alone would allow keys that match no pattern.
     for node in _nodes_with(schema, "patternProperties"):
         node["additionalProperties"] = False
     return schema
@@ -54,7 +54,7 @@ def json_schema() -> dict[str, Any]:
 def _allow(
     section: dict[str, Any], name: str, more: Callable[[dict[str, Any]], list[dict[str, Any]]]
 ) -> None:
-    """Let a setting be more than its value: what `more` makes of the value's schema."""
+    """Allow more than the setting's value: the schemas that `more` returns for its schema."""
     setting = section["properties"][name]
     value = {k: v for k, v in setting.items() if k not in {"description", "default"}}
     kept = {k: setting[k] for k in ("description", "default") if k in setting}
@@ -84,9 +84,9 @@ def _nodes_with(node: Any, keyword: str) -> Iterator[dict[str, Any]]:
 
 
 def schema_at(path: Sequence[str | int], data: Any) -> dict[str, Any]:
-    """The schema node at a path; `data` decides between the variants of a union.
+    """The schema node at a path; `data` selects the variants of unions.
 
-    {} where the schema knows no such path.
+    {} if the schema has no such path.
     """
     schema = _plain_schema()
     node = _resolve(schema, schema)
@@ -103,7 +103,7 @@ def schema_at(path: Sequence[str | int], data: Any) -> dict[str, Any]:
 
 
 def forget() -> None:
-    """Make the schema anew when it is asked for next: a method or a loss was registered."""
+    """Clear the cached schema, after a method, a loss or a task is registered."""
     _plain_schema.cache_clear()
 
 
@@ -113,7 +113,7 @@ def _plain_schema() -> dict[str, Any]:
 
 
 def _member(node: dict[str, Any], key: str) -> dict[str, Any]:
-    """What an object's schema says of one key, named in it or any that is allowed."""
+    """The schema of one key of an object: a named property, or any other key it allows."""
     known = node.get("properties", {})
     if key in known:
         found: dict[str, Any] = known[key]

@@ -1,4 +1,4 @@
-"""What every part of a spec has in common: frozen, strict, no unknown keys."""
+"""The base class of all sections of a spec: frozen, strict, no unknown keys."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict
 
 
 class Section(BaseModel):
-    """A frozen piece of a spec that rejects keys it does not know and types it does not mean."""
+    """A frozen section of a spec that rejects unknown keys and values of another type."""
 
     model_config = ConfigDict(
         extra="forbid",

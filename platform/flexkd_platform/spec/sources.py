@@ -14,8 +14,8 @@ Rows = Annotated[int, Field(gt=0)]
 class SplitSizes(Section):
     """How many examples of each split are used; all of them when left out.
 
-    A subset is drawn with `subset_seed`, the same one on every machine. A set that is only
-    measured on has a `test` size alone.
+    A subset is drawn with `subset_seed` and is the same on every machine. An evaluation set has
+    only a `test` size.
     """
 
     train: Rows | None = Field(None, description="training examples")
@@ -36,7 +36,7 @@ class MadeSplits(SplitSizes):
 
 
 class BuiltinSource(SplitSizes):
-    """A data set that travels with the package."""
+    """A data set that is included in the package."""
 
     source: Literal["builtin"] = "builtin"
 
@@ -45,9 +45,9 @@ class FilesSource(MadeSplits):
     """Parquet, JSONL, JSON, CSV or TSV files on this machine.
 
     `path` is one file, or a folder that holds `train.*` and, if they exist, `validation.*` and
-    `test.*`. Splits that are missing are drawn from train. JSON is one array of objects. In TSV
-    files quotes are literal. A CSV or TSV file without a header line has its columns named by
-    their numbers, from 1, in quotes: `text: "6"`.
+    `test.*`. Missing splits are drawn from train. JSON is one array of objects. In TSV files quotes
+    are literal. Columns of a CSV or TSV file without a header line are named by their 1-based
+    numbers, in quotes: `text: "6"`.
     """
 
     source: Literal["files"]
@@ -93,9 +93,9 @@ class TextColumns(Section):
 
 
 class InstructionColumns(Section):
-    """An instruction, perhaps with an input, and one response or a list of right ones.
+    """An instruction, an optional input, and one correct response or a list of them.
 
-    Rows without an instruction or a response are left out and counted.
+    Rows without an instruction or a response are skipped and counted.
     """
 
     instruction: str = Field("instruction", description="column that holds the instruction")
@@ -112,9 +112,9 @@ class InstructionColumns(Section):
 
 
 class DocumentColumns(Section):
-    """A document and its summary, or a list of right summaries.
+    """A document and its summary, or a list of correct summaries.
 
-    Rows without a document or a summary are left out and counted.
+    Rows without a document or a summary are skipped and counted.
     """
 
     document: str = Field("document", description="column that holds the document")

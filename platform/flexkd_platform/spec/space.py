@@ -1,4 +1,4 @@
-"""What a searched setting is drawn from: `alpha: {log_uniform: [0.01, 1]}` in place of a number."""
+"""Distributions of searched settings: `alpha: {log_uniform: [0.01, 1]}` instead of a number."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from .section import Section
 Bounds = TypeVar("Bounds", tuple[int, int], tuple[float, float])
 
 DIGITS = 4
-"""Significant digits of a drawn number: what tables show is what is run."""
+"""Significant digits of a drawn number, so that tables show the exact value."""
 
 
 LARGEST = 2**53
-"""Up to here a share of a range is one whole number: floats hold all of them."""
+"""Largest magnitude of an integer bound: floats represent all integers up to here."""
 
 
 class Drawn(Section):
@@ -26,11 +26,11 @@ class Drawn(Section):
     @property
     @abstractmethod
     def edges(self) -> tuple[Any, ...]:
-        """Its values, where they are listed; otherwise the lowest and the highest."""
+        """The listed values, or the lowest and the highest one."""
 
     @abstractmethod
     def at(self, share: float) -> Any:
-        """The value below which a `share` in [0, 1) of the draws lies."""
+        """The quantile of the distribution at `share`, in [0, 1)."""
 
 
 class Uniform(Drawn):
@@ -74,7 +74,7 @@ class LogUniform(Drawn):
     def at(self, share: float) -> float:
         """low·(high / low)^share."""
         low, high = self.log_uniform
-        # high / low itself may be more than a float holds.
+        # high / low itself may overflow a float.
         drawn = math.exp(math.log(low) + share * (math.log(high) - math.log(low)))
         return readable(drawn, self.log_uniform)
 
@@ -118,11 +118,11 @@ class Choice(Drawn):
 
 
 DISTRIBUTIONS = ("uniform", "log_uniform", "int_uniform", "choice")
-"""The keys by which a mapping is a distribution."""
+"""The keys that mark a mapping as a distribution."""
 
 
 def is_distribution(value: Any) -> bool:
-    """Whether a value of the YAML is meant as a distribution."""
+    """Whether a value in the YAML is a distribution."""
     return isinstance(value, dict) and any(name in value for name in DISTRIBUTIONS)
 
 

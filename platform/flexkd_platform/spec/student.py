@@ -1,4 +1,4 @@
-"""The student: its size, and where its first weights come from."""
+"""The student: its size, and the source of its initial weights."""
 
 from __future__ import annotations
 

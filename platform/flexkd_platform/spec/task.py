@@ -1,4 +1,4 @@
-"""What is learned: the task, its examples, and what is measured on the student."""
+"""The task: its examples, and the metrics of its students."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ EVALUATION = "more sets to measure on, by name; of each its test split, or all o
 
 
 class TaskKind(Section):
-    """What a kind of task says of itself; its fields are what a spec may say.
+    """A kind of task: its class attributes describe it, its fields are its settings in a spec.
 
-    version: of a task that another package defines; part of the steps' hashes.
-    metrics: that can be reported; the first one ranks.
-    on_request: metrics that are reported only where the spec names them.
-    lower_is_better: metrics that a good model has little of.
-    validation_metric: the one that says which checkpoint is best.
+    version: set by tasks of other packages; part of the steps' hashes.
+    metrics: metrics that can be reported; the first one ranks.
+    on_request: metrics that are reported only if the spec names them.
+    lower_is_better: metrics for which lower values are better.
+    validation_metric: the metric that selects the best checkpoint.
     head: name of the supervised loss and the metrics in `tasks.HEADS`.
     scored_outputs: outputs F that units can be scored by; the first one is the default.
-    forward_examples: examples of one forward of the scoring pass.
+    forward_examples: examples in one forward of the scoring pass.
     """
 
     version: ClassVar[int | None] = None
@@ -46,7 +46,7 @@ class TaskKind(Section):
 
     @classmethod
     def validation_metrics(cls) -> tuple[str, ...]:
-        """The metrics that are taken on the validation split."""
+        """The metrics that are computed on the validation split."""
         return cls.metrics
 
 
@@ -96,12 +96,12 @@ class RegressionTask(TextTask):
 
 
 class ResponseTask(TaskKind):
-    """A text for each prompt.
+    """A generated text for each prompt.
 
-    language_model: the architecture that writes it: a causal language model continues the prompt,
-        the decoder of an encoder–decoder (seq2seq) answers it.
-    decoding, max_new_tokens: how text is generated, and how many tokens at most, where the spec
-        says nothing.
+    language_model: the architecture that generates it: a causal language model continues the
+        prompt, the decoder of an encoder–decoder (seq2seq) answers it.
+    decoding, max_new_tokens: how text is generated, and the maximum number of tokens, unless the
+        spec sets them.
     """
 
     language_model: ClassVar[Literal["causal", "seq2seq"]]
@@ -116,7 +116,7 @@ class ResponseTask(TaskKind):
 
     @classmethod
     def validation_metrics(cls) -> tuple[str, ...]:
-        """Without generating text."""
+        """Only the metrics that need no generated text."""
         return ("nll",)
 
 
@@ -187,14 +187,14 @@ TASK_KINDS: dict[str, type[TaskKind]] = {
     "instruction": InstructionTask,
     "summarization": SummarizationTask,
 }
-"""Every task by the name a spec gives it."""
+"""Every task by its name in a spec."""
 
 
 def regresses(task: str) -> bool:
-    """Whether the models of a task put out a number."""
+    """Whether the models of a task output a number."""
     return issubclass(TASK_KINDS[task], RegressionTask)
 
 
 def is_lower_better(metric: str) -> bool:
-    """Whether a good model has little of a metric, of whatever task."""
+    """Whether lower values of a metric are better, in any task."""
     return any(metric in task.lower_is_better for task in TASK_KINDS.values())

@@ -1,4 +1,4 @@
-"""The teacher: which model, and how it is fitted to the task."""
+"""The teacher: its model, and how it is fine-tuned on the task."""
 
 from __future__ import annotations
 

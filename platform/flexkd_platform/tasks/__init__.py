@@ -1,4 +1,4 @@
-"""Tasks: how texts become batches, what is written, and what outputs and texts are worth."""
+"""Tasks: texts as batches, text generation, supervised losses and metrics."""
 
 from .batch import Batch, Examples
 from .bertscore import bertscore

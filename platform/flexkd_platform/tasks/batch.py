@@ -1,4 +1,4 @@
-"""What every task's examples can do: tell their size, and become batches.
+"""The interface of a task's encoded examples: their sizes, and batches.
 
 Shapes: B examples, T positions, N rows that outputs are compared at.
 """
@@ -16,13 +16,12 @@ from torch import Tensor
 class Batch:
     """Some examples as tensors.
 
-    inputs: what the model is called with.
-    labels_N: the right answer at each compared row, example by example: a class, a number, or a
-        token.
+    inputs: the model's keyword arguments.
+    labels_N: the label of each compared row, example by example: a class, a number, or a token.
     targets_BT: bool, the positions whose outputs are compared, in row-major order those of
-        `labels_N`; None where the model's head decides, one row an example.
-    feature_masks: bool (B, T) by stack, the positions whose hidden states are compared; empty
-        where the head decides.
+        `labels_N`; None if the model's head selects one row per example.
+    feature_masks: bool (B, T) by stack, the positions whose hidden states are compared; empty if
+        the head selects them.
     """
 
     inputs: Mapping[str, Tensor]
@@ -37,7 +36,7 @@ class Examples(Protocol):
     def __len__(self) -> int: ...
 
     def length(self, row: int) -> int:
-        """Tokens that a batch is padded by for this example."""
+        """Length of an example in tokens, which decides the padding of its batch."""
         ...
 
     def target_rows(self, row: int) -> int:

@@ -1,4 +1,4 @@
-"""BERTScore: how much of a text finds a word of like meaning in another.
+"""BERTScore: how many words of a text have a word of similar meaning in another.
 
 Shapes: P tokens of a prediction, R of a reference, D hidden size.
 """
@@ -28,20 +28,22 @@ def bertscore(
 ) -> list[float]:
     """BERTScore F1 of each prediction against its best reference, in [0, 1].
 
-    Every token takes the largest cosine of its hidden state to one of the other text's; precision
-    is the mean over the prediction's tokens, recall over the reference's, F1 = 2PR / (P + R).
-    Special tokens neither count nor match; the authors' package lets tokens match [CLS] and [SEP],
-    so its numbers are slightly larger. No idf weights, no rescaling by a baseline. A text without
-    tokens scores 0, and so does a pair whose precision or recall is not positive. A text longer
-    than the model reads is cut. Zhang et al. 2020, arXiv:1904.09675, Eq. 1.
+    The score of a token is the largest cosine between its hidden state and one of the other text's.
+    Precision is the mean over the prediction's tokens, recall over the reference's,
+    F1 = 2PR / (P + R). Special tokens are neither counted nor matched; the authors' package lets
+    tokens match [CLS] and [SEP], so its numbers are slightly larger. No idf weights, no rescaling
+    by a baseline. A text without tokens scores 0, and so does a pair whose precision or recall is
+    not positive. A text longer than the model reads is truncated. Zhang et al. 2020,
+    arXiv:1904.09675, Eq. 1.
 
     Args:
-        model: an encoder; its dtype decides the hidden states', cosines are fp32.
-        layer: whose output is compared: -1 the last, -2 the one before, 0 the embeddings.
+        model: an encoder; hidden states have its dtype, cosines are fp32.
+        layer: the layer whose output is compared: -1 is the last, -2 the one before, 0 the
+            embeddings.
 
     Raises:
-        ValueError: not one list of references for each prediction, a list is empty, or the model
-            has no such layer.
+        ValueError: the numbers of predictions and of reference lists differ, a list is empty, or
+            the layer does not exist.
     """
     require_references(predictions, references)
     count = model.config.num_hidden_layers
@@ -72,7 +74,7 @@ def _unit_states(
     device: torch.device,
 ) -> list[Tensor]:
     """Hidden states of each text's own tokens (tokens, D), of length 1, fp32 on the CPU."""
-    # RoBERTa counts two positions more than it can read; its tokenizer knows.
+    # RoBERTa's config has two positions more than it can read; its tokenizer has the limit.
     positions = getattr(model.config, "max_position_embeddings", tokenizer.model_max_length)
     encoded = tokenizer(
         list(texts),

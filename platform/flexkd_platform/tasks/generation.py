@@ -1,4 +1,4 @@
-"""Texts that a model writes after prompts: greedily, drawn, or by beam search."""
+"""Text generation from prompts: greedy, sampling, or beam search."""
 
 from __future__ import annotations
 
@@ -36,13 +36,12 @@ def generate(
     batch_size: int = 16,
     device: torch.device,
 ) -> list[list[int]]:
-    """Continue each prompt until the end-of-sequence token, the most tokens, or the last position.
+    """Continue each prompt until the end-of-sequence token, `max_new_tokens`, or the last position.
 
-    Only the arguments decide: a checkpoint's own generation settings (temperature, minimal
-    lengths, forced tokens, …) are not read. Prompts of like length share a batch; a result
-    depends on its batch by floating-point rounding alone (exact with `batch_size` 1). A draw for
-    prompt i takes its randomness from (seed, i). Gradients are off; the model's modes are as
-    before.
+    A checkpoint's own generation settings (temperature, minimal lengths, forced tokens, …) are
+    ignored. Prompts of similar length share a batch; a result depends on its batch only by
+    floating-point rounding (not at all with `batch_size` 1). Prompt i is sampled with the seed
+    (seed, i). Gradients are off; the modes of the model's modules are restored.
 
     Args:
         model: causal, or an encoder–decoder whose config names its decoder's first token.
@@ -50,14 +49,14 @@ def generate(
         max_new_tokens: the most tokens after a prompt; fewer near the model's last position.
         seed: from 0; read by sampling alone.
         no_repeat_ngram: no n-gram of this size occurs twice in prompt and continuation (in the
-            continuation of an encoder–decoder); 0: what the beam search says, else any may.
+            continuation of an encoder–decoder); 0: the beam search's setting, otherwise no limit.
 
     Returns:
         The new tokens in the order of the prompts, without padding and end-of-sequence tokens.
 
     Raises:
-        ValueError: a prompt is empty or too long, or, beam search apart, a model's logits are not
-            finite.
+        ValueError: a prompt is empty or too long, or (except in beam search) a model's logits are
+            not finite.
     """
     rooms = room(model, prompts, max_new_tokens)
     found: list[list[int]] = [[] for _ in prompts]
@@ -109,7 +108,7 @@ def decoder_start(model: nn.Module) -> int | None:
 
 
 def decode(tokenizer: PreTrainedTokenizerBase, ids: Prompts) -> list[str]:
-    """Tokens as texts: without special tokens, and without white space at either end."""
+    """Decode tokens to texts, without special tokens and surrounding white space."""
     texts = tokenizer.batch_decode(
         [list(row) for row in ids], skip_special_tokens=True, clean_up_tokenization_spaces=False
     )
@@ -124,7 +123,7 @@ def _rule(decoding: Greedy | Sampling) -> tuple[Choose, float]:
 
 
 def _batches(prompts: Prompts, rooms: Sequence[int], batch_size: int) -> Iterator[list[int]]:
-    """Rows of like length and of one room, so that a neighbour never shortens a result."""
+    """Rows of similar length and equal room, so that no row shortens another row's result."""
     order = sorted(range(len(prompts)), key=lambda row: (rooms[row], len(prompts[row])))
     batch: list[int] = []
     for row in order:
@@ -162,8 +161,8 @@ def _beams(
         decoder_start_token_id=decoder_start(model),
     )
     own = model.generation_config
-    # What the call leaves open is otherwise taken from the checkpoint: minimal lengths, forced
-    # and suppressed tokens, penalties.
+    # Settings that the call does not give would be taken from the checkpoint: minimal lengths,
+    # forced and suppressed tokens, penalties.
     model.generation_config = GenerationConfig()
     try:
         out_BT = model.generate(input_ids=ids_BT, attention_mask=mask_BT, generation_config=config)

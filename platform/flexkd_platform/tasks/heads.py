@@ -1,4 +1,4 @@
-"""What a task means for outputs: its supervised loss and its metrics.
+"""The supervised loss and the metrics of a task, from a model's outputs.
 
 Shapes: N rows of outputs, C outputs of the head.
 """
@@ -34,9 +34,9 @@ class RowLoss(Protocol):
 class Head:
     """One task's supervised loss and metrics.
 
-    supervised: by row: of an example, or of a token of text.
+    supervised: the loss by row, which is an example, or a token of text.
     metrics: (logits_NC, labels_N) → every metric of the task, by name, in its own unit; None for
-        a task whose students write text, which is not told from outputs.
+        a task whose students generate text, whose metrics need that text.
     """
 
     supervised: RowLoss
@@ -49,9 +49,9 @@ def classification_metrics(
     """Accuracy, F1 (of class 1 for two classes, macro for more), Matthews' correlation, and the
     mean of the first two (GLUE's measure of MRPC).
 
-    Matthews' correlation is 0 where a side has one class only.
+    Matthews' correlation is 0 if a side has only one class.
     """
-    # scikit-learn takes a second to import, which checks of a spec need not wait for.
+    # Imported here: scikit-learn takes a second to import, and checks of a spec do not use it.
     from sklearn.metrics import f1_score, matthews_corrcoef
 
     predicted_N = logits_NC.argmax(axis=1)
@@ -70,7 +70,7 @@ def classification_metrics(
 
 
 def regression_metrics(logits_NC: NDArray[np.float64], labels_N: NDArray[np.float64]) -> Metrics:
-    """Pearson's and Spearman's correlation, 0 where a side is constant, the mean of the two
+    """Pearson's and Spearman's correlation, 0 if a side is constant, the mean of the two
     (GLUE's measure of STS-B), and squared error.
     """
     # As scikit-learn above.
@@ -98,19 +98,19 @@ HEADS: dict[str, Head] = {
     "number": Head(_value_error, regression_metrics),
     "tokens": Head(token_cross_entropy, None),
 }
-"""By the name that a task kind gives as its `head`."""
+"""Heads by name, which is the `head` of a task kind."""
 
 
 def register_head(name: str, head: Head) -> None:
-    """Add the head of a task that another package defines.
+    """Register the head of a task of another package.
 
     Raises:
-        ValueError: another head has the name.
+        ValueError: another head has this name.
     """
     if HEADS.setdefault(name, head) is not head:
         raise ValueError(f"two heads are named {name!r}; rename one of them")
 
 
 def head_of(task: str) -> Head:
-    """The head of a task, by the name that a spec gives it."""
+    """The head of a task, by the task's name in a spec."""
     return HEADS[TASK_KINDS[task].head]

@@ -27,19 +27,20 @@ def encode_prompts(
     marker: str,
     protocol: Literal["clean", "minillm"],
 ) -> list[list[int]]:
-    """Prompts of a causal model: no special token but the one for the beginning of a sequence,
-    where the tokenizer puts one by default.
+    """Encode prompts of a causal model, with no special token but a beginning-of-sequence token if
+    the tokenizer adds it by default.
 
-    A prompt longer than `limit` tokens, that one included, is cut. `clean` drops the end of what
-    stands before the marker and keeps the marker's tokens, so the model still sees that a
-    response is due. `minillm` drops the prompt's end, marker and all, as that code does.
+    A prompt longer than `limit` tokens, including that one, is truncated. `clean` truncates the
+    text before the marker and keeps the marker's tokens, so the model still sees where the
+    response starts. `minillm` truncates the end of the prompt, including the marker, as that code
+    does.
 
     Args:
         marker: what every prompt ends with, such as "\\n\\n### Response:\\n"; "": nothing.
 
     Raises:
         ValueError: a prompt does not end with the marker, or the limit has no room for a token
-            beside the marker.
+            in addition to the marker.
     """
     begin = _beginning(tokenizer)
     encoded = []
@@ -49,7 +50,7 @@ def encode_prompts(
         ids = _plain(tokenizer, prompt)
         if protocol == "clean" and marker and len(begin) + len(ids) > limit:
             content = _plain(tokenizer, prompt.removesuffix(marker))
-            # From where the two differ, because a token may straddle the marker's first letter.
+            # From where the two differ: a token may straddle the start of the marker.
             tail = ids[_common(ids, content) :]
             kept = limit - len(begin) - len(tail)
             if kept < 1:
@@ -65,10 +66,10 @@ def encode_prompts(
 def encode_documents(
     tokenizer: PreTrainedTokenizerBase, documents: Sequence[str], *, limit: int
 ) -> list[list[int]]:
-    """Documents of an encoder–decoder: with the special tokens that the tokenizer adds.
+    """Encode documents of an encoder–decoder, with the special tokens that the tokenizer adds.
 
-    A document of more than `limit` tokens, special ones included, is cut in its text, so the end
-    token stays.
+    The text of a document with more than `limit` tokens, including special ones, is truncated, so
+    that the end token is kept.
     """
     if not documents:
         return []
@@ -79,10 +80,10 @@ def encode_documents(
 def encode_responses(
     tokenizer: PreTrainedTokenizerBase, responses: Sequence[str], *, limit: int, eos_id: int
 ) -> list[list[int]]:
-    """Responses as targets: without a token for the beginning, with `eos_id` at the end.
+    """Encode responses as targets: no beginning-of-sequence token, `eos_id` at the end.
 
-    A response of more than `limit` − 1 tokens keeps its first `limit` and gets no end, because it
-    does not end there. An empty one is the end alone.
+    A response of more than `limit` − 1 tokens is truncated to `limit` and gets no end token,
+    because it does not end there. An empty response is the end token alone.
     """
     encoded = []
     for response in responses:
@@ -92,33 +93,33 @@ def encode_responses(
 
 
 def _plain(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
-    # Not verbose: that a text is longer than the model reads is what the callers' cut is for.
+    # Not verbose: callers truncate texts that are longer than the model reads.
     return list(tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"])
 
 
 def _beginning(tokenizer: PreTrainedTokenizerBase) -> list[int]:
-    """The beginning-of-sequence token where the tokenizer adds it by default, or nothing."""
+    """The beginning-of-sequence token if the tokenizer adds it by default, or nothing."""
     first = list(tokenizer("a")["input_ids"][:1])
     return first if first == [tokenizer.bos_token_id] else []
 
 
 def _common(some: Sequence[int], others: Sequence[int]) -> int:
-    """How many tokens both begin with."""
+    """Length of the common prefix of two token sequences."""
     pairs = enumerate(zip(some, others, strict=False))
     return next((place for place, (a, b) in pairs if a != b), min(len(some), len(others)))
 
 
 @dataclass(frozen=True)
 class GenerationExamples:
-    """Prompts and the responses that a model learns to give, as token ids.
+    """Prompts and the target responses, as token ids.
 
     pad_id: the token that fills shorter rows; never a target, so it may equal any other token.
     decoder_start_id: first token that the decoder of an encoder–decoder reads; None if causal.
 
     Raises:
-        ValueError: not one response for each prompt, an empty response, an empty prompt of a
-            causal model (no position predicts its response's first token), or an encoder–decoder
-            without a start token.
+        ValueError: the numbers of prompts and responses differ, a response is empty, a prompt of a
+            causal model is empty (no position predicts its response's first token), or an
+            encoder–decoder has no start token.
     """
 
     prompts: Ids
@@ -144,7 +145,7 @@ class GenerationExamples:
         return len(self.prompts)
 
     def length(self, row: int) -> int:
-        """Tokens of prompt and response: what pooling by length goes by."""
+        """Tokens of prompt and response, by which examples are pooled."""
         return len(self.prompts[row]) + len(self.responses[row])
 
     def target_rows(self, row: int) -> int:

@@ -1,4 +1,4 @@
-"""ROUGE F-measures of written texts against their references."""
+"""ROUGE F-measures of generated texts against their references."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ def rouge(
     """ROUGE-1, ROUGE-2 and ROUGE-L F-measures of each prediction, in [0, 1].
 
     F = 2PR / (P + R), of the n-grams or of the longest common subsequence, over lower-cased words
-    of letters a–z and digits, those of more than three letters cut to their Porter stem. Where a
-    prediction has several references, each metric takes its best one on its own. `rougeL` reads a
-    text as one sequence whatever its newlines; the sentence-wise `rougeLsum` is another metric and
-    not computed. A text without such words scores 0. Lin 2004, as package rouge-score computes it.
+    of letters a–z and digits; words of more than three letters are reduced to their Porter stem.
+    With several references, each metric uses the one with its best score. `rougeL` reads a text as
+    one sequence and ignores newlines; the sentence-wise metric `rougeLsum` is not computed. A text
+    without such words scores 0. Lin 2004, as package rouge-score computes it.
 
     Raises:
-        ValueError: not one list of references for each prediction, or a list is empty.
+        ValueError: the numbers of predictions and of reference lists differ, or a list is empty.
     """
-    # It imports NLTK, which checks of a spec need not wait for.
+    # Imported here: it imports NLTK, which checks of a spec do not use.
     from rouge_score import rouge_scorer  # type: ignore[import-untyped]
 
     require_references(predictions, references)
@@ -37,7 +37,7 @@ def rouge(
 
 
 def mean_rouge(scores: Mapping[str, Sequence[float]]) -> dict[str, float]:
-    """Mean over the examples of what `rouge` found, in [0, 1]; papers print it × 100.
+    """Mean of the scores of `rouge` over the examples, in [0, 1]; papers print it × 100.
 
     Raises:
         ValueError: there is no example.

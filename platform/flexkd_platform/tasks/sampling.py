@@ -1,8 +1,8 @@
-"""Tokens drawn one by one, from one model or from a mixture of student and teacher.
+"""Sampling token by token, from one model or from a mixture of student and teacher.
 
-Each row draws from a stream of its own, so what a prompt gets does not depend on which others
-share its batch (but for the rounding of a batched matrix product, some 1e-6 of probability: a
-draw changes where it falls that close to a border between two tokens).
+Each row has its own random stream, so the response to a prompt does not depend on the rest of its
+batch, except for the rounding of a batched matrix product: about 1e-6 of probability, which changes
+a draw that is this close to the boundary between two tokens.
 
 Shapes: B prompts, T tokens of the longest, V vocabulary.
 """
@@ -33,15 +33,15 @@ class Choose(Protocol):
 
 
 def likeliest(p_BV: Tensor, u_B: Tensor) -> Tensor:
-    """The likeliest token of each row; the stream does not matter."""
+    """The most likely token of each row; the stream is not used."""
     return p_BV.argmax(dim=-1)
 
 
 def drawn(p_BV: Tensor, u_B: Tensor) -> Tensor:
-    """The token whose stretch of the cumulative distribution holds u: P(token) = p / Σp."""
+    """The token whose interval of the cumulative distribution contains u: P(token) = p / Σp."""
     cumulative_BV = p_BV.cumsum(dim=-1)
     total_B1 = cumulative_BV[:, -1:]
-    # u · total may round up to the total, behind which there is no token.
+    # u · total may round up to the total, beyond which there is no token.
     below_B1 = torch.nextafter(total_B1, torch.zeros_like(total_B1))
     place_B1 = torch.minimum(u_B[:, None] * total_B1, below_B1)
     return torch.searchsorted(cumulative_BV, place_B1, right=True)[:, 0]
@@ -49,26 +49,26 @@ def drawn(p_BV: Tensor, u_B: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class DrawnFromTop:
-    """A draw among the likeliest tokens alone.
+    """A draw from the most likely tokens only.
 
     top_k: only tokens at least as likely as the k-th; None: all.
-    top_p: only the smallest set of the likeliest tokens that holds this share of what top_k left.
+    top_p: only the smallest set of most likely tokens with this share of what top_k leaves.
     """
 
     top_k: int | None
     top_p: float
 
     def __call__(self, p_BV: Tensor, u_B: Tensor) -> Tensor:
-        """As `Choose` says."""
+        """See `Choose`."""
         return drawn(self.narrowed(p_BV), u_B)
 
     def narrowed(self, p_BV: Tensor) -> Tensor:
-        """The probabilities with 0 for the tokens left out; they sum to at most 1."""
+        """The probabilities, 0 for excluded tokens; they sum to at most 1."""
         if self.top_k is not None and self.top_k < p_BV.shape[-1]:
             kth_B1 = p_BV.topk(self.top_k).values[:, -1:]
             p_BV = torch.where(p_BV >= kth_B1, p_BV, 0)
         if self.top_p < 1:
-            # Stable: of equally likely tokens the one of the lower id comes first.
+            # Stable: of equally likely tokens, the one with the lower id comes first.
             sorted_BV, order_BV = p_BV.sort(dim=-1, descending=True, stable=True)
             likelier_BV = sorted_BV.cumsum(dim=-1) - sorted_BV
             within_BV = likelier_BV < self.top_p * sorted_BV.sum(dim=-1, keepdim=True)
@@ -77,7 +77,7 @@ class DrawnFromTop:
 
 
 class _Ngrams:
-    """The tokens that would end an n-gram of this size for the second time."""
+    """Tracks the tokens that would repeat an n-gram of a given size."""
 
     def __init__(self, size: int, tokens: Sequence[int]) -> None:
         self._size = size
@@ -99,7 +99,7 @@ class _Ngrams:
 
 
 class _Reader:
-    """One model that reads a batch on, token by token, with its cache of keys and values."""
+    """Runs one model on a batch, token by token, with a key-value cache."""
 
     def __init__(
         self, model: nn.Module, prompts: Prompts, *, pad_id: int, device: torch.device
@@ -156,7 +156,7 @@ class _Reader:
 
 
 def token_positions(mask_BT: Tensor) -> Tensor:
-    """Positions (B, T) from each row's first real token on: GPT-2 would count left padding."""
+    """Positions (B, T) from each row's first real token; GPT-2 would count left padding."""
     return (mask_BT.cumsum(dim=1) - 1).clamp(min=0)
 
 
@@ -176,7 +176,7 @@ def padded(
 
 @contextmanager
 def evaluating(*models: nn.Module) -> Iterator[None]:
-    """Every module in evaluation mode and without gradients; each module's own mode is put back."""
+    """Evaluation mode without gradients; the mode of each module is restored on exit."""
     modes = [(module, module.training) for model in models for module in model.modules()]
     for model in models:
         model.eval()
@@ -189,13 +189,13 @@ def evaluating(*models: nn.Module) -> Iterator[None]:
 
 
 def room(model: nn.Module, prompts: Prompts, max_new_tokens: int) -> list[int]:
-    """How many tokens each prompt may be continued by: fewer where positions of the model end.
+    """How many tokens each prompt may be continued by, limited by the model's positions.
 
-    Prompt and continuation together take at most `max_position_embeddings` of a causal model's
-    config; of an encoder–decoder's, the start token and the continuation do. T5 has no limit.
+    `max_position_embeddings` of the config limits prompt and continuation together for a causal
+    model, start token and continuation for an encoder–decoder. T5 has no limit.
 
     Raises:
-        ValueError: a prompt is longer than the model can read, or a causal model's is empty.
+        ValueError: a prompt is longer than the model can read, or empty for a causal model.
     """
     config = unwrapped(model).config
     if not config.is_encoder_decoder and not all(prompts):
@@ -234,15 +234,15 @@ def draw_tokens(
 
     Args:
         models: (w_k, model); the weights sum to 1. All causal, or all encoder–decoders.
-        choose: picks a token of each row's probabilities.
-        streams: one for each prompt; a step takes one number of each.
-        rooms: tokens that each prompt is continued by at most.
-        vocabulary: ids from here on are never drawn: rows that pad an embedding.
+        choose: picks a token from each row's probabilities.
+        streams: one for each prompt; each step uses one number of each.
+        rooms: maximum number of new tokens for each prompt.
+        vocabulary: ids from here on are never drawn: they are padding rows of an embedding.
         no_repeat_ngram: no n-gram of this size occurs twice in prompt and continuation, or in the
-            continuation of an encoder–decoder; 0: any may.
+            continuation of an encoder–decoder; 0: no limit.
 
     Returns:
-        The tokens of each continuation, the end-of-sequence token last where it was drawn.
+        The tokens of each continuation, with the end-of-sequence token last if it was drawn.
 
     Raises:
         ValueError: a model's logits are not finite.
@@ -304,25 +304,26 @@ def draw_responses(
 ) -> list[list[int]]:
     """Draw a response to each prompt from (1 − mix) · p_student + mix · p_teacher.
 
-    For training on what the student writes (GKD, Agarwal et al. 2024, arXiv:2306.13649), mixed
+    For training on the student's own responses (GKD, Agarwal et al. 2024, arXiv:2306.13649), mixed
     with the teacher as in MiniLLM (Gu et al. 2024, arXiv:2306.08543, teacher-mixed sampling). The
-    mixture is of each token's probabilities, both softened by the temperature. One batch; no
-    gradients; the modes of both models are as before.
+    mixture is over each token's probabilities, both softened by the temperature. One batch; no
+    gradients; the modes of both models are restored.
 
     Args:
-        student, teacher: with one tokenizer; where one has more rows of vocabulary, those at its
-            end are never drawn. The teacher is not run at a mix of 0, the student not at 1.
+        student, teacher: models with the same tokenizer; if one has more rows of vocabulary, the
+            additional ones are never drawn. The teacher does not run at a mix of 0, nor the student
+            at 1.
         teacher_mix: share of the teacher, in [0, 1].
         seeds: one for each prompt, from 0.
         decoder_start_id: first token of an encoder–decoder's decoder.
 
     Returns:
-        The tokens of each response, the end-of-sequence token last where it was drawn: a response
-        without it was cut at `max_new_tokens`, or where the models' positions end.
+        The tokens of each response, with the end-of-sequence token last if it was drawn. A response
+        without it was truncated at `max_new_tokens` or at the models' last position.
 
     Raises:
-        ValueError: a mix without a teacher or outside [0, 1], not one seed for each prompt, a
-            prompt that is empty or too long, logits that are not finite.
+        ValueError: a mix without a teacher or outside [0, 1], different numbers of seeds and
+            prompts, a prompt that is empty or too long, or logits that are not finite.
     """
     if not 0 <= teacher_mix <= 1:
         raise ValueError(f"a teacher_mix of {teacher_mix:g} is not a share; give one in [0, 1]")

@@ -20,7 +20,7 @@ from .batch import Batch
 class LabelExamples:
     """The token ids of a split's texts, unpadded, special tokens included, with their labels.
 
-    types: token type ids where a pair has them; empty otherwise.
+    types: token type ids if pairs have them; empty otherwise.
     labels: (examples,) int64 classes or fp32 numbers.
     pad_id: the token that fills a batch's shorter rows; masked, so its value does not matter.
     """
@@ -39,11 +39,11 @@ class LabelExamples:
         return len(self.ids[row])
 
     def target_rows(self, row: int) -> int:
-        """One: what the head puts out."""
+        """One: the output of the head."""
         return 1
 
     def feature_rows(self, row: int, stack: str) -> int:
-        """One: what the head reads."""
+        """One: the input of the head."""
         return 1
 
     def batch(self, rows: Sequence[int]) -> Batch:
@@ -74,10 +74,10 @@ def encode_texts(
     pairs: Sequence[str] | None = None,
     padding: Literal["right", "left"] = "right",
 ) -> LabelExamples:
-    """Tokenise texts, cut to `max_length` tokens, special tokens included.
+    """Tokenise texts, truncated to `max_length` tokens, special tokens included.
 
-    Of a pair the longer text is cut first. Where the tokenizer puts nothing between the two texts
-    of a pair, as decoders' do, an end-of-text token is put there.
+    In a pair, the longer text is truncated first. If the tokenizer does not separate the two texts
+    of a pair, as those of decoders, an end-of-text token is inserted between them.
     """
     types: Sequence[Sequence[int]] | None = None
     if pairs is not None and not _separates_pairs(tokenizer):
@@ -97,7 +97,7 @@ def encode_texts(
 
 
 def _separates_pairs(tokenizer: PreTrainedTokenizerBase) -> bool:
-    """Whether something stands between the two texts of a pair."""
+    """Whether the tokenizer separates the two texts of a pair."""
     two = tokenizer("b", add_special_tokens=False)["input_ids"]
     return len(tokenizer("a", "b")["input_ids"]) > len(tokenizer("a")["input_ids"]) + len(two)
 
@@ -108,7 +108,7 @@ def _joined(
     pairs: Sequence[str],
     max_length: int,
 ) -> list[list[int]]:
-    """Pairs with an end-of-text token between, behind the beginning that the tokenizer adds."""
+    """Pairs with an end-of-text token in between, after the tokenizer's beginning token."""
     first = list(tokenizer("a")["input_ids"][:1])
     begin = first if first == [tokenizer.bos_token_id] else []
     between = [] if tokenizer.eos_token_id is None else [tokenizer.eos_token_id]
@@ -119,7 +119,7 @@ def _joined(
             list(tokenizer(t, add_special_tokens=False, verbose=False)["input_ids"])
             for t in (text, pair)
         )
-        # What the shorter one leaves over is the longer one's.
+        # The longer text gets the room that the shorter one leaves.
         kept_two = min(len(two), max(room // 2, room - len(one)))
         kept_one = min(len(one), room - kept_two)
         joined.append(begin + one[:kept_one] + between + two[:kept_two])

@@ -1,6 +1,6 @@
 """Training: the loop that teachers and students share, its loss, its workers and its checkpoints.
 
-The package knows nothing of Ray or MLflow. A worker is an argument of the loop.
+The package does not depend on Ray or MLflow. The loop takes a worker as an argument.
 """
 
 from .distributed_worker import GroupWorker

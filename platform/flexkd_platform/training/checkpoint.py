@@ -1,4 +1,4 @@
-"""Checkpoints of a training that is not finished, to go on from with any number of workers."""
+"""Checkpoints of an unfinished training, which can resume with any number of workers."""
 
 from __future__ import annotations
 
@@ -48,11 +48,11 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Loaded:
-    """What a training goes on from, besides its module and optimiser.
+    """What a checkpoint restores in addition to the module and the optimiser.
 
-    number: optimiser steps that are done.
-    more: the further tensors, by name; those named and shaped like one of the module lie as the
-        module's do (sharded where it is), all others on the CPU.
+    number: completed optimiser steps.
+    more: the further tensors, by name; those with the name and shape of one of the module's are
+        placed like it (sharded if it is), all others are on the CPU.
     """
 
     number: int
@@ -63,9 +63,9 @@ class Loaded:
 class Checkpoints:
     """Checkpoints of one unfinished training, as parts of its step in the store.
 
-    Each worker puts a file of its own into the store; the first one's marker, written last, makes
-    a checkpoint whole. The last two are kept. Names of parameters are those of the module without
-    a wrapper, so that a checkpoint goes on under another one: plain, DDP, FSDP2.
+    Each worker writes one file to the store; the first worker's marker, written last, completes
+    the checkpoint. The last two are kept. Parameters are named as in the module without a wrapper,
+    so a checkpoint can be restored under another one: plain, DDP, FSDP2.
     """
 
     def __init__(self, step: Step, store: Store, worker: Worker) -> None:
@@ -100,17 +100,17 @@ class Checkpoints:
             )
 
     def load(self, module: nn.Module, optimizer: Optimizer) -> Loaded | None:
-        """Go on from the newest whole checkpoint. All workers call this together.
+        """Restore the newest complete checkpoint. All workers call this together.
 
-        One that is damaged is passed over with a warning. Without any the module and the optimiser
-        are left as they were.
+        A damaged checkpoint is skipped with a warning. Without a valid one, the module and the
+        optimiser are unchanged.
 
         Args:
             module: as the worker wrapped it.
             optimizer: of its parameters, before its first step.
 
         Returns:
-            What else was saved; None if there is nothing to go on from.
+            What else was saved; None if there is no checkpoint to resume from.
         """
         assert not optimizer.state, "the optimiser has done nothing yet"
         for marker in self._markers():
@@ -118,12 +118,12 @@ class Checkpoints:
                 return self._restore(marker, module, optimizer)
             except DamagedCheckpointError as error:
                 self._pass_over(marker.name, error)
-                # To ask an optimiser for its state made one, as of a step without a gradient.
+                # Reading the optimiser's state has created one, as of a step without a gradient.
                 optimizer.state.clear()
         return None
 
     def drop(self) -> None:
-        """Forget all checkpoints; the first worker calls this once the step is published."""
+        """Delete all checkpoints; the first worker calls this once the step is published."""
         self._store.drop_parts(self._step)
 
     # --- inside --------------------------------------------------------------------------------
@@ -133,18 +133,18 @@ class Checkpoints:
         return self._worker.size == 1
 
     def _markers(self) -> list[Marker]:
-        """The whole checkpoints, newest first: the same ones on every worker."""
-        told: list[list[Marker] | Exception] = [[]]
+        """The complete checkpoints, newest first: the same ones on every worker."""
+        message: list[list[Marker] | Exception] = [[]]
         if self._worker.rank == 0:
             try:
-                told = [self._found()]
-            except Exception as error:  # told to the others, which wait for it
-                told = [error]
+                message = [self._found()]
+            except Exception as error:  # broadcast to the other workers, which wait for it
+                message = [error]
         if not self._alone:
-            dist.broadcast_object_list(told, src=0, device=self._worker.device)
-        if isinstance(told[0], Exception):
-            raise told[0]
-        return told[0]
+            dist.broadcast_object_list(message, src=0, device=self._worker.device)
+        if isinstance(message[0], Exception):
+            raise message[0]
+        return message[0]
 
     def _found(self) -> list[Marker]:
         names = [name for name in self._store.parts(self._step) if name.endswith(SUFFIX)]
@@ -153,7 +153,7 @@ class Checkpoints:
             try:
                 found.append(Marker.from_bytes(self._store.read_part(self._step, name)))
             except FileNotFoundError:
-                continue  # another job that trains the same has replaced or published it meanwhile
+                continue  # another job with the same training has replaced or published it
             except DamagedCheckpointError as error:
                 self._pass_over(name, error)
         return found
@@ -176,9 +176,9 @@ class Checkpoints:
                 storage_reader=ShardReader(self._step, self._store, marker, Path(folder)),
                 no_dist=self._alone,
             )
-        # In the type that the optimiser has: JSON makes lists of pairs.
-        state |= {key: type(values[key])(told) if isinstance(values[key], tuple) else told
-                  for key, told in marker.values.items()}  # fmt: skip
+        # Convert to the optimiser's types: JSON has lists in place of tuples.
+        state |= {key: type(values[key])(value) if isinstance(values[key], tuple) else value
+                  for key, value in marker.values.items()}  # fmt: skip
         _put(state, module, optimizer)
         named: dict[str, dict[str, Tensor]] = {}
         for full, tensor in more.items():
@@ -188,28 +188,28 @@ class Checkpoints:
 
 
 def copy_of_weights(module: nn.Module) -> dict[str, Tensor]:
-    """A copy of a module's state by the names it has without a wrapper; this worker's share."""
+    """A copy of a module's state, with names as without a wrapper; this worker's shard."""
     return {key: value.clone() for key, value in _weights(module).items()}
 
 
 def put_weights(module: nn.Module, weights: Mapping[str, Tensor]) -> None:
-    """Give a module the weights that `copy_of_weights` took, or `Loaded.more` holds."""
+    """Load weights from `copy_of_weights` or `Loaded.more` into a module."""
     set_model_state_dict(_inner(module), dict(weights))
 
 
 def _inner(module: nn.Module) -> nn.Module:
-    """The module whose parameters have their own names; FSDP2 changes none."""
+    """The module without a wrapper that renames its parameters; FSDP2 renames none."""
     return module.module if isinstance(module, DistributedDataParallel) else module
 
 
 def _weights(module: nn.Module) -> dict[str, Tensor]:
-    """The module's state, aliased; this worker's share."""
+    """The module's state, aliased; this worker's shard."""
     found = get_model_state_dict(_inner(module))
     return {key: value for key, value in found.items() if isinstance(value, Tensor)}
 
 
 def _state(module: nn.Module, optimizer: Optimizer) -> dict[str, Any]:
-    """All that a training changes: the tensors alias the module's and the optimiser's."""
+    """The state that training changes; the tensors alias the module's and the optimiser's."""
     of_optimizer = get_optimizer_state_dict(_inner(module), optimizer, options=FLAT)
     return {
         **{f"{MODEL}{key}": value for key, value in _weights(module).items()},
@@ -228,7 +228,7 @@ def _put(state: Mapping[str, Any], module: nn.Module, optimizer: Optimizer) -> N
 def _without_idle_parameters(
     state: dict[str, Any], marker: Marker, module: nn.Module, optimizer: Optimizer
 ) -> None:
-    """Take out the optimiser's state of parameters that no loss had reached: they have none."""
+    """Remove the optimiser's state of parameters that had no gradient: the checkpoint has none."""
     for name, parameter in _inner(module).named_parameters():
         keys = [f"{OPTIMIZER}state.{name}.{key}" for key in optimizer.state.get(parameter, ())]
         if not any(key in marker.tensors or key in marker.values for key in keys):
@@ -238,7 +238,7 @@ def _without_idle_parameters(
 
 
 def _check_fit(marker: Marker, tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> None:
-    """Raises DamagedCheckpointError if not all of a training is in its checkpoint."""
+    """Raise DamagedCheckpointError unless the checkpoint holds the whole state of the training."""
     if values.keys() != marker.values.keys():
         raise DamagedCheckpointError("it is of another optimiser")
     for name, tensor in tensors.items():
@@ -251,7 +251,7 @@ def _check_fit(marker: Marker, tensors: Mapping[str, Tensor], values: Mapping[st
 
 
 def _room_for_more(marker: Marker, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Empty tensors for what was saved besides; like the module's own where they are like them."""
+    """Empty tensors to load the further ones into, placed like the module's of the same name."""
     room = {}
     for name, layout in marker.tensors.items():
         if name.startswith(MORE):
@@ -266,13 +266,13 @@ def _room_for_more(marker: Marker, tensors: Mapping[str, Tensor]) -> dict[str, T
 
 @contextmanager
 def _causes() -> Iterator[None]:
-    """Raise what went wrong on a worker, on all of them.
+    """Raise the error of one worker on all workers.
 
-    torch's CheckpointException holds it by rank, and is no `Exception` that anyone expects.
+    torch's CheckpointException holds the errors by rank, and is not a subclass of `Exception`.
     """
     try:
         with warnings.catch_warnings():
-            # A worker alone is what it is told of.
+            # Expected with a single worker.
             warnings.filterwarnings("ignore", "torch.distributed is disabled")
             yield
     except CheckpointException as error:

@@ -1,7 +1,7 @@
-"""How a checkpoint lies in the store: safetensors files of the workers, and a JSON marker, last.
+"""Storage of a checkpoint: one safetensors file per worker, and a JSON marker, written last.
 
-torch.distributed.checkpoint plans who writes which box of a tensor and who reads what of it again;
-the two classes here are its storage. Its own one keeps a pickle, and wants a disk that all share.
+torch.distributed.checkpoint plans which worker writes and reads which box of a tensor; the two
+classes here are its storage. Its own storage writes a pickle and needs a shared disk.
 """
 
 from __future__ import annotations
@@ -37,12 +37,12 @@ PREFIX, SUFFIX = "training-", ".json"
 
 
 class DamagedCheckpointError(ValueError):
-    """A checkpoint that cannot be gone on from: another one may be."""
+    """A checkpoint that cannot be restored; an earlier one may be intact."""
 
 
 @dataclass(frozen=True)
 class Box:
-    """A part of a tensor: where it begins, how far it reaches, and the file that holds it."""
+    """A part of a tensor: its offsets, its sizes, and the file that holds it."""
 
     offsets: Sequence[int]
     sizes: Sequence[int]
@@ -51,7 +51,7 @@ class Box:
 
 @dataclass(frozen=True)
 class Layout:
-    """A tensor of a checkpoint: its type by torch's name, its whole size, and its parts."""
+    """A tensor of a checkpoint: the name of its torch dtype, its full size, and its boxes."""
 
     dtype: str
     size: Sequence[int]
@@ -60,12 +60,12 @@ class Layout:
 
 @dataclass(frozen=True)
 class Marker:
-    """What makes a checkpoint whole: it is written last.
+    """The record that completes a checkpoint; it is written last.
 
-    number: optimiser steps that are done.
-    workers: how many wrote it.
-    notes: what the training says of itself, as JSON.
-    values: what the optimiser keeps besides tensors.
+    number: completed optimiser steps.
+    workers: number of workers that wrote the checkpoint.
+    notes: the training's own state, as JSON.
+    values: the optimiser's state other than tensors.
     """
 
     number: int
@@ -77,7 +77,7 @@ class Marker:
 
     @property
     def name(self) -> str:
-        """Its part of the step."""
+        """Name of the marker among the parts of the step."""
         return marker_name(self.number)
 
     def to_bytes(self) -> bytes:
@@ -89,7 +89,7 @@ class Marker:
         """The marker that `to_bytes` wrote.
 
         Raises:
-            DamagedCheckpointError: it is cut off, or of another version.
+            DamagedCheckpointError: the content is truncated, or of another version.
         """
         try:
             data = json.loads(content)
@@ -109,37 +109,37 @@ class Marker:
 
 
 def marker_name(number: int) -> str:
-    """The part that makes the checkpoint after `number` optimiser steps whole."""
+    """Name of the marker of the checkpoint after `number` optimiser steps."""
     return f"{PREFIX}{number:08d}{SUFFIX}"
 
 
 def number_of(name: str) -> int | None:
-    """After how many optimiser steps a part was written; None for what is no checkpoint's."""
+    """Optimiser steps after which a part was written; None if it is not part of a checkpoint."""
     number = name.removeprefix(PREFIX).partition(".")[0]
     return int(number) if name.startswith(PREFIX) and number.isdecimal() else None
 
 
 class ShardWriter(StorageWriter):
-    """Writes one file a worker, and then, on the first one, the marker."""
+    """Writes one file per worker and then, on the first worker, the marker."""
 
     def __init__(self, step: Step, store: Store, marker: Marker) -> None:
         self._step, self._store, self._marker = step, store, marker
 
     def reset(self, checkpoint_id: str | PathLike[str] | None = None) -> None:
-        """Nothing is kept from one checkpoint to the next."""
+        """Do nothing: no state is kept between checkpoints."""
 
     def set_up_storage_writer(self, is_coordinator: bool, *args: Any, **kwargs: Any) -> None:
-        """Nothing to set up."""
+        """Do nothing."""
 
     def prepare_local_plan(self, plan: SavePlan) -> SavePlan:
-        """As it is."""
+        """Return the plan unchanged."""
         return plan
 
     def prepare_global_plan(self, plans: list[SavePlan]) -> list[SavePlan]:
-        """Names each worker's file.
+        """Name each worker's file.
 
-        A word of chance is in the names: a worker group that was given up, but lives on behind a
-        broken network, cannot write into the files that a marker of its successor names.
+        The names contain a random word, so that an abandoned worker group that is still running
+        behind a broken network cannot overwrite the files of its successor.
         """
         stem = f"{PREFIX}{self._marker.number:08d}.{uuid.uuid4().hex[:8]}"
         return [
@@ -148,14 +148,14 @@ class ShardWriter(StorageWriter):
         ]
 
     def write_data(self, plan: SavePlan, planner: SavePlanner) -> Future[list[WriteResult]]:
-        """Puts this worker's boxes into the store."""
+        """Write this worker's boxes to the store."""
         file, tensors, boxes = plan.storage_data, {}, []
         for item in plan.items:
             value = planner.resolve_data(item)
             assert isinstance(value, torch.Tensor), "only tensors are given to it"
             if value.numel():
                 box = Box(tuple(item.index.offset or ()), tuple(value.shape), file)
-                # A copy: tied weights and views lie in memory that safetensors takes but once.
+                # A copy: safetensors rejects tensors that share memory (tied weights, views).
                 tensors[_key(item.index)] = value.detach().to("cpu", copy=True).contiguous()
                 boxes.append((item.index, box))
         entry = None
@@ -167,7 +167,7 @@ class ShardWriter(StorageWriter):
         return _done([WriteResult(index, 0, (box, entry)) for index, box in boxes])
 
     def finish(self, metadata: Metadata, results: list[list[WriteResult]]) -> None:
-        """Makes the checkpoint whole, and forgets all but it and the one before it."""
+        """Complete the checkpoint, and delete all others but the previous one."""
         files: dict[str, FileEntry] = {}
         boxes: dict[str, list[Box]] = {name: [] for name in metadata.state_dict_metadata}
         for result in (result for of_worker in results for result in of_worker):
@@ -187,35 +187,35 @@ class ShardWriter(StorageWriter):
         parts = {name: number_of(name) for name in self._store.parts(self._step)}
         whole = {n for n in parts.values() if n is not None and marker_name(n) in parts}
         before = max((number for number in whole if number < marker.number), default=None)
-        # A later one was passed over as damaged, or is of an attempt that this one replaces.
+        # A later one was skipped as damaged, or belongs to an attempt that this one replaces.
         rest = [
             name
             for name, number in parts.items()
             if number not in (None, before) and name not in (marker.name, *marker.files)
         ]
-        # Markers first: what is half deleted is no checkpoint.
+        # Markers first: a partly deleted checkpoint must not count as complete.
         for name in sorted(rest, key=lambda name: not name.endswith(SUFFIX)):
             self._store.drop_part(self._step, name)
 
     @classmethod
     def validate_checkpoint_id(cls, checkpoint_id: str | PathLike[str]) -> bool:
-        """It is made for a step, not for a path."""
+        """False: a writer belongs to a step, not to a path."""
         return False
 
 
 class ShardReader(StorageReader):
-    """Reads what a worker needs of a checkpoint, whoever wrote it."""
+    """Reads what a worker needs from a checkpoint, whichever worker wrote it."""
 
     def __init__(self, step: Step, store: Store, marker: Marker, folder: Path) -> None:
-        """folder: an empty local folder, where files are kept that were fetched."""
+        """folder: an empty local folder for fetched files."""
         self._step, self._store, self._marker, self._folder = step, store, marker, folder
         self._files: Mapping[MetadataIndex, str] = {}
 
     def reset(self, checkpoint_id: str | PathLike[str] | None = None) -> None:
-        """A reader is for one checkpoint."""
+        """Do nothing: a reader is used for one checkpoint."""
 
     def read_metadata(self, *args: Any, **kwargs: Any) -> Metadata:
-        """What the marker says, in the words of torch.distributed.checkpoint."""
+        """The marker's content as metadata of torch.distributed.checkpoint."""
         tensors = {}
         files: dict[MetadataIndex, str] = {}
         for name, layout in self._marker.tensors.items():
@@ -231,14 +231,14 @@ class ShardReader(StorageReader):
     def set_up_storage_reader(
         self, metadata: Metadata, is_coordinator: bool, *args: Any, **kwargs: Any
     ) -> None:
-        """Keeps which file holds what."""
+        """Store which file holds each box."""
         self._files = metadata.storage_data
 
     def prepare_local_plan(self, plan: LoadPlan) -> LoadPlan:
-        """Fetches what this worker needs: planning fails on all of them before any reads.
+        """Fetch the files that this worker needs: an error here fails all workers before any reads.
 
         Raises:
-            DamagedCheckpointError: a file is not there, or not what the marker says.
+            DamagedCheckpointError: a file is missing, or differs from the marker's entry.
         """
         for file in sorted({self._files[item.storage_index] for item in plan.items}):
             try:
@@ -250,11 +250,11 @@ class ShardReader(StorageReader):
         return plan
 
     def prepare_global_plan(self, plans: list[LoadPlan]) -> list[LoadPlan]:
-        """As they are."""
+        """Return the plans unchanged."""
         return plans
 
     def read_data(self, plan: LoadPlan, planner: LoadPlanner) -> Future[None]:
-        """Copies the boxes into the tensors that the plan names."""
+        """Copy the boxes into the tensors that the plan names."""
         needed: dict[str, list[Any]] = {}
         for item in plan.items:
             needed.setdefault(self._files[item.storage_index], []).append(item)
@@ -274,19 +274,19 @@ class ShardReader(StorageReader):
 
     @classmethod
     def validate_checkpoint_id(cls, checkpoint_id: str | PathLike[str]) -> bool:
-        """It is made for a step, not for a path."""
+        """False: a reader belongs to a step, not to a path."""
         return False
 
 
 def dtype_of(layout: Layout) -> torch.dtype:
-    """The type of a tensor's numbers."""
+    """The dtype of a tensor."""
     dtype = getattr(torch, layout.dtype)
     assert isinstance(dtype, torch.dtype)
     return dtype
 
 
 def _key(index: MetadataIndex) -> str:
-    """A box's name within its file: one worker may hold several of a tensor."""
+    """A box's name within its file: one worker may hold several boxes of a tensor."""
     return f"{index.fqn}@{','.join(map(str, index.offset or ()))}"
 
 

@@ -21,12 +21,12 @@ from .worker import Worker
 
 
 class GroupWorker(Worker):
-    """One worker of the default process group, which someone else has set up.
+    """One worker of the default process group, which must be initialized already.
 
     parallel: `ddp`, every worker holds the whole student and gradients are averaged; `fsdp`, every
-        worker holds a share of each weight, gradient and optimiser state (FSDP2), and a layer is
-        whole only while it computes.
-    shard_teacher: whether a live teacher is shared out in the same way.
+        worker holds a shard of each weight, gradient and optimiser state (FSDP2), and a layer is
+        gathered only while it computes.
+    shard_teacher: whether an online teacher is sharded in the same way.
     """
 
     def __init__(
@@ -54,7 +54,7 @@ class GroupWorker(Worker):
         return module
 
     def place(self, teacher: Any, spread_out: bool = False) -> Any:
-        """This worker's share of every layer; what nobody shares is placed as for one worker."""
+        """The teacher with its layers sharded; if it is not sharded, placed as for one worker."""
         if not self._shard_teacher or self.size == 1:
             return placed(teacher, self.device, spread_out)
         teacher = teacher.to(self.device)
@@ -62,10 +62,10 @@ class GroupWorker(Worker):
         return teacher
 
     def _shard(self, model: nn.Module) -> None:
-        """MicroBatch out every layer by itself, then what is left: embeddings, norms and the head.
+        """Shard each layer separately, then the rest: embeddings, norms and the head.
 
-        What is left stays whole from the forward to the end of the backward, which the losses that
-        read the head's weights outside of the forward rely on.
+        The rest stays gathered from the forward to the end of the backward, since losses read the
+        head's weights outside of the forward.
         """
         mesh = self._mesh()
         for layers in stacks(model).values():
@@ -82,27 +82,27 @@ class GroupWorker(Worker):
         return gathered
 
     def accumulating(self, wrapped: nn.Module, last: bool) -> AbstractContextManager[object]:
-        """Gradients are averaged with those of the last micro-batch.
+        """DDP averages the gradients once, with the last micro-batch.
 
-        Shares of FSDP are added up as they come: whole gradients would not fit where it is needed.
+        FSDP reduces its shards with every micro-batch: full gradients might not fit in memory.
         """
         if isinstance(wrapped, DistributedDataParallel) and not last:
             return wrapped.no_sync()
         return nullcontext()
 
     def settle(self, module: nn.Module) -> None:
-        """Have the optimiser's parameters in place again: a backward would have done it."""
+        """Reshard the parameters for the optimiser, as a backward would have done."""
         for part in module.modules():
             if isinstance(part, FSDPModule):
                 part.reshard()
 
     def clip(self, parameters: Sequence[nn.Parameter], largest: float) -> float:
-        """The norm over all workers' shares."""
+        """Clip by the norm over all workers' shards."""
         norm = nn.utils.clip_grad_norm_(parameters, largest)
         return float(norm.full_tensor() if isinstance(norm, DTensor) else norm)
 
     def whole(self, model: nn.Module) -> Mapping[str, Tensor] | None:
-        """The weights put together from all workers' shares; see `Worker.whole`."""
+        """The full weights, gathered from all workers' shards; see `Worker.whole`."""
         if self._parallel == "ddp":
             return None
         options = StateDictOptions(full_state_dict=True, cpu_offload=True)
@@ -111,11 +111,11 @@ class GroupWorker(Worker):
 
 
 class _GatherRows(torch.autograd.Function):
-    """All-gather of unequal numbers of rows, with the gradient of the own ones.
+    """All-gather of unequal numbers of rows, with the gradient of this worker's rows.
 
     Every worker computes the whole loss from the gathered rows. The parameters' gradient is the
-    sum over the workers of what flows through their own rows; the workers' gradients are averaged,
-    so each share is multiplied by the number of workers.
+    sum over workers of the gradients through their own rows. Gradients are averaged over workers,
+    so each is multiplied by the number of workers.
     """
 
     @staticmethod

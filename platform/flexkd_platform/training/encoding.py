@@ -1,4 +1,4 @@
-"""A split's table as encoded examples, as the task and a model's tokenizer require."""
+"""Encode a split's table as examples, for a task and a model's tokenizer."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ def encode(
     responses: Sequence[Response] | None = None,
     decoder_start_id: int | None = None,
 ) -> Examples:
-    """Rows of a split as examples.
+    """Encode the rows of a split as examples.
 
     Args:
         table: as the dataset step wrote it.
         reading: how the model reads the task's examples.
-        responses: in place of the table's own.
+        responses: used instead of the table's responses.
         decoder_start_id: of an encoder–decoder's config.
     """
     if isinstance(reading, LabelReading):
@@ -77,7 +77,7 @@ def _labelled(table: pa.Table, tokenizer: Any, reading: LabelReading) -> Example
 
 
 def _response_ids(responses: Sequence[Response], tokenizer: Any, limit: int) -> list[list[int]]:
-    """Token ids, with an end unless the response was cut off."""
+    """Token ids, with an end token unless the response was truncated."""
     eos_id = tokenizer.eos_token_id
     texts = [text for text, _ in responses]
     encoded = encode_responses(tokenizer, texts, limit=limit, eos_id=eos_id)

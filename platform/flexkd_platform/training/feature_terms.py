@@ -1,4 +1,4 @@
-"""The feature terms of the methods: which rows meet, and by which loss.
+"""The feature terms of the methods: the pairs of layers, and the loss that compares them.
 
 Shapes: N rows of the global batch, S student units, T teacher units.
 """
@@ -23,11 +23,11 @@ Pairing = Literal["rank", "index"]
 
 
 class FeatureTerm:
-    """One pair of layers and what of the teacher's is matched.
+    """One pair of layers, and what is matched in the teacher's.
 
-    units: the selected teacher units in the student's order; all of the teacher's when None. May
-        be changed between steps.
-    directions_TS: columns to project the teacher's features on, in place of units.
+    units: the selected teacher units in the student's order; all units when None. May be changed
+        between steps.
+    directions_TS: columns to project the teacher's features on, instead of units.
     """
 
     def __init__(
@@ -56,5 +56,5 @@ def feature_loss(method: Method) -> FeatureLoss:
 
 
 def paired_units(pairing: Pairing, ranked: Sequence[int]) -> Tensor:
-    """The selected units in the order in which they meet the student's."""
+    """The selected units in the order in which they are paired with the student's."""
     return torch.tensor(sorted(ranked) if pairing == "index" else list(ranked))

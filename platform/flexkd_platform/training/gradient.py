@@ -1,10 +1,11 @@
 """The gradient of one optimiser step, from one forward or from several micro-batches.
 
-A loss over the whole batch that does not add up over its parts (a correlation, CKA) is taken in two
-passes, as GradCache does for contrastive losses (Gao et al. 2021, arXiv:2101.06983). The first runs
-every micro-batch without a graph, takes the loss of all that came out and its gradient with respect
-to that; the second runs each again and passes its share of this gradient on. The result is the
-gradient of the whole batch, and memory that of one micro-batch, at the price of a further forward.
+A loss of the whole batch that is not a sum over micro-batches (a correlation, CKA) is computed in
+two passes, as in GradCache for contrastive losses (Gao et al. 2021, arXiv:2101.06983). The first
+pass runs every micro-batch without a graph, and computes the loss of all outputs and its gradient
+with respect to them. The second pass runs each micro-batch again and backpropagates its part of
+this gradient. The result is the gradient of the whole batch, with the memory of one micro-batch, at
+the cost of one more forward.
 """
 
 from __future__ import annotations
@@ -23,12 +24,12 @@ from .teacher_signal import TeacherRows
 from .worker import Worker
 
 Check = Callable[[Tensor, MicroBatchOutputs], None]
-"""Raises where a loss is not finite, given the part that it was taken of."""
+"""Raises if a loss is not finite; called with the loss and the outputs it is computed from."""
 
 
 @dataclass(frozen=True, eq=False)
 class Gradient:
-    """Adds one batch's gradient to the student's.
+    """Adds the gradient of one batch to the student's gradients.
 
     wrapped: the student, a `HiddenStateModel`, as `worker.wrap` returned it.
     precision: of the forward's matrix products, `fp32` or `bf16`.
@@ -43,9 +44,9 @@ class Gradient:
     def __call__(
         self, shares: Sequence[MicroBatch], counts: Mapping[str, Sequence[int]]
     ) -> dict[str, Tensor]:
-        """The terms of the loss of the whole batch, whose gradient is in the parameters now.
+        """Compute the gradient of the whole batch; returns the terms of its loss.
 
-        shares: this worker's micro-batches, as many as every other worker has.
+        shares: this worker's micro-batches; every worker has the same number.
         """
         if len(shares) == 1:
             return self._direct(shares[0], counts)
@@ -86,12 +87,12 @@ class Gradient:
         terms["loss"].backward()  # type: ignore[no-untyped-call]
         given = {name: _split(leaf.grad, name, parts) for name, leaf in whole.out.items()}
         for number, (share, state) in enumerate(zip(shares, states, strict=True)):
-            _set_random_state(state, self.worker.device)  # dropout falls as in the first pass
+            _set_random_state(state, self.worker.device)  # the same dropout as in the first pass
             with self.worker.accumulating(self.wrapped, last=number == len(shares) - 1):
                 out = self._forward(share, counts).out
                 passed = [
-                    # Every output takes part, those without a gradient with zeros: a data-parallel
-                    # wrapper waits for the parameters behind each of them.
+                    # Outputs without a gradient take part with zeros: a data-parallel wrapper waits
+                    # for the parameters behind every output.
                     (values * grads[number]).sum() if grads is not None else (values * 0.0).sum()
                     for values, grads in ((out[name], given[name]) for name in out)
                 ]
@@ -112,7 +113,7 @@ class Gradient:
 
 
 def _joined(parts: Sequence[MicroBatchOutputs]) -> MicroBatchOutputs:
-    """The parts as one, whose outputs are the leaves that gradients are taken for."""
+    """The concatenated parts, whose outputs are the leaves of the gradient."""
     first = parts[0]
     rows = [row for part in parts if part.own for row in part.rows]
     labels_N = torch.cat([part.labels_N for part in parts])
@@ -148,7 +149,7 @@ def _set_random_state(state: tuple[Tensor, ...], device: torch.device) -> None:
 
 
 def unfinished_rows(part: MicroBatchOutputs) -> list[int]:
-    """The examples of a part whose outputs are not finite; none where outputs are no logits."""
+    """The examples of a part with outputs that are not finite; empty if outputs are not logits."""
     logits_NC = part.out.get(LOGITS)
     if logits_NC is None or len(logits_NC) != len(part.rows):
         return []

@@ -1,4 +1,4 @@
-"""A model with a head that also says what its layers put out, at the rows that are compared.
+"""A model with a head that also returns hidden states, at the rows that are compared.
 
 Shapes: B examples, T positions, N rows compared, D hidden units, C outputs.
 """
@@ -19,12 +19,12 @@ HEAD_INPUT = "head input"
 
 
 class HiddenStateModel(nn.Module):
-    """A classifier, a regressor or a language model whose forward gives what losses compare.
+    """A classifier, a regressor or a language model whose forward returns what losses compare.
 
-    layers: whose outputs are wanted.
-    outputs: whether the head's are; without them the head takes no part in the training.
-    projectors: one for each layer, applied to its features and trained with the model. No layer is
-        there twice then: features go by its name.
+    layers: layers whose hidden states are returned.
+    outputs: whether the head's outputs are returned; without them the head is not trained.
+    projectors: one for each layer, applied to its features and trained with the model. The layers
+        must then be distinct: features are keyed by layer.
     """
 
     def __init__(
@@ -51,8 +51,8 @@ class HiddenStateModel(nn.Module):
         """By name: each layer's features (N, D), and the outputs.
 
         A classifier's or regressor's outputs are its `logits` (N, C). A language model's are the
-        `head input` (N, D), from which a loss makes logits a few rows at a time, and empty logits:
-        through them a data-parallel wrapper sees that the head is used.
+        `head input` (N, D), from which a loss computes logits a few rows at a time, and empty
+        logits, through which a data-parallel wrapper detects that the head is used.
         """
         if targets_BT is None:
             logits_BC = self.model(**_positioned(inputs)).logits
@@ -67,7 +67,7 @@ class HiddenStateModel(nn.Module):
             found = {HEAD_INPUT: hidden_ND, LOGITS: empty_0V} if self._outputs else {}
         for place, (layer, tap) in enumerate(zip(self._layers, self._taps, strict=True)):
             hidden_BTD, mask_BT = tap.take(), masks[stack_of(layer)]
-            # The layers of a model that is spread over devices lie on several.
+            # The layers of a model that is spread over devices are on several of them.
             features_ND = hidden_BTD[mask_BT.to(hidden_BTD.device)].to(mask_BT.device)
             if self.projectors:
                 features_ND = self.projectors[place](features_ND)
@@ -75,7 +75,7 @@ class HiddenStateModel(nn.Module):
         return found
 
     def close(self) -> None:
-        """Take the taps off the model."""
+        """Remove the hooks from the model."""
         for tap in self._taps:
             tap.remove()
 

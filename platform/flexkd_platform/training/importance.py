@@ -1,4 +1,4 @@
-"""How much the units of one teacher layer matter on a batch, whatever the task.
+"""The importance of the units of one teacher layer on a batch, for any task.
 
 Shapes: B examples, T positions, N rows compared, D hidden units, V vocabulary.
 """
@@ -27,8 +27,8 @@ def score_batch(
 ) -> tuple[Importance, dict[str, Tensor]]:
     """The importance of a layer's units, and the outputs of the teacher's forward pass.
 
-    Of text, F is the log-probability of the example's reference tokens, Σ_t log p(y_t) in nats, or
-    for output `loss` the mean of −log p(y_t); the rows are the scored stack's.
+    For text, F is the log-probability of the example's reference tokens, Σ_t log p(y_t) in nats, or
+    for output `loss` the mean of −log p(y_t); the rows are those of the scored stack.
     """
     model: Any = extractor.model
     first: dict[str, Tensor] = {}
@@ -64,7 +64,7 @@ def score_batch(
 
 
 def _log_likelihood(model: Any, batch: Batch, hidden_ND: Tensor, *, mean: bool) -> Tensor:
-    """(B, 1): of each example Σ_t log p(y_t), or the mean of −log p(y_t)."""
+    """(B, 1): Σ_t log p(y_t) of each example, or the mean of −log p(y_t)."""
     assert batch.targets_BT is not None
     logits_NV = output_head(model)(hidden_ND)
     labels_N = batch.labels_N.to(hidden_ND.device)

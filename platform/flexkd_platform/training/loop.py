@@ -24,7 +24,7 @@ POOL_BATCHES = 16
 
 
 class Drawing(Protocol):
-    """Makes the batches of some steps from responses that are drawn during the training."""
+    """Creates the batches of some steps from responses that are drawn during training."""
 
     def __call__(self, step: int, rows: Sequence[int]) -> Batch | None:
         """This worker's batch; None for a step on the data's own responses."""
@@ -32,11 +32,11 @@ class Drawing(Protocol):
 
 
 def batches(lengths: Sequence[int], recipe: TrainingRecipe) -> Iterator[list[int]]:
-    """The rows of each global batch, shuffled anew in every epoch, without end.
+    """The rows of each global batch, reshuffled in every epoch, endlessly.
 
-    Rows are shuffled, sorted by length within pools of a few batches, and the batches shuffled
-    again: a batch is padded to its longest row, and with rows of like length half of the work on
-    padding goes away. Which rows meet in a batch is still decided by the seed.
+    Rows are shuffled, sorted by length within pools of a few batches, and the batches are shuffled
+    again. A batch is padded to its longest row; with rows of similar length, half of the work on
+    padding is avoided. The seed determines which rows share a batch.
     """
     generator = torch.Generator().manual_seed(recipe.seed)
     size, pool = recipe.batch_size, recipe.batch_size * POOL_BATCHES
@@ -68,7 +68,7 @@ def train(
     workers, so that its loss is the same for any number of them.
 
     Args:
-        draw: makes this worker's batch in place of the data's own.
+        draw: creates this worker's batch instead of the data's own.
         before_step: called with each step's number and this worker's micro-batches before the
             loss is computed.
         micro_batch: examples of one forward pass; all of the worker's shard when None. The
@@ -77,16 +77,16 @@ def train(
             interrupted training, and returns how many steps it had done.
 
     Yields:
-        One Progress a step, with the terms of the loss and the learning rate.
+        One Progress per step, with the terms of the loss and the learning rate.
 
     Raises:
-        FloatingPointError: the loss is not finite; names the step.
+        FloatingPointError: the loss is not finite; the message names the step.
     """
     wrapped = worker.wrap(module)
     wrapped.train()
     parameters = [p for p in wrapped.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(
-        # Fused: the embedding's four million weights are touched once a step, not six times.
+        # Fused: each step reads the embedding's four million weights once, not six times.
         parameters,
         lr=recipe.learning_rate,
         weight_decay=recipe.weight_decay,
@@ -118,10 +118,11 @@ def train(
 def _require_finite(
     loss: Tensor, part: MicroBatchOutputs, *, rows: Sequence[int], step: int, total: int
 ) -> None:
-    """Why a loss is not finite: the first step and single examples tell of the model or data.
+    """Reject a loss that is not finite. The message names the step, and an example if only some
+    outputs are affected.
 
     Raises:
-        FloatingPointError: it is not.
+        FloatingPointError: the loss is not finite.
     """
     if torch.isfinite(loss):
         return
@@ -144,14 +145,14 @@ def _shares(
 ) -> tuple[list[MicroBatch], dict[str, list[int]]]:
     """This worker's micro-batches of a batch, and how many rows of each kind every worker has."""
     mine, sizes = worker.share(rows)
-    # As many forwards on every worker: they wait for each other in each.
+    # The same number of forwards on every worker: workers wait for each other in each.
     pieces = -(-max(sizes) // micro_batch) if micro_batch else 1
     drawn = False
     shares = []
     for piece in range(pieces):
         some = mine[len(mine) * piece // pieces : len(mine) * (piece + 1) // pieces]
-        # A last batch may be smaller than the number of workers. One without a row runs on somebody
-        # else's and passes nothing on: all of them must take part in the backward pass.
+        # A last batch may have fewer rows than workers. A worker without a row runs on another
+        # worker's, which is not counted: all workers must take part in the backward pass.
         own, some = bool(some), some or rows[:1]
         made = None if draw is None else draw(step, some)
         drawn = made is not None
@@ -163,7 +164,7 @@ def _shares(
 def _counts(
     data: Examples, rows: Sequence[int], worker: Worker, shares: Sequence[MicroBatch]
 ) -> dict[str, list[int]]:
-    """How many rows of each kind every worker has: all of them know all examples."""
+    """How many rows of each kind every worker has, without communication: all know all examples."""
     parts = [worker.share(rows, rank)[0] for rank in range(worker.size)]
     stacks = list(shares[0].batch.feature_masks) or [""]
     counts = {
@@ -174,7 +175,7 @@ def _counts(
 
 
 def _gathered_counts(shares: Sequence[MicroBatch], worker: Worker) -> dict[str, list[int]]:
-    """The same where each worker knows its own batches alone."""
+    """The same, gathered, where each worker knows only its own batches."""
     stacks = list(shares[0].batch.feature_masks)
     mine = [0] * (len(stacks) + 1)
     for share in (share for share in shares if share.own):

@@ -1,4 +1,4 @@
-"""What a model's outputs are worth on encoded examples, without generating text.
+"""Metrics of a model's outputs on encoded examples, without generating text.
 
 Shapes: N rows compared, C outputs.
 """
@@ -17,16 +17,16 @@ from .hidden_states import HEAD_INPUT, LOGITS, HiddenStateModel, finite_rows, fo
 from .objective import CHUNK
 
 PREDICT_BATCH = 64
-"""Labelled examples of a forward without gradients."""
+"""Labelled examples per forward without gradients."""
 
 READ_BATCH = 16
-"""Examples of text of a forward without gradients."""
+"""Text examples per forward without gradients."""
 
 
 def compute_metrics(
     model: nn.Module, examples: Examples, task: str, split: str, device: torch.device
 ) -> dict[str, float]:
-    """Every metric of a labelled task; `nll`, nats per response token, of one that writes text.
+    """Every metric of a labelled task; `nll`, in nats per response token, for generation tasks.
 
     Raises:
         FloatingPointError: an output is NaN or infinite; names the first example.
@@ -77,7 +77,7 @@ def predict(model: nn.Module, examples: Examples, device: torch.device) -> Tenso
 
 @torch.no_grad()
 def _nll(model: nn.Module, examples: Examples, split: str, device: torch.device) -> float:
-    """Mean over all response tokens of −log p(token), given the right ones before it."""
+    """Mean over all response tokens of −log p(token), given the reference tokens before it."""
     was_training = model.training
     model.eval()
     extractor, head = HiddenStateModel(model), output_head(model)
@@ -106,7 +106,7 @@ def _nll(model: nn.Module, examples: Examples, split: str, device: torch.device)
 
 
 def check_outputs(logits_NC: Tensor, split: str) -> None:
-    """Refuse outputs that no metric can be taken of.
+    """Reject outputs that are not finite, since no metric can be computed from them.
 
     Raises:
         FloatingPointError: an output is NaN or infinite; names the first example.

@@ -1,6 +1,6 @@
-"""A worker's part of a batch, before and after the student has read it.
+"""A worker's micro-batches, before and after the student's forward.
 
-Shapes: N rows compared, of the batch or of one worker's part of it.
+Shapes: N rows compared, of the batch or of one micro-batch.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from .worker import Worker
 class MicroBatch:
     """Examples that a worker reads in one forward.
 
-    rows: their numbers; batch: the same as tensors.
-    own: False for a worker that has no part of a last, small batch: it runs on somebody else's
-        example, of which nothing counts, because all workers take part in the backward pass.
+    rows: their indices; batch: the same examples as tensors.
+    own: False for a worker without rows of a last, small batch: it runs on another worker's
+        example, which is not counted, because all workers take part in the backward pass.
     """
 
     rows: Sequence[int]
@@ -31,18 +31,18 @@ class MicroBatch:
 
     @property
     def labels_N(self) -> Tensor:
-        """The labels that count."""
+        """The labels of the counted rows."""
         return self.batch.labels_N if self.own else self.batch.labels_N[:0]
 
 
 @dataclass(frozen=True, eq=False)
 class MicroBatchOutputs(MicroBatch):
-    """A share, and what was made of it.
+    """A micro-batch, and what the models computed from it.
 
-    out: outputs of the student and its hidden states at the rows that count.
-    counts: by stack, how many feature rows each worker has of the whole batch; under "targets" the
+    out: outputs of the student and its hidden states at the counted rows.
+    counts: by stack, how many feature rows of the whole batch each worker has; under "targets" the
         rows of outputs.
-    teacher: its signal on the rows that count; None where the objective asks none.
+    teacher: the teacher signal at the counted rows; None if the objective needs none.
     """
 
     out: Mapping[str, Tensor]
@@ -53,8 +53,8 @@ class MicroBatchOutputs(MicroBatch):
 class Objective(ABC):
     """The loss of a batch, with its terms.
 
-    adds_up: whether the loss of a batch is the sum of its parts' (with the whole batch's `counts`).
-        A loss whose statistics are the batch's, as a correlation, does not.
+    adds_up: whether the loss of a batch is the sum over its micro-batches (with the whole batch's
+        `counts`). It is not for a loss with statistics of the batch, such as a correlation.
     """
 
     adds_up: bool = False
@@ -63,9 +63,9 @@ class Objective(ABC):
     def __call__(self, part: MicroBatchOutputs, worker: Worker) -> dict[str, Tensor]:
         """Terms by name, all scalars; `loss` is the one that is minimised.
 
-        They are the same on every worker: parts are gathered.
+        They are the same on every worker: rows are gathered.
         """
 
     def ask(self, share: MicroBatch) -> TeacherRows | None:
-        """What the teacher says about a share; None without one."""
+        """The teacher signal on a micro-batch; None without a teacher."""
         return None

@@ -1,6 +1,6 @@
 """Each method's loss: L = α·L_feature + β·L_logit + λ·L_supervised (Eqs. 7 and 8).
 
-Shapes: N rows compared, of the global batch or of this worker's part, C outputs.
+Shapes: N rows compared, of the global batch or of this worker's micro-batch, C outputs.
 """
 
 from __future__ import annotations
@@ -32,16 +32,16 @@ from .teacher_signal import TeacherRows, TeacherSignal
 from .worker import Worker
 
 CHUNK = 256
-"""Rows whose logits are made at a time."""
+"""Rows whose logits are computed at a time."""
 
 
 @dataclass(frozen=True, eq=False)
 class DistillationObjective(Objective):
     """The terms of one method on a global batch.
 
-    targets: the teacher; None for a method that has none.
+    targets: the teacher signal; None for a method without a teacher.
     features: the pairs of layers; empty for a method without feature loss.
-    head: the student's output head, of a language model.
+    head: the student's output head, for a language model.
     precision: of the head's matrix products.
     """
 
@@ -54,18 +54,18 @@ class DistillationObjective(Objective):
 
     @property
     def adds_up(self) -> bool:  # type: ignore[override]
-        """The terms between outputs do; features are compared over the whole batch."""
+        """True for terms between outputs alone: features are compared over the whole batch."""
         return not self.features
 
     def ask(self, share: MicroBatch) -> TeacherRows | None:
-        """What the teacher says about a share."""
+        """The teacher signal on a micro-batch."""
         if self.targets is None:
             return None
         signal = self.targets(share.rows, share.batch)
         return signal if share.own else signal.none()
 
     def __call__(self, part: MicroBatchOutputs, worker: Worker) -> dict[str, Tensor]:
-        """`loss` and the unweighted terms it is made of; a term without weight is left out."""
+        """`loss` and its unweighted terms; a term with weight 0 is omitted."""
         weights, teacher = self.method.weights, part.teacher
         terms: dict[str, Tensor] = {}
         total: list[Tensor] = []
@@ -81,7 +81,7 @@ class DistillationObjective(Objective):
     def _output_terms(
         self, part: MicroBatchOutputs, teacher: TeacherRows | None, weights: Weights, worker: Worker
     ) -> dict[str, Tensor]:
-        """Sums over this worker's rows, divided by all workers' rows and added up."""
+        """Sums over this worker's rows, divided by the rows of all workers, summed over workers."""
         rows = max(1, sum(part.counts["targets"]))
         wanted: dict[str, RowTerm] = {}
         if weights.supervised:
@@ -127,10 +127,10 @@ class DistillationObjective(Objective):
     def _feature_terms(
         self, part: MicroBatchOutputs, teacher: TeacherRows | None, worker: Worker
     ) -> dict[str, Tensor]:
-        """The loss on the rows of all workers: its statistics are the global batch's.
+        """The loss on the rows of all workers, with the statistics of the global batch.
 
-        Of a correlation also its mean over the units, which can be read at any width, and whether
-        the batch was skipped because one row has no correlation.
+        For a correlation, also its mean over the units, which is comparable across widths, and
+        whether the batch was skipped because a single row has no correlation.
         """
         assert teacher is not None, "features are compared with a teacher's"
         loss = feature_loss(self.method)
@@ -156,13 +156,13 @@ def uses_head(method: Method) -> bool:
 
 
 class _BetweenOutputs:
-    """A logit loss with its settings bound, on what both vocabularies have."""
+    """A logit loss with its settings bound, on the entries that both vocabularies share."""
 
     def __init__(self, term: LogitTerm) -> None:
         settings = term.settings
         self._top_k, self._divisor, self._scale = term.top_k, 1.0, 1.0
         if term.top_k is not None:
-            # The rest of the classes is one bucket: it has to be tempered class by class, before.
+            # The other classes form one bucket, so the temperature is applied before, by class.
             self._divisor = settings.pop("temperature")
             self._scale = term.scale
         self._loss = partial(LOGIT_LOSSES[term.name], **settings)
@@ -181,7 +181,7 @@ class _BetweenOutputs:
 
 
 def logit_loss(method: Method, task: str) -> Any:
-    """The logit term of a method, by row; between two numbers it is their squared difference."""
+    """The logit term of a method, by row; for regression, the squared difference."""
     term = method.logit_term
     assert method.uses_outputs, "the logit term has weight"
     assert term is not None, "a method that weighs a logit term has one"

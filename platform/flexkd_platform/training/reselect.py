@@ -1,6 +1,7 @@
 """Per-batch aggregation: units selected again from the training batch every few steps.
 
-The alternative of the paper's Figure 3b, which it finds unstable; global aggregation is the method.
+This is the alternative in the paper's Figure 3b, which finds it unstable; the paper's method is
+global aggregation.
 """
 
 from __future__ import annotations
@@ -25,9 +26,9 @@ from .worker import Worker
 class Reselection:
     """Changes the units of feature terms before every k-th step.
 
-    pairing: the order in which the selected units meet the student's.
+    pairing: the order in which the selected units are paired with the student's.
     settings: the importance, and k.
-    examples: encoded by the teacher's own tokenizer; None where it reads the student's batch.
+    examples: encoded by the teacher's own tokenizer; None if it reads the student's batch.
     """
 
     def __init__(
@@ -59,7 +60,7 @@ class Reselection:
                 term.units = paired_units(self._pairing, [int(unit) for unit in ranked])
 
     def _scored(self, term: FeatureTerm, share: MicroBatch) -> Tensor:
-        """Sum and count of the importance on a share, fp64 (D + 1,)."""
+        """Sum and count of the importance on a micro-batch, fp64 (D + 1,)."""
         batch = share.batch if self._examples is None else self._examples.batch(share.rows)
         importance, _ = score_batch(
             self._tapped, batch, term.teacher, self._settings.importance, self._worker.device

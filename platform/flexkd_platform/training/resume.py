@@ -1,4 +1,4 @@
-"""An interrupted training resumes from its last checkpoint."""
+"""Resume an interrupted training from its last checkpoint."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from .worker import Worker
 
 @dataclass
 class TrainingState:
-    """The state of a training besides its weights and its optimiser.
+    """The state of a training other than its weights and its optimiser.
 
     log: the metrics of every step so far.
-    best, best_weights: of the best epoch, where that is kept.
+    best, best_weights: metrics and weights of the best epoch, if it is kept.
     """
 
     log: list[StepMetrics] = field(default_factory=list)
@@ -35,10 +35,10 @@ class TrainingState:
 class Resumption:
     """Writes checkpoints of a training and restores the last one.
 
-    since: `time.perf_counter()` when the training began; after a resumption, minus the seconds
-        that the steps before the checkpoint took.
+    since: `time.perf_counter()` at the start of the training; after resuming, less the seconds that
+        the steps before the checkpoint took.
     every: optimiser steps between checkpoints; the end of every epoch when None.
-    terms: the pairs of layers, whose units may have been selected anew on the way.
+    terms: the pairs of layers, whose units may be reselected during training.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class Resumption:
         self._training: tuple[nn.Module, Optimizer] | None = None
 
     def begin(self, wrapped: nn.Module, optimizer: Optimizer) -> int:
-        """Load the newest checkpoint; returns the optimiser steps that are done, 0 without one."""
+        """Load the newest checkpoint; returns its completed optimiser steps, 0 without one."""
         self._training = (wrapped, optimizer)
         loaded = self._checkpoints.load(wrapped, optimizer)
         if loaded is None:
@@ -76,7 +76,7 @@ class Resumption:
         return loaded.number
 
     def reached(self, done: int, total: int, epoch_ends: bool) -> None:
-        """Write a checkpoint after `done` steps if it is time for one; never after the last."""
+        """Write a checkpoint after `done` steps if one is due; never after the last step."""
         due = epoch_ends if self._every is None else done % self._every == 0
         if not due or done == total:
             return
@@ -94,7 +94,7 @@ class Resumption:
         self._checkpoints.save(done, *self._training, notes, more)
 
     def drop(self) -> None:
-        """Forget the checkpoints of a training whose step is published."""
+        """Delete the checkpoints of a training whose step is published."""
         self._checkpoints.drop()
 
     def _random(self) -> list[Tensor]:
@@ -103,7 +103,7 @@ class Resumption:
         return [torch.get_rng_state(), *([torch.cuda.get_rng_state()] if cuda else [])]
 
     def _restore_random(self, notes: Mapping[str, Any], done: int) -> None:
-        """One worker draws on as it did; several, whose states are not kept, draw anew."""
+        """Restore a single worker's random state; reseed several, whose states are not stored."""
         states = [bytes.fromhex(state) for state in notes["random"]]
         if self._worker.size == notes["workers"] == 1 and len(states) == len(self._random()):
             kept = [torch.frombuffer(bytearray(state), dtype=torch.uint8) for state in states]

@@ -13,9 +13,9 @@ from ..tasks import Batch, GenerationExamples, draw_responses
 
 
 class Rollout:
-    """Draws the responses of a step's prompts; every step and example has a draw of its own.
+    """Draws responses to a step's prompts, with one random seed for each step and example.
 
-    `share` of the steps are on-policy, spread evenly, beginning with the first; the others are on
+    A fraction `share` of the steps is on-policy, evenly spaced from the first one; the others use
     the data's own responses.
     """
 
@@ -35,9 +35,9 @@ class Rollout:
         self._device = device
 
     def __call__(self, step: int, rows: Sequence[int]) -> Batch | None:
-        """The batch of the drawn responses; None for a step on the data's own."""
+        """The batch of drawn responses; None for a step on the data's own."""
         share = self._settings.share
-        # Step 0 is one for any share: ⌈(k + 1)·share⌉ grows there.
+        # A step k is on-policy if ⌈(k + 1)·share⌉ > ⌈k·share⌉: step 0 is, for any share.
         if -(-(step + 1) * share // 1) == -(-step * share // 1):
             return None
         prompts = [self._examples.prompts[row] for row in rows]
@@ -48,7 +48,7 @@ class Rollout:
             teacher_mix=self._settings.teacher_mix,
             temperature=self._settings.temperature,
             max_new_tokens=self._settings.max_new_tokens,
-            # By example, so that a draw does not depend on which worker makes it.
+            # By example, so that a draw does not depend on the worker.
             seeds=[(self._seed * 1_000_003 + step) * 1_000_003 + row for row in rows],
             pad_id=self._examples.pad_id,
             eos_id=self._eos_id,

@@ -1,4 +1,4 @@
-"""What the teacher says about training examples: read from its cache, or asked live.
+"""The teacher signal on training examples: offline (read from caches) or online.
 
 Shapes: N rows compared, D hidden units of the teacher, C outputs.
 """
@@ -20,18 +20,18 @@ from ..tasks import Batch, Examples
 from .hidden_states import HEAD_INPUT, LOGITS, HiddenStateModel, forward
 
 HEAD_FILE = "head.safetensors"
-"""The output head's weights, beside the rows of a language model's outputs."""
+"""File with the output head's weights, in the cache of a language model's outputs."""
 
 HeadOfRows = Callable[[Tensor], Tensor]
 
 
 @dataclass(frozen=True, eq=False)
 class TeacherRows:
-    """The teacher on the rows of a batch, fp32, without a graph.
+    """The teacher signal on the rows of a batch, fp32, without a graph.
 
     features: by layer, (N, D).
-    outputs: logits (N, C), or the head's input (N, D) where `head` makes logits of it; None where
-        nobody asked.
+    outputs: logits (N, C), or the head's input (N, D) if `head` computes logits from it; None if
+        they were not requested.
     """
 
     features: Mapping[LayerRef, Tensor]
@@ -39,13 +39,13 @@ class TeacherRows:
     head: HeadOfRows | None
 
     def none(self) -> TeacherRows:
-        """The same without any row."""
+        """The same signal without rows."""
         features = {layer: part_ND[:0] for layer, part_ND in self.features.items()}
         return TeacherRows(features, None if self.outputs is None else self.outputs[:0], self.head)
 
     @classmethod
     def joined(cls, parts: Sequence[TeacherRows]) -> TeacherRows:
-        """The rows of several batches, one after the other."""
+        """The rows of several batches, concatenated."""
         first = parts[0]
         features = {
             layer: torch.cat([part.features[layer] for part in parts]) for layer in first.features
@@ -61,15 +61,15 @@ class TeacherRows:
 
 
 class TeacherSignal(Protocol):
-    """The teacher on some training examples."""
+    """Provides the teacher signal on training examples."""
 
     def __call__(self, rows: Sequence[int], batch: Batch) -> TeacherRows:
-        """What it says about the examples `rows`, which are the student's `batch`."""
+        """The signal on the examples `rows`, which form the student's `batch`."""
         ...
 
 
 class KeptHead:
-    """A language model's output head, from the file beside its kept outputs."""
+    """A language model's output head, loaded from the cache of its outputs."""
 
     def __init__(self, file: Path, device: torch.device) -> None:
         tensors = load_file(file)
@@ -104,7 +104,7 @@ class OfflineSignal:
                 raise ValueError(f"the teacher cache has {kept} rows of {holds}, not {total}")
 
     def __call__(self, rows: Sequence[int], batch: Batch) -> TeacherRows:
-        """The kept rows."""
+        """The cached rows."""
         found = {}
         for holds, kept_ND in self._rows.items():
             starts = self._starts[holds]
@@ -131,11 +131,11 @@ def _count(examples: Examples, row: int, holds: LayerRef) -> int:
 
 
 class OnlineSignal:
-    """The teacher run on every batch.
+    """Runs the teacher on every batch.
 
-    teacher: where its worker placed it.
-    examples: as the teacher's own tokenizer reads them; None where it reads the student's batch,
-        as it must where tokens are compared.
+    teacher: on the devices where the worker placed it.
+    examples: encoded by the teacher's own tokenizer; None if it reads the student's batch, as it
+        must when tokens are compared.
     precision: of its matrix products, `fp32` or `bf16`.
     """
 

@@ -1,6 +1,6 @@
-"""What a training loop knows of the workers that run it together.
+"""The interface of the workers that run a training loop.
 
-The loop takes this as an argument: one worker runs it directly, several run it under Ray Train.
+The loop takes a worker as an argument: one runs it directly, several run it under Ray Train.
 """
 
 from __future__ import annotations
@@ -34,37 +34,37 @@ class Worker(ABC):
     def gather(self, rows: Tensor, counts: Sequence[int]) -> Tensor:
         """The rows of all workers in rank order; `counts[r]` of them are rank r's.
 
-        The gradient that comes back is scaled so that, after `wrap` has averaged it, a loss
-        computed from the gathered rows on every worker has the gradient it has on one worker.
+        The backward scales the gradient so that, once `wrap` has averaged it, a loss computed from
+        the gathered rows on every worker has the same gradient as on a single worker.
         """
 
     def accumulating(self, wrapped: nn.Module, last: bool) -> AbstractContextManager[object]:
-        """Within it, a forward and backward of one micro-batch; only the `last` need be shared."""
+        """Context of one micro-batch's forward and backward; gradients may sync with the `last`."""
         return nullcontext()
 
     def place(self, teacher: Any, spread_out: bool = False) -> Any:
-        """A teacher that is asked live, on this worker's device or spread over all of them."""
+        """An online teacher, placed on this worker's device or spread over all its devices."""
         return placed(teacher, self.device, spread_out)
 
     @abstractmethod
     def settle(self, module: nn.Module) -> None:
-        """Let go of what a forward without a backward has left whole of a module in shares."""
+        """Reshard a sharded module after a forward without a backward."""
 
     def clip(self, parameters: Sequence[nn.Parameter], largest: float) -> float:
-        """Clip the gradients of all workers' parameters together to a norm; what it was before."""
+        """Clip the gradients to a norm over all workers; returns the norm before clipping."""
         return float(nn.utils.clip_grad_norm_(parameters, largest))
 
     def whole(self, model: nn.Module) -> Mapping[str, Tensor] | None:
-        """The weights where a worker holds a share of them, on the CPU; None where it holds all.
+        """The full weights on the CPU, if each worker holds a shard; None if it holds all weights.
 
         Collective. Only the first worker's mapping has content.
         """
         return None
 
     def share(self, rows: Sequence[T], rank: int | None = None) -> tuple[Sequence[T], list[int]]:
-        """A worker's part of a global batch, in order, and how many rows each worker has.
+        """A worker's shard of a global batch, in order, and how many rows each worker has.
 
-        rank: whose part; this worker's when None.
+        rank: the worker; this one when None.
         """
         rank = self.rank if rank is None else rank
         total = len(rows)
@@ -74,12 +74,12 @@ class Worker(ABC):
 
 
 def local_device() -> str:
-    """`cuda` where torch sees a GPU, which Ray hides from what has reserved none; else `cpu`."""
+    """`cuda` if torch sees a GPU, else `cpu`; Ray hides GPUs from processes that reserved none."""
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 class SoloWorker(Worker):
-    """The only worker there is."""
+    """A single worker."""
 
     def __init__(self, device: str = "cpu") -> None:
         self.rank, self.size, self.device = 0, 1, torch.device(device)
@@ -93,12 +93,12 @@ class SoloWorker(Worker):
         return rows
 
     def settle(self, module: nn.Module) -> None:
-        """Everything is whole."""
+        """Do nothing: the module is not sharded."""
 
 
 @contextmanager
 def torch_threads(count: int) -> Iterator[None]:
-    """Run with a fixed number of torch threads: it decides the last bits of a matrix product."""
+    """Run with a fixed number of torch threads, which affects the last bits of matrix products."""
     before = torch.get_num_threads()
     torch.set_num_threads(count)
     try:

@@ -1,7 +1,7 @@
 """The kinds of steps, one file each; `KINDS` is the table.
 
-A file declares the kind, its config, which is the identity of a step, and how a step is made from
-a spec and the facts. The function of a kind is in the file of the same name in `steps/`.
+Each file declares the kind, its config (the identity of a step), and how a step is created from a
+spec and the facts. The function that runs a step is in the file of the same name in `steps/`.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from . import (
 )
 
 KINDS: dict[str, StepKind] = {}
-"""Every kind by its name, in the order in which a job meets them."""
+"""Every kind by its name, in the order of a job."""
 
 
 def register_kind(kind: StepKind) -> StepKind:
     """Add a kind to the table.
 
     Raises:
-        ValueError: another kind has the name.
+        ValueError: another kind has this name.
     """
     if KINDS.setdefault(kind.name, kind) != kind:
         raise ValueError(f"two step kinds are named {kind.name!r}; rename one of them")

@@ -1,4 +1,4 @@
-"""What the steps of a pass over the training examples have in common."""
+"""The base config of steps that pass over the training examples."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .teacher import TeacherConfig
 class ChunkedConfig(StepConfig):
     """A result of running a teacher on training examples, chunk by chunk.
 
-    chunk: examples of a chunk.
+    chunk: examples per chunk.
     """
 
     teacher: Step[TeacherConfig]

@@ -1,4 +1,4 @@
-"""A student before its training, and what its trainings have in common."""
+"""The initial student, and the base config of student trainings."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from .teacher import Pretrained, TeacherConfig, base_needs, pretrained_teacher, 
 
 @dataclass(frozen=True)
 class StudentConfig:
-    """Where the first weights of a student come from.
+    """The source of a student's initial weights.
 
     init: as in the spec; a pretrained student's `model` is where a worker loads it from.
-    fingerprint: of the model that they come from: the teacher's, or the student's own.
-    pretrained: the teacher before its fine-tuning, for a student that is made from it.
-    finetuned: the teacher, for a student that is cut from it after its fine-tuning.
+    fingerprint: of the source model: the teacher's, or the pretrained student's.
+    pretrained: the teacher before fine-tuning, for a student that is derived from it.
+    finetuned: the teacher, for a student that is cut from it after fine-tuning.
     aligned: the units at which an aligned student is cut.
     """
 
@@ -40,7 +40,7 @@ class StudentConfig:
         return {"init": {**identity, "from": self.fingerprint}}
 
     def needs(self) -> dict[str, Step]:
-        """The steps that the weights are made of."""
+        """The steps that the initial weights depend on."""
         needs = {} if self.pretrained is None else base_needs(self.pretrained)
         if self.finetuned is not None:
             needs["source"] = self.finetuned
@@ -50,7 +50,7 @@ class StudentConfig:
 
 
 def student_config(spec: JobSpec, facts: Facts) -> StudentConfig:
-    """Where the student of a job starts."""
+    """The initial student of a job."""
     init = spec.student.init
     if isinstance(init, PretrainedInit):
         if facts.student_source:
@@ -74,7 +74,7 @@ def student_config(spec: JobSpec, facts: Facts) -> StudentConfig:
 class TrainingConfig(StepConfig):
     """The training of one student.
 
-    recipe: its seed is the trial's, which draws the student's head too.
+    recipe: its seed is the trial's, which also initializes the student's head.
     dropout: of the student.
     keep: the student at the end, or at its best epoch on the validation split.
     """
@@ -89,7 +89,7 @@ class TrainingConfig(StepConfig):
 
     @property
     def seed(self) -> int:
-        """The seed of everything that is drawn."""
+        """The seed of all random draws."""
         return self.recipe.seed
 
     def to_identity(self) -> dict[str, Any]:
@@ -109,5 +109,5 @@ class TrainingConfig(StepConfig):
         return {name: value for name, value in self.to_identity().items() if name != "seed"}
 
     def needs(self) -> dict[str, Step]:
-        """The data set, and what the first weights are made of."""
+        """The data set, and the sources of the initial weights."""
         return {"dataset": self.dataset, **self.student.needs()}

@@ -1,4 +1,4 @@
-"""The base step: an untrained teacher made from a config, its tokenizer trained on the data."""
+"""The base step: an untrained teacher created from a config, its tokenizer trained on the data."""
 
 from __future__ import annotations
 

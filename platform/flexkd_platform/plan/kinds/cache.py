@@ -17,12 +17,12 @@ from .teacher import teacher_step
 KIND = StepKind("cache", 3, "teacher cache", "pass")
 
 OUTPUTS = "outputs"
-"""What a cache of the teacher's outputs holds; others hold the layer of that name."""
+"""The value of `holds` for a cache of the teacher's outputs; other caches name a layer."""
 
 
 @dataclass(frozen=True)
 class CacheConfig(ChunkedConfig):
-    """One layer's hidden states, or the outputs: of a language model what its head reads.
+    """One layer's hidden states, or the outputs; for a language model, the inputs of its head.
 
     holds: the layer, or `OUTPUTS`.
     """

@@ -32,7 +32,7 @@ KIND = StepKind("dataset", 2, "data set", "driver", _summary_line)
 class DatasetConfig(StepConfig):
     """The data of a task, or one of its evaluation sets.
 
-    task: how a source is read. Of it the identity has the kind and the source.
+    task: how a source is read. The identity includes only its kind and the source.
     evaluation_set: the set's name; None for the task's own data.
     fingerprint: of the source's content.
     """
@@ -55,7 +55,7 @@ class DatasetConfig(StepConfig):
         return "files" if isinstance(self.source, FilesSource) else self.source.name
 
     def to_identity(self) -> dict[str, Any]:
-        """The content counts, not its path; a branch and its commit are the same data."""
+        """The source by content, without path and revision: a branch and its commit are equal."""
         source = self.source.to_json()
         identity = {k: v for k, v in source.items() if k not in {"path", "revision"}}
         identity |= {
@@ -72,12 +72,12 @@ def dataset_step(spec: JobSpec, facts: Facts) -> Step[DatasetConfig]:
 
 
 def set_step(spec: JobSpec, facts: Facts, name: str) -> Step[DatasetConfig]:
-    """One more set to evaluate on."""
+    """One further evaluation set."""
     return Step(DatasetConfig(_with_absolute_paths(spec.task), name, facts.sets[name]))
 
 
 def _with_absolute_paths(task: Task) -> Task:
-    """The task for a worker, which has another working directory."""
+    """The task with absolute paths, since workers have another working directory."""
     sets = {name: _absolute(source) for name, source in task.evaluation.items()}
     return task.model_copy(update={"data": _absolute(task.data), "evaluation": sets})
 

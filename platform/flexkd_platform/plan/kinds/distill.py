@@ -23,14 +23,14 @@ from .teacher import TeacherConfig, teacher_step
 from .warm_up import WarmUpConfig, warm_up_step
 
 LARGEST_CACHE = 2**31
-"""fp32 numbers (8 GiB) that a trial reads of teacher caches; beyond, it runs the teacher."""
+"""Most fp32 numbers (8 GiB) that a trial reads from teacher caches; above, it runs the teacher."""
 
 KIND = StepKind("distill", 2, "distillation", "trial", metrics_line)
 
 
 @dataclass(frozen=True)
 class OfflineTeacher:
-    """The teacher signal is read from caches, which a pass has computed once."""
+    """The teacher signal is read from caches, which are computed once."""
 
     caches: tuple[Step[CacheConfig], ...]
 
@@ -73,8 +73,8 @@ class DistillConfig(TrainingConfig):
     layers: pairs of a student's and a teacher's layer whose features are compared.
     selections: one for each teacher layer whose units are selected before the training.
     reselect: None unless units are selected during the training.
-    generated: the responses that take the place of the data's.
-    start: the student that the training starts from, where it is warmed up.
+    generated: the responses that replace those of the data.
+    start: the warmed-up student that training starts from, if any.
     """
 
     kind: ClassVar = KIND
@@ -97,7 +97,7 @@ class DistillConfig(TrainingConfig):
         return identity
 
     def needs(self) -> dict[str, Step]:
-        """The data, what the student is made of, what it is trained on, and its start."""
+        """The data, the student's sources, responses, teacher signal, selections and warm-up."""
         needs = super().needs()
         if self.generated is not None:
             needs["generated"] = self.generated
@@ -108,7 +108,7 @@ class DistillConfig(TrainingConfig):
 
 
 def distill_step(spec: JobSpec, facts: Facts, method: Method, seed: int) -> Step[DistillConfig]:
-    """The training of a trial. It needs the teacher only where its loss reads it."""
+    """The training of a trial. It needs the teacher only if its loss reads the teacher signal."""
     warm_up = spec.student.warm_up
     pairs = _layers(facts, method)
     selection = method.selection if method.uses_features else None
@@ -149,7 +149,7 @@ def _layers(facts: Facts, method: Method) -> tuple[Pair, ...]:
 def _teacher(
     spec: JobSpec, facts: Facts, method: Method, pairs: Sequence[Pair], *, online: bool
 ) -> OfflineTeacher | OnlineTeacher | None:
-    """Where the teacher signal comes from. `online`: the teacher has to run in any case."""
+    """The source of the teacher signal. online: the teacher runs during training in any case."""
     if not (method.uses_features or method.uses_outputs):
         return None
     outputs: list[LayerRef] = [OUTPUTS] if method.uses_outputs else []

@@ -43,7 +43,7 @@ class GenerationConfig:
 class BertScoreConfig:
     """The encoder that BERTScore compares words with.
 
-    source: what a worker loads it by.
+    source: where a worker loads it from.
     """
 
     fingerprint: str
@@ -54,7 +54,7 @@ class BertScoreConfig:
 class EvaluateConfig(StepConfig):
     """The evaluation of a teacher or a student.
 
-    split: of the model's own data; `sets` are evaluated besides.
+    split: of the model's own data; `sets` are evaluated in addition.
     generation: None for a task with labels.
     bertscore: None unless it is among the metrics.
     """
@@ -91,7 +91,7 @@ class EvaluateConfig(StepConfig):
         return identity
 
     def needs(self) -> dict[str, Step]:
-        """The model, whose role is called `student` though a teacher may have it, and the data."""
+        """The model and the data. The model's role is `student`, even if it is a teacher."""
         sets = {f"set {each.config.evaluation_set}": each for each in self.sets}
         return {"student": self.model, "dataset": self.dataset, **sets}
 

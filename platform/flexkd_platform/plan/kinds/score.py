@@ -27,9 +27,9 @@ KIND = StepKind("score", 2, "scoring", "pass", _summary_line)
 
 @dataclass(frozen=True)
 class ImportanceConfig:
-    """What the importance of a unit is. What the kind does not read has its default.
+    """How the importance of a unit is computed. Settings that the kind ignores have their defaults.
 
-    output: F, whose gradient counts.
+    output: F, the output whose gradient is taken.
     steps: of integrated gradients.
     seed: of random importance.
     """
@@ -70,8 +70,8 @@ class ImportanceConfig:
 class ScoreConfig(ChunkedConfig):
     """The importance vector G of a layer.
 
-    samples: the first training examples, which are scored.
-    geometry: whether the second moment of the gradients is kept too.
+    samples: number of scored training examples, the first ones of the split.
+    geometry: whether the second moment of the gradients is also stored.
     """
 
     kind: ClassVar = KIND

@@ -1,4 +1,4 @@
-"""The select step: the teacher units, or directions, that a student is to match."""
+"""The select step: the teacher units, or directions, that a student matches."""
 
 from __future__ import annotations
 

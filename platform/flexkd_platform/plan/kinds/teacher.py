@@ -17,7 +17,7 @@ from .dataset import DatasetConfig, dataset_step
 
 
 def _summary_line(summary: Mapping[str, Any], metric: str = "") -> str:
-    """The size, and the ranking metric or `nll`, which is all that is taken without decoding."""
+    """The size, and the ranking metric, or `nll`, the only metric computed without decoding."""
     found: Mapping[str, float] = summary["metrics"]
     split = metric.partition("/")[0] or "test"
     for name in (metric, f"{split}/nll", *found):
@@ -38,7 +38,7 @@ class ModelSource:
 
 
 Pretrained = Step[BaseConfig] | ModelSource
-"""A model before its training: made by a step, or loaded from elsewhere."""
+"""A model before training: created by a step, or loaded from elsewhere."""
 
 
 @dataclass(frozen=True)
@@ -65,12 +65,12 @@ class TeacherConfig(StepConfig):
         }
 
     def needs(self) -> dict[str, Step]:
-        """The data set, and the untrained model where a step makes it."""
+        """The data set, and the untrained model if a step creates it."""
         return {"dataset": self.dataset, **base_needs(self.pretrained)}
 
 
 def base_needs(pretrained: Pretrained) -> dict[str, Step]:
-    """The step that makes an untrained model, if one does."""
+    """The step that creates the untrained model, if there is one."""
     return {"base": pretrained} if isinstance(pretrained, Step) else {}
 
 

@@ -19,7 +19,7 @@ KIND = StepKind("warm_up", 1, "student warm-up", "task", metrics_line)
 
 @dataclass(frozen=True)
 class WarmUpConfig(TrainingConfig):
-    """Fine-tuning; the best checkpoint on the validation split is where others start from."""
+    """Fine-tuning; distillation starts from its best checkpoint on the validation split."""
 
     kind: ClassVar = KIND
 

@@ -60,7 +60,7 @@ METHODS: dict[str, type[MethodSettings]] = {
     get_args(method.model_fields["kind"].annotation)[0]: method
     for method in get_args(get_args(Method)[0])
 }
-"""Every method by the name a spec gives it, in the order a table shows them."""
+"""Every method by its name in a spec, in the order of tables."""
 
 __all__ = [
     "LOGIT_TERMS",

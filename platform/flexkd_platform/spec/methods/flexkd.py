@@ -36,7 +36,7 @@ class FlexKd(LayeredMethod):
 
     @property
     def correlation(self) -> Literal["sum", "mean"] | None:
-        """As `reduction` says."""
+        """The value of `reduction`, for the correlation loss."""
         return self.reduction if self.loss == "correlation" else None
 
     @property
@@ -45,7 +45,7 @@ class FlexKd(LayeredMethod):
         return UnitSelection(self.target, self.pairing)
 
     def unread(self, task: str) -> frozenset[str]:
-        """Also the reduction of a loss that has none, and the pairing of directions."""
+        """Also `reduction` for losses other than `correlation`, and `pairing` for directions."""
         unread = set(super().unread(task))
         unread |= set() if self.loss == "correlation" else {"reduction"}
         unread |= {"pairing"} if self.target == "directions" else set()

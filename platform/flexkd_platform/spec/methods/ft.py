@@ -1,4 +1,4 @@
-"""Fine-tuning: what every distillation has to beat."""
+"""Fine-tuning: the baseline that distillation methods are compared with."""
 
 from __future__ import annotations
 

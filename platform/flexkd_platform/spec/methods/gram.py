@@ -1,4 +1,4 @@
-"""Features compared by how rows resemble each other (arXiv:2509.25253)."""
+"""Features compared by the similarities between rows (arXiv:2509.25253)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The logit losses as a spec names them; `kind` is the loss's name in `flexkd_core`."""
+"""The logit losses of a spec; `kind` is the loss's name in `flexkd_core`."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ TOP_K = "compare the teacher's likeliest classes, and the rest as one"
 
 
 class LogitTerm(Section):
-    """What every loss between probabilities has.
+    """Settings that all losses between probabilities have.
 
-    between_numbers: whether it stands for the squared difference where outputs are numbers.
-    version: of a loss that another package defines; part of the steps' hashes.
+    between_numbers: whether regression may use it, where it is the squared difference.
+    version: set by losses of other packages; part of the steps' hashes.
     """
 
     between_numbers: ClassVar[bool] = False
@@ -32,7 +32,7 @@ class LogitTerm(Section):
 
     @property
     def scale(self) -> float:
-        """The factor of a loss between tempered logits, by which τ changes its shape alone."""
+        """The factor of a loss between tempered logits, so that τ changes only its shape."""
         return self.temperature**2
 
     @property
@@ -107,4 +107,4 @@ LOGIT_TERMS: dict[str, type[LogitTerm]] = {
     get_args(term.model_fields["kind"].annotation)[0]: term
     for term in get_args(get_args(LogitLoss)[0])
 }
-"""Every logit loss by the name a spec gives it."""
+"""Every logit loss by its name in a spec."""

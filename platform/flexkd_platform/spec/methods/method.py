@@ -1,4 +1,4 @@
-"""What every method answers for itself, whatever kind of method it is."""
+"""The interface of all methods, and the records that it returns."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ class LossSettings:
 
 @dataclass(frozen=True)
 class UnitSelection:
-    """What of a teacher layer is matched: selected units, or directions.
+    """What is matched in a teacher layer: selected units, or directions.
 
-    pairing: the order in which selected units meet the student's.
+    pairing: the order in which selected units are paired with the student's.
     """
 
     target: Literal["units", "directions"]
@@ -65,7 +65,7 @@ class MethodSettings(Section):
     differs from plain supervised training.
 
     main: the setting that is shown with every result.
-    version: of a method that another package defines; part of the steps' hashes.
+    version: set by methods of other packages; part of the steps' hashes.
     """
 
     main: ClassVar[str] = ""
@@ -93,7 +93,7 @@ class MethodSettings(Section):
 
     @property
     def logit_path(self) -> tuple[str, str]:
-        """Where a spec names the logit loss, and its `top_k`."""
+        """Paths of the logit loss and of its `top_k` in a method's settings."""
         return "kind", "top_k"
 
     @property
@@ -113,12 +113,12 @@ class MethodSettings(Section):
 
     @property
     def projects(self) -> bool:
-        """Whether the student's features go through a learned projector, one a layer."""
+        """Whether the student's features pass through a learned projector, one per layer."""
         return False
 
     @property
     def selection(self) -> UnitSelection | None:
-        """What of a teacher layer is matched; None for a method that compares whole layers."""
+        """What is matched in a teacher layer; None for a method that compares whole layers."""
         return None
 
     @property
@@ -128,18 +128,19 @@ class MethodSettings(Section):
 
     @property
     def responses(self) -> TeacherResponses | None:
-        """The teacher's responses that take the place of the data's."""
+        """The teacher's responses that replace those of the data."""
         return None
 
     def unread(self, task: str) -> frozenset[str]:
-        """The settings that decide nothing: of a loss without weight, or of another loss.
+        """The settings without effect: those of a loss with weight 0, or of another loss.
 
-        Layers are among them: `last`, -1 and 5 may be one layer, which the step's own pairs name.
+        `layers` is one of them: `last`, -1 and 5 may be the same layer, and the step identifies
+        layers by its own pairs.
         """
         return frozenset({"layers"})
 
     def identity(self, task: str) -> dict[str, Any]:
-        """The settings that decide the training on a task, as JSON."""
+        """The settings that affect training on a task, as JSON."""
         unread = self.unread(task)
         identity = {name: value for name, value in self.to_json().items() if name not in unread}
         if self.version is not None:
@@ -153,7 +154,7 @@ class MethodSettings(Section):
         return identity
 
     def params(self) -> dict[str, Any]:
-        """What a result is labelled with: the main setting, and all that are not the default."""
+        """The labels of a result: the main setting, and all settings that are not the default."""
         values = {k: v for k, v in self.to_json().items() if v is not None}
         defaults = type(self).model_validate({"kind": values["kind"]}).to_json()
         if isinstance(layers := values.get("layers"), dict):

@@ -20,10 +20,10 @@ class SeqKd(MethodSettings):
 
     @property
     def responses(self) -> TeacherResponses:
-        """The teacher's responses that take the place of the data's."""
+        """The teacher's responses that replace those of the data."""
         return TeacherResponses(self.decoding, self.seed)
 
     def unread(self, task: str) -> frozenset[str]:
-        """Also the seed where nothing is drawn."""
+        """Also the seed, unless responses are sampled."""
         drawn = self.decoding == "sample"
         return super().unread(task) | (frozenset() if drawn else {"seed"})

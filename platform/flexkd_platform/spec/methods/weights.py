@@ -31,15 +31,15 @@ class TeacherMethod(MethodSettings):
         return self.on_policy
 
     def unread(self, task: str) -> frozenset[str]:
-        """Also the settings of a logit loss without weight. Between two numbers the loss is their
-        squared difference, whatever its name.
+        """Also the settings of a logit loss with weight 0, or for regression, where every logit
+        loss is the squared difference.
         """
         if self.uses_outputs and not regresses(task):
             return super().unread(task)
         return super().unread(task) | {"temperature", "top_k", "logit", "skew", "mixture"}
 
     def require_weight(self, **weights: float) -> None:
-        """Raise ValueError unless some weight is more than 0."""
+        """Raise ValueError unless a weight is greater than 0."""
         if not any(weights.values()):
             names = ", ".join(name.rstrip("_") for name in weights)
             raise ValueError(f"every weight is 0; give one of {names} more than 0")
@@ -93,23 +93,23 @@ class FeatureMethod(TeacherMethod):
 
     @property
     def logit_path(self) -> tuple[str, str]:
-        """It is a section of its own."""
+        """Paths within the section `logit`."""
         return "logit.kind", "logit.top_k"
 
     @property
     def feature_loss(self) -> LossSettings:
-        """The loss of the method's own name, unless a subclass says another."""
+        """The loss with the method's name, unless a subclass overrides it."""
         return LossSettings(self.to_json()["kind"])
 
     def unread(self, task: str) -> frozenset[str]:
-        """Also the settings of a feature loss without weight."""
+        """Also the settings of a feature loss with weight 0."""
         if self.uses_features:
             return super().unread(task)
         return super().unread(task) | {"loss", "form", "reduction", "pairing", "target"}
 
 
 class LayeredMethod(FeatureMethod):
-    """A feature method of one pair of layers, or of several whose losses add up."""
+    """A feature method over one or more pairs of layers, whose losses are summed."""
 
     layers: Literal["last", "every"] | LayerMap = Field(
         "last",
