@@ -238,6 +238,12 @@ class RayHosts:
         worker.stop()
         self.nodes.pop(worker.name)
 
+    def replace(self, worker: Host) -> None:
+        """Have a new host join in the place of one that died, under its name."""
+        place = self.workers.index(worker)
+        self.workers[place] = worker.network.host(worker.name)
+        self.join(self.workers[place])
+
     def get(self, path: str) -> Any:
         """What the head's dashboard answers at `path`, which is JSON."""
         request = urllib.request.Request(f"{self.dashboard}{path}")

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import sys
-from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -16,8 +16,8 @@ import pytest
 from flexkd_platform.store import Manifest, Store, open_store
 
 from ..flexkd_platform.tracking.conftest import MlflowPlace
-from .network import CHECKOUT, Host
-from .services import Database, MakeHost, ObjectStorage, RayHosts, TrackingServer
+from .network import CHECKOUT, Host, wait_until
+from .services import Database, ObjectStorage, RayHosts, TrackingServer
 
 SPEC = """\
 name: away
@@ -31,43 +31,74 @@ teacher:
     config: {model_type: gpt2, n_embd: 16, n_layer: 3, n_head: 4}
     vocab_size: 400
   finetune: {epochs: 1, batch_size: 8, learning_rate: 1e-3}
-student: {init: {kind: random, layers: 2, hidden_size: 8}}
+student: {init: {kind: random, layers: 2, hidden_size: 8}, warm_up: {epochs: 1, batch_size: 8}}
 score: {chunk: 4}
 distill: {epochs: 1, batch_size: 8, learning_rate: 1e-3}
-sweep: {methods: [{kind: kd}, {kind: flexkd}], seeds: [1]}
+sweep: {methods: [{kind: ft}, {kind: kd}, {kind: flexkd}], seeds: [1, 2, 3]}
 evaluate: {decoding: {kind: greedy}, max_new_tokens: 4}
 resources: {score_workers: 2, teacher_cpus: 1}
 """
+"""A teacher and three warm-ups, none of which needs another; then a pass, and nine trials."""
+
+
+@dataclass(frozen=True)
+class Ran:
+    """`results.json` of the job, run on the cluster; and the nodes that ran steps at one time."""
+
+    results: dict[str, Any]
+    side_by_side: set[str]
 
 
 @pytest.fixture(scope="module")
-def driver(make_host: MakeHost, ray_hosts: RayHosts) -> Iterator[Host]:
-    """A node of the cluster that has our code, and the spec."""
-    host = make_host("driver", checkout=True)
-    host.write("/tmp/home/away.yaml", SPEC)
-    before = ray_hosts.alive()
-    ray_hosts.join(host, cpus=0)
-    ray_hosts.wait_for_nodes(before + 1)
-    yield host
-    ray_hosts.kill(host)
-
-
-@pytest.fixture(scope="module")
-def job(
-    driver: Host,
-    ray_hosts: RayHosts,
-    s3: ObjectStorage,
-    mlflow_server: TrackingServer,
-) -> dict[str, Any]:
-    """`results.json` of the job, run on the cluster."""
+def ran(driver: Host, ray_hosts: RayHosts, s3: ObjectStorage, mlflow_server: TrackingServer) -> Ran:
+    driver.write("/tmp/home/away.yaml", SPEC)
     where = ["--storage", s3.uri("away/größe"), "--tracking-uri", mlflow_server.uri]
-    return run(driver, *where, "--address", ray_hosts.address, env=ray_hosts.env)
+    argv = command(*where, "--address", ray_hosts.address)
+    process = driver.start(argv, ray_hosts.env | {"PYTHONPATH": PLACES})
+    found: set[str] = set()
+
+    def on_two_hosts() -> bool:
+        found.update(nodes := nodes_of_running_steps(ray_hosts))
+        return len(nodes) > 1
+
+    wait_until(on_two_hosts, "steps on two hosts", process=process)
+    assert process.wait() == 0, process.tail()
+    printed = [line for line in process.log.read_text().splitlines() if line.startswith("{")]
+    return Ran(json.loads(printed[-1]), found)
+
+
+def nodes_of_running_steps(ray_hosts: RayHosts) -> set[str]:
+    """The nodes that run a step right now."""
+    tasks = ray_hosts.get("/api/v0/tasks?limit=1000&detail=1")["data"]["result"]["result"]
+    return {
+        task["node_id"]
+        for task in tasks
+        if task["name"] == "run_step_on_ray" and task["state"] == "RUNNING"
+    }
+
+
+@pytest.fixture(scope="module")
+def job(ran: Ran) -> dict[str, Any]:
+    """`results.json` of the job, run on the cluster."""
+    return ran.results
+
+
+@pytest.fixture(scope="module")
+def local(job: dict[str, Any], driver: Host, ray_hosts: RayHosts) -> dict[str, Any]:
+    """`results.json` of the job on the driver's disk, without Ray."""
+    here = ["--storage", "/tmp/home/local", "--tracking-uri", "none", "--address", "none"]
+    return run(driver, *here, env=ray_hosts.env)
+
+
+PLACES = ":".join(str(CHECKOUT / place) for place in ("", "platform", "dashboards"))
+
+
+def command(*options: str) -> list[str]:
+    return [sys.executable, "-m", "flexkd_platform.cli", "run", "away.yaml", *options, "--json"]
 
 
 def run(host: Host, *options: str, env: dict[str, str]) -> dict[str, Any]:
-    places = ":".join(str(CHECKOUT / place) for place in ("", "platform", "dashboards"))
-    argv = [sys.executable, "-m", "flexkd_platform.cli", "run", "away.yaml", *options, "--json"]
-    done = host.run(argv, env | {"PYTHONPATH": places})
+    done = host.run(command(*options), env | {"PYTHONPATH": PLACES})
     results: dict[str, Any] = json.loads(done.stdout)
     return results
 
@@ -80,32 +111,12 @@ def storage(s3: ObjectStorage, monkeypatch: pytest.MonkeyPatch) -> Store:
     return open_store(s3.uri("away/größe"))
 
 
-def test_one_host_without_ray_gets_the_same_there_as_on_its_disk(
-    make_host: MakeHost, s3: ObjectStorage, mlflow_server: TrackingServer
-) -> None:
-    host = make_host("alone", checkout=True)
-    host.write("/tmp/home/away.yaml", SPEC)
-    there = ["--storage", s3.uri("alone"), "--tracking-uri", mlflow_server.uri]
-    alone = ("--set", "tracking.experiment=alone")
-    away = run(host, *there, *alone, "--address", "none", env=s3.env)
-    here = ["--storage", "/tmp/home/local", "--tracking-uri", "none"]
-    local = run(host, *here, "--address", "none", env=s3.env)
-    assert away["job"]["status"] == local["job"]["status"] == "done"
-    assert away["selection"] == local["selection"] != []
-    for ours, theirs in zip(away["trials"], local["trials"], strict=True):
-        assert ours["metrics"] == theirs["metrics"]
-    tags = {run.id: run.tags for run in MlflowPlace(mlflow_server.uri, "alone").runs("trial")}
-    for trial in away["trials"]:
-        start = f"s3://{s3.bucket}/alone/steps/distill/{trial['hash']}/files-"
-        assert tags[trial["run_id"]]["flexkd.student"].startswith(start)
-    host.stop()
-
-
 def test_it_is_done_and_nothing_lies_on_any_host(
     job: dict[str, Any], ray_hosts: RayHosts, driver: Host
 ) -> None:
     assert job["job"]["status"] == "done"
-    assert [trial["status"] for trial in job["trials"]] == ["done", "done"]
+    assert {step["status"] for step in job["steps"]} == {"ran"}
+    assert [trial["status"] for trial in job["trials"]] == ["done"] * 9
     for host in (ray_hosts.head, *ray_hosts.workers, driver):
         # The checkout, which one of the hosts sees, may lie there and hold anything.
         kept = ["-path", str(CHECKOUT), "-prune", "-o", "-path", "*/steps/*"]
@@ -113,11 +124,12 @@ def test_it_is_done_and_nothing_lies_on_any_host(
         assert found == "", f"{host.name} has artifacts of its own"
 
 
-def test_the_same_as_on_one_disk_without_ray(
-    job: dict[str, Any], driver: Host, ray_hosts: RayHosts
-) -> None:
-    here = ["--storage", "/tmp/home/local", "--tracking-uri", "none", "--address", "none"]
-    local = run(driver, *here, env=ray_hosts.env)
+def test_independent_steps_ran_side_by_side(ran: Ran) -> None:
+    """A worker process starts with each step, so that they overlap however short they are."""
+    assert len(ran.side_by_side) > 1
+
+
+def test_the_same_as_on_one_disk_without_ray(job: dict[str, Any], local: dict[str, Any]) -> None:
     assert local["selection"], "a selection is compared"
     for ours, theirs in zip(job["selection"], local["selection"], strict=True):
         assert ours["score_digest"] == theirs["score_digest"]
@@ -125,6 +137,24 @@ def test_the_same_as_on_one_disk_without_ray(
     for ours, theirs in zip(job["trials"], local["trials"], strict=True):
         assert ours["hash"] == theirs["hash"]
         assert ours["metrics"] == pytest.approx(theirs["metrics"], abs=1e-6)
+
+
+def test_the_same_without_ray_in_the_bucket_as_on_a_disk(
+    local: dict[str, Any], driver: Host, s3: ObjectStorage, mlflow_server: TrackingServer
+) -> None:
+    where = ["--storage", s3.uri("alone"), "--tracking-uri", mlflow_server.uri]
+    alone = ["--set", "tracking.experiment=alone", "--set", "sweep.seeds=[1]", "--address", "none"]
+    away = run(driver, *where, *alone, env=s3.env)
+    assert away["job"]["status"] == local["job"]["status"] == "done"
+    assert away["selection"] == local["selection"] != []
+    metrics = {trial["hash"]: trial["metrics"] for trial in local["trials"]}
+    assert [trial["metrics"] for trial in away["trials"]] == [
+        metrics[trial["hash"]] for trial in away["trials"]
+    ]
+    tags = {run.id: run.tags for run in MlflowPlace(mlflow_server.uri, "alone").runs("trial")}
+    for trial in away["trials"]:
+        start = f"s3://{s3.bucket}/alone/steps/distill/{trial['hash']}/files-"
+        assert tags[trial["run_id"]]["flexkd.student"].startswith(start)
 
 
 def test_runs_say_where_their_student_lies_and_what_it_must_be(
@@ -172,13 +202,11 @@ def test_what_the_job_leaves_is_in_the_bucket(
     assert postgres.password not in everything
 
 
-def test_a_folder_of_one_node_is_no_storage(driver: Host, ray_hosts: RayHosts) -> None:
+def test_a_folder_of_one_node_is_refused_as_storage(driver: Host, ray_hosts: RayHosts) -> None:
     """It is there on the driver's host, and a folder of its own on each of the others."""
-    argv = [sys.executable, "-m", "flexkd_platform.cli", "run", "away.yaml", "--address"]
-    places = ":".join(str(CHECKOUT / place) for place in ("", "platform", "dashboards"))
     where = ["--storage", "/tmp/home/mine", "--tracking-uri", "none"]
-    env = ray_hosts.env | {"PYTHONPATH": places}
-    done = driver.run([*argv, ray_hosts.address, *where], env, check=False)
+    argv = command(*where, "--address", ray_hosts.address)
+    done = driver.run(argv, ray_hosts.env | {"PYTHONPATH": PLACES}, check=False)
     assert done.returncode == 2
     assert "3 problems, nothing was started" in done.stderr
     for host in (ray_hosts.head, *ray_hosts.workers):

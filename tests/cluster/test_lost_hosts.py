@@ -11,7 +11,7 @@ from flexkd_platform.results import find_job
 from flexkd_platform.store import open_store
 
 from .network import CHECKOUT, Host, wait_until
-from .services import MakeHost, ObjectStorage, RayHosts
+from .services import ObjectStorage, RayHosts
 
 STEPS = 600
 
@@ -57,14 +57,12 @@ def checkpointed(s3: ObjectStorage) -> bool:
 
 
 def test_a_trial_outlives_a_host_of_its_workers(
-    ray_hosts: RayHosts, make_host: MakeHost, s3: ObjectStorage, monkeypatch: pytest.MonkeyPatch
+    ray_hosts: RayHosts, driver: Host, s3: ObjectStorage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, value in s3.env.items():
         monkeypatch.setenv(name, value)
-    driver = make_host("driver", checkout=True)
     driver.write("/tmp/home/lost.yaml", SPEC)
-    ray_hosts.join(driver, cpus=0)
-    ray_hosts.wait_for_nodes(4)
+    nodes = ray_hosts.alive()
     places = ":".join(str(CHECKOUT / place) for place in ("", "platform", "dashboards"))
     argv = [sys.executable, "-m", "flexkd_platform.cli", "run", "lost.yaml", "--json"]
     argv += ["--storage", s3.uri("lost"), "--tracking-uri", "none"]
@@ -90,4 +88,5 @@ def test_a_trial_outlives_a_host_of_its_workers(
     log = find_job(store, results["job"]["id"]).training_log(results["trials"][0]["hash"])
     assert [entry.step for entry in log] == list(range(1, STEPS + 1))
     assert [key for key in s3.keys("lost/parts/") if not key.endswith("/")] == []
-    ray_hosts.kill(driver)
+    ray_hosts.replace(busy[0])
+    ray_hosts.wait_for_nodes(nodes)

@@ -10,11 +10,13 @@ import pytest
 import torch
 from transformers import BertConfig, BertModel, BertTokenizer
 
+from .command_server import commands
 from .lab import fresh, lab, world
 from .object_store import s3_server, s3_uri
 from .tiny_jobs import heard, material, plan_of, spec_of, store_with
 
 __all__ = [
+    "commands",
     "fresh",
     "heard",
     "lab",

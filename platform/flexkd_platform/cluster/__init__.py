@@ -1,4 +1,4 @@
-"""The Ray cluster: connecting to it, asking what it has, and shipping our code to it."""
+"""The Ray cluster: connect to it, query its resources, and ship our code to it."""
 
 from .capacity import Capacity, Node, fitting_trials, resource_problems
 

@@ -1,4 +1,4 @@
-"""The token that a Ray cluster with authentication asks for: where it lies, and who may read it."""
+"""The auth token of a Ray cluster: where it is stored, and who may read it."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ PLACES = (
 
 @dataclass(frozen=True)
 class Token:
-    """A token and where it was found; its text stays out of messages."""
+    """A token and where it was found; messages never contain its text."""
 
     text: str = field(repr=False)
     place: str
 
 
 def find_token() -> Token | None:
-    """The token, from the places where Ray looks and in Ray's order; None if there is none.
+    """Find the token where Ray looks for it, in Ray's order; None if there is none.
 
     Raises:
-        SpecError: its file can be read by others, or is named but not there, or holds nothing.
+        SpecError: the file is readable by others, is configured but missing, or is empty.
     """
     text = os.environ.get("RAY_AUTH_TOKEN", "").strip()
     if text:
@@ -53,10 +53,10 @@ def find_token() -> Token | None:
 
 
 def use_token_if_there() -> None:
-    """Have Ray send the token that lies ready, unless the environment says otherwise.
+    """Make Ray send the token if there is one, unless `RAY_AUTH_MODE` is already set.
 
-    Ray sends one only if `RAY_AUTH_MODE` says so when `ray` is first imported; a cluster without
-    authentication ignores it.
+    Ray sends a token only if `RAY_AUTH_MODE` is `token` when `ray` is first imported. A cluster
+    without authentication ignores it.
 
     Raises:
         SpecError: see `find_token`.

@@ -1,7 +1,7 @@
-"""What there is to run on, node by node, and what of a job fits there.
+"""The resources of each node of a cluster, and whether a job's requests fit them.
 
-A worker runs on one node: two nodes with a CPU each are no place for a worker of two. The workers
-of one trial may be on several nodes; Ray reserves all their places or none.
+A worker runs on one node: two nodes with one CPU each cannot run a worker of two CPUs. The workers
+of one trial may run on several nodes; Ray reserves the resources of all of them or of none.
 """
 
 from __future__ import annotations
@@ -16,20 +16,20 @@ from pathlib import Path
 from ..spec import Problem, Resources
 
 SMALLEST_SHARE = 1e-4
-"""Ray counts in ten-thousandths; less of a GPU than that would be none."""
+"""Ray counts resources in ten-thousandths; a smaller fraction of a GPU would be rounded to none."""
 
 
 @dataclass(frozen=True)
 class Node:
-    """CPUs and GPUs of one node. A head that runs nothing has 0 of both."""
+    """CPUs and GPUs of one node. A head node that runs no work has 0 of both."""
 
     cpus: float
     gpus: float = 0.0
 
     def workers(self, cpus: float, gpus: float) -> int:
-        """How many workers of so many CPUs and GPUs run here at a time.
+        """The number of workers with these CPUs and GPUs that can run here concurrently.
 
-        Workers that take a part of a GPU share one with their like; none is spread over two.
+        Workers that use a fraction of a GPU share one; no such worker is spread over two GPUs.
         """
         fitting = _times(self.cpus, cpus)
         if gpus == 0:
@@ -46,7 +46,7 @@ class Capacity:
 
     @classmethod
     def of_machine(cls) -> Capacity:
-        """This machine's CPUs and the GPUs that torch sees."""
+        """This machine's CPUs, and the GPUs that are visible to torch."""
         return cls((Node(float(os.cpu_count() or 1), float(_gpus_of_machine())),))
 
     @property
@@ -60,13 +60,13 @@ class Capacity:
         return sum(node.gpus for node in self.nodes)
 
     def workers(self, cpus: float, gpus: float) -> int:
-        """How many workers of so many CPUs and GPUs run at a time, each on one node."""
+        """The number of workers with these CPUs and GPUs that can run concurrently."""
         return sum(node.workers(cpus, gpus) for node in self.nodes)
 
 
 def _gpus_of_machine() -> int:
-    """The GPUs that torch sees. It takes seconds to import, which a Linux without a GPU's device
-    file (NVIDIA, WSL, AMD) need not pay.
+    """The number of GPUs that are visible to torch. Importing torch takes seconds, so it is skipped
+    on Linux if there is no device file of a GPU (NVIDIA, WSL, AMD).
     """
     devices = ("/dev/nvidiactl", "/dev/dxg", "/dev/kfd")
     if sys.platform == "linux" and not any(Path(device).exists() for device in devices):
@@ -77,9 +77,9 @@ def _gpus_of_machine() -> int:
 
 
 def fitting_trials(resources: Resources, capacity: Capacity) -> int:
-    """How many trials run at a time: as many as fit, or as the spec allows; at least one.
+    """The number of concurrent trials: as many as fit, or as the spec allows; at least one.
 
-    Exact, since all workers are alike: a node takes so many of them, whosever they are.
+    The count is exact, since all workers have the same size.
     """
     workers = capacity.workers(resources.trial_cpus, resources.trial_gpus)
     fitting = workers // resources.least_workers
@@ -88,7 +88,7 @@ def fitting_trials(resources: Resources, capacity: Capacity) -> int:
 
 
 def resource_problems(resources: Resources, capacity: Capacity) -> list[Problem]:
-    """What a job asks for that can never be placed, each with what to change."""
+    """The requests of a job that can never be scheduled, each with a remedy."""
     return [
         *_worker_problems("trial", resources.trial_cpus, resources.trial_gpus, capacity),
         *_worker_problems(
@@ -105,7 +105,7 @@ def resource_problems(resources: Resources, capacity: Capacity) -> list[Problem]
 def _worker_problems(
     what: str, cpus: float, gpus: float, capacity: Capacity, inherited: bool = False
 ) -> Iterator[Problem]:
-    """Why one worker fits no node. inherited: of its GPUs it is said elsewhere."""
+    """Why one worker fits on no node. inherited: problems of its GPUs are reported elsewhere."""
     cpu_path, gpu_path = f"resources.{what}_cpus", f"resources.{what}_gpus"
     most_cpus = max((node.cpus for node in capacity.nodes), default=0.0)
     most_gpus = max((math.floor(node.gpus) for node in capacity.nodes), default=0)
@@ -131,7 +131,7 @@ def _worker_problems(
 
 
 def _too_many(path: str, wanted: float, unit: str, there: float) -> Problem:
-    """A worker has whole CPUs, one at least; of GPUs it may have none."""
+    """A request larger than every node. A worker needs at least one CPU, but no GPU."""
     if there >= 1 or unit == "GPUs":
         remedy = f"--set {path}={math.floor(there)}, or add a larger node"
     else:
@@ -142,7 +142,7 @@ def _too_many(path: str, wanted: float, unit: str, there: float) -> Problem:
 
 
 def _count_problems(resources: Resources, capacity: Capacity) -> Iterator[Problem]:
-    """Why so many workers never run at a time, where each by itself fits."""
+    """Why the workers can never run concurrently although each of them fits on a node."""
     wanted, gpus = resources.score_workers, resources.gpus_of_teacher
     fitting = capacity.workers(1, gpus) if _countable(gpus) else 0
     if wanted > fitting > 0:
@@ -175,7 +175,7 @@ def _count_problems(resources: Resources, capacity: Capacity) -> Iterator[Proble
 
 
 def _countable(gpus: float) -> bool:
-    """Whether Ray can hand out so many GPUs: whole ones, or a part of one."""
+    """Whether Ray can allocate this many GPUs: a whole number, or a fraction of one."""
     return gpus == 0 or SMALLEST_SHARE <= gpus <= 1 or gpus == int(gpus)
 
 
@@ -184,7 +184,7 @@ def _asked(cpus: float, gpus: float) -> str:
 
 
 def _on(capacity: Capacity) -> str:
-    """The nodes in words: `on nodes of 8 CPUs, 4 CPUs and 2 GPUs`."""
+    """Describe the nodes: `on nodes of 8 CPUs, 4 CPUs and 2 GPUs`."""
     nodes = [
         f"{node.cpus:g} CPUs" + (f" and {node.gpus:g} GPUs" if node.gpus else "")
         for node in capacity.nodes
@@ -193,5 +193,5 @@ def _on(capacity: Capacity) -> str:
 
 
 def _times(there: float, each: float) -> int:
-    """How often `each` is in `there`; a tenth is in one ten times, whatever floats say."""
+    """How often `each` fits in `there`; 0.1 fits in 1 ten times, despite floating-point error."""
     return math.floor(there / each + 1e-9)

@@ -1,6 +1,6 @@
-"""What of this project travels to a cluster: the content of its wheel, unpacked.
+"""The code package that is uploaded to a cluster: the content of this project's wheel, unpacked.
 
-A cluster needs our dependencies, not our code, no checkout and no shared path. See
+A cluster needs our dependencies, but not our code, a checkout or a shared path. See
 docs/adr/0012-what-travels.md.
 """
 
@@ -22,24 +22,24 @@ DISTRIBUTION = "flexkd"
 PACKAGES = ("flexkd_core", "flexkd_platform", "flexkd_dashboards")
 
 LEFT_BEHIND = shutil.ignore_patterns("__pycache__", "*.pyc", ".*")
-"""Caches, and hidden files: Ray would take a `.gitignore` for its own."""
+"""Caches and hidden files are excluded: Ray would apply a `.gitignore` to the upload."""
 
 WHEN = 315532800
-"""1 January 1980 in seconds: the time of every file, so that the same code is the same bytes."""
+"""Modification time of every file (1 January 1980), so that the same code gives the same bytes."""
 
 
 @contextmanager
 def packed_code() -> Iterator[list[Path]]:
-    """Folders to go on a worker's path: our packages with their data, and our metadata.
+    """Folders for a worker's Python path: our packages with their data, and our metadata.
 
-    Ray names each by its content, and sends what the cluster does not have yet.
+    Ray names each by a hash of its content, and uploads only what the cluster does not have yet.
     """
     with tempfile.TemporaryDirectory(prefix="flexkd-code-") as scratch:
         yield pack_code(Path(scratch))
 
 
 def pack_code(target: Path) -> list[Path]:
-    """Write the folders of `packed_code` into `target`; returns them."""
+    """Write the folders of `packed_code` to `target`; returns their paths."""
     folders = []
     for package in PACKAGES:
         found = importlib.util.find_spec(package)
@@ -68,7 +68,7 @@ def pack_code(target: Path) -> list[Path]:
 
 
 def _write_record(root: Path, info: Path) -> None:
-    """RECORD as a wheel has it: each file with the digest of its content and its size."""
+    """Write RECORD as in a wheel: each file with its content digest and size."""
     lines = []
     for path in sorted(root.rglob("*")):
         if path.is_file():
@@ -81,7 +81,7 @@ def _write_record(root: Path, info: Path) -> None:
 
 
 def _metadata() -> tuple[str, str]:
-    """METADATA and entry points, of the installed package or of the checkout it runs from."""
+    """METADATA and entry points of the installed package, or of the checkout that is running."""
     try:
         installed = distribution(DISTRIBUTION)
     except PackageNotFoundError:
@@ -94,7 +94,7 @@ def _text(installed: Distribution, *names: str) -> str:
 
 
 def _metadata_of_checkout() -> str:
-    """Name and version alone, from the project file beside our packages."""
+    """METADATA with name and version only, from the `pyproject.toml` next to our packages."""
     found = importlib.util.find_spec(PACKAGES[0])
     assert found is not None
     assert found.origin is not None

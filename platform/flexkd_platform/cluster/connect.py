@@ -1,4 +1,4 @@
-"""Joining a Ray cluster, or starting one on this machine, without its noise."""
+"""Join a Ray cluster, or start one on this machine, with Ray's output sent to a log file."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ LOG_FORMAT = "%(asctime)s %(name)s %(levelname)s %(message)s"
 def join_cluster(address: str, log_file: Path | None) -> Callable[[], None]:
     """Connect this process to a cluster; `local` starts one on this machine.
 
-    log_file: where Ray's own messages go; dropped when None.
+    log_file: receives Ray's own messages; if None, they are dropped.
 
     Returns:
-        What leaves the cluster again, and stops it if it was started here. A process that was
-        connected before stays so.
+        A function that disconnects, and stops the cluster if it was started here. A process that
+        was connected before stays connected.
 
     Raises:
-        SpecError: there is no cluster at the address, or not with the token that is here.
+        SpecError: there is no cluster at the address, or it rejects the local auth token.
     """
     quiet_ray(log_file)
     _set_environment()
@@ -60,15 +60,15 @@ def join_cluster(address: str, log_file: Path | None) -> Callable[[], None]:
             ray.init(
                 address=address,
                 log_to_driver=False,
-                # Ray has to set its logging up: told not to, it removes the handler it finds.
+                # Ray has to configure its logging: otherwise it removes the existing handler.
                 logging_level=logging.INFO,
                 logging_format=LOG_FORMAT,
                 **needed,
             )
-    # Ray leaves with SystemExit where something answers that is no Ray.
+    # Ray raises SystemExit if the service that answers is not Ray.
     except (ConnectionError, RuntimeError, ValueError, SystemExit) as error:
         leave.close()
-        # A mismatch of versions is a list of lines, theirs and ours.
+        # A version mismatch is a message of several lines.
         reason = " ".join(str(error).split())[:300] if isinstance(error, Exception) else "no Ray"
         raise no_cluster(address, reason) from None
     except AuthenticationError as error:
@@ -76,18 +76,18 @@ def join_cluster(address: str, log_file: Path | None) -> Callable[[], None]:
         reason = " ".join(error.message.split())[:300]
         raise SpecError([Problem("--address", f"Ray: {reason}", PLACES)]) from None
     except BaseException:
-        leave.close()  # whoever is told of this reads it on the terminal
+        leave.close()  # the error is printed to the terminal
         raise
     finally:
         if threading.current_thread() is threading.main_thread():
-            # Ray takes SIGTERM for itself and then aborts; whose it was decides what it means.
+            # Ray installs a SIGTERM handler that aborts; restore the previous handler.
             signal.signal(signal.SIGTERM, on_term)
     leave.callback(ray.shutdown)
     return leave.close
 
 
 def quiet_ray(log_file: Path | None) -> None:
-    """Send Ray's messages to the log file, and nothing of them to the terminal."""
+    """Send Ray's messages to the log file instead of the terminal."""
     warnings.filterwarnings("ignore", module="ray")
     handler: logging.Handler = logging.NullHandler()
     if log_file is not None:
@@ -101,7 +101,7 @@ def quiet_ray(log_file: Path | None) -> None:
             old.close()
         logger.addHandler(handler)
         logger.propagate = False
-    # What the cluster has to say of lost workers is printed by the driver, past its loggers.
+    # The driver prints the cluster's messages about lost workers, bypassing its loggers.
     ray._private.worker.print_to_stdstream = _log_message
 
 
@@ -110,7 +110,7 @@ def _log_message(data: Mapping[str, Any], ignore_prefix: bool) -> None:
 
 
 def cluster_capacity() -> Capacity:
-    """The nodes that are alive, the largest first."""
+    """The live nodes, the largest first."""
     found = [node["Resources"] for node in ray.nodes() if node["Alive"]]
     nodes = [Node(each.get("CPU", 0.0), each.get("GPU", 0.0)) for each in found]
     return Capacity(tuple(sorted(nodes, key=lambda node: (-node.cpus, -node.gpus))))
@@ -121,13 +121,13 @@ def _set_environment() -> None:
     os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
     os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    # Ctrl-C is ours: Tune would otherwise wait for the running trials.
+    # We handle Ctrl-C ourselves: Tune would wait for the running trials.
     os.environ["TUNE_DISABLE_SIGINT_HANDLER"] = "1"
 
 
 @contextlib.contextmanager
 def _what_ray_needs(address: str) -> Iterator[dict[str, Any]]:
-    """Arguments of `ray.init`; a cluster that is joined gets our code, as its nodes need not."""
+    """Arguments of `ray.init`. A joined cluster is sent our code: its nodes may not have it."""
     if address == "local":
         yield {"include_dashboard": False}
     elif IN_A_JOB in os.environ:
@@ -138,10 +138,10 @@ def _what_ray_needs(address: str) -> Iterator[dict[str, Any]]:
 
 
 def _keep_secrets_where_they_are() -> None:
-    """Have Tune not copy the driver's AWS keys into the runtime environment of trials.
+    """Prevent Tune from copying the driver's AWS keys to the runtime environment of trials.
 
-    Ray writes that into logs and command lines. A cluster's nodes have keys of their own, and
-    workers of a local one inherit the driver's environment.
+    Ray writes the runtime environment to logs and command lines. The nodes of a cluster have their
+    own keys, and workers of a local one inherit the driver's environment.
     """
     class_cache.ENV_VARS_TO_PROPAGATE.difference_update(
         {name for name in class_cache.ENV_VARS_TO_PROPAGATE if name.startswith("AWS_")}
@@ -149,7 +149,7 @@ def _keep_secrets_where_they_are() -> None:
 
 
 def _use_private_token() -> None:
-    """Guard a local cluster by a token that nobody else can read, as Ray's own is to all."""
+    """Protect a local cluster with a token that only we can read; Ray's own is world-readable."""
     given = any(name in os.environ for name in ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"))
     if given or os.environ.get("RAY_AUTH_MODE", "token").lower() != "token":
         return
@@ -160,16 +160,16 @@ def _use_private_token() -> None:
         with open(descriptor, "w", encoding="ascii") as stream:
             stream.write(secrets.token_hex(32))
     if stat.S_IMODE(path.stat().st_mode) & 0o077:
-        # Others may have read it, and it may guard a cluster of theirs: it stays as it is.
+        # Other users may have read it, and other clusters may use it, so it is not changed.
         os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
 
 
 @contextlib.contextmanager
 def _native_stderr(log_file: Path | None) -> Iterator[None]:
-    """Send what Ray's compiled core writes to file descriptor 2 to the log file.
+    """Redirect what Ray's compiled core writes to file descriptor 2 to the log file.
 
-    It reports there, past every logger, errors that it recovers from, such as a lost worker.
-    Python's own stderr stays where it is.
+    The core reports errors that it recovers from there, such as a lost worker, bypassing all
+    loggers. Python's own stderr is not redirected.
     """
     terminal = os.dup(2)
     before = sys.stderr
@@ -177,7 +177,7 @@ def _native_stderr(log_file: Path | None) -> Iterator[None]:
     before.flush()
     os.dup2(target, 2)
     os.close(target)
-    if before is sys.__stderr__:  # and not what someone has put in its place
+    if before is sys.__stderr__:  # not if it has been replaced
         sys.stderr = open(os.dup(terminal), "w", buffering=1, errors="backslashreplace")  # noqa: SIM115
     ours = sys.stderr
     try:

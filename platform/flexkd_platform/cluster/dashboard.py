@@ -1,4 +1,4 @@
-"""What answers at the address of a cluster's dashboard: a Ray, which one, and whom it lets in."""
+"""Probe a cluster's dashboard address: whether it is Ray, its versions and its authentication."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ from ..spec import Problem, SpecError
 from .auth_token import PLACES, find_token
 
 ANSWER_SECONDS = 10.0
-"""How long an address may take to answer."""
+"""Response timeout of an address."""
 
 OPTION = "--address"
 EXAMPLE = "give the dashboard's address, as http://HEAD:8265"
 THIS_MACHINE = ("localhost", "127.0.0.1", "::1")
-"""Names by which a machine knows itself."""
+"""Names of the loopback interface."""
 
 
 @dataclass(frozen=True)
 class Dashboard:
-    """A cluster by its dashboard.
+    """The dashboard of a cluster.
 
-    url: with its scheme, without a slash at the end.
-    ray, python: versions that the head runs; "" for what it does not tell.
-    headers: what every request has to carry; holds the token.
-    on_this_machine: whether its head runs on the machine that asks.
+    url: with its scheme, without a trailing slash.
+    ray, python: versions of the head; "" if it does not report them.
+    headers: required in every request; contains the token.
+    on_this_machine: whether the head runs on this machine.
     """
 
     url: str
@@ -44,7 +44,7 @@ class Dashboard:
     on_this_machine: bool = False
 
     def problems(self) -> list[Problem]:
-        """Versions that our code cannot run with, ours beside theirs."""
+        """Incompatible versions of Ray or Python, the cluster's next to ours."""
         ours = {"Ray": (version("ray"), self.ray), "Python": (_python(), self.python)}
         return [
             Problem(
@@ -59,10 +59,11 @@ class Dashboard:
 
 
 def find_dashboard(address: str) -> Dashboard:
-    """The dashboard at an address; a token is sent only to a cluster that asks for one.
+    """Find the dashboard at an address; a token is sent only to a cluster that requires one.
 
     Raises:
-        SpecError: nothing is there, something else is, or it wants a token that we do not have.
+        SpecError: nothing answers, it is not a Ray dashboard, or it requires a token that we do
+            not have.
     """
     url = _url(address)
     headers: dict[str, str] = {}
@@ -91,9 +92,9 @@ def find_dashboard(address: str) -> Dashboard:
 
 
 def _head_is_here(url: str, headers: Mapping[str, str]) -> bool:
-    """Whether the head is this machine: the near end of a tunnel is at localhost, too.
+    """Whether the head runs on this machine: localhost may also be the local end of a tunnel.
 
-    Its IP address alone is not enough: 127.0.0.1 and private addresses are those of many machines.
+    The IP address alone is not enough: many machines have 127.0.0.1 or the same private address.
     """
     _, answer = _get(url, "/nodes?view=summary", headers)
     data = answer.get("data") if isinstance(answer, dict) else None
@@ -109,7 +110,7 @@ def _head_is_here(url: str, headers: Mapping[str, str]) -> bool:
 
 
 def _is_own(ip: str) -> bool:
-    """Whether an IP address is one of this machine's: only such a one can be listened at."""
+    """Whether an IP address belongs to this machine: only its own addresses can be bound."""
     try:
         with socket.socket(socket.AF_INET6 if ":" in ip else socket.AF_INET) as probe:
             probe.bind((ip, 0))
@@ -122,7 +123,7 @@ def _url(address: str) -> str:
     """The address as a URL.
 
     Raises:
-        SpecError: it is that of something else in a Ray cluster, or no address at all.
+        SpecError: it is the address of another Ray service, or not a valid address.
     """
     if address.startswith("ray://"):
         raise _problem(f"{address} is an address of Ray Client", EXAMPLE)
@@ -141,24 +142,24 @@ def _url(address: str) -> str:
     if port == 6379:
         message = f"{address} is where the nodes of a cluster meet, and not its dashboard"
         raise _problem(message, f"as http://{parts.hostname}:8265")
-    # A browser shows the dashboard's pages behind a "#", as http://head:8265/#/jobs.
+    # A URL copied from a browser has a fragment, for example http://head:8265/#/jobs.
     return f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}"
 
 
 class _StayHere(urllib.request.HTTPRedirectHandler):
-    """Follows no redirect: it would take the token to whom we do not know, and Ray's client, which
-    is given the same address, makes of a POST that is redirected a GET.
+    """Follows no redirects: they would send the token to an unknown server. Ray's client uses the
+    same address, and turns a redirected POST into a GET.
     """
 
     def redirect_request(self, *_: object) -> None:
-        """None: the answer is left as it is."""
+        """Return None: the response is returned as it is."""
 
 
 def _get(url: str, path: str, headers: Mapping[str, str]) -> tuple[int, Any]:
-    """Status and JSON of an answer; None for what is no JSON.
+    """Status and JSON of a response; None in place of invalid JSON.
 
     Raises:
-        SpecError: nothing answers, not in HTTP, or with another address.
+        SpecError: nothing answers, the response is not HTTP, or it is a redirect.
     """
     request = urllib.request.Request(url + path, headers=dict(headers))
     try:
@@ -173,12 +174,12 @@ def _get(url: str, path: str, headers: Mapping[str, str]) -> tuple[int, Any]:
     except (OSError, http.client.HTTPException) as error:
         cause = error.reason if isinstance(error, urllib.error.URLError) else error
         raise _unanswered(url, cause) from None
-    except ValueError:  # of urllib, which reads also what it is not to follow
+    except ValueError:  # urllib parses the redirect's address although it is not followed
         raise _problem(f"{url} redirects to what is not an address", EXAMPLE) from None
 
 
 def _redirected(url: str, path: str, location: str) -> SpecError:
-    """Of an address that answers with another one."""
+    """The error for an address that redirects to another one."""
     parts = urlsplit(urljoin(url + path, location))
     target = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
     own = path.partition("?")[0]

@@ -1,4 +1,4 @@
-"""What answers where the nodes of a Ray cluster meet (port 6379): asked before Ray is imported."""
+"""Probe the GCS address of a Ray cluster (port 6379) before Ray is imported."""
 
 from __future__ import annotations
 
@@ -13,56 +13,56 @@ from ..spec import Problem, SpecError
 from .auth_token import PLACES, find_token, use_token_if_there
 
 CONNECT_SECONDS = 5.0
-"""Ray itself tries for two minutes to reach an address where nothing answers."""
+"""Connection timeout. Ray itself tries for two minutes to reach an address that does not answer."""
 
 ANSWER_SECONDS = 30.0
-"""How long what listens there may take to answer: a head may be busy."""
+"""Response timeout; the head may be busy."""
 
 QUESTION = "/ray.rpc.NodeInfoGcsService/GetClusterId"
-"""A question without arguments; who may not ask it is told so."""
+"""An RPC without arguments; it fails with UNAUTHENTICATED if the token is missing or wrong."""
 
 IN_A_JOB = "RAY_JOB_CONFIG_JSON_ENV_VAR"
-"""Set by Ray Jobs for a driver whose runtime environment holds our code already."""
+"""Set by Ray Jobs for a driver; its runtime environment already contains our code."""
 
 Mode = Literal["open", "token"]
 
 
 def prepare_to_join(address: str) -> None:
-    """Refuse an address where no cluster can be joined, and have Ray send a token if it must.
+    """Reject an address where no cluster can be joined, and make Ray send a token if required.
 
-    What Ray sends is decided when `ray` is first imported.
+    Whether Ray sends a token is decided when `ray` is first imported.
 
     Raises:
-        SpecError: nothing is there, no Ray is, or it wants a token that we do not have.
-            Or Ray is told to send a token, and there is none.
+        SpecError: nothing answers, the service is not Ray, or it requires a token that we do not
+            have. Or `RAY_AUTH_MODE` is `token`, and there is no token.
     """
     if address.startswith("ray://"):
-        # Ray Client has no streaming generators, by which a task tells of its progress.
+        # Ray Client has no streaming generators, which a task reports its progress by.
         raise no_cluster(address, "a Ray Client connection cannot run a job; use flexkd submit")
     place = _address_of_auto() if address == "auto" else address
     host, _, port = place.rpartition(":")
     if not port.isdigit():
         use_token_if_there()
-        return  # a name that Ray knows or refuses by itself
+        return  # a name that Ray resolves or rejects itself
     host = host.strip("[]")
-    told = os.environ.get("RAY_AUTH_MODE", "").lower() == "token"
+    token_mode = os.environ.get("RAY_AUTH_MODE", "").lower() == "token"
     # A job's driver gets its token from the node that it runs on, as every worker there does.
-    given = IN_A_JOB in os.environ and told
+    given = IN_A_JOB in os.environ and token_mode
     if mode_of(place, host, int(port)) == "token":
         if not given:
             _check_token(place, host, int(port))
         os.environ["RAY_AUTH_MODE"] = "token"
-    elif told and not given and find_token() is None:
+    elif token_mode and not given and find_token() is None:
         message = "RAY_AUTH_MODE=token has Ray send a token, and no token was found here"
         remedy = f"unset RAY_AUTH_MODE, as the cluster at {place} wants none; or {PLACES}"
         raise SpecError([Problem("--address", message, remedy)])
 
 
 def _check_token(place: str, host: str, port: int) -> None:
-    """Ask the cluster with our token: Ray would be refused only after it has started.
+    """Check our token with the cluster: Ray itself would only fail after it has started.
 
     Raises:
-        SpecError: there is no token here, or the cluster refuses it.
+        SpecError: there is no token here, or the cluster rejects it.
     """
     token = find_token()
     message = f"the cluster at {place} is in token mode, and no token was found here"
@@ -75,7 +75,7 @@ def _check_token(place: str, host: str, port: int) -> None:
 
 
 def _address_of_auto() -> str:
-    """Where Ray looks first: the environment, then the note of the last `ray start` here."""
+    """Resolve `auto` as Ray does: the environment, then the file of the last `ray start` here."""
     if os.environ.get("RAY_ADDRESS"):
         return os.environ["RAY_ADDRESS"]
     note = Path(os.environ.get("RAY_TMPDIR", "/tmp"), "ray", "ray_current_cluster")
@@ -84,15 +84,15 @@ def _address_of_auto() -> str:
         host, _, port = place.rpartition(":")
         socket.create_connection((host.strip("[]"), int(port)), CONNECT_SECONDS).close()
     except (OSError, ValueError):
-        return "auto"  # an old note; Ray looks further
+        return "auto"  # an outdated file; Ray continues its own search
     return place
 
 
 def mode_of(address: str, host: str, port: int) -> Mode:
-    """Whether the cluster there wants a token.
+    """Whether the cluster at this address requires a token.
 
     Raises:
-        SpecError: there is none.
+        SpecError: there is no cluster.
     """
     try:
         socket.create_connection((host, port), CONNECT_SECONDS).close()
@@ -102,10 +102,10 @@ def mode_of(address: str, host: str, port: int) -> Mode:
 
 
 def _lets_in(address: str, host: str, port: int, token: str = "") -> bool:
-    """Whether the cluster answers who sends this token, or none.
+    """Whether the cluster accepts this token, or a request without one.
 
     Raises:
-        SpecError: what listens there is no cluster, or does not answer.
+        SpecError: the service is not a Ray cluster, or does not answer.
     """
     sent = [("authorization", f"Bearer {token}")] if token else None
     target = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
@@ -114,7 +114,7 @@ def _lets_in(address: str, host: str, port: int, token: str = "") -> bool:
         try:
             ask(b"", timeout=ANSWER_SECONDS, metadata=sent)
         except ValueError:
-            return False  # no token of Ray's has such characters
+            return False  # not a valid Ray token: invalid characters for a header
         except grpc.RpcError as error:
             if error.code() == grpc.StatusCode.UNAUTHENTICATED:
                 return False
@@ -126,7 +126,7 @@ def _lets_in(address: str, host: str, port: int, token: str = "") -> bool:
 
 
 def no_cluster(address: str, reason: str) -> SpecError:
-    """The error of an address where no cluster can be joined."""
+    """The error for an address where no cluster can be joined."""
     return SpecError(
         [
             Problem(

@@ -1,6 +1,4 @@
-"""Whether every node of a cluster runs our code and can use the storage, found out before anything
-is started.
-"""
+"""Check that every node of a cluster can run our code and use the storage before work starts."""
 
 from __future__ import annotations
 
@@ -25,7 +23,7 @@ from ..spec import Problem
 from ..store import Store, StoreError, open_store
 
 SECONDS = 120.0
-"""How long a node may take to start a process and answer."""
+"""Time for a node to start a process and answer."""
 
 LOST = (
     GetTimeoutError,
@@ -35,26 +33,26 @@ LOST = (
     TaskUnschedulableError,
     WorkerCrashedError,
 )
-"""Of a node that is lost, or too busy to answer: no reason to refuse a job."""
+"""Errors of a node that is lost or too busy to answer; a job is not rejected for these."""
 
 
 @dataclass(frozen=True)
 class _Answer:
-    """Why a node cannot take part, "" if it can; failure: it did not get as far as the storage."""
+    """Why a node cannot be used, "" if it can. failure: it failed before it checked the storage."""
 
     reason: str = ""
     failure: bool = False
 
 
 def storage_problems(store: Store) -> list[Problem]:
-    """Nodes that cannot run our code or write the storage, or have another folder at its path.
+    """Nodes that cannot run our code or write to the storage, or have another folder at its path.
 
-    A folder of the driver's own disk exists on the other nodes as soon as one of them makes it:
-    what they put there would be found by nobody.
+    If the path is on the driver's own disk, other nodes would create a folder of that name on
+    theirs, and what they write to it would be lost to the job.
     """
     nodes = {n["NodeID"]: n["NodeManagerAddress"] for n in ray.nodes() if n["Alive"]}
     if len(nodes) < 2:
-        return []  # the driver itself has tried it
+        return []  # the driver itself has checked it
     probe = f"staging/.probe-{uuid.uuid4().hex[:8]}"
     store.write_file(probe, b"flexkd")
     try:
@@ -113,6 +111,6 @@ def _answer(reference: object) -> _Answer:
         return _Answer()
     except RayError as error:
         lines = str(error).strip().splitlines()
-        # A traceback ends with what matters.
-        told = lines[-1:] if isinstance(error, RayTaskError) else lines
-        return _Answer(" ".join(" ".join(told).split())[:300], failure=True)
+        # The last line of a traceback is its message.
+        message = lines[-1:] if isinstance(error, RayTaskError) else lines
+        return _Answer(" ".join(" ".join(message).split())[:300], failure=True)

@@ -1,4 +1,4 @@
-"""Executors: where steps, scoring passes and trials run. In this process, or on a Ray cluster."""
+"""Executors run steps, scoring passes and trials, in this process or on a Ray cluster."""
 
 from __future__ import annotations
 
@@ -50,12 +50,12 @@ __all__ = [
 def open_executor(
     address: str, store: Store, resources: Resources, log_file: Path | None = None
 ) -> Executor:
-    """The executor at an address: `none` is this process, `local` a Ray started here.
+    """Open the executor for an address: `none` is this process, `local` starts Ray here.
 
     Raises:
-        SpecError: no cluster can be joined there, or not with the token that is here.
+        SpecError: no cluster can be joined at the address, or it rejects the local auth token.
     """
-    # Torch and Ray take seconds to import, which commands without either need not pay.
+    # Torch and Ray take seconds to import; commands that need neither should not wait for them.
     if address == "none":
         from .inprocess import InProcessExecutor
 

@@ -1,4 +1,4 @@
-"""Stopping trials that do badly: what an executor is told of it, and where it cannot be done."""
+"""Early stopping of trials: the settings for an executor, and where it is not available."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from ..spec import Asha, Problem, Scheduler
 from ..tracking import Progress
 
 WITHOUT_RAY = "none"
-"""The address at which trials run one after the other."""
+"""The address of the in-process executor, which runs trials sequentially."""
 
 RungScores = Mapping[str, Sequence[tuple[int, float]]]
-"""Of trials, by hash, the steps at which they can be compared, and how good they were by then."""
+"""By trial hash: the steps at which trials are compared, each with its score (higher is better)."""
 
 
 @dataclass(frozen=True)
 class Halving:
-    """Asynchronous successive halving by a metric of the validation split.
+    """Asynchronous successive halving (ASHA) on a metric of the validation split.
 
-    metric: as `validation/accuracy`.
-    lower_is_better: whether a good trial has little of it.
+    metric: for example `validation/accuracy`.
+    lower_is_better: whether the metric is minimized.
     grace_steps: optimiser steps before a trial may be stopped.
-    reduction_factor: one trial in so many goes on.
+    reduction_factor: one in this many trials continues at each rung.
     """
 
     metric: str
@@ -31,9 +31,9 @@ class Halving:
     reduction_factor: int
 
     def score(self, progress: Progress) -> float | None:
-        """How good a trial is by now, more being better; None where nothing is decided.
+        """The trial's current score (higher is better); None if there is no decision at this step.
 
-        That is where nothing was measured, and at the end: who is there has finished.
+        That is at steps without an evaluation, and at the last step: the trial has finished.
         """
         if progress.metrics is None or progress.done >= progress.total:
             return None
@@ -42,20 +42,20 @@ class Halving:
 
 
 def scores_of(progress: Iterable[Progress], halving: Halving) -> list[tuple[int, float]]:
-    """The steps of a training at which it can be compared, each with its score."""
+    """The steps of a training at which trials are compared, each with its score."""
     scored = ((each.done, halving.score(each)) for each in progress)
     return [(step, score) for step, score in scored if score is not None]
 
 
 def stopping_problems(scheduler: Scheduler, address: str) -> list[Problem]:
-    """Why trials cannot be stopped where the job is to run."""
+    """The problem of early stopping at an address that does not support it, if any."""
     if not isinstance(scheduler, Asha) or address != WITHOUT_RAY:
         return []
     return [cannot_stop()]
 
 
 def cannot_stop() -> Problem:
-    """What is wrong with a scheduler without Ray."""
+    """The problem of a trial scheduler without Ray."""
     return Problem(
         "sweep.scheduler.kind",
         "asha decides between trials that run side by side, and without Ray they run one after "

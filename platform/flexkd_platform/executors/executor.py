@@ -15,14 +15,14 @@ from .work import OnEvent, Work
 
 
 class LostWorkerError(RuntimeError):
-    """A process that worked on a trial was lost; the trial may be run again."""
+    """A process of a trial was lost; the trial may be retried."""
 
 
 class Handle(Protocol):
-    """Work that was submitted."""
+    """A handle to submitted work."""
 
     def cancel(self) -> None:
-        """Stop it, without waiting for its end; it reports no further event."""
+        """Stop the work without waiting for it to end; it reports no further event."""
 
 
 class Executor(ABC):
@@ -40,18 +40,18 @@ class Executor(ABC):
 
     @abstractmethod
     def capacity(self) -> Capacity:
-        """The nodes that work runs on."""
+        """The nodes that can run work."""
 
     @abstractmethod
     def has_room(self, work: Work, running: Collection[Work]) -> bool:
-        """Whether the work can start beside what runs now."""
+        """Whether the work can start in addition to the running work."""
 
     @abstractmethod
     def submit(self, work: Work, on_event: OnEvent) -> Handle:
         """Start the work.
 
-        `on_event` receives `Started`, any number of `Advanced`, and `Ended` or `Pruned`. Work of an
-        executor that runs in the calling process has ended when the call returns.
+        `on_event` receives `Started`, any number of `Advanced`, and `Ended` or `Pruned`. An
+        executor that runs work in the calling process returns when the work has ended.
 
         Raises:
             SpecError: the work cannot run here; nothing was started.
@@ -68,10 +68,10 @@ class Executor(ABC):
         """Prepare for trials; not all of them need to be submitted.
 
         Args:
-            trials: all that may be submitted until `close_sweep`.
+            trials: all trials that may be submitted until `close_sweep`.
             on_event: receives `Broken` if the sweep as a whole fails.
-            halving: how trials are stopped early; None trains each to its end.
-            scores: rung results of earlier trials, which these are compared with too.
+            halving: the early stopping settings; None trains every trial to its end.
+            scores: rung results of earlier trials, which are included in the comparison.
 
         Raises:
             SpecError: trials cannot be stopped early here.
@@ -79,16 +79,16 @@ class Executor(ABC):
 
     @abstractmethod
     def close_sweep(self) -> None:
-        """Return when nothing of the sweep runs any more; no trial may be submitted after it."""
+        """Wait until all submitted trials have ended; no further trial may be submitted."""
 
     def concurrent_trials(self) -> int:
-        """How many trials run at a time; at least one, if `problems` finds nothing."""
+        """The number of trials that run concurrently; at least one if `problems` is empty."""
         return fitting_trials(self.resources, self.capacity())
 
     def problems(self) -> list[Problem]:
-        """Requests that can never be placed."""
+        """Resource requests that can never be scheduled."""
         return resource_problems(self.resources, self.capacity())
 
     @abstractmethod
     def close(self) -> None:
-        """Stop what still runs and release what the executor started."""
+        """Stop running work and release what the executor started."""

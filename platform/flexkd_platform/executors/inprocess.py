@@ -1,4 +1,4 @@
-"""The reference executor: everything in this process, one piece of work at a time, without Ray."""
+"""The reference executor: runs work in this process, one item at a time, without Ray."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from ..plan import Step, Trial
 from ..spec import SpecError
 from ..steps import ChunkDone, ChunkedPass, run_step, run_trial
 from ..tracking import Progress
-from ..training import SoloWorker, local_device
 from .early_stopping import Halving, RungScores, cannot_stop
 from .executor import Executor
 from .work import (
@@ -26,14 +25,14 @@ from .work import (
 
 
 class Finished:
-    """The handle of work that has ended when it is returned."""
+    """The handle of work that has already ended."""
 
     def cancel(self) -> None:
-        """Nothing runs any more."""
+        """Do nothing: the work has ended."""
 
 
 class InProcessExecutor(Executor):
-    """No Ray. One scoring worker and one trial worker, whatever the spec asks for."""
+    """Runs without Ray: one scoring worker and one trial worker, regardless of the spec."""
 
     name = "in-process"
 
@@ -46,7 +45,7 @@ class InProcessExecutor(Executor):
         return 1
 
     def has_room(self, work: Work, running: Collection[Work]) -> bool:
-        """Whether nothing else runs."""
+        """Whether nothing else is running."""
         return not running
 
     def submit(self, work: Work, on_event: OnEvent) -> Finished:
@@ -62,7 +61,7 @@ class InProcessExecutor(Executor):
                 on_event(Started(work))
                 for progress in self._trial(work.trial):
                     on_event(Advanced(work, [progress]))
-        except Exception as error:  # a failed step does not stop what does not need it
+        except Exception as error:  # a failed step does not stop work that does not depend on it
             failure = failure_of(error)
         on_event(Ended(work, failure))
         return Finished()
@@ -74,21 +73,21 @@ class InProcessExecutor(Executor):
         halving: Halving | None = None,
         scores: RungScores | None = None,
     ) -> None:
-        """Refuse early stopping: trials run one after the other, so none can be compared."""
+        """Reject early stopping: trials run sequentially, so they cannot be compared."""
         if halving is not None:
             raise SpecError([cannot_stop()])
 
     def close_sweep(self) -> None:
-        """Every trial has ended."""
+        """Do nothing: every trial has ended."""
 
     def close(self) -> None:
-        """Nothing was started."""
+        """Do nothing: there are no resources to release."""
 
     def run(self, step: Step, on_progress: Callable[[Progress], None]) -> None:
         """Run one shared step.
 
         Raises:
-            StepError: it failed.
+            StepError: the step failed.
         """
         resources = self.resources
         try:
@@ -107,7 +106,7 @@ class InProcessExecutor(Executor):
         """Run the missing chunks of a pass in order, and publish its steps.
 
         Raises:
-            StepError: a chunk failed; the finished ones are kept.
+            StepError: a chunk failed; finished chunks are kept.
         """
         try:
             missing = request.missing(self.store)
@@ -130,19 +129,22 @@ class InProcessExecutor(Executor):
         self.run_pass(work.request, count)
 
     def _trial(self, trial: Trial) -> Iterator[Progress]:
+        # A job whose trials are all published should not wait for torch.
+        from ..training import SoloWorker, local_device
+
         worker = SoloWorker(local_device())
         return run_trial(trial.distill, trial.evaluate, self.store, worker, self.resources)
 
 
 class ChunkCount:
-    """Reports the chunks of a pass as progress, in the order in which they end."""
+    """Reports the chunks of a pass as progress, in the order in which they finish."""
 
     def __init__(self, work: PassWork, total: int, on_event: Callable[[Advanced], None]) -> None:
         self._work, self._total, self._on_event = work, total, on_event
         self._done = 0
 
     def __call__(self, chunk: ChunkDone) -> None:
-        """One more chunk has ended."""
+        """Report one more finished chunk."""
         self._done += 1
         progress = Progress(self._done, self._total, chunk.examples)
         self._on_event(Advanced(self._work, [progress]))

@@ -1,4 +1,4 @@
-"""Steps of a training, sent together: each send is a round trip to the driver."""
+"""Batch the progress of a training: each send is a round trip to the driver."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ BUNDLE_SECONDS = 1.0
 def bundled(
     steps: Iterator[Progress], at_once: Callable[[Progress], bool] = lambda progress: False
 ) -> Iterator[list[Progress]]:
-    """The steps in bundles of about a second, none empty; what failed comes after the last one.
+    """Batch steps for about a second each; no batch is empty. Errors are raised after the last one.
 
-    at_once: whether a step must be told before the next one is taken.
+    at_once: whether a step must be sent before the next one runs.
     """
     bundle: list[Progress] = []
     sent = time.monotonic()

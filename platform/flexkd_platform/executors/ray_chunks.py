@@ -1,4 +1,4 @@
-"""A pass over the training examples on Ray Data: parts are rows, and an actor pool maps them."""
+"""A pass over the training examples on Ray Data: parts are rows, mapped by an actor pool."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from ..store import open_store
 from .work import StepError, failure_of
 
 IN_FLIGHT = 2
-"""Parts that an actor is sent: the one it works on and one to go on with, which a slow actor keeps
-from the others. With one alone an actor waits after each for Ray Data's scheduling loop, which
-looks every 0.1 s (0.2 s a part, measured)."""
+"""Parts in flight per actor: the one that it runs and the next one, which a slow actor withholds
+from the others. With only one, an actor waits after each part for Ray Data's scheduling loop, which
+polls every 0.1 s (0.2 s per part, measured)."""
 
 
 class _ChunkActor:
-    """Holds the teacher and maps batches of parts, which go by their first chunks."""
+    """Holds the teacher and maps batches of parts; a part is identified by its first chunk."""
 
     def __init__(self, request: ChunkedPass, uri: str, spread: bool = False) -> None:
         self._request, self._uri, self._spread = request, uri, spread
@@ -32,12 +32,12 @@ class _ChunkActor:
 
     def _run(self, chunk: int) -> dict[str, Any]:
         try:
-            # Not in the constructor: what goes wrong there is tried again and loses its message.
+            # Not in the constructor: Ray retries an error there, and its message is lost.
             if self._work is None:
                 store = open_store(self._uri)
                 self._work = self._request.open(store, os.getpid(), spread=self._spread)
             return {**asdict(self._work(chunk)), "detail": ""}
-        except Exception as error:  # told to the driver as the chunk's result
+        except Exception as error:  # reported to the driver as the chunk's result
             failure = failure_of(error)
             done = ChunkDone(chunk, 0, os.getpid(), str(failure))
             return {**asdict(done), "detail": failure.detail}
@@ -53,23 +53,23 @@ def run_chunks_on_ray(
     *,
     spread: bool = False,
 ) -> None:
-    """Run parts on an actor pool. Rows come back in any order; the parts are in the store.
+    """Run parts on an actor pool. Actors write the parts to the store; rows return in any order.
 
     A lost actor is replaced and its part is run again, which gives the same bytes. Each part is a
-    block of its own, of which there are never more than `MOST_PARTS`, and only a few numbers of
-    each come here. An actor writes its part before it takes the next: a storage that is slow holds
-    the actors back, and nothing piles up on the way.
+    separate block, at most `MOST_PARTS` in total, and only a few numbers per part return to the
+    driver. An actor writes its part before it starts the next one, so slow storage slows the
+    actors down and nothing accumulates in memory.
 
     Args:
         missing: the parts, by their first chunks.
-        workers: actors, one CPU each.
-        gpus: of each actor; a part of one too.
-        on_chunk: is told of each part, as it is done.
-        spread: whether the teacher goes over all GPUs of an actor.
+        workers: the number of actors, one CPU each.
+        gpus: GPUs per actor; may be a fraction.
+        on_chunk: called for each finished part.
+        spread: whether the teacher is spread over all GPUs of an actor.
 
     Raises:
-        StepError: a part could not be done; where the teacher gave something that is not finite,
-            it names the example.
+        StepError: a part failed; the message names the example if the teacher's output for it was
+            not finite.
     """
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
@@ -81,12 +81,12 @@ def run_chunks_on_ray(
         _ChunkActor,
         fn_constructor_args=(request, uri, spread),
         batch_size=1,
-        # A pool of fixed size: one that may shrink does so in the moment between two parts.
+        # A pool of fixed size: an autoscaling one would shrink between two parts.
         compute=ray.data.ActorPoolStrategy(size=workers, max_tasks_in_flight_per_actor=IN_FLIGHT),
         num_cpus=1,
         num_gpus=gpus or None,
     )
-    # Nothing fetched ahead: what is fetched is told of only when more has come.
+    # No prefetching: a prefetched batch is only returned when the next one arrives.
     for batch in dataset.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
         for row in batch.to_pylist():
             detail = str(row.pop("detail"))

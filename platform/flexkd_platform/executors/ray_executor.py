@@ -1,4 +1,4 @@
-"""Steps as Ray tasks, scoring passes on Ray Data, trials on Ray Tune."""
+"""The Ray executor: steps run as Ray tasks, scoring passes on Ray Data, trials on Ray Tune."""
 
 from __future__ import annotations
 
@@ -39,14 +39,14 @@ from .work import (
 )
 
 LOST_WORKER_RETRIES = 2
-"""How often a task is started again whose process was lost."""
+"""Retries of a task that lost its process."""
 
 END_SECONDS = 5.0
-"""How long `close` waits for work that was cancelled, before it leaves the cluster."""
+"""How long `close` waits for cancelled work before it leaves the cluster."""
 
 
 class RayExecutor(Executor):
-    """Independent work runs side by side: each task and each pass has a thread of the driver."""
+    """Runs independent work concurrently: each task and each pass has a thread in the driver."""
 
     name = "ray"
 
@@ -64,11 +64,11 @@ class RayExecutor(Executor):
         return cluster_capacity()
 
     def problems(self) -> list[Problem]:
-        """Requests that can never be placed, and nodes that cannot use the storage."""
+        """Resource requests that can never be scheduled, and nodes that cannot use the storage."""
         return [*super().problems(), *storage_problems(self.store)]
 
     def has_room(self, work: Work, running: Collection[Work]) -> bool:
-        """Whether the nodes that are alive have room, and the spec allows one more trial."""
+        """Whether the live nodes have room, and the spec allows one more concurrent trial."""
         if isinstance(work, TrialWork):
             most = self.resources.max_concurrent_trials
             if most != "auto" and sum(isinstance(w, TrialWork) for w in running) >= most:
@@ -79,8 +79,8 @@ class RayExecutor(Executor):
     def submit(self, work: Work, on_event: OnEvent) -> Handle:
         """Start the work; a step that runs in the driver has ended when the call returns.
 
-        Driver steps run in the calling thread: torch's thread count and random generator belong to
-        the whole process, so no two may run at a time.
+        Driver steps run in the calling thread: torch's thread count and random generator are global
+        to the process, so only one may run at a time.
         """
         if isinstance(work, TrialWork):
             assert self._sweep is not None, "trials are submitted in an open sweep"
@@ -111,13 +111,13 @@ class RayExecutor(Executor):
         )
 
     def close_sweep(self) -> None:
-        """Let the Tune experiment end."""
+        """Finish the Tune experiment."""
         if self._sweep is not None:
             self._sweep.close()
             self._sweep = None
 
     def close(self) -> None:
-        """Stop what runs, and the cluster if it was started here."""
+        """Stop running work, and the cluster if it was started here."""
         if self._sweep is not None:
             self._sweep.cancel(END_SECONDS)
         for background in self._running:
@@ -127,10 +127,10 @@ class RayExecutor(Executor):
         self._leave()
 
     def run(self, step: Step, on_progress: Callable[[Progress], None]) -> None:
-        """Run a shared step, in a Ray task or here, to its end.
+        """Run a shared step to its end, in a Ray task or in this process.
 
         Raises:
-            StepError: it failed.
+            StepError: the step failed.
         """
         if step.config.kind.runs_on == "driver":
             failure = self._run_here(step)
@@ -153,9 +153,9 @@ class RayExecutor(Executor):
         on_progress: Callable[[Progress], None],
         on_start: Callable[[Any], None],
     ) -> None:
-        """Run a step as one task, whose progress streams back.
+        """Run a step as one Ray task and stream its progress.
 
-        on_start: receives the task's generator, which `ray.cancel` takes.
+        on_start: receives the task's generator, which `ray.cancel` accepts.
 
         Raises:
             StepError: the step failed.
@@ -181,10 +181,10 @@ class RayExecutor(Executor):
         """Run the missing chunks on an actor pool, then reduce them here in chunk order.
 
         Raises:
-            StepError: a chunk failed; the finished ones are kept.
+            StepError: a chunk failed; finished chunks are kept.
         """
         gpus = self.resources.gpus_of_teacher
-        # Actors that no node has room for would start when the others have done their work.
+        # Actors without room on any node would only start when the others have finished.
         workers = max(1, min(self.resources.score_workers, self.capacity().workers(1, gpus)))
         try:
             missing = request.missing(self.store)
@@ -204,11 +204,11 @@ class RayExecutor(Executor):
 
 
 class _Cancelled(BaseException):
-    """The work was cancelled; whoever did that expects no further event."""
+    """The work was cancelled; no further event is reported."""
 
 
 class _Background(threading.Thread):
-    """A thread of the driver that waits for one task or one pass."""
+    """A thread in the driver that waits for one task or one pass."""
 
     def __init__(self, executor: RayExecutor, work: StepWork | PassWork, on_event: OnEvent) -> None:
         super().__init__(name=f"{work.steps[0].kind} {work.steps[0].hash[:12]}", daemon=True)
@@ -217,7 +217,7 @@ class _Background(threading.Thread):
         self._task: Any = None
 
     def run(self) -> None:
-        """Run the work to its end and report it."""
+        """Run the work to its end and report the outcome."""
         failure = None
         try:
             if isinstance(self._work, StepWork):
@@ -232,7 +232,7 @@ class _Background(threading.Thread):
             self._on_event(Ended(self._work, failure))
 
     def cancel(self) -> None:
-        """Stop a task at once, a pass after its next chunk."""
+        """Stop a task immediately, a pass after its next chunk."""
         self._cancelled.set()
         if self._task is not None:
             with suppress(Exception):  # the cluster may be gone

@@ -1,4 +1,4 @@
-"""A step on its Ray worker. In a module of its own: a worker imports neither Tune nor Ray Data."""
+"""A step on its Ray worker. A separate module, so that workers import neither Tune nor Ray Data."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .work import StepError, failure_of
 
 
 def run_step_on_ray(step: Step, uri: str, resources: Resources) -> Iterator[Progress | StepError]:
-    """Run a step; yields its progress, and at the end its failure if it has one."""
+    """Run a step; yields its progress, then a `StepError` if it failed."""
     try:
         yield from run_step(
             step,
@@ -22,5 +22,5 @@ def run_step_on_ray(step: Step, uri: str, resources: Resources) -> Iterator[Prog
             resources.checkpoint_steps,
             spread_teacher=resources.spreads_teacher,
         )
-    except Exception as error:  # a task's error loses its type and message on the way
+    except Exception as error:  # an error raised in a Ray task loses its type and message
         yield failure_of(error)

@@ -1,7 +1,7 @@
 """The sweep on Ray Tune: one experiment, which starts a trial when the scheduler submits it.
 
-Tune asks a searcher for trials. This one hands out what was submitted, so that a trial starts when
-its own needs are published, and all trials of a round still belong to one experiment.
+Tune requests trials from a searcher. This searcher returns the submitted ones, so that a trial
+starts when its own needs are published, and all trials of a round belong to one experiment.
 """
 
 from __future__ import annotations
@@ -33,20 +33,20 @@ from .train_supervisor import END_SECONDS, start_train_supervisor
 from .work import Advanced, Broken, Ended, OnEvent, Pruned, Started, StepError, TrialWork
 
 LOST_WORKER_RETRIES = 2
-"""How often a trial is started again that lost a process (not one that failed)."""
+"""Retries of a trial that lost a process. A trial that failed is not retried."""
 
 MOST_PENDING = 10_000
 """More trials than the scheduler ever submits at a time."""
 
 IDLE_SECONDS = 1.0
-"""How long the searcher lets Tune wait for a trial while none runs."""
+"""How long the searcher waits for a submitted trial while none runs."""
 
 
 class RaySweep:
-    """A Tune experiment in a thread of its own.
+    """A Tune experiment in a separate thread.
 
-    A trial's own error is a result like any other; Tune starts only those again that lost a
-    process. What Ray keeps for itself is in `<storage>/ray/<name>` and is deleted at the end.
+    An error of a trial is reported as its result; Tune only retries trials that lost a process.
+    Ray's own files are in `<storage>/ray/<name>` and are deleted at the end.
     """
 
     def __init__(
@@ -69,18 +69,18 @@ class RaySweep:
         self._thread.start()
 
     def submit(self, work: TrialWork, on_event: OnEvent) -> TrialHandle:
-        """Have Tune start the trial."""
+        """Make Tune start the trial."""
         self._relay.expect(work, on_event)
         self._searcher.put(work.trial.hash)
         return TrialHandle(self._relay, work)
 
     def close(self) -> None:
-        """Return when the experiment has ended, and with it all that it started."""
+        """Wait until the experiment and everything that it started has ended."""
         self._searcher.finish()
         self._thread.join()
 
     def cancel(self, seconds: float) -> None:
-        """Stop all trials; return when they have ended, or after so many seconds."""
+        """Stop all trials; returns when they have ended, or after `seconds`."""
         self._cancelled = True
         self._searcher.finish()
         self._relay.cancel()
@@ -93,11 +93,11 @@ class RaySweep:
         halving: Halving | None,
         scores: RungScores,
     ) -> tune.Tuner:
-        # A report between two epochs has no score to stop a trial by; Tune would refuse it.
+        # A report between two epochs has no score; by default Tune would reject it.
         os.environ["TUNE_DISABLE_STRICT_METRIC_CHECKING"] = "1"
-        # Which trials may be pending is the scheduler's decision; Tune would allow one.
+        # Our scheduler limits the pending trials; by default Tune would allow one.
         os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(MOST_PENDING)
-        # By default Tune would wait ten minutes for a trial that was stopped.
+        # By default Tune would wait ten minutes for a stopped trial.
         os.environ["TUNE_FORCE_TRIAL_CLEANUP_S"] = str(STOPPING_SECONDS)
         trainable = tune.with_parameters(
             run_tune_trial,
@@ -133,7 +133,7 @@ class RaySweep:
             tuner.fit()
             if self._runs is not None:
                 ray.wait([self._runs.ended.remote()], timeout=2 * END_SECONDS)
-                ray.kill(self._runs)  # with what still runs; Tune would keep the handle
+                ray.kill(self._runs)  # and its remaining runs; Tune would keep its handle alive
         except BaseException as error:
             if not self._cancelled:
                 self._on_event(Broken(error))
@@ -143,18 +143,18 @@ class RaySweep:
 
 
 class TrialHandle(Finished):
-    """A trial that was submitted."""
+    """A handle to a submitted trial."""
 
     def __init__(self, relay: _Relay, work: TrialWork) -> None:
         self._relay, self._work = relay, work
 
     def cancel(self) -> None:
-        """Report nothing of it any more; it is stopped with the sweep."""
+        """Report no further events; the trial is stopped with the sweep."""
         self._relay.drop(self._work)
 
 
 class SubmittedTrials(Searcher):  # type: ignore[misc]
-    """A searcher that suggests the trials that were submitted, in their order."""
+    """A searcher that suggests the submitted trials, in order."""
 
     def __init__(self) -> None:
         super().__init__(metric=SCORE, mode="max")
@@ -163,17 +163,17 @@ class SubmittedTrials(Searcher):  # type: ignore[misc]
         self._finished = False
 
     def put(self, digest: str) -> None:
-        """One more trial is ready."""
+        """Add a trial that is ready."""
         self._ready.put(digest)
 
     def finish(self) -> None:
-        """No more trials will come."""
+        """Mark the end: no further trial will be submitted."""
         self._ready.put(None)
 
     def suggest(self, trial_id: str) -> dict[str, str] | str | None:
         """A trial's config; None while none is ready; `FINISHED` after the last one.
 
-        While no trial runs, Tune sleeps for a second after a None; so this waits itself.
+        While no trial runs, Tune sleeps for a second after a None, so this method waits instead.
         """
         if self._finished:
             return str(Searcher.FINISHED)
@@ -194,13 +194,13 @@ class SubmittedTrials(Searcher):  # type: ignore[misc]
         self._live.discard(trial_id)
 
     def save(self, checkpoint_path: str) -> None:
-        """Nothing: a job resumes from the store, not from Tune's checkpoints."""
+        """Do nothing: a job resumes from the store, not from Tune's checkpoints."""
 
     def restore(self, checkpoint_path: str) -> None:
-        """Nothing was saved."""
+        """Do nothing: nothing was saved."""
 
     def __getstate__(self) -> dict[str, Any]:
-        # Tune pickles its settings to resume from; we resume from the store instead.
+        # Tune pickles its settings to resume; we resume from the store instead.
         return {}
 
 
@@ -211,7 +211,7 @@ class _StopAll(tune.Stopper):  # type: ignore[misc]
         self._relay = relay
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
-        """No trial by itself."""
+        """Never stop a single trial."""
         return False
 
     def stop_all(self) -> bool:
@@ -220,15 +220,15 @@ class _StopAll(tune.Stopper):  # type: ignore[misc]
 
 
 def _trial_name(trial: TuneTrial) -> str:
-    """Names must be unique and the same when tried again; the default has a clock in it."""
+    """Names must be unique and the same on a retry; the default contains a timestamp."""
     return str(trial.config["trial"][:16])
 
 
 def _asha(halving: Halving, scores: RungScores) -> ASHAScheduler:
-    """Tune's, in optimiser steps; `max_t` is never reached, since no trial is stopped at its end.
+    """Tune's ASHA in optimiser steps. `max_t` is never reached: no trial is stopped at its end.
 
-    Every sweep has a new one, so the rungs of earlier trials are entered again, as if they had run
-    first.
+    Every sweep creates a new scheduler, so the rung results of earlier trials are replayed, as if
+    those trials had run first.
     """
     scheduler = ASHAScheduler(
         time_attr=STEP,
@@ -237,7 +237,7 @@ def _asha(halving: Halving, scores: RungScores) -> ASHAScheduler:
         grace_period=halving.grace_steps,
         reduction_factor=halving.reduction_factor,
         max_t=2**31,
-        # Otherwise a trial that has passed a rung is compared again at the rungs below it.
+        # Otherwise a trial that has passed a rung is compared again at lower rungs.
         stop_last_trials=False,
     )
     for digest, rungs in scores.items():
@@ -250,9 +250,9 @@ def _asha(halving: Halving, scores: RungScores) -> ASHAScheduler:
 
 
 class _Relay(tune.Callback):  # type: ignore[misc]
-    """Turns Tune's callbacks into events.
+    """Converts Tune's callbacks to events.
 
-    A trial that is run again reports its steps again, the same ones: they are passed on once.
+    A retried trial reports the same steps again; each step is forwarded once.
     """
 
     def __init__(self, halving: Halving | None) -> None:
@@ -265,20 +265,20 @@ class _Relay(tune.Callback):  # type: ignore[misc]
         self.cancelled = False
 
     def expect(self, work: TrialWork, on_event: OnEvent) -> None:
-        """Pass the trial's events on."""
+        """Forward the trial's events."""
         self._works[work.trial.hash] = (work, on_event)
 
     def drop(self, work: TrialWork) -> None:
-        """Pass no event of the trial on any more."""
+        """Stop forwarding the trial's events."""
         self._works.pop(work.trial.hash, None)
 
     def cancel(self) -> None:
-        """Pass nothing on, and have the experiment stop."""
+        """Stop forwarding events, and stop the experiment."""
         self.cancelled = True
         self._works.clear()
 
     def on_trial_start(self, iteration: int, trials: Any, trial: TuneTrial, **info: Any) -> None:
-        """A worker runs the trial, for the first time or again."""
+        """A worker has started the trial, for the first time or on a retry."""
         digest = trial.config["trial"]
         if digest not in self._reported:
             self._reported[digest] = 0
@@ -287,9 +287,9 @@ class _Relay(tune.Callback):  # type: ignore[misc]
     def on_trial_result(
         self, iteration: int, trials: Any, trial: TuneTrial, result: dict[str, Any], **info: Any
     ) -> None:
-        """New steps, or the trial's last report."""
+        """The trial has reported new steps or its result."""
         digest = trial.config["trial"]
-        # Taken out: Tune keeps the last result of every trial and writes it into its state.
+        # Removed, since Tune keeps the last result of every trial and writes it to its state.
         rows: list[Progress] = result.pop("rows", [])
         if rows:
             self._last[digest] = rows[-1]
@@ -311,7 +311,7 @@ class _Relay(tune.Callback):  # type: ignore[misc]
             self._send(digest, Pruned, self._reason(self._last[digest]))
 
     def on_trial_error(self, iteration: int, trials: Any, trial: TuneTrial, **info: Any) -> None:
-        """Tune gave the trial up."""
+        """Tune has given up on the trial."""
         self._send(trial.config["trial"], Ended, _lost(trial.get_pickled_error()))
 
     def _send(self, digest: str, event: Any, *content: Any) -> None:
@@ -329,13 +329,13 @@ class _Relay(tune.Callback):  # type: ignore[misc]
         )
 
     def __getstate__(self) -> dict[str, Any]:
-        # Tune pickles its callbacks to resume from; we resume from the store instead, and an event
-        # queue cannot be pickled.
+        # Tune pickles its callbacks to resume; we resume from the store instead, and an event queue
+        # cannot be pickled.
         return {}
 
 
 def _lost(error: Exception | None) -> StepError:
-    """Why a trial failed that Tune gave up."""
+    """The failure of a trial that Tune gave up on."""
     detail = "".join(traceback.format_exception(error)) if error else ""
     if isinstance(error, RayTaskError):
         error = error.cause

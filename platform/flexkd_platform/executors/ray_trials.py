@@ -19,17 +19,17 @@ from .progress_batches import bundled
 from .work import failure_of
 
 STEP, SCORE = "step", "score"
-"""What the Tune scheduler reads of a report: optimiser steps, and how good the student is there."""
+"""The keys of a report that the Tune scheduler reads: optimiser steps, and the score by then."""
 
 STOPPING_SECONDS = 20
-"""How long the process of a stopped trial may take to end before it is killed."""
+"""Time for the process of a stopped trial to end before it is killed."""
 
 
 def trial_resources(resources: Resources) -> dict[str, float]:
-    """What Tune reserves for a trial.
+    """The resources that Tune reserves for a trial.
 
-    A trial of several workers is only their driver: it takes no CPU, since the workers it waits
-    for must find all of them free. Tune wants some resource, so it asks for one byte of memory.
+    A trial of several workers is only their driver. It reserves no CPU, since its workers need all
+    of them. Tune requires some resource, so the trial requests one byte of memory.
     """
     if resources.most_workers > 1:
         return {"memory": 1.0}
@@ -48,14 +48,14 @@ def run_tune_trial(
 ) -> None:
     """The Tune trainable: run the trial named by `config["trial"]` and report its progress.
 
-    scratch: a URI where Ray Train may keep what it needs.
-    runs: of `start_train_supervisor`, for trials of several workers.
+    scratch: a URI that Ray Train uses as its storage path.
+    runs: the handle from `start_train_supervisor`, for trials of several workers.
     """
-    # What Tune starts next in this process waits for this trial's end, or is never heard of again.
+    # The next trial in this process must wait for this one to end, or Tune never gets its reports.
     os.environ["TUNE_FUNCTION_THREAD_TIMEOUT_S"] = str(STOPPING_SECONDS)
     error = detail = ""
     try:
-        # A trial that is stopped does not return from a report: closing ends what it started.
+        # A stopped trial does not return from a report; closing the generator ends what it started.
         with contextlib.closing(
             _bundles(trials[config["trial"]], uri, resources, scratch, halving, runs)
         ) as bundles:
@@ -73,7 +73,7 @@ def run_tune_trial(
 def _cut_at_scores(
     bundle: list[Progress], halving: Halving | None
 ) -> Iterator[tuple[list[Progress], dict[str, float]]]:
-    """The bundle, cut after every step at which the scheduler decides, with what it decides by."""
+    """Split the batch after each step at which the scheduler decides; adds that step's score."""
     rows: list[Progress] = []
     for progress in bundle:
         rows.append(progress)
@@ -89,7 +89,7 @@ def _bundles(
     trial: Trial, uri: str, resources: Resources, scratch: str, halving: Halving | None, runs: Any
 ) -> Generator[list[Progress]]:
     if resources.most_workers > 1:
-        # Imported on the worker, and only where it is needed: it takes a second.
+        # Imported on the worker, and only if needed: the import takes a second.
         from .ray_train import train_on_workers
 
         yield from train_on_workers(trial, uri, resources, scratch, runs)
@@ -100,5 +100,5 @@ def _bundles(
 
     worker = SoloWorker("cuda" if resources.trial_gpus else "cpu")
     steps = run_trial(trial.distill, trial.evaluate, open_store(uri), worker, resources)
-    # A step at which the scheduler decides is sent at once: the training may end there.
+    # A step at which the scheduler decides is sent immediately: the trial may be stopped there.
     yield from bundled(steps, lambda p: halving is not None and halving.score(p) is not None)

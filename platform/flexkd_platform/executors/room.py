@@ -1,7 +1,7 @@
-"""Whether work fits on the nodes of a cluster beside what runs there.
+"""Whether work fits on the nodes of a cluster in addition to the running work.
 
-Ray decides where a worker really runs. This count only keeps work from being submitted that would
-wait in Ray's queue, where nothing of higher priority could overtake it.
+Ray decides where a worker actually runs. This check only avoids submitting work that would wait
+in Ray's queue, where work of higher priority could not overtake it.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from ..spec import Resources
 from .work import PassWork, StepWork, Work
 
 TOLERANCE = 1e-9
-"""Shares of a GPU are floats: ten tenths fill one."""
+"""GPU fractions are floats: ten times 0.1 must fill one GPU."""
 
 
 @dataclass(frozen=True)
 class Demand:
     """Workers of equal size.
 
-    flexible: whether the work starts with fewer workers, and the others follow as nodes get free.
+    flexible: whether the work can start with fewer workers, and add others as nodes become free.
     """
 
     workers: int
@@ -31,7 +31,7 @@ class Demand:
 
 
 def demand_of(work: Work, resources: Resources) -> Demand:
-    """What the work reserves. A step that runs in the driver reserves nothing."""
+    """The resources that the work reserves. A step that runs in the driver reserves nothing."""
     if isinstance(work, StepWork):
         workers = int(work.step.config.kind.runs_on != "driver")
         return Demand(workers, resources.teacher_cpus, resources.gpus_of_teacher)
@@ -41,7 +41,7 @@ def demand_of(work: Work, resources: Resources) -> Demand:
 
 
 def fits(new: Demand, running: Iterable[Demand], capacity: Capacity) -> bool:
-    """Whether there is room for `new`: for all of its workers, or for one if it is flexible."""
+    """Whether all workers of `new` fit, or one of them if it is flexible."""
     nodes = [_FreeNode(node) for node in capacity.nodes]
     for demand in running:
         for _ in range(demand.workers):
@@ -51,19 +51,19 @@ def fits(new: Demand, running: Iterable[Demand], capacity: Capacity) -> bool:
 
 
 def _place(demand: Demand, nodes: Iterable[_FreeNode]) -> bool:
-    """Reserve one worker on the first node that has room; False if none has."""
+    """Reserve one worker on the first node with room; False if there is none."""
     return any(node.place(demand.cpus, demand.gpus) for node in nodes)
 
 
 class _FreeNode:
-    """What is not reserved of a node: CPUs, and of each GPU the free share."""
+    """The unreserved resources of a node: CPUs, and the free fraction of each GPU."""
 
     def __init__(self, node: Node) -> None:
         self._cpus = node.cpus
         self._gpus = [1.0] * int(node.gpus)
 
     def place(self, cpus: float, gpus: float) -> bool:
-        """Reserve a worker, if there is room."""
+        """Reserve a worker if there is room; returns whether it was reserved."""
         share, count = (gpus, 1) if 0 < gpus < 1 else (1.0, int(gpus))
         chosen = [i for i, free in enumerate(self._gpus) if free >= share - TOLERANCE][:count]
         if self._cpus < cpus - TOLERANCE or len(chosen) < count:

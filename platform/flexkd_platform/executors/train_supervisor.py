@@ -1,9 +1,9 @@
-"""Who owns the Ray Train runs of a sweep: a process that outlives the trials they are part of.
+"""The supervisor of a sweep's Ray Train runs: a process that outlives the trials of the runs.
 
-What a process has started on Ray is killed with it, and Tune ends that of a trial that it stops at
-once. A run needs longer to put its things away: Ray Train first stops what would give its CPUs back
-for it, and then gives them back itself. Killed between the two, it would leave them reserved until
-the job ends.
+Ray kills what a process has started together with that process, and Tune kills the process of a
+stopped trial immediately. A run needs longer to clean up: Ray Train first stops the process that
+would release its CPUs for it, then releases them itself. If the run is killed in between, the CPUs
+stay reserved until the job ends.
 """
 
 from __future__ import annotations
@@ -18,42 +18,42 @@ from ray.util.queue import Queue
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 LOOK_SECONDS = 1.0
-"""How often a run is looked at, and who listens to it."""
+"""How often the supervisor checks a run and its trial's queue."""
 
 END_SECONDS = 60.0
-"""How long a run that is ended may take, before it is killed: a dozen seconds on a busy machine."""
+"""Time for a cancelled run to end before it is killed; it takes about 12 s on a busy machine."""
 
 
 def start_train_supervisor() -> Any:
-    """A handle to a new owner of runs, on the driver's node, for `ray.kill` at the end."""
+    """Start a supervisor on the driver's node; returns its handle, for `ray.kill` at the end."""
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-    # Not to be started again: where memory is short, Ray kills what may be before all else.
+    # Not restartable: when memory is short, Ray kills restartable actors first.
     owner = ray.remote(num_cpus=0, scheduling_strategy=here)(_TrainSupervisor)
     return owner.remote()
 
 
 class _TrainSupervisor:
-    """An asynchronous actor."""
+    """An async actor that owns the Ray Train runs."""
 
     def __init__(self) -> None:
         self._running = 0
 
     async def train(
-        self, fit: Callable[..., Any], arguments: tuple[Any, ...], told: Queue[Any], node: str
+        self, fit: Callable[..., Any], arguments: tuple[Any, ...], queue: Queue[Any], node: str
     ) -> Any:
-        """Run `fit(*arguments, told)` in a process of its own on a node; returns what it does.
+        """Run `fit(*arguments, queue)` in a separate process on a node; returns its result.
 
-        A process of its own, since nothing but a signal to that ends a run of Ray Train's. It gets
-        one when the queue is gone, which ends with the trial.
+        The process is separate since only a signal to it ends a Ray Train run. It is signalled when
+        the queue is gone, which ends with the trial.
         """
         there = NodeAffinitySchedulingStrategy(node, soft=False)
         task = ray.remote(fit).options(num_cpus=0, max_retries=0, scheduling_strategy=there)
         self._running += 1
         try:
-            run = task.remote(*arguments, told)
+            run = task.remote(*arguments, queue)
             ended = asyncio.ensure_future(_outcome(run))
             while not (await asyncio.wait([ended], timeout=LOOK_SECONDS))[0]:
-                if not await _is_heard(told):
+                if not await _is_heard(queue):
                     await _end(run, ended)
                     return None
             return await ended
@@ -61,7 +61,7 @@ class _TrainSupervisor:
             self._running -= 1
 
     async def ended(self) -> None:
-        """Return when no run is left."""
+        """Wait until no run is left."""
         while self._running:
             await asyncio.sleep(LOOK_SECONDS / 10)
 
@@ -70,20 +70,20 @@ async def _outcome(run: Any) -> Any:
     return await run
 
 
-async def _is_heard(told: Queue[Any]) -> bool:
+async def _is_heard(queue: Queue[Any]) -> bool:
     try:
-        await told.actor.qsize.remote()
+        await queue.actor.qsize.remote()
     except ActorDiedError:
         return False
-    except RayActorError:  # it cannot be reached just now
+    except RayActorError:  # temporarily unreachable
         return True
     return True
 
 
 async def _end(run: Any, ended: asyncio.Future[Any]) -> None:
-    """As Ctrl-C would, which gives back what the run reserved."""
+    """End a run as Ctrl-C would, so that it releases its resources; kill it if that takes long."""
     ray.cancel(run)
     await asyncio.wait([ended], timeout=END_SECONDS)
     ray.cancel(run, force=True)
     await asyncio.wait([ended])
-    ended.exception()  # it was ended: how is of no interest, and Python would complain
+    ended.exception()  # retrieved and ignored; otherwise asyncio logs a warning

@@ -1,4 +1,4 @@
-"""What a scheduler gives an executor to run, and the events that come back."""
+"""The work that a scheduler submits to an executor, and the events that it receives."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class StepError(RuntimeError):
-    """A step failed. The message is one line for people; `detail` is the traceback."""
+    """A step failed. The message is one line for the user; `detail` is the traceback."""
 
     def __init__(self, message: str, detail: str = "") -> None:
         super().__init__(message)
@@ -24,7 +24,7 @@ class StepError(RuntimeError):
 
 @dataclass(frozen=True, eq=False)
 class StepWork:
-    """One shared step that one process runs alone."""
+    """One shared step, which runs in a single process."""
 
     step: Step
 
@@ -63,7 +63,7 @@ Work = StepWork | PassWork | TrialWork
 
 @dataclass(frozen=True)
 class Started:
-    """A worker runs the work. chunks: of a pass, how many are missing."""
+    """A worker has started the work. chunks: the number of missing chunks of a pass."""
 
     work: Work
     chunks: int | None = None
@@ -79,7 +79,7 @@ class Advanced:
 
 @dataclass(frozen=True)
 class Ended:
-    """The artifacts are published, or `failure` says why not."""
+    """The artifacts are published, or `failure` is the reason why not."""
 
     work: Work
     failure: StepError | None = None
@@ -87,7 +87,7 @@ class Ended:
 
 @dataclass(frozen=True)
 class Pruned:
-    """A trial was stopped early, for a reason in one line."""
+    """A trial was stopped early. reason: one line."""
 
     work: TrialWork
     reason: str
@@ -95,7 +95,7 @@ class Pruned:
 
 @dataclass(frozen=True)
 class Broken:
-    """The executor itself failed; nothing that it runs will report an end."""
+    """The executor itself failed; its running work reports no `Ended`."""
 
     error: BaseException
 
@@ -107,7 +107,7 @@ OnEvent = Callable[[Event], None]
 
 
 def failure_of(error: Exception) -> StepError:
-    """The error as a step's failure, with the traceback kept for the log."""
+    """Convert an error to a `StepError`, with its traceback for the log."""
     if isinstance(error, StepError):
         return error
     if isinstance(error, ValueError | FloatingPointError):

@@ -1,4 +1,4 @@
-"""One job from its checks to its results: what the command line calls."""
+"""Run one job, from its plan to its results; called by the command line."""
 
 from .results_json import JobState, Outcome, StepOutcome, results_json
 from .run import plan_json, pruned_before, run_job

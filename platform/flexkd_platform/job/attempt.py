@@ -1,4 +1,4 @@
-"""One attempt at a job: what happens is recorded in the ledger, the results and the tracker."""
+"""One attempt at a job: records events in the ledger, the results and the tracker."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from .view import View
 
 
 class Attempt:
-    """Listens to the scheduler; also the state of the attempt as far as it is known."""
+    """The scheduler's listener; also holds the current state of the attempt."""
 
     def __init__(
         self,
@@ -40,7 +40,7 @@ class Attempt:
 
     @property
     def plan(self) -> Plan:
-        """The plan, which grows while a search asks for more points."""
+        """The plan, which grows while a search samples more points."""
         return self.outcome.plan
 
     def grow(self, plan: Plan) -> None:
@@ -50,7 +50,7 @@ class Attempt:
     # --- the scheduler's listener --------------------------------------------------------------
 
     def started(self, nodes: Sequence[Node], chunks: int | None) -> None:
-        """A worker runs the nodes."""
+        """A worker has started the nodes."""
         first = nodes[0]
         if first.trial is not None:
             self._open_tracking()
@@ -64,7 +64,7 @@ class Attempt:
         self.view.step_started(first.step, label_of(nodes), chunks)
 
     def advanced(self, nodes: Sequence[Node], event: Advanced) -> None:
-        """New progress of a trial's training, of a step, or of a pass."""
+        """A trial's training, a step or a pass has made progress."""
         trial, progress = nodes[0].trial, event.progress
         last, examples = progress[-1], sum(each.examples for each in progress)
         if trial is None:
@@ -75,7 +75,7 @@ class Attempt:
         self.view.trial_progressed(trial, last.done, last.total, examples)
 
     def waiting(self, node: Node, holder: Holder) -> None:
-        """Another job works on the node."""
+        """Another job is running the node."""
         who = {"user": holder.user, "host": holder.host, "pid": holder.pid, "job": holder.job}
         self.folder.record("waiting", kind=node.step.kind, hash=node.step.hash, holder=who)
         if node.trial is None:
@@ -100,7 +100,7 @@ class Attempt:
             self._trial_ended(node.trial, "done", "")
 
     def failed(self, node: Node, failure: StepError) -> None:
-        """The node failed, or what it needs did."""
+        """The node failed, or something that it needs failed."""
         self.failed_nodes += 1
         if node.trial is None:
             self._step_ended(node.step, "failed", self._seconds(node), failure)
@@ -108,7 +108,7 @@ class Attempt:
             self._trial_ended(node.trial, "failed", str(failure), failure.detail)
 
     def pruned(self, node: Node, reason: str) -> None:
-        """The trial was stopped early, unless it was done before it could be."""
+        """The trial was stopped early, unless it finished before it could be stopped."""
         assert node.trial is not None, "only trials are pruned"
         done = all(self.store.has(step) for step in node.steps)
         self._trial_ended(node.trial, "done" if done else "pruned", "" if done else reason)
@@ -116,20 +116,20 @@ class Attempt:
     # --- trials that do not run ----------------------------------------------------------------
 
     def find_own_steps(self, trial: Trial) -> None:
-        """Remember which of the trial's steps were published before this attempt ran it."""
+        """Remember which of the trial's steps were published before this attempt."""
         own = (trial.distill, trial.evaluate)
         self._reused |= {step.hash for step in own if self.store.has(step)}
 
     def pruned_before(self, trial: Trial, reason: str) -> None:
-        """An earlier attempt pruned the trial; it stays so."""
+        """An earlier attempt pruned the trial; it stays pruned."""
         self._trial_ended(trial, "pruned", reason, shown=False)
         self.clean_up(trial)
 
     def clean_up(self, trial: Trial) -> None:
-        """Delete what a pruned trial left, now that nothing writes to it any more.
+        """Delete the partial artifacts of a pruned trial, once nothing writes to them any more.
 
-        Several workers train on while the decision is made. A trial that reached its end meanwhile
-        is done, as it would be if this job ran again.
+        The workers of a trial continue to train while it is being stopped. A trial that finished
+        meanwhile is done, as it would be if this job ran again.
         """
         if all(self.store.has(step) for step in (trial.distill, trial.evaluate)):
             self._trial_ended(trial, "done", "", shown=False)
@@ -168,7 +168,7 @@ class Attempt:
         return all(step.hash in self.outcome.steps for step in self._datasets())
 
     def _open_tracking(self) -> None:
-        """Start the job's run, which names the data; an axis may make several data sets."""
+        """Start the job's run, which names the data; an axis may create several data sets."""
         self.recorder.start([step for step in self._datasets() if self.store.has(step)])
 
     def _trial_ended(
@@ -219,5 +219,5 @@ class Attempt:
 
 
 def label_of(nodes: Sequence[Node]) -> str:
-    """The steps of one piece of work for the terminal, as `scoring and teacher cache`."""
+    """A label for the steps of one work item, such as `scoring and teacher cache`."""
     return " and ".join(dict.fromkeys(node.step.config.kind.label for node in nodes))

@@ -1,4 +1,4 @@
-"""The graph of a job: which steps and trials are ready, and what a failure takes along."""
+"""The graph of a job: which steps and trials are ready, and which fail when one fails."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Literal
 from ..plan import Step, Trial
 
 State = Literal["pending", "claiming", "waiting", "running", "done", "failed"]
-"""pending: not started. claiming: its lease is being taken. waiting: another job has its lease."""
+"""pending: not started. claiming: its lease is being acquired. waiting: another job holds it."""
 
 
 @dataclass(eq=False)
@@ -18,7 +18,7 @@ class Node:
 
     needs: hashes of the steps that must be published before it starts.
     leased: whether this process holds its lease.
-    cause: why it failed, as those that need it say it.
+    cause: the failure reason that downstream nodes report.
     """
 
     steps: tuple[Step, ...]
@@ -35,7 +35,7 @@ class Node:
 
     @property
     def ended(self) -> bool:
-        """Whether nothing will happen to it any more."""
+        """Whether the node is done or has failed."""
         return self.state in {"done", "failed"}
 
 
@@ -45,7 +45,7 @@ def step_node(step: Step) -> Node:
 
 
 def trial_node(trial: Trial) -> Node:
-    """The node of a trial. It needs what its evaluation needs: else it would train for nothing."""
+    """The node of a trial. Its needs include its evaluation's: otherwise it might train in vain."""
     upstream = {step.hash for step in trial.evaluate.upstream()} - {trial.hash}
     return Node((trial.distill, trial.evaluate), trial, frozenset(upstream))
 
@@ -53,8 +53,8 @@ def trial_node(trial: Trial) -> Node:
 class Graph:
     """Nodes by hash. Steps are added after the steps that they need.
 
-    barrier: whether trials start only when every shared step has ended, as early stopping wants it:
-        it compares trials that run side by side.
+    barrier: whether trials start only when every shared step has ended. Early stopping requires it,
+        since it compares concurrent trials.
     """
 
     def __init__(self, *, barrier: bool = False) -> None:
@@ -62,7 +62,7 @@ class Graph:
         self._nodes: dict[str, Node] = {}
 
     def add(self, node: Node) -> bool:
-        """Add a node; False if it is there already."""
+        """Add a node; False if it already exists."""
         if node.step.hash in self._nodes:
             return False
         self._nodes[node.step.hash] = node
@@ -88,11 +88,11 @@ class Graph:
         return [*found, *(n for n in self if n.trial is not None and self._is_ready(n))]
 
     def done(self, node: Node) -> None:
-        """The node's artifacts are published, or it was pruned."""
+        """Mark a node as done: its artifacts are published, or it was pruned."""
         node.state = "done"
 
     def failed(self, node: Node, reason: str) -> list[Node]:
-        """The node failed; returns what fails with it, because it needs the node's artifact."""
+        """Mark a node as failed; returns the downstream nodes, which fail with it."""
         node.state = "failed"
         if node.trial is not None:
             return []

@@ -1,4 +1,4 @@
-"""From steps and trials to what the tracker is told."""
+"""Record the steps and trials of a job in the tracker."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from .results_json import Outcome, teacher_json
 
 
 class Recorder:
-    """Tells one job's tracker what happens. The store is the truth, so all can be told again."""
+    """Records one job in the tracker. All of it can be recorded again from the store."""
 
     def __init__(self, tracker: Tracker, plan: Plan, spec_yaml: str, store: Store) -> None:
         self._tracker, self.plan = tracker, plan
@@ -37,7 +37,7 @@ class Recorder:
         self._started = False
 
     def start(self, datasets: Sequence[Step[DatasetConfig]]) -> None:
-        """The job begins, as soon as its data are known; an axis may make several of them."""
+        """Start the job's run once its data are known; an axis may create several data sets."""
         if self._started:
             return
         spec = self.plan.spec
@@ -64,17 +64,17 @@ class Recorder:
         )
 
     def trial_started(self, trial: Trial) -> None:
-        """A run for it, found or made."""
+        """Find or create the trial's run."""
         self._open[trial.hash] = trial
         self._runs[trial.hash] = self._tracker.start_trial(self._record(trial, "done", ""))
 
     def trial_progressed(self, trial: Trial, rows: Sequence[StepMetrics]) -> None:
-        """Metrics of its steps as they come."""
+        """Log the metrics of the trial's training steps."""
         if rows:
             self._tracker.log_steps(trial.hash, rows)
 
     def trial_ended(self, trial: Trial, status: str, reason: str) -> TrialRecord:
-        """Complete its run from what the store holds; returns what was recorded."""
+        """Complete the trial's run from the store; returns what was recorded."""
         record = self._record(trial, cast(TrialStatus, status), reason)
         self._open.pop(trial.hash, None)
         if trial.hash not in self._runs:
@@ -88,9 +88,9 @@ class Recorder:
         return replace(record, run_id=self._runs[trial.hash])
 
     def end(self, outcome: Outcome, folder: JobFolder) -> None:
-        """The job's files and summary, and the end of its run and of trials cut off with it."""
+        """Log the job's files and summary, and end its run and those of interrupted trials."""
         if not self._started:
-            return  # it ended before its data were known
+            return  # the job ended before its data were known
         for trial in list(self._open.values()):
             self.trial_ended(trial, "failed", "interrupted")
         with tempfile.TemporaryDirectory() as scratch:
@@ -99,7 +99,7 @@ class Recorder:
         self._tracker.finish_job(status, self._job_metrics(outcome))  # type: ignore[arg-type]
 
     def _job_files(self, folder: JobFolder, scratch: Path) -> dict[str, Path]:
-        """results.json, where all artifacts lie, and of every selection G and the units."""
+        """results.json, the URIs of all artifacts, and G and the units of every selection."""
         results = scratch / "results.json"
         results.write_text(folder.read("results.json"))
         artifacts = scratch / "artifacts.json"
@@ -122,7 +122,7 @@ class Recorder:
         )
 
     def _artifacts(self) -> list[dict[str, str | int]]:
-        """Where everything lies that the job made or used, and what it must be."""
+        """URIs and digests of all artifacts that the job created or used."""
         found: list[dict[str, str | int]] = []
         for step in self.plan.steps():
             if not self._store.has(step):
@@ -141,7 +141,7 @@ class Recorder:
     def _record(self, trial: Trial, status: TrialStatus, reason: str) -> TrialRecord:
         metrics: dict[str, float] = {}
         seconds = 0.0
-        # A pruned trial has no metrics, though one stopped just before its test has left a student.
+        # A pruned trial has no metrics, although one stopped just before its test has a student.
         for step in () if status == "pruned" else (trial.distill, trial.evaluate):
             if self._store.has(step):
                 manifest = self._store.manifest(step)

@@ -1,4 +1,4 @@
-"""`results.json`: what a job did and what came of it, as others rely on it."""
+"""`results.json`: the steps, trials and results of a job, in a stable format."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ JobState = Literal["running", "done", "failed", "interrupted"]
 
 @dataclass(frozen=True)
 class StepOutcome:
-    """How a step went. `seconds` is how long it ran, whenever that was; `reason` why it failed."""
+    """How a step ended. seconds: its run time, also of an earlier run. reason: why it failed."""
 
     step: Step
     status: StepStatus
@@ -29,7 +29,7 @@ class StepOutcome:
 
 @dataclass
 class Outcome:
-    """What is known of a running or finished job."""
+    """The state of a running or finished job."""
 
     plan: Plan
     status: JobState = "running"
@@ -44,7 +44,7 @@ class Outcome:
 
     @property
     def metric_names(self) -> tuple[str, ...]:
-        """The metrics that are compared, as `test/accuracy`; the first one ranks."""
+        """The metrics to compare, for example `test/accuracy`; the first one is for ranking."""
         return self.plan.spec.metric_names
 
     def groups(self) -> list[Group]:
@@ -85,7 +85,7 @@ def _step_json(entry: StepOutcome) -> dict[str, Any]:
 
 
 def teacher_json(plan: Plan, store: Store) -> dict[str, Any]:
-    """The spec's own teacher; where an axis makes several, the first. {} while it is not there."""
+    """The spec's teacher; the first if an axis creates several. {} until it is published."""
     teacher = plan.teachers[0]
     if not store.has(teacher):
         return {}

@@ -1,4 +1,4 @@
-"""Run a job: plan, schedule, and for a search one round after the other."""
+"""Run a job: plan, schedule, and for a search, run one round at a time."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ def run_job(
     tracker: Tracker,
     view: View,
 ) -> Outcome:
-    """Run what is missing of a plan; leave the job's folder and its MLflow runs complete.
+    """Run the missing steps of a plan, and complete the job's folder and its MLflow runs.
 
-    A step that fails takes along only what needs it.
+    If a step fails, only the steps that depend on it fail with it.
 
     Raises:
         SpecError: another process runs this job.
-        KeyboardInterrupt: the job was stopped; what was done is kept and recorded.
+        KeyboardInterrupt: the job was stopped; finished work is kept and recorded.
     """
     folder = JobFolder(store, plan.spec.id)
     holder = Holder(current_user(), socket.gethostname(), os.getpid(), plan.spec.id)
@@ -66,7 +66,7 @@ def run_job(
 
 
 def plan_json(plan: Plan, store: Store) -> dict[str, object]:
-    """The content of `plan.json`: the steps in order, with whether they exist, and the trials."""
+    """The content of `plan.json`: the steps in order, whether each exists, and the trials."""
     return {
         "steps": [
             {
@@ -85,18 +85,18 @@ def plan_json(plan: Plan, store: Store) -> dict[str, object]:
 
 
 def pruned_before(folder: JobFolder) -> dict[str, str]:
-    """The trials that earlier attempts at this job pruned, each with the reason; they stay so."""
+    """The trials that earlier attempts at this job pruned, with their reasons; they stay pruned."""
     return pruned_in(folder.ledger())
 
 
 def pruned_in(ledger: Iterable[Mapping[str, Any]]) -> dict[str, str]:
-    """The trials whose last event in a ledger is that they were pruned. See `pruned_before`."""
+    """The trials whose last event in a ledger is `pruned`. See `pruned_before`."""
     ended = {e["hash"]: e for e in ledger if e["event"] == "trial"}
     return {digest: e["reason"] for digest, e in ended.items() if e["status"] == "pruned"}
 
 
 class _Sweep:
-    """The rounds of one attempt; without a search that learns from results there is one."""
+    """The rounds of one attempt; one round unless the search learns from results."""
 
     def __init__(
         self, attempt: Attempt, executor: Executor, leases: Leases, pruned: Mapping[str, str]
@@ -114,7 +114,7 @@ class _Sweep:
             self._warn_refused()
             self._round()
             return
-        # Optuna takes half a second to import, which other jobs need not pay.
+        # Optuna takes half a second to import, so other jobs do not import it.
         from ..search.rounds import Rounds
 
         rounds = Rounds(attempt.plan.search)
@@ -127,11 +127,11 @@ class _Sweep:
                 for digest, record in attempt.outcome.trials.items()
             }
             rounds.tell(verdicts(asked, metrics, metric))
-        self._grow(rounds.plan())  # the last points may all have been refused
+        self._grow(rounds.plan())  # the last points may all have been rejected
         self._warn_refused()
 
     def _warn_refused(self) -> None:
-        """Warn once that drawn points were left out; which ones is in the results."""
+        """Warn once that sampled points were left out; the results list them."""
         if self._attempt.plan.refused:
             self._attempt.view.warn(refused_text(self._attempt.plan.refused))
 
@@ -159,7 +159,7 @@ class _Sweep:
             self._add(step_node(step))
 
     def _add_trials(self) -> list[Trial]:
-        """Add the trials that have not ended to the graph; returns those that are to run."""
+        """Add the trials that have not ended to the graph; returns those that have to run."""
         attempt, store = self._attempt, self._attempt.store
         running: list[Trial] = []
         reused = 0
@@ -179,7 +179,7 @@ class _Sweep:
         return running
 
     def _add(self, node: Node) -> bool:
-        """Add a node; returns whether it is to run: it is new, and not in the store."""
+        """Add a node; returns whether it has to run: it is new, and not in the store."""
         if not self._graph.add(node):
             return False
         if all(self._attempt.store.has(step) for step in node.steps):

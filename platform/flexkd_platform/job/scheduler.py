@@ -1,9 +1,9 @@
-"""The scheduler: starts each step and trial when what it needs is published and there is room.
+"""The scheduler: starts each step and trial when its needs are published and there is room.
 
-The whole policy is here. Ready work is claimed by a lease, so that two jobs that share a step run
-it once, and submitted while the executor has room; shared steps go before trials, because others
-wait for them. Score and cache steps of one teacher are submitted as one pass. Events come back
-through one queue and are handled by the thread that called `run`.
+This module contains the whole policy. Ready work is claimed by a lease, so that two jobs that share
+a step run it once, and is submitted while the executor has room. Shared steps have priority over
+trials, since other work waits for them. Score and cache steps of one teacher are submitted as one
+pass. Events arrive in one queue and are handled by the thread that called `run`.
 """
 
 from __future__ import annotations
@@ -37,32 +37,32 @@ from ..store import Holder, Leases, Store
 from .graph import Graph, Node
 
 LOOK_SECONDS = 1.0
-"""Between two looks at a step that another job has the lease of."""
+"""How often a step is checked whose lease another job holds."""
 
 CLAIMERS = 8
-"""Threads that take leases: on an object store each takes two seconds."""
+"""Threads that acquire leases: on an object store, each takes two seconds."""
 
 
 class Listener(Protocol):
-    """Hears what happens to nodes, in the scheduler's thread."""
+    """Receives the events of nodes, in the scheduler's thread."""
 
     def started(self, nodes: Sequence[Node], chunks: int | None) -> None:
-        """A worker runs the nodes. chunks: of a pass, how many are missing."""
+        """A worker has started the nodes. chunks: the number of missing chunks of a pass."""
 
     def advanced(self, nodes: Sequence[Node], event: Advanced) -> None:
-        """New progress."""
+        """The nodes have made progress."""
 
     def waiting(self, node: Node, holder: Holder) -> None:
-        """Another job has the lease of the node's step."""
+        """Another job holds the lease of the node's step."""
 
     def reused(self, node: Node) -> None:
-        """The node's artifacts are in the store."""
+        """The node's artifacts are already in the store."""
 
     def done(self, node: Node) -> None:
         """The node has run and its artifacts are published."""
 
     def failed(self, node: Node, failure: StepError) -> None:
-        """The node failed, or something that it needs did."""
+        """The node failed, or something that it needs failed."""
 
     def pruned(self, node: Node, reason: str) -> None:
         """The trial was stopped early."""
@@ -70,14 +70,14 @@ class Listener(Protocol):
 
 @dataclass(frozen=True)
 class _Claimed:
-    """Leases were taken, or are held by others."""
+    """The result of a claim: leases that were acquired, or that others hold."""
 
     nodes: Sequence[Node]
     holders: Sequence[Holder | None]
 
 
 class Scheduler:
-    """Walks one graph, which may grow between two calls of `run`."""
+    """Runs one graph, which may grow between two calls of `run`."""
 
     def __init__(
         self, graph: Graph, executor: Executor, store: Store, leases: Leases, listener: Listener
@@ -91,10 +91,10 @@ class Scheduler:
         self._thread = threading.current_thread()
 
     def run(self) -> None:
-        """Return when every node has ended.
+        """Run until every node has ended.
 
         Raises:
-            KeyboardInterrupt: what runs was cancelled.
+            KeyboardInterrupt: interrupted; running work was cancelled.
         """
         self._thread = threading.current_thread()
         claimers = ThreadPoolExecutor(CLAIMERS, "lease")
@@ -110,7 +110,7 @@ class Scheduler:
             claimers.shutdown(wait=False, cancel_futures=True)
 
     def receive(self, event: Event) -> None:
-        """Take an event of the executor, from any thread."""
+        """Receive an event of the executor, from any thread."""
         if threading.current_thread() is self._thread:
             self._handle(event)
         else:
@@ -119,16 +119,16 @@ class Scheduler:
     # --- from ready nodes to submitted work ----------------------------------------------------
 
     def _dispatch(self, claimers: ThreadPoolExecutor) -> bool:
-        """Claim and submit what is ready; returns whether something waits for room."""
+        """Claim and submit ready work; returns whether some of it waits for room."""
         submitted = True
-        while submitted:  # what ran in this thread may have made others ready
+        while submitted:  # work that ran in this thread may have made other nodes ready
             submitted = False
             for nodes in self._units():
                 work = _work_of(nodes)
                 occupied = [*self._running, *self._claiming]
-                # On an idle cluster without room for it, Ray knows best: nodes may be on their way.
+                # On an idle cluster, submit even without room: Ray may be adding nodes.
                 if occupied and not self._executor.has_room(work, occupied):
-                    return True  # what comes later has a lower priority
+                    return True  # later units have a lower priority
                 unclaimed = [node for node in nodes if not node.leased and _needs_lease(node)]
                 if unclaimed:
                     self._claim(unclaimed, claimers, work)
@@ -139,7 +139,7 @@ class Scheduler:
         return False
 
     def _units(self) -> list[list[Node]]:
-        """The ready nodes in the order of priority; those that one pass serves are together."""
+        """The ready nodes in order of priority; the nodes of one pass are grouped."""
         ready = self._graph.ready()
         by_hash = {node.step.hash: node for node in ready}
         requests = passes([node.step for node in ready if _runs_on(node) == "pass"])
@@ -198,7 +198,7 @@ class Scheduler:
                 self._looked[node] = time.monotonic()
 
     def _look_at_waiting(self, claimers: ThreadPoolExecutor) -> None:
-        """See whether others have published what they work on, or are gone."""
+        """Check whether other jobs have published their work, or have died."""
         now = time.monotonic()
         for node in list(self._looked):
             if node.state != "waiting" or now - self._looked[node] < LOOK_SECONDS:
@@ -217,7 +217,7 @@ class Scheduler:
     # --- events --------------------------------------------------------------------------------
 
     def _handle_next(self, blocked: bool) -> None:
-        """Wait for an event. blocked: whether the cluster may get room without one."""
+        """Wait for an event. blocked: whether room may become available without an event."""
         if self._graph.finished:
             return
         looking = blocked or any(node.state == "waiting" for node in self._looked)
@@ -262,7 +262,7 @@ class Scheduler:
         self._listener.reused(node)
 
     def _fail(self, node: Node, failure: StepError) -> None:
-        """The node fails, and with it what is downstream; nothing else."""
+        """Fail the node and its downstream nodes, and nothing else."""
         downstream = self._graph.failed(node, str(failure))
         self._listener.failed(node, failure)
         for each in downstream:
@@ -276,7 +276,7 @@ class Scheduler:
 
 
 def _runs_on(node: Node) -> RunsOn:
-    """Where the node runs. An evaluation is a task by itself, and part of its trial in a trial."""
+    """Where the node runs. A separate evaluation is a task; a trial's runs as part of the trial."""
     return "trial" if node.trial is not None else node.step.config.kind.runs_on
 
 
@@ -295,7 +295,7 @@ def _node_steps(work: Work) -> Sequence[Step]:
 
 
 def _needs_lease(node: Node) -> bool:
-    """Whether two jobs should not both run it. A driver step takes less time than a lease."""
+    """Whether the node needs a lease. A driver step takes less time than acquiring one."""
     return _runs_on(node) != "driver"
 
 

@@ -1,4 +1,4 @@
-"""Preflight: everything that can be found wrong before a job starts."""
+"""Preflight: all checks that run before a job starts."""
 
 from .preflight import Preflight
 

@@ -1,4 +1,4 @@
-"""What does not go together: methods and tasks, tasks and models, models and each other."""
+"""Compatibility checks between methods and tasks, tasks and models, and teacher and student."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ from ..spec import (
 def method_problems(
     spec: JobSpec, outputs: int | None, teacher: ModelFacts | None, student: ModelFacts | None
 ) -> list[Problem]:
-    """What is wrong with the methods, given the task and, where they are known, the models.
+    """The problems of the methods, given the task and, if they are known, the models.
 
-    outputs: classes or words that both models tell apart.
+    outputs: the number of classes or tokens that both models have in common.
     """
     problems: list[Problem] = []
     for place, method in enumerate(spec.sweep.methods):
@@ -99,11 +99,11 @@ def _layer_problems(
     if not method.uses_features:
         return
     if dict(teacher.stacks).keys() != dict(student.stacks).keys():
-        return  # it is said of the student's model, which does not fit the task
+        return  # reported as a problem of the student's model, which does not fit the task
     try:
         scored = layer_refs(spec.score.layer, teacher.stacks)
     except ValueError:
-        return  # it is said of score.layer
+        return  # reported as a problem of score.layer
     try:
         layer_pairs(method, student.stacks, teacher.stacks, scored)
     except ValueError as error:
@@ -112,9 +112,9 @@ def _layer_problems(
 
 
 def model_problems(spec: JobSpec, model: str, facts: ModelFacts, path: str) -> Iterator[Problem]:
-    """Why a model cannot do the task.
+    """The problems of a model with the task.
 
-    model: what messages call it.
+    model: its name in messages.
     path: of the model in the spec.
     """
     family, task = FAMILIES[facts.model_type], spec.task
@@ -148,7 +148,7 @@ def model_problems(spec: JobSpec, model: str, facts: ModelFacts, path: str) -> I
             f"name one of these architectures: {', '.join(known)}",
         )
         return
-    # A model made from a config is made with the head.
+    # A model that is created from a config gets a head.
     if not facts.language_model and not (path == "teacher.model" and _is_blank(spec)):
         yield Problem(
             path,
@@ -168,11 +168,11 @@ def _length_problems(
         "evaluate.max_new_tokens": written,
     }
     longest = facts.max_positions
-    if task.language_model == "seq2seq":  # its decoder counts positions of its own
+    if task.language_model == "seq2seq":  # its decoder has separate positions
         for key, tokens in wanted.items():
             if tokens > longest:
-                said = f"{tokens} tokens, but {model} has {longest} positions"
-                yield Problem(key, said, f"at most {longest}")
+                message = f"{tokens} tokens, but {model} has {longest} positions"
+                yield Problem(key, message, f"at most {longest}")
     else:
         new = max(("task.max_response", "evaluate.max_new_tokens"), key=lambda key: wanted[key])
         if task.max_prompt + wanted[new] > longest:
@@ -199,7 +199,7 @@ def _is_blank(spec: JobSpec) -> bool:
 
 
 def pair_problems(spec: JobSpec, teacher: ModelFacts, student: ModelFacts) -> Iterator[Problem]:
-    """What is wrong between a teacher and its student."""
+    """The problems of a student with its teacher."""
     init = spec.student.init
     if isinstance(init, AlignedInit):
         yield from _aligned_problems(spec, teacher)
@@ -229,12 +229,12 @@ def pair_problems(spec: JobSpec, teacher: ModelFacts, student: ModelFacts) -> It
 
 
 def _aligned_problems(spec: JobSpec, teacher: ModelFacts) -> Iterator[Problem]:
-    """What an aligned student's units cannot be taken from, or would be undone by."""
+    """The problems of an aligned student with the scored layer and the methods' pairings."""
     last = teacher.stacks[-1][0]
     try:
         scored = layer_refs(spec.score.layer, teacher.stacks)
     except ValueError:
-        return  # it is said of score.layer
+        return  # reported as a problem of score.layer
     if stack_of(scored[-1]) != last:
         yield Problem(
             "score.layer",

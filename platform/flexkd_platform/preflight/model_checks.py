@@ -1,5 +1,5 @@
-"""Checks of models, remembered on this machine: torch takes seconds to import, and to a model whose
-files are the same it says the same.
+"""Model checks with a local cache: torch takes seconds to import, and a model with the same files
+has the same result.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from ..spec import BlankModel, PretrainedInit, Problem, StudentInit, sha256_of
 Checked = tuple[ModelFacts | None, list[Problem]]
 
 CACHE = "FLEXKD_CACHE"
-"""Variable that names the cache folder, in place of `~/.cache/flexkd`; downloads go there too."""
+"""Environment variable for the cache folder (default `~/.cache/flexkd`); downloads use it, too."""
 
 PACKAGES = ("torch", "transformers", "tokenizers", "safetensors", "gguf", "accelerate")
-"""Packages that decide what a model is taken for."""
+"""Packages whose versions affect the result of a model check."""
 
 
 def checked_model(model: str, revision: str | None, *, path: str) -> Checked:
-    """As `models.check_model`."""
+    """Cached `models.check_model`."""
 
     def check() -> Checked:
         from ..models import check_model
@@ -41,7 +41,7 @@ def checked_model(model: str, revision: str | None, *, path: str) -> Checked:
 
 
 def checked_config(model: BlankModel, *, path: str) -> Checked:
-    """As `models.check_config`."""
+    """Cached `models.check_config`."""
 
     def check() -> Checked:
         from ..models import check_config
@@ -52,7 +52,7 @@ def checked_config(model: BlankModel, *, path: str) -> Checked:
 
 
 def checked_student(init: StudentInit, teacher: ModelFacts, *, must_fit: bool) -> Checked:
-    """As `models.check_student`."""
+    """Cached `models.check_student`."""
 
     def check() -> Checked:
         from ..models import check_student
@@ -67,19 +67,19 @@ def checked_student(init: StudentInit, teacher: ModelFacts, *, must_fit: bool) -
 
 
 def _files_of(model: str, revision: str | None) -> object:
-    """What a model's check depends on; None if it is not known by its files alone."""
+    """The cache key of a model's files; None if the model is not determined by local files."""
     try:
         source = locate(model, revision)
         if not isinstance(source, Path):
-            return None  # a branch of the hub may have moved on
+            return None  # a branch on the hub may have new commits
         files = sorted((file.name, file.stat().st_size) for file in source.iterdir())
         return [folder_fingerprint(source), files]
     except (ModelError, OSError):
-        return None  # the check says what is wrong
+        return None  # the check reports the problem
 
 
 def _remembered(what: str, key: object, check: Callable[[], Checked]) -> Checked:
-    """The result of a check, from an earlier process if one found nothing wrong."""
+    """The result of a check, from the cache if an earlier process found no problem."""
     folder = _folder()
     if key is None or folder is None:
         return check()
@@ -88,7 +88,7 @@ def _remembered(what: str, key: object, check: Callable[[], Checked]) -> Checked
     try:
         return _facts_of(json.loads(file.read_text(encoding="utf-8"))), []
     except (OSError, ValueError, TypeError, KeyError):
-        pass  # not there, or not whole
+        pass  # not cached, or incomplete
     facts, problems = check()
     if facts is not None and not problems:
         _write(file, json.dumps(asdict(facts)))
@@ -101,7 +101,7 @@ def _facts_of(values: Mapping[str, Any]) -> ModelFacts:
 
 
 def _write(file: Path, text: str) -> None:
-    """Whole or not at all; a folder that cannot be written costs the next process its seconds."""
+    """Write a file atomically. If the folder is not writable, the result is not cached."""
     aside = file.with_name(f"{file.name}.{uuid.uuid4().hex[:8]}.tmp")
     with contextlib.suppress(OSError):
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -110,7 +110,7 @@ def _write(file: Path, text: str) -> None:
 
 
 def _folder() -> Path | None:
-    """None for a user without a home, as in some containers."""
+    """The cache folder; None for a user without a home, as in some containers."""
     if given := os.environ.get(CACHE):
         return Path(given, "models")
     try:
@@ -122,7 +122,7 @@ def _folder() -> Path | None:
 
 @cache
 def _code() -> str:
-    """Hex SHA-256 over the code that checks models: a check that is changed is done anew."""
+    """Hex SHA-256 over the code of the model checks: a change invalidates the cache."""
     digest, package = hashlib.sha256(), Path(__file__).parents[1]
     for file in sorted([*package.glob("models/*.py"), *package.glob("model_info/*.py")]):
         digest.update(file.name.encode() + b"\0" + file.read_bytes())

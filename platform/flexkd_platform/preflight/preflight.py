@@ -1,4 +1,4 @@
-"""Everything that can be found wrong before anything starts, and the facts planning needs."""
+"""All checks that run before a job starts, and the facts that planning needs."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ T = TypeVar("T")
 
 
 class Preflight:
-    """Looks at data and models once each, however many points of the axes share them."""
+    """Checks data and models once each, even if many points of the axes share them."""
 
     def __init__(self) -> None:
         self._seen: dict[str, Any] = {}
 
     def problems(self, spec: JobSpec) -> list[Problem]:
-        """Everything wrong with the world the spec describes, over all points of its axes, and at
-        the edges of what is drawn.
+        """All problems of the data, models and settings of a spec, over all points of its axes, and
+        at the edges of sampled values.
         """
         found: dict[tuple[str, str], Problem] = {}
         points: Iterator[tuple[Mapping[str, Any], JobSpec]]
@@ -51,12 +51,12 @@ class Preflight:
             points = _searched_points(spec)
         for changes, changed in points:
             for problem in self._point_problems(changed):
-                told = _with_draw(problem, changes) if spec.sweep.space else problem
-                found.setdefault((told.path, told.message), told)
+                shown = _with_draw(problem, changes) if spec.sweep.space else problem
+                found.setdefault((shown.path, shown.message), shown)
         return list(found.values())
 
     def facts_of(self, spec: JobSpec) -> Facts:
-        """What planning needs to know.
+        """The facts that planning needs.
 
         Raises:
             SpecError: the spec has problems; call `problems` first to see all of them.
@@ -124,7 +124,7 @@ class Preflight:
         return [*problems, *self._bertscore(spec)[1], *search_problems(spec, rows)]
 
     def _bertscore(self, spec: JobSpec) -> tuple[ModelFacts | None, list[Problem]]:
-        """The model that compares words, where a metric needs it."""
+        """The model of BERTScore, if a metric needs it."""
         model = spec.evaluate.bertscore_model
         if "bertscore" not in spec.metrics:
             return None, []
@@ -175,10 +175,10 @@ class Preflight:
 
 
 def _searched_points(spec: JobSpec) -> Iterator[tuple[Mapping[str, Any], JobSpec]]:
-    """Each edge of what is drawn or listed, once; the others have their first ones, or their last.
+    """Each edge of a distribution or list once, with all others at their first or last edge.
 
-    Edges that do not go together are passed over: each is right by itself, and what is drawn of
-    them is left out when it is planned, as all is that is wrong at other combinations.
+    Incompatible combinations are skipped: each edge is valid by itself, and invalid sampled points
+    are left out during planning.
     """
     edges = {path: drawn.edges for path, drawn in spec.sweep.space.items()} | spec.sweep.axes
     first = {path: values[0] for path, values in edges.items()}
@@ -196,7 +196,7 @@ def _searched_points(spec: JobSpec) -> Iterator[tuple[Mapping[str, Any], JobSpec
 
 
 def _with_draw(problem: Problem, point: Mapping[str, Any]) -> Problem:
-    """Says which value of a point the problem is about: that number stands nowhere in the file."""
+    """Add the point's value to the message of a problem: the spec file does not contain it."""
     here = split_path(problem.path)
     for path, value in point.items():
         if here and split_path(path)[: len(here)] == here[: len(split_path(path))]:
@@ -206,7 +206,7 @@ def _with_draw(problem: Problem, point: Mapping[str, Any]) -> Problem:
 
 
 def _source(model: str, revision: str | None, facts: ModelFacts) -> str:
-    """What a worker loads a model by: no relative path, no branch that may move on."""
+    """The source that a worker loads a model from: not a relative path or a branch."""
     if model.startswith("package:"):
         return model
     place = locate(model, revision)
@@ -220,7 +220,7 @@ def _name(model: str | BlankModel) -> str:
 def _layered(
     checked: tuple[ModelFacts | None, list[Problem]], path: str
 ) -> tuple[ModelFacts | None, list[Problem]]:
-    """What was found of a model, unless it has no layers: nothing else is said of one then."""
+    """The result of a model check, or a single problem if the model has no layers."""
     facts, problems = checked
     if facts is None or all(count for _, count in facts.stacks):
         return checked
@@ -272,11 +272,11 @@ def _a(noun: str) -> str:
 
 
 def _head_problems(spec: JobSpec, data: DataFacts | None, teacher: ModelFacts) -> list[Problem]:
-    """A teacher that is used as it is must have the head the task needs."""
+    """The problem of a teacher that is not fine-tuned and lacks the head for the task."""
     if spec.teacher.finetune is not None or isinstance(spec.task, ResponseTask):
         return []
     if isinstance(spec.teacher.model, BlankModel):
-        return []  # that it knows nothing yet is said with its student
+        return []  # reported by `pair_problems`
     if teacher.outputs is None:
         return [
             Problem(

@@ -1,4 +1,4 @@
-"""What does not go with a model of which every worker holds only a share."""
+"""Compatibility checks for sharded models, where every worker only has a shard of the weights."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from ..spec import JobSpec, OnPolicy, Problem
 
 
 def sharing_problems(spec: JobSpec) -> Iterator[Problem]:
-    """Methods that call a whole model by themselves, with one that is shared out.
+    """The problems of methods that call a whole model on one worker, if the model is sharded.
 
-    A layer that is shared out is put together by all workers at once. Responses that workers draw
-    are of different lengths, and so would be the numbers of their forwards.
+    All workers gather a sharded layer together. Responses that workers sample have different
+    lengths, so the workers would run different numbers of forward passes.
     """
     resources = spec.resources
     if resources.most_workers == 1:

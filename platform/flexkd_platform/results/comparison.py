@@ -1,4 +1,4 @@
-"""Trials that differ in the seed alone, as one group; groups compared with a baseline."""
+"""Group trials that differ only in the seed, and compare the groups with a baseline."""
 
 from __future__ import annotations
 
@@ -21,24 +21,24 @@ OF_THE_METHOD = (
     "select.target",
     "distill.teacher_cache",
 )
-"""Settings that methods differ in as such: their own, and what they read of the teacher."""
+"""Settings that belong to a method: its own, and those of what it reads from the teacher."""
 
 
 @dataclass(frozen=True)
 class Group:
     """One method with one setting of everything, over its seeds.
 
-    params: what tells it from the other groups.
-    n, seeds: how many trials finished, and with which seeds.
-    pruned, failed: how many were stopped early, and how many failed, and finished nowhere else.
-        Those that finished did so for being good: their mean is better than the setting is, so
-        such a group comes after all that are complete.
+    params: the settings that distinguish it from the other groups.
+    n, seeds: the number of finished trials, and their seeds.
+    pruned, failed: the numbers of trials that were stopped early or failed, and that no other job
+        finished. The mean over the remaining trials is biased towards good results, so such a group
+        is sorted after all complete ones.
     metrics: name → mean, spread and interval over the seeds, in the metric's own unit. A metric
-        that one of the trials lacks, or that is not finite in one, is left out: a mean of the
-        seeds that went well would be no mean.
+        that is missing or not finite in one of the trials is left out: the mean of the remaining
+        seeds would be biased.
     versus: name → paired difference to the baseline over shared seeds, ours minus the baseline;
-        None for the baseline itself, and where no baseline has the same settings.
-    settings: everything that decides the results but the seed.
+        None for the baseline itself, and if no baseline has the same settings.
+    settings: everything that determines the results except the seed.
     """
 
     method: str
@@ -53,13 +53,13 @@ class Group:
 
     @property
     def incomplete(self) -> bool:
-        """Whether its mean is of the seeds that went well."""
+        """Whether some of its seeds are missing from its mean."""
         return self.pruned + self.failed > 0
 
 
 @dataclass
 class _Cell:
-    """A group while it is gathered; pruned, failed: seeds that ended so, and finished nowhere."""
+    """A group being collected. pruned, failed: seeds that ended so and that no job finished."""
 
     method: str
     settings: Mapping[str, Json]
@@ -77,20 +77,20 @@ class _Cell:
 def group_trials(
     trials: Iterable[TrialRecord], *, baseline: str | None, metrics: Sequence[str]
 ) -> list[Group]:
-    """Groups of finished trials, best first by the mean of the first metric; those of which a
-    trial was pruned or failed come last.
+    """Group finished trials, best first by the mean of the first metric; groups with a pruned or
+    failed trial come last.
 
-    Failed and pruned trials are in no mean. The same trial, or the same seed with the same
-    settings, counts once, however many jobs or experiments it is read from: it finished if it did
-    in one of them.
+    Failed and pruned trials are excluded from means. The same trial, or the same seed with the same
+    settings, counts once, even if it is read from several jobs or experiments. It counts as
+    finished if it finished in one of them.
 
-    A group is compared with the group of the baseline method whose settings are the same, the
-    methods' own aside. Settings that one of them does not depend on (fine-tuning has no teacher)
-    do not count; of several such groups the best one is the opponent.
+    A group is compared with the group of the baseline method that has the same settings, except for
+    the methods' own. Settings that only one of them depends on (fine-tuning has no teacher) are
+    ignored; if there are several such groups, the best one is used.
 
     Args:
-        baseline: method to compare with, as `ft`; None for no comparison.
-        metrics: names as the trials have them, `test/accuracy`; the first one ranks.
+        baseline: method to compare with, for example `ft`; None for no comparison.
+        metrics: names of metrics in the trials, for example `test/accuracy`; the first one ranks.
     """
     cells = _gather(trials)
     shown = _told_apart(cells)
@@ -113,7 +113,7 @@ def group_trials(
 
 
 def to_json(group: Group) -> dict[str, Any]:
-    """The group as `results.json` holds it; `std` and `ci95` are null for one seed."""
+    """The group as in `results.json`; `std` and `ci95` are null for one seed."""
     return {
         "method": group.method,
         "params": dict(group.params),
@@ -134,7 +134,7 @@ def to_json(group: Group) -> dict[str, Any]:
 
 
 def lower_is_better(metric: str) -> bool:
-    """Whether less of a metric is better, whatever split it was taken on."""
+    """Whether a lower value of a metric is better, on any split."""
     return is_lower_better(metric.rsplit("/", 1)[-1])
 
 
@@ -145,20 +145,20 @@ def _gather(trials: Iterable[TrialRecord]) -> list[_Cell]:
     for trial in sorted(finished, key=lambda t: (t.method, t.group, t.seed, t.hash, t.status)):
         cell = cells.setdefault(trial.group, _Cell(trial.method, trial.settings))
         cell.by_seed.setdefault(trial.seed, trial)
-        # A job shows only what varies in it: together, its trials tell more.
+        # The params of a trial only have what varies in its job: merge those of all jobs.
         cell.params.update(trial.params)
     for trial in given:
         if trial.status in {"pruned", "failed"} and (known := cells.get(trial.group)):
             (known.pruned if trial.status == "pruned" else known.failed).add(trial.seed)
     for cell in cells.values():
-        # What finished, in whatever job, or is counted as pruned, is not counted again.
+        # Do not count seeds twice: finished ones have priority, then pruned ones.
         cell.pruned -= cell.by_seed.keys()
         cell.failed -= cell.by_seed.keys() | cell.pruned
     return list(cells.values())
 
 
 def _told_apart(cells: Sequence[_Cell]) -> list[dict[str, Json]]:
-    """Each cell's params; with the settings that differ, where two would look the same."""
+    """Each cell's params, with further settings if two cells of a method have the same params."""
     by_method: dict[str, list[_Cell]] = {}
     for cell in cells:
         by_method.setdefault(cell.method, []).append(cell)
@@ -170,7 +170,7 @@ def _told_apart(cells: Sequence[_Cell]) -> list[dict[str, Json]]:
 
 
 def _needed_paths(cells: Sequence[_Cell]) -> set[str]:
-    """Settings that differ among the cells of a method, if their params do not suffice."""
+    """Settings that differ between the cells of a method, if their params are not unique."""
     if len({canonical_json(cell.params) for cell in cells}) == len(cells):
         return set()
     values: dict[str, set[str]] = {}
@@ -184,7 +184,7 @@ def _needed_paths(cells: Sequence[_Cell]) -> set[str]:
 
 
 def _is_shown(cell: _Cell, path: str) -> bool:
-    """Whether a setting is among the params already, by its path or, as `alpha`, its end."""
+    """Whether the params already have a setting, by its path or its last part, such as `alpha`."""
     end = path.rsplit(".", 1)[-1]
     return any(
         name in cell.params and cell.params[name] == cell.settings.get(path) for name in (path, end)
@@ -204,7 +204,7 @@ def _opponent(cell: _Cell, baselines: Sequence[_Cell], metrics: Sequence[str]) -
 
 
 def _same_surroundings(ours: Mapping[str, Json], theirs: Mapping[str, Json]) -> bool:
-    """Whether the settings that both have are equal, those of the method aside."""
+    """Whether the settings that both have are equal, except for those of the method."""
     left, right = _surroundings(ours), _surroundings(theirs)
     # `teacher.finetune: null` contradicts `teacher.finetune.epochs: 1`, though no path is shared.
     branches = {
@@ -238,7 +238,7 @@ def _versus(
 
 
 def _badness(values: Mapping[int, float], metric: str) -> float:
-    """The mean, turned so that less is better; last of all where there is none."""
+    """The mean, signed so that lower is better; infinity if there is none."""
     if not values:
         return math.inf
     mean = summarise(values.values()).mean
@@ -250,7 +250,7 @@ def _rank(group: Group, metrics: Sequence[str]) -> tuple[bool, float, str, str, 
     if metrics and metrics[0] in group.metrics:
         mean = group.metrics[metrics[0]].mean
         badness = mean if lower_is_better(metrics[0]) else -mean
-    # Ties are settled by what a group is, so that the order is the same on every machine.
+    # Ties are broken by the group's settings, so that the order is the same on every machine.
     return (
         group.incomplete,
         badness,

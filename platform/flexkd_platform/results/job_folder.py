@@ -18,7 +18,7 @@ from ..store.ledger import Ledger
 
 
 class JobFolder:
-    """Reads and writes the files that a job leaves."""
+    """Reads and writes the files of a job."""
 
     def __init__(self, store: Store, job_id: str) -> None:
         self.store = store
@@ -28,55 +28,55 @@ class JobFolder:
 
     @property
     def location(self) -> str:
-        """Where the folder is, for people: a path or a URI."""
+        """The location of the folder for display: a path or a URI."""
         return self.store.uri_of(self.path)
 
     def place(self, name: str) -> str:
-        """Where a file of the job is, for people: a path or a URI."""
+        """The location of a file of the job for display: a path or a URI."""
         return self.store.uri_of(f"{self.path}/{name}")
 
     def local(self, name: str) -> Path | None:
-        """The path of a file where the storage is a local disk; None elsewhere."""
+        """The path of a file if the storage is a local disk, else None."""
         return Path(self.store.root) / self.path / name if self.store.is_local else None
 
     def write(self, name: str, content: str) -> None:
-        """Replace one of the job's files in one move."""
+        """Write one of the job's files, replacing it atomically."""
         self.store.write_file(f"{self.path}/{name}", content.encode())
 
     def write_json(self, name: str, value: Any) -> None:
-        """Write JSON that people can read too."""
+        """Write a value as indented, readable JSON."""
         self.write(name, json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
 
     def read(self, name: str) -> str:
         """The content of one of the job's files.
 
         Raises:
-            FileNotFoundError: it is not there.
+            FileNotFoundError: there is no such file.
         """
         return self.store.read_file(f"{self.path}/{name}").decode()
 
     def record(self, event: str, *, later: bool = False, **what: Any) -> None:
-        """Add a line to `ledger.jsonl`: what happened, when. It survives a killed process.
+        """Append an event with its time to `ledger.jsonl`. It survives a killed process.
 
-        later: whether it may be written with the next line, since it can be found out again.
+        later: whether the write may be deferred to the next line, since the event is reproducible.
         """
         now = datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")
         line = json.dumps({"time": now, "event": event, **what}, ensure_ascii=False)
         self._ledger.append(line, later=later)
 
     def ledger(self) -> list[Mapping[str, Any]]:
-        """All that was recorded, oldest first; a line cut short by a crash is left out."""
+        """All recorded events, oldest first; a line truncated by a crash is left out."""
         return _events(self._ledger.read())
 
     @contextmanager
     def locked(self, tell: Callable[[str], None]) -> Iterator[list[Mapping[str, Any]]]:
-        """Hold the job, and yield its ledger so far. Two processes would do everything twice.
+        """Lock the job, and yield its existing ledger events. Only one process may run a job.
 
-        On a local disk the lock goes with the process, however that ends. On an object store it
-        can take two minutes to see that a process is gone; `tell` is told.
+        On a local disk, the lock is released when the process ends for any reason. On an object
+        store, it can take two minutes to detect a dead process; `tell` receives a message then.
 
         Raises:
-            SpecError: another process holds it.
+            SpecError: another process holds the lock.
         """
         path = self.local(".lock")
         if path is None:

@@ -1,4 +1,4 @@
-"""Reading a finished job back from the storage alone: results, logs, importance."""
+"""Read a finished job from the storage: results, logs, importance."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class JobFiles:
         return read_log_file(self.store.file_at("distill", trial_hash, "log.parquet"))
 
     def importance(self, score_hash: str) -> list[float]:
-        """G, one value a teacher unit."""
+        """G, one value per teacher unit."""
         folder = self.store.folder_at("score", score_hash)
         values: list[float] = load_file(folder / "importance.safetensors")["G"].tolist()
         return values
@@ -39,7 +39,7 @@ def find_job(store: Store, name: str) -> JobFiles:
     """The job with this id, or the newest one with this name.
 
     Raises:
-        SpecError: there is none; lists those there are.
+        SpecError: there is no such job; the message lists the existing ones.
     """
     found = []
     ids = store.list_folder("jobs")
@@ -48,7 +48,7 @@ def find_job(store: Store, name: str) -> JobFiles:
             try:
                 found.append(JobFiles(store, job_id))
             except FileNotFoundError:
-                continue  # it ended before it had results
+                continue  # the job ended before it had results
     if not found:
         known = ", ".join(ids) or "none yet"
         problem = Problem(

@@ -1,4 +1,4 @@
-"""The leaderboard: one row a group, for terminals, documents and programs."""
+"""The leaderboard: one row per group, as a table, Markdown, CSV or JSON."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from .comparison import Group, to_json
 Format = Literal["table", "markdown", "csv", "json"]
 
 PERCENT = frozenset({"accuracy", "f1", "accuracy_f1", "rouge1", "rouge2", "rougeL", "bertscore"})
-"""Metrics that are shares, shown in percent (and their differences in percentage points)."""
+"""Metrics that are fractions, shown in percent (and their differences in percentage points)."""
 
 NOTHING = "–"
 
@@ -36,7 +36,7 @@ COLUMNS = (
     "versus_p_wilcoxon",
     "published",
 )
-"""What a csv holds of each metric."""
+"""The CSV columns of each metric."""
 
 
 @overload
@@ -62,19 +62,19 @@ def leaderboard(
     format: Format = "table",
     reference: Sequence[Published] = (),
 ) -> Table | str:
-    """The groups in the order given, with spread, interval and difference to the baseline.
+    """The groups in the given order, with spread, interval and difference to the baseline.
 
     Means are shown ± the sample standard deviation over the seeds, or with "n=1"; the difference
     is paired by seed, with its 95% interval and the p-value of the paired t-test.
 
     Args:
-        metrics: names as the groups have them, `test/accuracy`.
+        metrics: names of metrics in the groups, for example `test/accuracy`.
         format: "table" for a terminal; "markdown"; "csv" and "json" with full precision, each
             metric in its own unit and not in percent.
-        reference: published numbers, shown beside the groups of their method and metric.
+        reference: published numbers, shown next to the groups of their method and metric.
 
     Raises:
-        ValueError: the format is none of these.
+        ValueError: unknown format.
     """
     if format == "table":
         return _rich(*_cells(groups, metrics, reference))
@@ -91,7 +91,7 @@ def leaderboard(
 def _cells(
     groups: Sequence[Group], metrics: Sequence[str], reference: Sequence[Published]
 ) -> tuple[list[str], list[list[str]]]:
-    """Header and rows for people."""
+    """Header and rows of the table and Markdown formats."""
     compared = [m for m in metrics if any(m in (group.versus or {}) for group in groups)]
     published = [m for m in metrics if any(_published(g, m, reference) for g in groups)]
     header = ["method", "params", "n"]
@@ -119,7 +119,7 @@ def _rich(header: list[str], rows: list[list[str]]) -> Table:
     for place, name in enumerate(header):
         table.add_column(name, justify="left" if place < 2 else "right", no_wrap=place == 0)
     for row in rows:
-        # Text, not str: "[0.1, 0.2]" would be read as markup.
+        # Text, not str: "[0.1, 0.2]" would be parsed as markup.
         table.add_row(*map(Text, row))
     return table
 
@@ -159,7 +159,7 @@ def _numbers(group: Group, metric: str, reference: Sequence[Published]) -> list[
 
 
 def _json(groups: Sequence[Group], metrics: Sequence[str], reference: Sequence[Published]) -> str:
-    """The groups as in `results.json`, with what was published beside them."""
+    """The groups as in `results.json`, with published numbers."""
     rows = []
     for group in groups:
         found = {metric: _published(group, metric, reference) for metric in metrics}
@@ -169,10 +169,10 @@ def _json(groups: Sequence[Group], metrics: Sequence[str], reference: Sequence[P
 
 
 def _count(group: Group) -> str:
-    """How many finished, and how many did not: `2 (1 pruned, 1 failed)`."""
+    """The number of finished trials, and of pruned and failed ones: `2 (1 pruned, 1 failed)`."""
     lost = {"pruned": group.pruned, "failed": group.failed}
-    told = ", ".join(f"{number} {how}" for how, number in lost.items() if number)
-    return f"{group.n} ({told})" if told else str(group.n)
+    text = ", ".join(f"{number} {how}" for how, number in lost.items() if number)
+    return f"{group.n} ({text})" if text else str(group.n)
 
 
 def _in_percent(metric: str) -> bool:
@@ -186,7 +186,7 @@ def _number(metric: str, value: float, sign: str = "") -> str:
 def _mean_text(metric: str, summary: Summary | PairedDifference, sign: str = "") -> str:
     mean = _number(metric, summary.mean, sign)
     if summary.std is None:
-        return f"{mean} (n=1)"  # one seed has no spread: ± 0 would claim certainty
+        return f"{mean} (n=1)"  # one seed has no spread: ± 0 would suggest certainty
     return f"{mean} ± {_number(metric, summary.std)}"
 
 
@@ -211,7 +211,7 @@ def _p_text(p: float) -> str:
 
 
 def _published(group: Group, metric: str, reference: Sequence[Published]) -> Published | None:
-    """The number published for the group's method, by the metric's name with or without split."""
+    """The published number for the group's method and metric, named with or without its split."""
     names = {metric, metric.rsplit("/", 1)[-1]}
     matching = (one for one in reference if one.method == group.method and one.metric in names)
     return next(matching, None)

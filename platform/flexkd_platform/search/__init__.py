@@ -1,4 +1,4 @@
-"""Search: which points of a sweep become trials, and which trials are stopped early."""
+"""Search: choose the points of a sweep that become trials, and the trials to stop early."""
 
 from .build import build_plan
 from .choosing import nothing_left, search_json

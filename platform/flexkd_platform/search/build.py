@@ -1,4 +1,4 @@
-"""From a spec to the steps and trials it asks for."""
+"""Build the plan of a spec: its steps and trials."""
 
 from __future__ import annotations
 
@@ -13,19 +13,17 @@ from .space import Search, Space, grid_points, method_spaces, random_points, unr
 
 
 def build_plan(spec: JobSpec, facts_of: FactsOf) -> Plan:
-    """Expand methods, axes and seeds; two points that come to the same training are one trial.
+    """Expand methods, axes and seeds; two points that result in the same training are one trial.
 
-    Of a search that chooses its points from results, the first round: it depends on none.
-
-    A drawn point that makes a spec that is not allowed is left out.
+    For a search that chooses its points from results, the plan is the first round, which depends on
+    none. A sampled point that results in an invalid spec is left out.
 
     Raises:
-        SpecError: a listed point makes a spec that is not allowed, or all points drawn for a method
-            do.
+        SpecError: a listed point results in an invalid spec, or all points sampled for a method do.
     """
     spaces = method_spaces(spec, facts_of)
     if isinstance(spec.sweep.search, OptunaSearch) and spaces:
-        # Optuna takes half a second to import, which other jobs need not pay.
+        # Optuna takes half a second to import, so other jobs do not import it.
         from .rounds import Rounds
 
         rounds = Rounds(Search(spec, facts_of, spaces))
@@ -39,7 +37,7 @@ def build_plan(spec: JobSpec, facts_of: FactsOf) -> Plan:
 
 
 def _whole(spec: JobSpec, facts_of: FactsOf, spaces: Mapping[int, Space]) -> tuple[Plan, set[int]]:
-    """The plan of what no result decides, and the places of the methods that have a trial."""
+    """The plan of a search that needs no results, and the indices of methods that have a trial."""
     planner, refused, left = Planner(spec, facts_of), [], set()
     search = spec.sweep.search
     for place, method in enumerate(spec.sweep.methods):

@@ -1,6 +1,6 @@
-"""Choosing by the validation split: which points of a search, and which trials go on.
+"""Choose by the validation split: the points of a search, and the trials that continue.
 
-The test split chooses nothing: it is what the chosen ones are compared on.
+The test split is never used to choose, only to compare the chosen points.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 
 
 def search_problems(spec: JobSpec, train_rows: int | None) -> Iterator[Problem]:
-    """Metrics that validation does not have, and a scheduler that would never stop anything.
+    """Report metrics that validation does not have, and a scheduler that would never stop a trial.
 
-    train_rows: training examples; None where that is not known.
+    train_rows: the number of training examples; None if unknown.
     """
     search, scheduler = spec.sweep.search, spec.sweep.scheduler
     if isinstance(search, OptunaSearch):
@@ -59,12 +59,12 @@ def _metric_problems(spec: JobSpec, metric: Metric | None, path: str) -> Iterato
 
 
 def validation_metric(spec: JobSpec, named: Metric | None) -> str:
-    """The metric that chooses, as `validation/accuracy`."""
+    """The metric to choose by, for example `validation/accuracy`."""
     return f"validation/{named or spec.task.validation_metric}"
 
 
 def halving_of(spec: JobSpec) -> Halving | None:
-    """How trials are stopped early; None where all train to their end."""
+    """The early stopping settings of a spec; None if all trials train to their end."""
     scheduler = spec.sweep.scheduler
     if not isinstance(scheduler, Asha):
         return None
@@ -77,11 +77,11 @@ def halving_of(spec: JobSpec) -> Halving | None:
 def verdicts(
     asked: Iterable[Asked], metrics: Mapping[str, Mapping[str, float] | None], metric: str
 ) -> Iterator[tuple[Asked, Verdict]]:
-    """What came of points: the mean over all seeds, turned so that more is better.
+    """The verdict of each point: its mean over all seeds, signed so that higher is better.
 
-    A point without all its seeds has no mean: those that went well would speak for it.
+    A point without all its seeds has no mean: it would only count the successful ones.
 
-    metrics: of each trial, none of one that failed; None of one that was pruned.
+    metrics: of each trial; empty if the trial failed, None if it was pruned.
     """
     for one in asked:
         found = [metrics[digest] for digest in one.trials]
@@ -96,10 +96,10 @@ def verdicts(
 
 
 def nothing_left(plan: Plan, store: Store, pruned: Collection[str]) -> bool:
-    """Whether all steps are there, of a search those of all rounds, but for pruned trials."""
+    """Whether all steps are published (for a search, of all rounds), except for pruned trials."""
     if plan.search is None:
         return _all_there(plan, store, pruned)
-    # Optuna takes half a second to import, which other jobs need not pay.
+    # Optuna takes half a second to import, so other jobs do not import it.
     from .rounds import Rounds
 
     rounds = Rounds(plan.search)
@@ -109,7 +109,7 @@ def nothing_left(plan: Plan, store: Store, pruned: Collection[str]) -> bool:
         if not _all_there(grown, store, pruned):
             return False
         metrics = {
-            # All but the pruned ones have both; one stopped before its test has a student alone.
+            # All but pruned trials have both; one stopped before its test has only a student.
             trial.hash: store.manifest(trial.distill).summary["metrics"]
             if store.has(trial.distill) and store.has(trial.evaluate)
             else None
@@ -126,7 +126,7 @@ def _all_there(plan: Plan, store: Store, pruned: Collection[str]) -> bool:
 
 
 def chosen(plan: Plan, records: Sequence[TrialRecord]) -> list[Group]:
-    """Of each method the point that is best on the validation split, the best method first.
+    """The best point of each method on the validation split, the best method first.
 
     Only points that finished with every seed are candidates.
     """
@@ -142,8 +142,8 @@ def chosen(plan: Plan, records: Sequence[TrialRecord]) -> list[Group]:
 
 
 def search_json(plan: Plan, records: Sequence[TrialRecord]) -> dict[str, Any]:
-    """`search` of `results.json`: how was searched, where, which points are not allowed, and what
-    validation chooses; {} of a grid.
+    """`search` of `results.json`: the search settings and space, the points that are not allowed,
+    and the points chosen by validation; {} for a grid.
     """
     search, space = plan.spec.sweep.search, plan.spec.sweep.space
     if isinstance(search, GridSearch):

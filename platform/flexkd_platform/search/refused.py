@@ -1,7 +1,7 @@
-"""Drawn points that are not allowed: each is left out, and said with its reason.
+"""Sampled points that are not allowed: each is left out and reported with its reason.
 
-Every edge of what is drawn is right by itself, but not every combination of values has to be, nor
-every number between two edges: a student's width divides into attention heads or does not.
+The edges of each distribution are valid, but some combinations of values, or numbers between two
+edges, may not be: a student's width must be divisible by its number of attention heads.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from .space import Point, setting_name
 
 @dataclass(frozen=True)
 class Refused:
-    """A point that was drawn for a method, and what is wrong with the spec it makes."""
+    """A point that was sampled for a method, and the problems of the resulting spec."""
 
     method: str
     place: int
@@ -25,34 +25,34 @@ class Refused:
 
     @property
     def reason(self) -> str:
-        """Its first problem, as `student.init.hidden_size: a width of 182 …`."""
+        """Its first problem, for example `student.init.hidden_size: a width of 182 …`."""
         first = self.problems[0]
         return f"{first.path}: {first.message}" if first.path else first.message
 
     @property
     def drawn(self) -> str:
-        """What was drawn, as `alpha=0, lambda=0`."""
+        """The sampled values, for example `alpha=0, lambda=0`."""
         return ", ".join(
             f"{setting_name(path)}={value if isinstance(value, str) else canonical_json(value)}"
             for path, value in self.point.items()
         )
 
     def to_json(self) -> dict[str, Any]:
-        """As `results.json` has it."""
+        """The entry in `results.json`."""
         return {"method": self.method, "point": dict(self.point), "reason": self.reason}
 
 
 def refused_text(refused: Sequence[Refused]) -> str:
-    """One sentence about at least one refused point."""
+    """One sentence about one or more rejected points."""
     first = refused[0]
     points = f"{len(refused)} drawn point{'s are' if len(refused) > 1 else ' is'} not allowed"
     return f"{points} and left out; {first.method} with {first.drawn}: {first.reason}"
 
 
 def empty_searches(spec: JobSpec, refused: Sequence[Refused], left: set[int]) -> list[Problem]:
-    """Searched methods of whose points none is allowed.
+    """The problems of searched methods that have no allowed point.
 
-    left: places of the methods that have one.
+    left: indices of the methods that have one.
     """
     by_place: dict[int, list[Refused]] = {}
     for one in refused:

@@ -1,9 +1,9 @@
-"""Optuna, asked for points in rounds of a fixed size and told what came of them.
+"""Optuna search with ask and tell, in rounds of a fixed size.
 
-The same spec and the same results give the same points, whatever the trials ran on and in whatever
-order they ended: a round is told as a whole before the next one is asked for. Nothing is kept but
-the results, so a search that was cut off is asked again from its first round, whose trials are
-there already.
+The same spec and the same results give the same points, independent of the hardware and of the
+order in which trials end: all results of a round are reported before the next one is asked for.
+Only the results are stored, so an interrupted search repeats all rounds from the first one, whose
+trials are reused.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from .refused import Refused
 from .space import Point, Search, grid_points, unread
 
 Verdict = float | Literal["failed", "pruned"]
-"""What came of a point: how good it is, more being better; or why that is not known."""
+"""The outcome of a point: its score (higher is better), or why it has none."""
 
 
 @dataclass(frozen=True)
 class Asked:
-    """A point that Optuna suggested. trials: hashes, in the order of the seeds."""
+    """A point that Optuna suggested. place: index of its method. trials: hashes, one per seed."""
 
     place: int
     number: int
@@ -34,7 +34,7 @@ class Asked:
 
 
 class Rounds:
-    """The rounds of one search, from the first."""
+    """The rounds of one search, starting with the first."""
 
     def __init__(self, search: Search) -> None:
         self._search = search
@@ -56,10 +56,10 @@ class Rounds:
         self.refused: list[Refused] = []
 
     def ask(self) -> tuple[Asked, ...]:
-        """The next round: up to `batch` points of every searched method; () when all are asked.
+        """The next round: up to `batch` points of every searched method; () after the last one.
 
-        A method whose points are all refused is asked on until one is not, so that a round without
-        any is the end.
+        If all points of a method are rejected, more are sampled until one is valid, so that only
+        the end of the search gives an empty round.
         """
         before = len(self.asked)
         samples, batch = self._search.settings.samples, self._search.settings.batch
@@ -71,7 +71,7 @@ class Rounds:
         return tuple(self.asked[before:])
 
     def _ask(self, place: int, study: optuna.Study) -> None:
-        """One more point of a method; one that is not allowed counts as a sample and has failed."""
+        """Sample one more point of a method; an invalid one counts as a failed sample."""
         trial, spec = study.ask(), self._search.spec
         space = self._search.spaces[place]
         point = {path: _suggested(trial, path, drawn) for path, drawn in space.items()}
@@ -85,7 +85,7 @@ class Rounds:
             self.asked.append(Asked(place, trial.number, point, hashes))
 
     def tell(self, verdicts: Iterable[tuple[Asked, Verdict]]) -> None:
-        """What came of the points of a round, as pairs in the order in which they were asked."""
+        """Report the results of a round, in the order in which the points were asked for."""
         for asked, verdict in verdicts:
             study = self._studies[asked.place]
             if verdict == "failed":
@@ -96,14 +96,14 @@ class Rounds:
                 study.tell(asked.number, verdict)
 
     def plan(self) -> Plan:
-        """The fixed trials and those of all points asked for so far."""
+        """The plan of the fixed trials and of all points so far."""
         search = replace(self._search, fixed=self._fixed)
         return replace(self._planner.plan(), search=search, refused=tuple(self.refused))
 
 
 def _suggested(trial: optuna.Trial, path: str, drawn: Distribution) -> Any:
     if isinstance(drawn, Choice):
-        # By its place: a category of Optuna's is text or a number, and a value may be a section.
+        # By its index: an Optuna category is text or a number, but a value may be a spec section.
         return drawn.choice[trial.suggest_categorical(path, range(len(drawn.choice)))]
     if isinstance(drawn, IntUniform):
         return trial.suggest_int(path, *drawn.int_uniform)

@@ -1,4 +1,4 @@
-"""Rung results: how good a job's trials were at the steps where early stopping compares them."""
+"""Rung results: the scores of a job's trials at the steps where early stopping compares them."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from ..tracking import Progress
 
 
 class RungResults:
-    """The scores of trials by rung: of running, reused and pruned ones.
+    """The scores of running, reused and pruned trials by rung.
 
-    Compared with finished trials alone, the others would be stopped too early; compared with none,
-    the first of every round would never be stopped.
+    If trials were compared only with finished ones, they would be stopped too early; if compared
+    with none, the first ones of every round would never be stopped.
 
     ledger: the events of earlier attempts at the job.
     """
@@ -33,12 +33,12 @@ class RungResults:
                 self._scores[event["hash"]] = [(step, score) for step, score in event["scores"]]
 
     def add(self, trial: Trial, progress: Sequence[Progress]) -> None:
-        """Add steps of a trial that trains."""
+        """Add progress of a running trial."""
         if self._halving is not None:
             self._scores.setdefault(trial.hash, []).extend(scores_of(progress, self._halving))
 
     def of(self, trials: Iterable[Trial]) -> RungScores:
-        """The scores of those of the trials that have any."""
+        """The scores of the given trials; trials without scores are left out."""
         return {trial.hash: found for trial in trials if (found := self._of(trial))}
 
     def _of(self, trial: Trial) -> list[tuple[int, float]]:

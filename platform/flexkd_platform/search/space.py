@@ -1,8 +1,8 @@
-"""What each method of a sampled sweep is drawn from, and the points of a random search.
+"""The search space of each method of a sampled sweep, and the points of a random search.
 
-A setting of a method, and an axis, may be a distribution. An axis that does not touch a method is
-none of its dimensions: fine-tuning does not depend on how the teacher is scored, so it is not run
-again for every value drawn. A method left without a dimension is not searched.
+A setting of a method or an axis may be a distribution. An axis that does not affect a method is not
+a dimension of its space: fine-tuning does not depend on how the teacher is scored, so it is not
+repeated for every sampled value. A method without dimensions is not searched.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from ..spec import (
 )
 
 Space = Mapping[str, Distribution]
-"""Dotted path → what its value is drawn from."""
+"""Dotted path → the distribution of its value."""
 
 Point = Mapping[str, Any]
 """Dotted path → value."""
@@ -35,10 +35,10 @@ Point = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Search:
-    """A search whose points are chosen as results come.
+    """A search that chooses its points from results.
 
-    spaces: place of each searched method → what it is drawn from.
-    fixed: trials of the other methods.
+    spaces: index of each searched method → its search space.
+    fixed: the number of trials of the other methods.
     """
 
     spec: JobSpec
@@ -48,19 +48,19 @@ class Search:
 
     @property
     def settings(self) -> OptunaSearch:
-        """How it is searched."""
+        """The settings of the search."""
         search = self.spec.sweep.search
         assert isinstance(search, OptunaSearch)
         return search
 
     @property
     def points(self) -> int:
-        """Points that are run with all seeds."""
+        """The number of points; each runs with all seeds."""
         return self.settings.samples * len(self.spaces)
 
     @property
     def most_trials(self) -> int:
-        """Trials in all; fewer where two points come to the same training."""
+        """The maximum number of trials; fewer if two points result in the same training."""
         return self.fixed + self.points * len(self.spec.sweep.seeds)
 
 
@@ -72,10 +72,10 @@ def grid_points(spec: JobSpec) -> Iterator[Point]:
 
 
 def method_spaces(spec: JobSpec, facts_of: FactsOf) -> dict[int, Space]:
-    """The methods that are searched, each with its dimensions; none in a grid.
+    """The searched methods, each with its space; none for a grid.
 
-    A method is searched if a distribution touches it. The listed axes that touch it are then
-    choices of its space too; the other methods run at every combination of them.
+    A method is searched if a distribution affects it. Listed axes that affect it become choices in
+    its space; the other methods run for every combination of them.
     """
     if isinstance(spec.sweep.search, GridSearch):
         return {}
@@ -94,16 +94,16 @@ def method_spaces(spec: JobSpec, facts_of: FactsOf) -> dict[int, Space]:
 
 
 def unread(spec: JobSpec, space: Space) -> dict[str, Any]:
-    """A right value for each axis that a method with this space does not depend on."""
+    """A valid value for each axis that a method with this space does not depend on."""
     values = {path: drawn.edges[-1] for path, drawn in spec.sweep.space.items()}
     values |= {path: listed[-1] for path, listed in spec.sweep.axes.items()}
     return {p: v for p, v in values.items() if p not in space and not p.startswith("sweep.")}
 
 
 def random_points(space: Space, samples: int, seed: int) -> Iterator[Point]:
-    """Points drawn at random. Each dimension has a stream of its own: more samples leave the first
-    ones as they are, and methods that share an axis get the same values of it, so that they can be
-    compared at each of them.
+    """Sample points at random. Each dimension has its own random stream: a larger number of samples
+    keeps the first ones unchanged, and methods that share an axis get the same values of it, so
+    that they can be compared at each of them.
     """
     streams = {path: random.Random(f"{seed} {setting_name(path)}") for path in space}
     for _ in range(samples):
@@ -111,14 +111,14 @@ def random_points(space: Space, samples: int, seed: int) -> Iterator[Point]:
 
 
 def setting_name(path: str) -> str:
-    """A dimension's name: a method's setting without the method's place."""
+    """A dimension's name: a method's setting without the method's index."""
     return path.partition("].")[2] if path.startswith("sweep.methods[") else path
 
 
 class _Comparison:
-    """The trainings that points come to, to see which of a method's dimensions decide them.
+    """Compares the trainings of points, to find the dimensions that affect a method.
 
-    seen: spec and facts of the points so far, which methods share; None of one that is refused.
+    seen: spec and facts of the points so far, shared by all methods; None for an invalid point.
     """
 
     def __init__(
@@ -132,19 +132,20 @@ class _Comparison:
         self._hashes: dict[str, str | None] = {}
 
     def touching(self, everything: Space) -> Space:
-        """The dimensions that decide a training at some edges of the others.
+        """The dimensions that affect a training at some edges of the others.
 
-        Whether a setting is read can hang on others: a loss's own where that loss is chosen, all of
-        a term's where it has weight. So a dimension is tried at the last edge of all others, with
-        each of them at its other edges in turn, and wherever one that was just found to matter goes
-        through its own. One that nowhere can be tried, since its edges are refused, is kept.
+        Whether a setting is read can depend on others: a loss's settings only matter if that loss
+        is chosen, those of a loss term only if it has weight. So a dimension is tested with all
+        others at their last edge, then with each of them at its other edges in turn, and at all
+        edges of each dimension that was found to matter. A dimension that can be tested nowhere,
+        since its edges are invalid, is kept.
         """
         last = {**unread(self._spec, everything), **{p: d.edges[-1] for p, d in everything.items()}}
         others = ({**last, path: e} for path, d in everything.items() for e in d.edges[:-1])
         places: list[Point] = [last, *others]
         found: set[str] = set()
         compared: set[str] = set()
-        for here in places:  # grows on the way
+        for here in places:  # grows during the loop
             for path in [path for path in everything if path not in found]:
                 tried = [{**here, path: edge} for edge in everything[path].edges]
                 hashes = [self._hash(point) for point in tried]

@@ -1,6 +1,6 @@
 """The steps: functions from artifacts and a config to one artifact.
 
-They know nothing of Ray or MLflow: an executor calls them, here or on another machine. `RUN` is
+They are independent of Ray and MLflow: an executor calls them, here or on another machine. `RUN` is
 the table of functions; the kinds and configs are in `plan/kinds/`.
 """
 

@@ -1,4 +1,4 @@
-"""Publishes an untrained model made from a config, its tokenizer trained on the data."""
+"""Publishes an untrained model, created from a config, and a tokenizer trained on the data."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .context import Output, RunContext
 def run(
     config: BaseConfig, inputs: Artifacts, out: Output, context: RunContext
 ) -> Iterator[Progress]:
-    """Publish `model/`, as `save_pretrained` writes it."""
+    """Publish `model/`, the output of `save_pretrained`."""
     table = read_rows(inputs.folder(config.dataset), "train")
     columns = [n for n in ("text", "text_pair", "prompt", "response") if n in table.column_names]
     found = (text for name in columns for text in texts_of(table, name))

@@ -1,4 +1,4 @@
-"""Publishes a teacher cache: the rows that a scoring pass has written, file by file."""
+"""Publishes a teacher cache: the files with rows that a scoring pass has written."""
 
 from __future__ import annotations
 
@@ -14,6 +14,6 @@ from .context import Output, RunContext
 def run(
     config: CacheConfig, inputs: Artifacts, out: Output, context: RunContext
 ) -> Iterator[Progress]:
-    """Publish the chunks, which a `ScoringPass` has written."""
+    """Publish the chunks that a `ScoringPass` has written."""
     publish_chunks(config, inputs, out)
     return iter(())

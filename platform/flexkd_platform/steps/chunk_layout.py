@@ -1,6 +1,6 @@
 """The division of training rows into chunks, and of chunks into partial artifacts.
 
-It depends on the data, never on the workers. A *part* here is one partial artifact in the store.
+It depends on the data, never on the workers. A *part* is one partial artifact in the store.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ from ..plan import ChunkedConfig
 from .context import Output
 
 MOST_PARTS = 1024
-"""Parts of a pass at most: what its driver lists and dispatches does not grow with the rows."""
+"""Maximum number of parts of a pass: the driver's work does not grow with the number of rows."""
 
 
 @dataclass(frozen=True)
 class Layout:
-    """The chunks of `rows` training rows, `chunk` rows each, and the parts that hold them.
+    """The chunks of `rows` training rows, `chunk` rows each, and the parts that contain them.
 
-    A part is a few chunks in a row, computed by one worker and written to one file; it is
+    A part is a few consecutive chunks, computed by one worker and written to one file. It is
     identified by the number of its first chunk. Up to `MOST_PARTS` chunks have a part each.
     """
 
@@ -28,20 +28,20 @@ class Layout:
 
     @property
     def chunks(self) -> int:
-        """How many chunks there are."""
+        """The number of chunks."""
         return -(-self.rows // self.chunk)
 
     @property
     def per_part(self) -> int:
-        """Chunks of a part; the last one may have fewer."""
+        """Chunks per part; the last part may have fewer."""
         return max(1, -(-self.chunks // MOST_PARTS))
 
     def part(self, first: int) -> range:
-        """The chunks of the part whose first is `first`."""
+        """The chunks of the part that starts with chunk `first`."""
         return range(first, min(first + self.per_part, self.chunks))
 
     def parts_of(self, chunks: range) -> range:
-        """The parts that hold some chunks in a row."""
+        """The parts that contain a range of chunks."""
         size = self.per_part
         return range(chunks.start // size * size, chunks.stop, size) if chunks else range(0)
 
@@ -50,9 +50,9 @@ class Layout:
         return chunk * self.chunk, min(self.rows, (chunk + 1) * self.chunk)
 
     def name(self, first: int, suffix: str) -> str:
-        """File name of a part; names sort as the parts do."""
+        """File name of a part; names sort in the order of the parts."""
         part = self.part(first)
-        # Both ends: as another number of chunks, the same file would be read without an error.
+        # Both ends: otherwise a file with another number of chunks would be read without an error.
         ends = (first,) if self.per_part == 1 else (first, part[-1])
         return "-".join(["chunk", *(f"{chunk:08d}" for chunk in ends)]) + f".{suffix}"
 
@@ -63,7 +63,7 @@ def layout_of(config: ChunkedConfig, artifacts: Artifacts) -> Layout:
 
 
 def publish_chunks(config: ChunkedConfig, inputs: Artifacts, out: Output) -> None:
-    """The partial artifacts become files of the artifact, unchanged."""
+    """Publish the partial artifacts, unchanged, as files of the artifact."""
     with out.publish() as draft:
         draft.parts = sorted(out.store.parts(out.step))
         draft.summary["chunks"] = layout_of(config, inputs).chunks

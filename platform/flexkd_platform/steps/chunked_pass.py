@@ -1,8 +1,8 @@
-"""Work on the training examples in chunks that any number of workers share.
+"""Passes over the training examples in chunks that are distributed to any number of workers.
 
-Chunks are fixed by the spec, not by the workers. A few of them in a row make one partial artifact
-in the store, so that an interrupted pass resumes. The function of each step makes its artifact of
-them, in the order of the chunks.
+Chunks are determined by the spec, not by the workers. A few consecutive chunks form one partial
+artifact in the store, so that an interrupted pass resumes. The function of each step creates its
+artifact from them, in the order of the chunks.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from .context import RunContext
 from .run import execute
 
 CHUNK_THREADS = 1
-"""Torch threads of a worker, the same everywhere: they decide the last bits of what it computes."""
+"""Torch threads of a worker, the same everywhere: they affect the last bits of the results."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class ChunkDone:
     """A few chunks whose partial artifact is in the store.
 
     chunk: the first of them, which identifies the partial artifact.
-    error: why it is not in the store, naming the example.
+    error: why it is not in the store, with the example that failed; "" if it is.
     """
 
     chunk: int
@@ -42,7 +42,7 @@ class ChunkedPass(ABC):
     suffix: ClassVar[str] = "safetensors"
 
     def layout(self, store: Store) -> Layout:
-        """The chunks of the data set, which must be published."""
+        """The chunks of the data set, which must already be published."""
         return layout_of(self.steps[0].config, store)
 
     @property
@@ -60,28 +60,28 @@ class ChunkedPass(ABC):
     ) -> Callable[[int], ChunkDone]:
         """A function that runs the chunks of a partial artifact; it loads the teacher once.
 
-        Every worker has one.
+        Each worker opens its own.
 
         spread: whether the teacher is spread over all devices of the worker.
         """
 
     @property
     def teacher(self) -> Step[TeacherConfig]:
-        """The teacher that is run."""
+        """The teacher of the pass."""
         return self.steps[0].config.teacher
 
     @property
     def dataset(self) -> Step[DatasetConfig]:
-        """The data set whose training split is read."""
+        """The data set; the pass reads its training split."""
         return self.steps[0].config.dataset
 
     @property
     def chunk(self) -> int:
-        """Examples of a chunk."""
+        """Examples per chunk."""
         return self.steps[0].config.chunk
 
     def missing(self, store: Store) -> list[int]:
-        """The partial artifacts that a step still lacks, in order; a published one lacks none."""
+        """The missing partial artifacts of all unpublished steps, in order."""
         layout = self.layout(store)
         missing: set[int] = set()
         for step in self.steps:
@@ -92,20 +92,20 @@ class ChunkedPass(ABC):
         return sorted(missing)
 
     def publish(self, store: Store) -> None:
-        """Publish the results of a finished pass; another job that shares it may be faster.
+        """Publish the steps of a finished pass; another job may publish them first.
 
         Raises:
-            RuntimeError: chunks are missing, and nobody else has published the steps.
+            RuntimeError: chunks are missing, and no other job has published the steps.
         """
         try:
             if missing := self.missing(store):
-                # A sum without them would be kept for good.
+                # An incomplete sum must never be published.
                 raise RuntimeError(f"chunks {missing} of the pass are not done")
             for step in self.steps:
                 if not store.has(step):
                     list(execute(step, store, RunContext.alone(CHUNK_THREADS)))
         except (RuntimeError, AssertionError, OSError):
-            # Whoever publishes drops the parts, which may be while we are reading them.
+            # Another job that publishes deletes the parts, possibly while we read them.
             if not all(store.has(step) for step in self.steps):
                 raise
         for step in self.steps:

@@ -1,32 +1,35 @@
-"""What the function of a step is given besides its config and the artifacts that it reads."""
+"""The arguments of a step function in addition to its config and its input artifacts."""
 
 from __future__ import annotations
 
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from ..plan import Step
 from ..spec import Resources
 from ..store import Store
 from ..store.publishing import Draft
-from ..training.worker import SoloWorker, Worker, local_device
+
+if TYPE_CHECKING:
+    from ..training.worker import Worker
 
 
 @dataclass(frozen=True)
 class Output:
-    """The artifact of a running step.
+    """The output artifact of a running step.
 
-    store: holds it once it is published, and until then its partial artifacts: finished chunks,
-        and checkpoints.
+    store: contains the artifact once it is published, and until then its partial artifacts:
+        finished chunks and checkpoints.
     """
 
     step: Step
     store: Store
 
     def publish(self, since: float | None = None) -> AbstractContextManager[Draft]:
-        """The draft, which is published at the end of the context.
+        """A context with a draft, which is published when the context exits.
 
-        since: `time.perf_counter()` when the step began; now when left out.
+        since: `time.perf_counter()` when the step began (default: now).
         """
         return self.store.publish(self.step, since)
 
@@ -37,12 +40,12 @@ class Output:
 
 @dataclass(frozen=True)
 class RunContext:
-    """How a step runs. Nothing here decides what it computes.
+    """How a step runs. Nothing here affects what it computes.
 
-    threads: of torch.
+    threads: the number of torch threads.
     spread_teacher: whether the teacher is spread over all devices of this process.
-    checkpoint_steps: optimiser steps between checkpoints; epochs when None.
-    micro_batch: examples of one forward pass of a training; the worker's shard when None.
+    checkpoint_steps: optimiser steps between checkpoints; None: once per epoch.
+    micro_batch: examples per forward pass of a training; None: the worker's whole shard.
     """
 
     worker: Worker
@@ -55,13 +58,16 @@ class RunContext:
     def alone(
         cls, threads: int, checkpoint_steps: int | None = None, *, spread_teacher: bool = False
     ) -> RunContext:
-        """Of a step that one worker runs."""
+        """The context of a step on a single worker."""
+        # Commands that find every step published should not wait for torch.
+        from ..training.worker import SoloWorker, local_device
+
         worker = SoloWorker(local_device())
         return cls(worker, threads, spread_teacher, checkpoint_steps)
 
     @classmethod
     def of_trial(cls, worker: Worker, resources: Resources) -> RunContext:
-        """Of a student's training by one of the workers of a trial."""
+        """The context of a student's training on one of the workers of a trial."""
         return cls(
             worker,
             resources.trial_cpus,

@@ -16,13 +16,13 @@ from ..tracking import Progress
 from .context import Output, RunContext
 
 ROW_GROUP = 1024
-"""Rows of a Parquet row group: what a scoring worker holds in memory to read one chunk."""
+"""Rows per Parquet row group: a scoring worker loads one row group at a time to read a chunk."""
 
 
 def run(
     config: DatasetConfig, inputs: Artifacts, out: Output, context: RunContext
 ) -> Iterator[Progress]:
-    """Read the source and publish its splits as Parquet; of an evaluation set `test` alone.
+    """Read the source and publish its splits as Parquet; only `test` for an evaluation set.
 
     Raises:
         SpecError: the source has changed since the step was planned, or cannot be read.
@@ -39,7 +39,7 @@ def run(
 
 
 def _load(config: DatasetConfig) -> tuple[dict[str, pa.Table], Mapping[str, int]]:
-    """The splits, and how many rows of each were left out."""
+    """The splits, and the number of rows that were left out of each."""
     if config.evaluation_set is not None:
         return {"test": load_evaluation(config.task, config.evaluation_set, config.fingerprint)}, {}
     splits = load_splits(config.task, config.fingerprint)
@@ -62,13 +62,13 @@ def _profile(table: pa.Table, task: Task) -> dict[str, object]:
 
 
 def _shared(table: pa.Table, train: pa.Table) -> int:
-    """How many examples have an input that training examples have too: what a source may hold.
+    """The number of examples whose input is also in the training split, as in some sources.
 
     Splits that are drawn here have none.
     """
     names = [name for name in ("text", "text_pair", "prompt") if name in table.column_names]
     keys = [
-        # No text holds a zero byte, so no two pairs have one key.
+        # No text contains a zero byte, so different pairs have different keys.
         pc.binary_join_element_wise(*(part[name] for name in names), "\0")
         for part in (table, train)
     ]

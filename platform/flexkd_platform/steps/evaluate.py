@@ -35,7 +35,7 @@ from .context import Output, RunContext
 from .teacher_model import load_teacher
 
 NO_REPEAT_NGRAM = {"clean": 0, "minillm": 6}
-"""n-grams that a generation may not repeat, by protocol."""
+"""Size of the n-grams that a generated text must not repeat, by protocol; 0: no limit."""
 
 Evaluated = tuple[dict[str, float], pa.Table]
 """Metrics and predictions on one set."""
@@ -44,10 +44,10 @@ Evaluated = tuple[dict[str, float], pa.Table]
 def run(
     config: EvaluateConfig, inputs: Artifacts, out: Output, context: RunContext
 ) -> Iterator[Progress]:
-    """Publish the predictions of each set and the metrics, as `test/accuracy` or `dolly/rougeL`.
+    """Publish the predictions of each set and the metrics (`test/accuracy`, `dolly/rougeL`).
 
-    `predictions.parquet` holds label and outputs by example, or of text the prediction of every
-    seed with its references; that of another set is `predictions-NAME.parquet`.
+    `predictions.parquet` has the label and outputs of each example; for text, the prediction of
+    each seed with its references. The file of another set is `predictions-NAME.parquet`.
     """
     started = time.perf_counter()
     with torch_threads(context.threads):
@@ -71,7 +71,7 @@ def run(
 
 
 def _sets(config: EvaluateConfig, inputs: Artifacts) -> dict[str, tuple[Path, str]]:
-    """By name, the folder and the split of every set that is evaluated."""
+    """The folder and the split of every evaluated set, by name."""
     sets: dict[str, tuple[Path, str]] = {
         config.split: (inputs.folder(config.dataset), config.split)
     }
@@ -94,7 +94,7 @@ def _load(config: EvaluateConfig, inputs: Artifacts, context: RunContext) -> _Mo
 
 @dataclass(frozen=True, eq=False)
 class _Model:
-    """The model that is evaluated."""
+    """The model to evaluate."""
 
     model: Any
     tokenizer: Any
@@ -147,7 +147,7 @@ class _Model:
     def _generated(
         self, table: pa.Table, reading: ResponseReading, settings: GenerationConfig
     ) -> dict[int, list[str]]:
-        """The response to every prompt, by seed; one seed, 0, where nothing is drawn."""
+        """The response to every prompt, by seed; a single seed 0 if decoding does not sample."""
         decoding, protocol = settings.decoding, settings.protocol
         prompts = encode_inputs(table, self.tokenizer, reading, protocol)
         seeds = decoding.seeds if isinstance(decoding, Sampling) else (0,)

@@ -1,4 +1,4 @@
-"""Publishes the responses that a generation pass has written, file by file."""
+"""Publishes the files with responses that a generation pass has written."""
 
 from __future__ import annotations
 
@@ -14,6 +14,6 @@ from .context import Output, RunContext
 def run(
     config: GenerateConfig, inputs: Artifacts, out: Output, context: RunContext
 ) -> Iterator[Progress]:
-    """Publish the chunks, which a `GenerationPass` has written."""
+    """Publish the chunks that a `GenerationPass` has written."""
     publish_chunks(config, inputs, out)
     return iter(())

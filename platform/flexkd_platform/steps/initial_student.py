@@ -14,7 +14,7 @@ from .teacher_model import pretrained_source
 
 
 def initial_student(config: TrainingConfig, inputs: Artifacts) -> tuple[Any, Any]:
-    """The student and its tokenizer: warmed up, pretrained, or made from its teacher."""
+    """The student and its tokenizer: warmed up, pretrained, or created from its teacher."""
     if isinstance(config, DistillConfig) and config.start is not None:
         return load_saved(inputs.folder(config.start) / "model")
     student, reading = config.student, config.reading
@@ -33,7 +33,7 @@ def initial_student(config: TrainingConfig, inputs: Artifacts) -> tuple[Any, Any
 
 
 def _sources(student: StudentConfig, inputs: Artifacts) -> tuple[Path | str, Path | str]:
-    """Where the weights and the tokenizer come from."""
+    """The sources of the weights and of the tokenizer."""
     if isinstance(student.init, PretrainedInit):
         source = locate(student.init.model, student.init.revision)
         return source, source
@@ -47,7 +47,7 @@ def _sources(student: StudentConfig, inputs: Artifacts) -> tuple[Path | str, Pat
 
 
 def _aligned_units(student: StudentConfig, inputs: Artifacts) -> dict[str, list[int]] | None:
-    """By stack, the teacher's units that an aligned student is cut at; None for another start."""
+    """The teacher's units that an aligned student keeps, by stack; None for other students."""
     if student.aligned is None:
         return None
     return {stack_of(student.aligned.config.layer): read_units(student.aligned, inputs)}

@@ -1,4 +1,4 @@
-"""Which steps share a pass over the training examples."""
+"""Group steps into passes over the training examples."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from .teacher_pass import ScoringPass
 
 
 def passes(missing: Sequence[Step]) -> list[ChunkedPass]:
-    """The fewest passes that yield these score, cache and generate steps.
+    """The minimal set of passes for these score, cache and generate steps.
 
-    Scores and caches of the same teacher in the same chunks share one.
+    Scores and caches of the same teacher with the same chunks share a pass.
     """
     scores, caches = with_config(missing, ScoreConfig), with_config(missing, CacheConfig)
     configs = [step.config for step in missing]
@@ -36,5 +36,5 @@ def passes(missing: Sequence[Step]) -> list[ChunkedPass]:
 
 
 def _reads(config: ChunkedConfig) -> tuple[str, int]:
-    """What the steps of a pass have in common: teacher, and with it the data set, and chunks."""
+    """What the steps of a pass have in common: the teacher (and its data set) and the chunks."""
     return config.teacher.hash, config.chunk

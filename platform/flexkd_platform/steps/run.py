@@ -1,18 +1,19 @@
-"""Run a step by its kind: what every executor calls, in its own process or on a worker."""
+"""Run a step by its kind: called by every executor, in its own process or on a worker."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-
-import torch
+from typing import TYPE_CHECKING
 
 from ..plan import DistillConfig, EvaluateConfig, Step
 from ..spec import Resources
 from ..store import Store
 from ..tracking import Progress
-from ..training import Worker
 from .context import Output, RunContext
 from .table import RUN
+
+if TYPE_CHECKING:
+    from ..training import Worker
 
 
 def execute(step: Step, store: Store, context: RunContext) -> Iterator[Progress]:
@@ -28,13 +29,13 @@ def run_step(
     *,
     spread_teacher: bool = False,
 ) -> Iterator[Progress]:
-    """Run a step that one worker runs alone, unless its artifact is published.
+    """Run a step on a single worker, unless its artifact is published.
 
-    checkpoint_steps: optimiser steps between checkpoints of a training; epochs when None.
+    checkpoint_steps: optimiser steps between checkpoints of a training; None: once per epoch.
     spread_teacher: whether an online teacher is spread over all devices of this process.
 
     Raises:
-        ValueError: the kind is run by a scoring pass or a trial instead.
+        ValueError: steps of this kind only run in a pass or a trial.
     """
     if store.has(step):
         return
@@ -51,9 +52,9 @@ def run_trial(
     worker: Worker,
     resources: Resources,
 ) -> Iterator[Progress]:
-    """Train and evaluate one student; what is published is not run again.
+    """Train and evaluate one student; published steps are skipped.
 
-    The first worker evaluates alone. The others end before it and do not wait.
+    Only the first worker evaluates. The others return without waiting for it.
     """
     if not _agreed(store.has(distill), worker):
         yield from execute(distill, store, RunContext.of_trial(worker, resources))
@@ -62,6 +63,8 @@ def run_trial(
 
 
 def _agreed(published: bool, worker: Worker) -> bool:
-    """What the first worker found: one that found otherwise would leave the rest waiting."""
+    """The first worker's value, for all workers: if they differed, some would wait forever."""
+    import torch
+
     found = torch.tensor([[float(published)]], device=worker.device)
     return bool(worker.gather(found, [1] * worker.size)[0])

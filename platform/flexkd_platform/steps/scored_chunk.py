@@ -1,12 +1,12 @@
-"""The teacher's results on the examples of one chunk, in their order, however they were batched.
+"""The teacher's results on the examples of one chunk, in order, independent of their batching.
 
-Shapes: E examples of the chunk, B of one forward, N rows compared, K gradients an example, D units.
+Shapes: E examples of the chunk, B of one forward, N rows compared, K gradients per example,
+D units.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -20,25 +20,14 @@ from flexkd_core import Importance
 from ..plan import OUTPUTS, LayerRef, Reading, ResponseReading, ScoreConfig, Step, stack_of
 from ..tasks import Examples
 from ..training.hidden_states import HEAD_INPUT, LOGITS
-
-
-@dataclass(frozen=True, eq=False)
-class PartialSum:
-    """One score's part of a chunk: the sum over its counted examples, and their gradients.
-
-    gradients_NKD: of the counted examples, where the score keeps the second moment.
-    """
-
-    total_D: NDArray[np.float64]
-    count: int
-    gradients_NKD: NDArray[np.float64] | None
+from .partial_sum import PartialSum
 
 
 class ScoredChunk:
     """Collects the results of forward passes, a few examples at a time.
 
-    scores: that count an example of this chunk.
-    layers: whose hidden states are kept beside the outputs.
+    scores: the scores that count examples of this chunk.
+    layers: the layers whose hidden states are kept in addition to the outputs.
     """
 
     def __init__(
@@ -61,14 +50,14 @@ class ScoredChunk:
     def put(
         self, examples: Sequence[int], importances: Sequence[Importance], found: Mapping[str, Any]
     ) -> None:
-        """The importances, one for each score, and the outputs of some examples."""
+        """Add the importances, one for each score, and the outputs of some examples."""
         for scores, importance in zip(self._scores.values(), importances, strict=True):
             scores.put(examples, importance)
         for holds, rows in self._rows.items():
             rows.put(examples, found[self._names[holds]])
 
     def problem(self, table: pa.Table, start: int) -> str:
-        """Why the chunk cannot be used, naming the first example; "" if it can."""
+        """The problem of the chunk, with its first bad example; "" if there is none."""
         outputs_E = _all([rows.finite_E() for rows in self._rows.values()])
         finite_E = _all([outputs_E, *(scores.finite_E() for scores in self._scores.values())])
         bad = np.flatnonzero(~finite_E)
@@ -82,7 +71,7 @@ class ScoredChunk:
         return f"the teacher's {what} are NaN or infinite on {where}"
 
     def partial(self, score: Step[ScoreConfig], counted: int) -> PartialSum:
-        """A score's partial sum; only the chunk's first `counted` examples count."""
+        """The partial sum of a score over the chunk's first `counted` examples."""
         return self._scores[score.hash].partial(counted, keep=score.config.geometry)
 
     def rows(self, holds: LayerRef) -> Tensor:
@@ -113,16 +102,16 @@ class _Scores:
 
     def partial(self, counted: int, *, keep: bool) -> PartialSum:
         counts_E = self._valid_E & (np.arange(self._count) < counted)
-        # numpy adds rows up one by one, in the order of the examples.
+        # numpy adds up rows sequentially, in the order of the examples.
         total_D = self._score_ED[counts_E].sum(axis=0)
         gradients_NKD = self._gradient_EKD[counts_E] if keep else None
         return PartialSum(total_D, int(counts_E.sum()), gradients_NKD)
 
 
 class _Rows:
-    """The rows of every example, which forward passes give in another order.
+    """The rows of all examples in order; forward passes return them in another order.
 
-    counts: rows of each example.
+    counts: the number of rows of each example.
     """
 
     def __init__(self, counts: Sequence[int]) -> None:
@@ -146,6 +135,6 @@ class _Rows:
 
 
 def _all(masks: Sequence[NDArray[np.bool_]] | NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Where all of several masks are true."""
+    """The elementwise AND of several masks."""
     both: NDArray[np.bool_] = np.logical_and.reduce(masks)
     return both

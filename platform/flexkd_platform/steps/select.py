@@ -1,4 +1,4 @@
-"""Publishes what of a teacher layer a student is to match (Eqs. 3 and 4)."""
+"""Publishes the units or directions of a teacher layer that a student matches (Eqs. 3 and 4)."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from .context import Output, RunContext
 def run(
     config: SelectConfig, inputs: Artifacts, out: Output, context: RunContext
 ) -> Iterator[Progress]:
-    """Publish `units.json`, the selected units with the most important one first.
+    """Publish `units.json`, the selected units, the most important one first.
 
     For target `directions` also `directions.safetensors`: U (D, d_S), the main eigenvectors of
     E[g gᵀ]. The units are published in any case, for comparison.
 
     Raises:
-        ValueError: directions are requested, and the score kept no gradients.
+        ValueError: directions are requested, but the score kept no gradients.
     """
     importance_D = read_importance(config.score, inputs)
     units = [int(unit) for unit in select_units(importance_D, config.count)]

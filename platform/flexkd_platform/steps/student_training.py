@@ -41,8 +41,8 @@ def train_student(
 ) -> Iterator[Progress]:
     """Train one student and publish its folder, its log and its last loss.
 
-    `model/` is what `save_pretrained` writes; `log.parquet` holds one row a metric and step. Every
-    worker runs this; the first one publishes.
+    `model/` is the output of `save_pretrained`; `log.parquet` has one row per metric and step.
+    Every worker runs this; the first one publishes.
     """
     worker = context.worker
     with torch_threads(context.threads), torch.random.fork_rng():
@@ -106,7 +106,7 @@ class StudentTraining:
         )
 
     def _module(self, teacher: TeacherSide) -> HiddenStateModel:
-        """The student with the extraction of the hidden states that are compared."""
+        """The student, with extraction of the hidden states that are compared."""
         return HiddenStateModel(
             self.model,
             [term.student for term in self.terms],
@@ -166,7 +166,7 @@ class StudentTraining:
         )
 
     def run(self) -> Iterator[Progress]:
-        """All steps, with the validation split's metrics at the end of each epoch."""
+        """Run all training steps, with validation metrics at the end of each epoch."""
         recipe = self.config.recipe
         per_epoch = recipe.epoch_steps(len(self.data))
         for progress in train(
@@ -192,7 +192,7 @@ class StudentTraining:
             put_weights(self.module, self.state.best_weights)
 
     def _validate(self) -> dict[str, float]:
-        """The metrics on the validation split; the best epoch's weights are kept if wanted."""
+        """Compute the validation metrics; keeps the best epoch's weights if `keep` is `best`."""
         task, state = self.config.reading.task, self.state
         found = compute_metrics(self.model, self.validation, task, "validation", self.worker.device)
         self.worker.settle(self.module)
@@ -203,7 +203,7 @@ class StudentTraining:
     def save(self, folder: Path, weights: Mapping[str, Tensor] | None) -> dict[str, Any]:
         """Write the student, its projectors and its log; returns the summary of the manifest.
 
-        weights: of the module, where the worker has only its shard of them.
+        weights: the full weights of the module, if the worker only has its shard of them.
         """
         self.module.close()
         own = None if weights is None else _below("model.", weights)
@@ -235,5 +235,5 @@ def _below(prefix: str, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def width_of(model: Any) -> int:
-    """d_S or d_T, the hidden units of a model's layers."""
+    """d_S or d_T, the hidden size of a model."""
     return int(model.config.hidden_size)

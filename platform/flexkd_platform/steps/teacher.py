@@ -31,11 +31,11 @@ from .teacher_model import language_head, load_pretrained
 def run(
     config: TeacherConfig, inputs: Artifacts, out: Output, context: RunContext
 ) -> Iterator[Progress]:
-    """Fine-tune the teacher, or take it as it is, and publish its folder and metrics.
+    """Fine-tune the teacher, or use it as it is, and publish its folder and metrics.
 
-    The folder `model/` is what `save_pretrained` writes; a teacher that is used as it is is not
-    copied. Of a language model `nll` is computed here; its texts are evaluated by a step of their
-    own. The model is trained on one device; for the metrics it is spread where the context says so.
+    The folder `model/` is the output of `save_pretrained`; a teacher that is used as it is is not
+    copied. For a language model, `nll` is computed here; a separate step evaluates its texts. The
+    model is trained on one device; for the metrics it is spread if `spread_teacher` is set.
     """
     since, recipe = time.perf_counter(), config.finetune
     with torch_threads(context.threads):
@@ -65,7 +65,7 @@ def run(
 
 @dataclass(frozen=True, eq=False)
 class _Teacher:
-    """The model with the examples that it reads. dataset: the folder of the splits."""
+    """The model and its data. dataset: the folder of the splits."""
 
     model: Any
     tokenizer: Any
@@ -73,7 +73,7 @@ class _Teacher:
     dataset: Path
 
     def examples(self, split: str) -> Examples:
-        """A split, encoded."""
+        """The encoded examples of a split."""
         return encode(
             read_rows(self.dataset, split),
             self.tokenizer,
@@ -97,7 +97,7 @@ class _Teacher:
 def _finetune(
     teacher: _Teacher, recipe: TrainingRecipe, resumption: Resumption, worker: Worker
 ) -> Iterator[Progress]:
-    """Supervised training, with a checkpoint from time to time."""
+    """Supervised training with checkpoints."""
     data = teacher.examples("train")
     reading = teacher.config.reading
     objective = DistillationObjective(
@@ -106,7 +106,7 @@ def _finetune(
         head=language_head(teacher.model, reading),
         precision=recipe.precision,
     )
-    # Dropout of the pretrained model is on: it draws from the global generator.
+    # Dropout of the pretrained model is active and uses the global random generator.
     with torch.random.fork_rng():
         torch.manual_seed(recipe.seed)
         module, begin = HiddenStateModel(teacher.model), resumption.begin

@@ -18,7 +18,7 @@ from ..plan import Pretrained, Reading, ResponseReading, Step, TeacherConfig
 
 
 def load_teacher(step: Step[TeacherConfig], artifacts: Artifacts) -> tuple[Any, Any]:
-    """The teacher and its tokenizer, in eval mode, of a published step."""
+    """Load the teacher of a published step, in eval mode, and its tokenizer."""
     folder = artifacts.folder(step)
     if (folder / "model").is_dir():
         return load_saved(folder / "model")
@@ -26,7 +26,7 @@ def load_teacher(step: Step[TeacherConfig], artifacts: Artifacts) -> tuple[Any, 
 
 
 def load_pretrained(config: TeacherConfig, artifacts: Artifacts, seed: int) -> tuple[Any, Any]:
-    """The teacher before its fine-tuning, with a head for the task, and its tokenizer."""
+    """Load the teacher before its fine-tuning, with a head for the task, and its tokenizer."""
     source, reading = pretrained_source(config.pretrained, artifacts), config.reading
     if isinstance(reading, ResponseReading):
         return load_language_model(source), load_tokenizer(source)
@@ -36,7 +36,7 @@ def load_pretrained(config: TeacherConfig, artifacts: Artifacts, seed: int) -> t
 
 
 def pretrained_source(pretrained: Pretrained, artifacts: Artifacts) -> Path | str:
-    """What a pretrained model is loaded by: a folder, or a name on the hub."""
+    """The source that a pretrained model is loaded from: a folder, or a name on the hub."""
     if isinstance(pretrained, Step):
         return artifacts.folder(pretrained) / "model"
     return locate(pretrained.model, pretrained.revision)

@@ -1,51 +1,24 @@
-"""The scoring pass: chunks of training examples through the teacher, once, for scores and caches.
+"""The scoring pass: runs chunks of training examples through the teacher, for scores and caches.
 
-A chunk gives one fp64 partial sum of importance for each scored layer, and its rows of the teacher
-caches. `score.py` adds the partial sums up, `cache.py` publishes the rows.
+Each chunk results in one fp64 partial sum of importance per scored layer, and its rows of the
+teacher caches. `score.py` adds up the partial sums, `cache.py` publishes the rows.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
-import torch
-from safetensors.torch import save as save_tensors
-from torch import Tensor
-
-from flexkd_core import Importance
-
-from ..artifacts import SplitReader
-from ..models import output_head, placed
-from ..plan import (
-    OUTPUTS,
-    CacheConfig,
-    ChunkedConfig,
-    LayerRef,
-    ResponseReading,
-    ScoreConfig,
-    Step,
-    has_config,
-)
+from ..plan import CacheConfig, ChunkedConfig, ScoreConfig, Step, has_config
 from ..store import Store
-from ..tasks import Examples, decoder_start
-from ..training.encoding import encode
-from ..training.hidden_states import HiddenStateModel, forward
-from ..training.importance import score_batch
-from ..training.teacher_signal import HEAD_FILE
-from ..training.worker import local_device, torch_threads
-from .chunked_pass import CHUNK_THREADS, ChunkDone, ChunkedPass
-from .score import pack
-from .scored_chunk import PartialSum, ScoredChunk
-from .teacher_model import load_teacher
+from .chunked_pass import ChunkDone, ChunkedPass
 
 
 @dataclass(frozen=True)
 class ScoringPass(ChunkedPass):
-    """The steps of one pass.
+    """One pass of a teacher for score and cache steps.
 
-    scores: each publishes G of a layer; only its first `samples` training rows count.
+    scores: each publishes G of a layer, over the first `samples` training rows.
     caches: each publishes a layer's hidden states, or the outputs, of all training rows.
     """
 
@@ -58,7 +31,7 @@ class ScoringPass(ChunkedPass):
         return (*self.scores, *self.caches)
 
     def chunks_of(self, step: Step[ChunkedConfig], total: int) -> range:
-        """All for a cache, those of its samples for a score."""
+        """All chunks for a cache, the chunks of its samples for a score."""
         if has_config(step, ScoreConfig):
             return range(min(total, -(-step.config.samples // self.chunk)))
         return range(total)
@@ -66,108 +39,7 @@ class ScoringPass(ChunkedPass):
     def open(
         self, store: Store, worker: int = 0, *, spread: bool = False
     ) -> Callable[[int], ChunkDone]:
-        """A scorer of chunks."""
+        """Create a scorer of chunks."""
+        from .chunk_scorer import ChunkScorer
+
         return ChunkScorer(self, store, worker, spread)
-
-
-class ChunkScorer:
-    """Scores chunks; loads the teacher once."""
-
-    def __init__(
-        self, request: ScoringPass, store: Store, worker: int = 0, spread: bool = False
-    ) -> None:
-        self._request, self._store, self._worker = request, store, worker
-        self._device = torch.device(local_device())
-        model, self._tokenizer = load_teacher(request.teacher, store)
-        self._model: Any = placed(model, self._device, spread).eval()
-        layers = [c.config.holds for c in request.caches if c.config.holds != OUTPUTS]
-        self._layers: list[LayerRef] = list(dict.fromkeys(layers))
-        self._reading = request.teacher.config.reading
-        self._tapped = HiddenStateModel(model, self._layers)
-        self._layout = request.layout(store)
-        self._rows = SplitReader(store.folder(request.dataset), "train")
-
-    def __call__(self, first: int) -> ChunkDone:
-        """Run a few chunks and write a partial artifact of every step into the store."""
-        partials: dict[str, list[PartialSum]] = {}
-        kept: dict[str, list[Tensor]] = {cache.hash: [] for cache in self._request.caches}
-        examples = 0
-        for chunk in self._layout.part(first):
-            start, stop = self._layout.bounds(chunk)
-            scores = self._request.scores
-            counted = {score.hash: score.config.samples - start for score in scores}
-            wanted = [score for score in scores if counted[score.hash] > 0]
-            if not wanted and not kept:
-                break  # the samples end before this chunk
-            found = self._run(start, stop, wanted)
-            if isinstance(found, str):
-                return ChunkDone(first, 0, self._worker, found)
-            for score in wanted:
-                partial = found.partial(score, counted[score.hash])
-                partials.setdefault(score.hash, []).append(partial)
-            for cache in self._request.caches:
-                kept[cache.hash].append(found.rows(cache.config.holds))
-            examples += stop - start
-        self._write(first, partials, kept)
-        return ChunkDone(first, examples, self._worker)
-
-    def _run(self, start: int, stop: int, scores: Sequence[Step[ScoreConfig]]) -> ScoredChunk | str:
-        """One chunk through the teacher; or why it cannot be used, naming the example."""
-        table = self._rows.rows(start, stop)
-        examples = encode(
-            table, self._tokenizer, self._reading, decoder_start_id=decoder_start(self._model)
-        )
-        found = ScoredChunk(examples, self._reading, scores, self._layers)
-        # Sorted by length, so that little of a forward is padding.
-        size = self._reading.kind.forward_examples
-        order = sorted(range(len(examples)), key=examples.length)
-        with torch_threads(CHUNK_THREADS):
-            for place in range(0, len(order), size):
-                rows = order[place : place + size]
-                found.put(rows, *self._forward(examples, rows, scores))
-        return found.problem(table, start) or found
-
-    def _forward(
-        self, examples: Examples, rows: Sequence[int], scores: Sequence[Step[ScoreConfig]]
-    ) -> tuple[list[Importance], dict[str, Tensor]]:
-        """Importance by score, and the teacher's outputs, of some of a chunk's examples."""
-        batch = examples.batch(rows)
-        outputs: dict[str, Tensor] = {}
-        importances: list[Importance] = []
-        for score in scores:
-            config = score.config
-            importance, first = score_batch(
-                self._tapped, batch, config.layer, config.importance, self._device
-            )
-            importances.append(importance)
-            outputs = outputs or first
-        if not outputs:
-            with torch.no_grad():
-                outputs = forward(self._tapped, batch, self._device)
-        return importances, outputs
-
-    def _write(
-        self,
-        first: int,
-        partials: dict[str, list[PartialSum]],
-        kept: dict[str, list[Tensor]],
-    ) -> None:
-        """One file for every step; a cache's head before its rows, so that these never lack it."""
-        name = self._layout.name(first, self._request.suffix)
-        for score in self._request.scores:
-            if score.hash in partials:
-                self._store.write_part(score, name, pack(partials[score.hash]))
-        text = isinstance(self._reading, ResponseReading)
-        for cache in self._request.caches:
-            if first == 0 and text and cache.config.holds == OUTPUTS:
-                self._write_head(cache)
-            content = save_tensors({"rows": torch.cat(kept[cache.hash])})
-            self._store.write_part(cache, name, content)
-
-    def _write_head(self, cache: Step[CacheConfig]) -> None:
-        """The output head, so that no trial has to load the whole teacher to compute logits."""
-        head = output_head(self._model)
-        tensors = {"weight": head.weight.detach().float().cpu().contiguous()}
-        if head.bias_V is not None:
-            tensors["bias"] = head.bias_V.detach().float().cpu().contiguous()
-        self._store.write_part(cache, HEAD_FILE, save_tensors(tensors))

@@ -1,4 +1,4 @@
-"""The teacher's side of a distillation: its signal, and what of it the student is to match."""
+"""The teacher's side of a distillation: its signal, and the features that the student matches."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ from .teacher_model import language_head, load_teacher
 
 @dataclass(frozen=True)
 class TeacherSide:
-    """Without a teacher everything has its default.
+    """The teacher of a distillation; without one, all fields except `terms` have their defaults.
 
     terms: the pairs of layers whose features are compared.
-    signal: the teacher on training examples, offline or online.
-    model: the teacher itself, where it is online.
-    examples: the training examples, encoded by the teacher's own tokenizer; None where it reads
-        the student's batch.
+    signal: the teacher signal on the training examples, offline or online.
+    model: the teacher itself, if it is online.
+    examples: the training examples, encoded by the teacher's own tokenizer; None if the teacher
+        reads the student's batch.
     """
 
     terms: Sequence[FeatureTerm] = ()
@@ -52,10 +52,10 @@ def teacher_side(
     data: Examples,
     table: pa.Table,
 ) -> TeacherSide:
-    """The teacher of a distillation.
+    """Load the teacher side of a distillation.
 
     Args:
-        data: the training examples as the student reads them.
+        data: the training examples as encoded for the student.
         table: their rows.
     """
     terms = [

@@ -1,4 +1,4 @@
-"""Content-addressed artifacts on a disk or an object store."""
+"""Content-addressed artifacts on a local disk or an object store."""
 
 from .location import StoreError, absolute_location
 from .manifest import FileEntry, Manifest, describe_file

@@ -1,4 +1,4 @@
-"""What was fetched from a storage that is elsewhere, kept on this disk."""
+"""A local cache of files that were downloaded from a remote storage."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ from .transfer import download
 
 
 class Downloads:
-    """Artifacts and single files, each fetched once and compared with its manifest."""
+    """Artifacts and single files, each downloaded once and verified against its manifest."""
 
     def __init__(self, filesystem: fs.FileSystem, root: str, uri: str) -> None:
         self._filesystem, self._root = filesystem, root
         self._storage = hashlib.sha256(uri.encode()).hexdigest()[:16]
 
     def folder(self, kind: str, digest: str, manifest: Callable[[], Manifest]) -> Path:
-        """A whole artifact."""
+        """The local folder of a whole artifact."""
         cached = self._kept / kind / digest
         if not (cached / MANIFEST).is_file():
             self._fetch_folder(manifest(), cached)
         return cached
 
     def file(self, kind: str, digest: str, name: str, manifest: Callable[[], Manifest]) -> Path:
-        """One file of an artifact.
+        """The local path of one file of an artifact.
 
         Raises:
             StoreError: the artifact has no such file.
@@ -44,7 +44,7 @@ class Downloads:
         if (whole / MANIFEST).is_file() and (whole / name).is_file():
             return whole / name
         described = manifest()
-        # By content: a file of one attempt is not taken for that of another.
+        # By content: files of different publishing attempts must not be mixed up.
         alone = whole.with_name(f"{digest}.files") / named(described, name).sha256 / name
         if not alone.is_file():
             alone.parent.mkdir(parents=True, exist_ok=True)
@@ -77,7 +77,7 @@ class Downloads:
             shutil.rmtree(staging, ignore_errors=True)
 
     def _fetch(self, manifest: Manifest, name: str, path: Path) -> None:
-        """Fetch one file of an artifact and compare it with the manifest."""
+        """Download one file of an artifact and verify it against the manifest."""
         place = f"{self._root}/steps/{manifest.kind}/{manifest.hash}"
         source = "/".join(part for part in (place, manifest.place, name) if part)
         if download(self._filesystem, source, path) != manifest.files[name]:
@@ -85,10 +85,10 @@ class Downloads:
 
 
 def _own_folder() -> Path:
-    """A folder below that of all users' temporary files which nobody else can have filled.
+    """A folder in the shared temporary folder that no other user can have written to.
 
     Raises:
-        StoreError: somebody else may have.
+        StoreError: another user may have written to it.
     """
     folder = Path(tempfile.gettempdir(), f"flexkd-cache-{os.getuid()}")
     folder.mkdir(mode=0o700, exist_ok=True)
@@ -102,10 +102,10 @@ def _own_folder() -> Path:
 
 
 def named(manifest: Manifest, name: str) -> FileEntry:
-    """One file of an artifact.
+    """The entry of one file of an artifact.
 
     Raises:
-        StoreError: it has no such file; says which it has.
+        StoreError: there is no such file; the message lists the existing ones.
     """
     if name not in manifest.files:
         known = ", ".join(manifest.files) or "none"

@@ -1,6 +1,6 @@
-"""What processes leave that were killed while they published: swept when it is old enough.
+"""Garbage collection: delete old files of processes that were killed while publishing.
 
-Only its age tells a leftover from the work of somebody who is still at it.
+Only the age distinguishes a leftover from the files of a process that is still publishing.
 """
 
 from __future__ import annotations
@@ -15,34 +15,34 @@ from pathlib import Path
 from pyarrow import fs
 
 AGE = 7 * 86400
-"""Seconds without a change after which nobody is at work on it any more."""
+"""Seconds without a change after which files count as leftovers."""
 
 
 def sweep_folder(folder: Path, prefix: str = "") -> None:
-    """Delete the entries of a folder, of those that begin with `prefix`, that are leftovers."""
+    """Delete the leftovers among the entries of a folder that start with `prefix`."""
     for entry in folder.glob(f"{prefix}*"):
-        with suppress(FileNotFoundError):  # it is being renamed or deleted right now
+        with suppress(FileNotFoundError):  # another process renames or deletes it
             if _changed(entry) < time.time() - AGE:
                 shutil.rmtree(entry, ignore_errors=True)
 
 
 def sweep_objects(filesystem: fs.FileSystem, place: str, prefix: str, keep: str) -> None:
-    """Delete folders of a place, of those that begin with `prefix`, that are leftovers."""
+    """Delete the leftovers among the folders in `place` that start with `prefix`, except `keep`."""
     selector = fs.FileSelector(place, allow_not_found=True, recursive=True)
     newest: dict[str, float] = {}
     for info in filesystem.get_file_info(selector):
         name = info.path.removeprefix(f"{place}/").partition("/")[0]
-        # A folder without a date tells nothing; its files have dates.
+        # Folders may have no date; files have one.
         if info.is_file and name.startswith(prefix) and name != keep and info.mtime is not None:
             newest[name] = max(newest.get(name, 0.0), _seconds(info.mtime))
     for name, changed in newest.items():
         if changed < time.time() - AGE:
-            with suppress(FileNotFoundError):  # somebody else sweeps, too
+            with suppress(FileNotFoundError):  # another process deletes it, too
                 filesystem.delete_dir(f"{place}/{name}")
 
 
 def _changed(entry: Path) -> float:
-    """When anything in it was changed last."""
+    """The time of the last change to anything in it."""
     return max(path.stat().st_mtime for path in _all(entry))
 
 

@@ -1,7 +1,8 @@
-"""One process at a time has a job in a storage without locks, as object stores are.
+"""The job lease: one process at a time runs a job in a storage without locks (an object store).
 
-Whoever has the job leaves a note there and writes it anew every few seconds: a note that stays as
-it is was left by a process that is gone. What is compared is notes, never the clocks of machines.
+The process that runs the job writes a file to the storage and rewrites it every few seconds
+(heartbeat). An unchanged file was left by a dead process. Only the content of files is compared,
+never the clocks of machines.
 """
 
 from __future__ import annotations
@@ -15,29 +16,29 @@ from contextlib import suppress
 from .store import Store
 
 BEAT_SECONDS = 10.0
-"""Between two notes of whoever has the job."""
+"""Interval between two heartbeats."""
 
 DEAD_SECONDS = 120.0
-"""After which a note that has not changed is nobody's any more. A put to a storage that does not
-answer takes a minute and a half."""
+"""How long a file must be unchanged before its holder counts as dead. A put to a storage that does
+not answer takes a minute and a half."""
 
 LOOK_SECONDS = 1.0
-"""Between two looks at somebody else's note."""
+"""Interval between two reads of another process's file."""
 
 ALIVE = 2
-"""Changes by which somebody is known to be there; one may be the last of a process that ends."""
+"""Changes that prove that the holder is alive; a single one may be its last before it ends."""
 
 SETTLE_SECONDS = 2.0
-"""Between a first note and a look at it: of two that begin at one instant, the later one stays."""
+"""Pause between the first put and reading it back: of concurrent puts, the last one wins."""
 
 LEAVE_SECONDS = 10.0
-"""How long the end of a job may take to put its note away; one that stays grows old."""
+"""How long `give_back` waits for the storage; a file that is not deleted expires."""
 
 
 class Lease:
-    """A claim to the file at `path` of a storage, held from `take` to `give_back`.
+    """A lease on the file at `path` of a storage, held from `take` to `give_back`.
 
-    tell: told once where somebody's note is looked at, and if somebody has taken the claim over.
+    tell: receives a message before waiting for another holder, and if the lease was taken over.
     """
 
     def __init__(self, store: Store, path: str, tell: Callable[[str], None]) -> None:
@@ -47,7 +48,7 @@ class Lease:
         self._beating = threading.Thread(target=self._beat, name=f"lease {path}", daemon=True)
 
     def take(self) -> bool:
-        """Whether nobody else has it. Of somebody's note it can take two minutes to tell."""
+        """Acquire the lease; False if another process holds it. May wait for two minutes."""
         if not self._abandoned():
             return False
         try:
@@ -56,13 +57,13 @@ class Lease:
             if self._holder() != self._name:
                 return False
             self._beating.start()
-        except BaseException:  # interrupted: the next one would wait for us
+        except BaseException:  # interrupted: otherwise the next process would wait for us
             self._drop()
             raise
         return True
 
     def give_back(self) -> None:
-        """Take the note away, if the storage answers soon."""
+        """Release the lease, if the storage answers within `LEAVE_SECONDS`."""
         self._over.set()
         leaving = threading.Thread(target=self._leave, daemon=True)
         leaving.start()
@@ -101,7 +102,7 @@ class Lease:
         count = 0
         while not self._over.wait(BEAT_SECONDS):
             count += 1
-            with suppress(OSError):  # the next one may get through
+            with suppress(OSError):  # the next heartbeat may succeed
                 if self._holder() not in {self._name, ""}:
                     self._tell("somebody took this process for dead and runs the same job")
                     return

@@ -1,8 +1,8 @@
-"""An append-only text file of one writer, on a disk or on an object store.
+"""An append-only text file with a single writer, on a local disk or an object store.
 
-An object store cannot append. There, new lines are put as objects of their own beside the file, in
-`<file>.new/`, and merged into the file when the writer opens and closes it. Whoever reads sees each
-line once, also after a crash between the merge and the deletion of what was merged.
+An object store cannot append. There, new lines are put as separate objects next to the file, in
+`<file>.new/`, and merged into the file when the writer opens and closes it. A reader sees each line
+once, also after a crash between the merge and the deletion of the merged objects.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from .store import Store
 
 
 class Ledger:
-    """The lines of the file at `path` below a storage.
+    """The lines of the file at `path` in a storage.
 
     One process at a time may write, from `open` to `close`.
     """
@@ -44,7 +44,7 @@ class Ledger:
         return lines
 
     def open(self) -> list[str]:
-        """Begin to write; returns the lines so far."""
+        """Open for writing; returns the existing lines."""
         lines = self.read()
         if not self._store.is_local:
             self._merged = lines
@@ -53,9 +53,9 @@ class Ledger:
         return lines
 
     def append(self, line: str, *, later: bool = False) -> None:
-        """Add a line.
+        """Append a line.
 
-        later: whether it may be written with the next line that may not, or by `close`.
+        later: whether the write may be deferred until the next line without `later`, or `close`.
         """
         self._later.append(line)
         if not later:
@@ -63,7 +63,7 @@ class Ledger:
             self._later = []
 
     def close(self) -> None:
-        """Write what was left for later, and merge all lines into the file."""
+        """Write deferred lines, and merge all lines into the file."""
         if self._later:
             self._write(self._later)
             self._later = []

@@ -1,4 +1,4 @@
-"""Where a storage is: a folder of this machine, or a URI that pyarrow knows."""
+"""The location of a storage: a local folder, or a URI that pyarrow supports."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ import pyarrow as pa
 from pyarrow import fs
 
 SECRETS = ("key", "passw", "pwd", "credential", "secret", "signature", "token")
-"""A setting of a URI whose name has one of these words is a credential."""
+"""A URI parameter whose name contains one of these words is a credential."""
 
 SCHEMES = ("s3", "gs", "gcs", "abfs", "abfss", "hdfs", "viewfs", "file")
-"""Kinds of storage that pyarrow opens."""
+"""URI schemes that pyarrow supports."""
 
 OBJECT_STORES = {"s3", "gs", "gcs"}
-"""Schemes whose URI has a bucket for its host, so that what precedes an @ can only be a key."""
+"""Schemes whose URI has a bucket as its host, so that text before an @ can only be a key."""
 
 
 REMEDIES = {
@@ -26,29 +26,28 @@ REMEDIES = {
     "ACCESS_DENIED": "let AWS_ACCESS_KEY_ID put, read, list and delete objects there",
     "NETWORK_CONNECTION": "correct endpoint_override and scheme, or start the server",
 }
-"""What to do, by the name that an S3 client gives an error."""
+"""Remedies, by the S3 client's name of the error."""
 
 
 class StoreError(ValueError):
-    """The storage cannot be used as asked; says what to do."""
+    """The storage cannot be used as requested; the message includes a remedy."""
 
 
 def open_location(uri: str) -> tuple[fs.FileSystem, str, str]:
     """The filesystem at a path or URI, the root in it, and the absolute path or the URI.
 
     Raises:
-        StoreError: the URI is not understood, or holds credentials.
+        StoreError: the URI is not supported, or contains credentials.
     """
     if "://" not in uri:
         try:
             path = str(Path(uri).expanduser().resolve())
-        except RuntimeError as error:  # ~nobody, or links in a circle
+        except RuntimeError as error:  # an unknown home folder, or a symlink loop
             raise StoreError(f"{uri} is not a usable storage: {error}") from None
         return fs.LocalFileSystem(), path, path
     _refuse_credentials(uri)
-    uri = quote(
-        uri, safe=string.punctuation
-    )  # people write größe, and pyarrow wants gr%C3%B6%C3%9Fe
+    # Users write größe, but pyarrow requires gr%C3%B6%C3%9Fe.
+    uri = quote(uri, safe=string.punctuation)
     try:
         filesystem, root = fs.FileSystem.from_uri(uri)
     except (pa.ArrowException, OSError, ValueError) as error:
@@ -57,11 +56,11 @@ def open_location(uri: str) -> tuple[fs.FileSystem, str, str]:
 
 
 def absolute_location(uri: str) -> str:
-    """The absolute path or the URI of a storage, which is not opened: what a bucket's URI leaves
-    out S3 is asked for when it is, and perhaps it can be reached from a cluster alone.
+    """The absolute path or the URI of a storage. It is not opened: that would query S3 for settings
+    that the URI omits, and the storage may only be reachable from the cluster.
 
     Raises:
-        StoreError: the URI is not understood, or holds credentials.
+        StoreError: the URI is not supported, or contains credentials.
     """
     scheme = uri.partition("://")[0]
     if "://" not in uri or scheme == "file":
@@ -74,7 +73,7 @@ def absolute_location(uri: str) -> str:
 
 
 def joined(uri: str, path: str) -> str:
-    """The place of `path` below a storage: it comes before what a URI says of how to connect."""
+    """The URI of `path` in a storage: the path is inserted before the URI's query."""
     if "://" not in uri:
         return f"{uri.rstrip('/')}/{path}"
     base, mark, query = uri.partition("?")
@@ -82,13 +81,13 @@ def joined(uri: str, path: str) -> str:
 
 
 def remedy(error: BaseException) -> str:
-    """What to do about an error of a storage, to be put behind it; "" where it says so itself."""
-    told = str(error)
-    return next((f"; {what}" for name, what in REMEDIES.items() if name in told), "")
+    """A remedy to append to an error message of a storage; "" if none is known."""
+    message = str(error)
+    return next((f"; {what}" for name, what in REMEDIES.items() if name in message), "")
 
 
 def _refuse_credentials(uri: str) -> None:
-    """A URI gets into logs, manifests, tracking and process lists, so it must hold no secret."""
+    """Reject a URI with credentials: it appears in logs, manifests, tracking and process lists."""
     scheme, _, rest = uri.partition("://")
     shown = f"{scheme}://{rest.partition('?')[0].rpartition('@')[2]}"
     try:

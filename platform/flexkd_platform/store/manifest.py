@@ -1,4 +1,4 @@
-"""The manifest of an artifact: what it is and which bytes it holds."""
+"""The manifest of an artifact: its identity, and the size and digest of its files."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ class FileEntry:
 
 @dataclass(frozen=True)
 class Manifest:
-    """Written last: an artifact without a manifest is not there.
+    """The manifest; it is written last: an artifact without a manifest does not exist.
 
-    summary: small results that readers want without opening files (metrics, counts, digests).
-    seconds: how long the step ran.
-    place: the folder beside the manifest that holds the files; "" if they lie beside it themselves.
+    summary: small results, readable without opening other files (metrics, counts, digests).
+    seconds: run time of the step.
+    place: the folder next to the manifest with the files; "" if the files are next to it.
     """
 
     kind: str
@@ -49,7 +49,7 @@ class Manifest:
         seconds: float,
         place: str = "",
     ) -> Manifest:
-        """The manifest of what `step` made."""
+        """The manifest for the files that `step` produced."""
         needs = {role: needed.hash for role, needed in step.needs.items()}
         identity = dict(step.identity)
         files, summary = dict(sorted(files.items())), dict(summary)
@@ -57,20 +57,20 @@ class Manifest:
 
     @property
     def digest(self) -> str:
-        """Of the files: the SHA-256 of a line `<sha256>  <name>` for each, ordered by name.
+        """SHA-256 over one line `<sha256>  <name>` for each file, ordered by name.
 
-        These are the lines of `sha256sum`, whoever wants to check a copy of them.
+        The lines have the format of `sha256sum`, which can verify a copy of the files.
         """
         lines = [f"{entry.sha256}  {name}\n" for name, entry in sorted(self.files.items())]
         return hashlib.sha256("".join(lines).encode()).hexdigest()
 
     def to_bytes(self) -> bytes:
-        """The manifest as indented JSON, for people too."""
+        """The manifest as indented, readable JSON."""
         return (json.dumps(asdict(self), indent=1, sort_keys=True) + "\n").encode()
 
     @classmethod
     def from_bytes(cls, content: bytes) -> Manifest:
-        """The manifest that `to_bytes` wrote."""
+        """Parse the output of `to_bytes`."""
         data = json.loads(content)
         files = {name: FileEntry(**entry) for name, entry in data.pop("files").items()}
         return cls(files=files, **data)

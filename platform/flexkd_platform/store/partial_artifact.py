@@ -1,4 +1,4 @@
-"""Finished parts of a step that is not finished: named files that are replaced whole."""
+"""Partial artifacts: the finished parts of an unfinished step, as atomically written files."""
 
 from __future__ import annotations
 
@@ -18,86 +18,86 @@ from .manifest import FileEntry, describe_file
 from .transfer import copy, download, put, replacing, upload
 
 INLINE = 64 * 1024
-"""Bytes of a part that stay in its record on an object store."""
+"""Maximum size in bytes of a part that is stored in its record on an object store."""
 
 
 class Parts(ABC):
-    """The parts of one step. A part written twice is one part; it is read whole or not at all."""
+    """The parts of one step. Writing a part again replaces it; reads never return half a part."""
 
     @abstractmethod
     def names(self) -> set[str]:
-        """Of the parts that are there."""
+        """The names of the existing parts."""
 
     @abstractmethod
     def write(self, name: str, content: bytes) -> None:
-        """Keep a part."""
+        """Store a part."""
 
     @abstractmethod
     def put(self, name: str, path: Path) -> FileEntry:
-        """Keep the content of a file, however large."""
+        """Store the content of a file of any size."""
 
     @abstractmethod
     def read(self, name: str) -> bytes:
-        """The content of a part. Raises FileNotFoundError: it is not there."""
+        """The content of a part. Raises FileNotFoundError if it does not exist."""
 
     @abstractmethod
     def fetch(self, name: str, path: Path) -> FileEntry:
-        """Copy a part to a file of this disk, however large. Raises FileNotFoundError."""
+        """Copy a part of any size to a local file. Raises FileNotFoundError."""
 
     @abstractmethod
     def copy(self, name: str, target: str) -> FileEntry:
-        """Have the storage itself copy a part to `target`, a path of it. Raises FileNotFoundError.
+        """Copy a part to `target`, a path in the storage. Raises FileNotFoundError.
 
-        What is copied stays what it is, whatever is written under the part's name later.
+        The copy does not change if the part is written again later.
         """
 
     @abstractmethod
     def drop(self, name: str) -> None:
-        """Forget a part; one that is not there is forgotten already."""
+        """Delete a part; a missing one is not an error."""
 
     @abstractmethod
     def drop_all(self) -> None:
-        """Forget the parts."""
+        """Delete all parts."""
 
 
 class DiskParts(Parts):
-    """One file each, in a folder."""
+    """Stores each part as a file in a folder."""
 
     def __init__(self, folder: str) -> None:
         self._folder = Path(folder)
 
     def names(self) -> set[str]:
-        """Of the files, but for those that are being written."""
+        """The names of all files, except temporary ones."""
         found = self._folder.iterdir() if self._folder.is_dir() else iter(())
         return {path.name for path in found if path.suffix != ".tmp"}
 
     def write(self, name: str, content: bytes) -> None:
-        """Written aside and renamed."""
+        """Write to a temporary file and rename it."""
         with replacing(self._folder / name) as aside:
             aside.write_bytes(content)
 
     def put(self, name: str, path: Path) -> FileEntry:
-        """Copied aside and renamed."""
+        """Copy to a temporary file and rename it."""
         with replacing(self._folder / name) as aside:
             shutil.copyfile(path, aside)
             return describe_file(aside)
 
     def read(self, name: str) -> bytes:
-        """The file."""
+        """Read the file."""
         return (self._folder / name).read_bytes()
 
     def fetch(self, name: str, path: Path) -> FileEntry:
-        """A copy of the file."""
+        """Copy the file."""
         shutil.copyfile(self._folder / name, path)
         return describe_file(path)
 
     def copy(self, name: str, target: str) -> FileEntry:
-        """A second name of the file, where the disk has such; files of parts never change."""
+        """Create a hard link if the filesystem has them: a part's file never changes."""
         try:
             os.link(self._folder / name, target)
         except FileNotFoundError:
             raise
-        except OSError:  # not every filesystem has links
+        except OSError:  # not every filesystem has hard links
             shutil.copyfile(self._folder / name, target)
         return describe_file(Path(target))
 
@@ -107,13 +107,13 @@ class DiskParts(Parts):
 
     def drop_all(self) -> None:
         """Delete the folder."""
-        with suppress(FileNotFoundError):  # two may finish the step at once
+        with suppress(FileNotFoundError):  # two processes may finish the step concurrently
             shutil.rmtree(self._folder)
 
 
 @dataclass(frozen=True)
 class _Record:
-    """What an object store keeps under a part's name: the part, or where it is, and its digest."""
+    """The object stored under a part's name: its digest, and its content or the blob's path."""
 
     entry: FileEntry
     blob: str = ""
@@ -131,7 +131,7 @@ class _Record:
 
 
 class ObjectParts(Parts):
-    """A record each, put in one go, and large ones as a blob beside it that never changes.
+    """Stores each part as a record, put atomically, and a large one also as an immutable blob.
 
     The record has the digest, so that parts become files of an artifact without being read.
     """
@@ -140,13 +140,13 @@ class ObjectParts(Parts):
         self._filesystem, self._folder = filesystem, folder
 
     def names(self) -> set[str]:
-        """Of the records."""
+        """The names of the records."""
         selector = fs.FileSelector(self._folder, allow_not_found=True)
         found = self._filesystem.get_file_info(selector)
         return {info.base_name for info in found if info.is_file}
 
     def write(self, name: str, content: bytes) -> None:
-        """One put, or two if it is large."""
+        """Put the record; for a large part, put its blob first."""
         entry = FileEntry(len(content), hashlib.sha256(content).hexdigest())
         if len(content) <= INLINE:
             self._put_record(name, _Record(entry, content=content))
@@ -156,19 +156,19 @@ class ObjectParts(Parts):
         self._put_record(name, _Record(entry, blob))
 
     def put(self, name: str, path: Path) -> FileEntry:
-        """The blob, in pieces, then its record."""
+        """Upload the blob in pieces, then put its record."""
         blob = self._new_blob(name)
         entry = upload(self._filesystem, path, blob)
         self._put_record(name, _Record(entry, blob))
         return entry
 
     def read(self, name: str) -> bytes:
-        """From the record, or the blob that it names."""
+        """Read from the record, or from the blob that it names."""
         record = self._record(name)
         return self._read(record.blob) if record.blob else record.content
 
     def fetch(self, name: str, path: Path) -> FileEntry:
-        """In pieces."""
+        """Download in pieces."""
         record = self._record(name)
         if record.blob:
             return download(self._filesystem, record.blob, path)
@@ -176,7 +176,7 @@ class ObjectParts(Parts):
         return record.entry
 
     def copy(self, name: str, target: str) -> FileEntry:
-        """By the storage itself; what is in the record is put."""
+        """Copy a blob within the storage; put content that is stored in the record."""
         record = self._record(name)
         if record.blob:
             copy(self._filesystem, record.blob, target, record.entry.bytes)
@@ -185,17 +185,17 @@ class ObjectParts(Parts):
         return record.entry
 
     def drop(self, name: str) -> None:
-        """The record first: without it there is no part."""
+        """Delete the record first: without it the part does not exist."""
         for path in (f"{self._folder}/{name}", f"{self._folder}/blobs/{name}"):
             kind = self._filesystem.get_file_info(path).type
-            with suppress(FileNotFoundError):  # another process may drop it, too
+            with suppress(FileNotFoundError):  # another process may delete it, too
                 if kind == fs.FileType.File:
                     self._filesystem.delete_file(path)
                 elif kind == fs.FileType.Directory:
                     self._filesystem.delete_dir(path)
 
     def drop_all(self) -> None:
-        """Records and blobs."""
+        """Delete all records and blobs."""
         if self._filesystem.get_file_info(self._folder).type == fs.FileType.Directory:
             with suppress(FileNotFoundError):
                 self._filesystem.delete_dir(self._folder)

@@ -1,11 +1,10 @@
-"""How an artifact appears: whole, or not at all.
+"""Publish artifacts atomically: an artifact appears complete, or not at all.
 
-On a local disk the whole folder appears by one rename. On an object store the files are put first,
-into a folder of this attempt's own, and the manifest that names the folder last: whoever publishes
-at the same time has another folder, so a manifest never speaks of anybody else's files. What
-pyarrow cannot do there is put a manifest only if there is none: of two at the same instant the
-later one stays, and the files of the other lie unused until they are swept. Both are whole, and
-made from the same step.
+On a local disk, the folder is published by one rename. On an object store, the files are first put
+into a folder that is unique to this attempt, then the manifest that names the folder. Concurrent
+publishers have different folders, so a manifest never describes the files of another attempt.
+pyarrow has no conditional put: of two concurrent manifests the last one wins, and the files of the
+other stay unused until they are garbage-collected. Both are complete and come from the same step.
 """
 
 from __future__ import annotations
@@ -27,12 +26,12 @@ from .partial_artifact import Parts
 from .transfer import put, upload
 
 ATTEMPT = "files-"
-"""Begins the name of the folder that one publisher's files are put into on an object store."""
+"""Prefix of the folder that one publishing attempt puts its files into on an object store."""
 
 
 @dataclass
 class Draft:
-    """An artifact being made: write files into `folder`, set `summary`, name finished `parts`."""
+    """An unpublished artifact: write files to `folder`, set `summary`, list finished `parts`."""
 
     folder: Path
     summary: dict[str, Any] = field(default_factory=dict)
@@ -41,14 +40,14 @@ class Draft:
 
 
 def publish_folder(step: Step, draft: Draft, parts: Parts, place: Path) -> None:
-    """On a disk: complete the draft's folder, then rename it."""
+    """Publish on a disk: complete the draft's folder, then rename it."""
     folder = draft.folder
     try:
         for name in draft.parts:
             parts.copy(name, str(folder / name))
     except FileNotFoundError:
         if (place / MANIFEST).is_file():
-            return  # whoever published it meanwhile dropped the parts
+            return  # another process published it meanwhile and dropped the parts
         raise
     files = {name: describe_file(path) for name, path in _files(folder).items()}
     manifest = Manifest.of(step, files, draft.summary, draft.seconds)
@@ -69,7 +68,7 @@ def publish_objects(
     place: str,
     late: Callable[[], bool],
 ) -> None:
-    """On an object store: put the files, then the manifest. `late`: whether there is one now."""
+    """Publish on an object store: put the files, then the manifest. late: whether it exists now."""
     attempt = f"{ATTEMPT}{uuid.uuid4().hex[:12]}"
     target = f"{place}/{attempt}"
     files: dict[str, FileEntry] = {}
@@ -83,7 +82,7 @@ def publish_objects(
             return
     except BaseException as error:
         _forget(filesystem, target)
-        # Whoever published it meanwhile dropped the parts that we were copying.
+        # Another process published it meanwhile and dropped the parts that we were copying.
         if not (isinstance(error, FileNotFoundError) and late()):
             raise
         return
@@ -91,7 +90,7 @@ def publish_objects(
     try:
         put(filesystem, f"{place}/{MANIFEST}", manifest.to_bytes())
     except Exception:
-        # An error does not tell that it was not put; an interruption does not stop it.
+        # After an error the manifest may still have been put; an interruption does not stop a put.
         with suppress(OSError):
             if not late():
                 _forget(filesystem, target)
@@ -99,10 +98,10 @@ def publish_objects(
 
 
 def follow_umask(folder: Path) -> None:
-    """Give the files in a folder the mode that the umask allows, as the folder itself has it.
+    """Set the mode of the files in a folder to what the umask allows, as for the folder itself.
 
-    Libraries do not always: safetensors creates files with mode 0600 (safetensors issue 782), which
-    nobody else could read in a shared folder.
+    Libraries do not always respect it: safetensors creates files with mode 0600 (safetensors issue
+    782), which other users of a shared folder could not read.
     """
     mode = folder.stat().st_mode & 0o666
     for path in _files(folder).values():
@@ -110,7 +109,7 @@ def follow_umask(folder: Path) -> None:
 
 
 def move(folder: Path, place: Path) -> None:
-    """Rename a whole artifact to its place, unless another process put one there first."""
+    """Rename a complete artifact to its final path, unless another process was first."""
     for _ in range(2):
         try:
             folder.rename(place)
@@ -119,7 +118,7 @@ def move(folder: Path, place: Path) -> None:
                 return
             if not place.is_dir():
                 raise
-            # What has no manifest is no artifact, as after a copy that was cut off: it makes way.
+            # A folder without a manifest, for example of an interrupted copy, is replaced.
             shutil.rmtree(place, ignore_errors=True)
         else:
             return
@@ -127,20 +126,20 @@ def move(folder: Path, place: Path) -> None:
 
 
 def _files(folder: Path) -> Mapping[str, Path]:
-    """The files of a folder by their names in an artifact, in order."""
+    """The files of a folder by their names in an artifact, sorted."""
     found = sorted(path for path in folder.rglob("*") if path.is_file())
     return {path.relative_to(folder).as_posix(): path for path in found}
 
 
 def _forget(filesystem: fs.FileSystem, folder: str) -> None:
-    """Delete what was put; what cannot be deleted now is swept later."""
+    """Delete the files that were put; what cannot be deleted now is garbage-collected later."""
     with suppress(OSError):
         if filesystem.get_file_info(folder).type == fs.FileType.Directory:
             filesystem.delete_dir(folder)
 
 
 def _sync(path: Path) -> None:
-    """Have the disk keep it: a rename must not outlive the content it names."""
+    """Flush to disk, so that a rename is never persisted without the content."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -1,9 +1,9 @@
-"""Leases: of all processes that share a storage, one at a time works on a step.
+"""Step leases: of all processes that share a storage, only one at a time runs a step.
 
-A lease is a small file with the name of its holder, who rewrites it every few seconds. A file that
-stays as it is was left by a process that is gone, and is taken over. Files are compared with what
-they were, never the clocks of machines. A lease saves work; it does not protect artifacts: those
-are published atomically, whoever makes them.
+A lease is a small file that names its holder, which rewrites it every few seconds (heartbeat). An
+unchanged file was left by a dead process and is taken over. Only the content of files is compared,
+never the clocks of machines. A lease avoids duplicate work. It does not protect artifacts, which
+are published atomically in any case.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ from .store import Store
 from .transfer import replacing
 
 BEAT_SECONDS = 10.0
-"""Between two heartbeats of a holder."""
+"""Interval between two heartbeats."""
 
 DEAD_SECONDS = 120.0
-"""How long a file must stay as it is before its holder counts as dead. A put to a storage that does
+"""How long a file must be unchanged before its holder counts as dead. A put to a storage that does
 not answer takes a minute and a half."""
 
 SETTLE_SECONDS = 2.0
-"""On an object store, between a put and the look at it: of two puts at one instant the later one
-remains."""
+"""On an object store, the pause between a put and reading it back: of concurrent puts, the last one
+wins."""
 
 LEAVE_SECONDS = 10.0
 """How long `close` waits for the storage; a lease that is not released expires."""
@@ -40,7 +40,7 @@ LEAVE_SECONDS = 10.0
 
 @dataclass(frozen=True)
 class Holder:
-    """Who works on a step, for people: user, host and process, and the job's id."""
+    """The holder of a lease, for display: user, host and process, and the job's id."""
 
     user: str
     host: str
@@ -52,15 +52,15 @@ class Holder:
 
 
 UNKNOWN = Holder("unknown", "unknown", 0, "unknown")
-"""The holder of a file that is being written, or was cut off."""
+"""The holder of a file that is incomplete."""
 
 
 @dataclass(frozen=True)
 class _Note:
-    """The content of a lease's file.
+    """The content of a lease file.
 
-    claim: a random name of this claim. machine, started: name the holder's process exactly, so that
-    its end is noticed at once on the same machine.
+    claim: a random name of this claim. machine, started: identify the holder's process exactly, so
+    that its end is detected immediately on the same machine.
     """
 
     holder: Holder
@@ -80,7 +80,7 @@ class _Note:
 
     @classmethod
     def from_bytes(cls, content: bytes) -> _Note | None:
-        """None if the content is no note."""
+        """None if the content is invalid."""
         try:
             fields = json.loads(content)
             return cls(**{**fields, "holder": Holder(**fields["holder"])})
@@ -89,7 +89,7 @@ class _Note:
 
     @property
     def is_gone(self) -> bool:
-        """Whether the holder's process ended on this machine; False if it runs elsewhere."""
+        """Whether the holder's process has ended; False if it is on another machine."""
         if not self.machine or self.machine != _machine():
             return False
         try:
@@ -101,9 +101,9 @@ class _Note:
 
 
 class Leases:
-    """The leases of one process, with one thread for the heartbeats. Threads may share it.
+    """The leases of one process, with one heartbeat thread. Thread-safe.
 
-    warn: receives a message if another process takes one of them over.
+    warn: receives a message if another process takes a lease over.
     """
 
     def __init__(self, store: Store, holder: Holder, warn: Callable[[str], None]) -> None:
@@ -116,10 +116,10 @@ class Leases:
         self._thread: threading.Thread | None = None
 
     def take(self, path: str) -> Holder | None:
-        """Take the lease at a path of the storage; None if it is ours now, else its holder.
+        """Acquire the lease at a path of the storage; None on success, else its holder.
 
-        Never waits for another holder. The holder of a lease that is asked for again and again is
-        found dead after `DEAD_SECONDS` without a heartbeat, on the same machine at once.
+        Never waits for another holder. Call it repeatedly to take over from a dead holder, which is
+        detected after `DEAD_SECONDS` without a heartbeat, or immediately on the same machine.
         """
         note = _Note.by(self._holder)
         found = self._take_on_disk(path, note) if self._store.is_local else self._put(path, note)
@@ -135,7 +135,7 @@ class Leases:
         return None
 
     def release(self, path: str) -> None:
-        """Give a lease back. One that was lost is left to its new holder."""
+        """Release a lease. A lost one is left to its new holder."""
         with self._lock:
             note = self._held.pop(path, None)
         if note is not None:
@@ -144,11 +144,11 @@ class Leases:
 
     @property
     def lost(self) -> set[str]:
-        """The leases that another process took over, since our heartbeats did not get through."""
+        """The leases that another process took over, since our heartbeats did not arrive."""
         return set(self._lost)
 
     def close(self) -> None:
-        """Release all leases, if the storage answers soon."""
+        """Release all leases, if the storage answers within `LEAVE_SECONDS`."""
         self._closed.set()
         leaving = threading.Thread(target=self._leave, daemon=True)
         leaving.start()
@@ -163,7 +163,7 @@ class Leases:
     # --- taking --------------------------------------------------------------------------------
 
     def _take_on_disk(self, path: str, note: _Note) -> Holder | None:
-        """Create the file, which only one process can; or take over what a dead one left."""
+        """Create the file, which only one process can do, or take it over from a dead holder."""
         file = Path(self._store.root, path)
         file.parent.mkdir(parents=True, exist_ok=True)
         while True:
@@ -181,7 +181,7 @@ class Leases:
             return None
 
     def _take_over(self, path: str, dead: bytes, note: _Note) -> Holder | None:
-        """Replace a dead holder's file. Of several that try, one gets the lease for doing so."""
+        """Replace a dead holder's file. A second lease ensures that only one process does so."""
         found = _Note.from_bytes(dead)
         marker = f"{path}.takeover-{found.claim if found else 'unknown'}"
         own = _Note.by(self._holder)
@@ -197,7 +197,7 @@ class Leases:
             self._drop(marker, own)
 
     def _put(self, path: str, note: _Note) -> Holder | None:
-        """On an object store: put, wait, and see whether it is still ours."""
+        """On an object store: put, wait, and check whether the lease is still ours."""
         content = self._read(path)
         if content is not None and not self._is_dead(path, content):
             return _holder_of(content)
@@ -205,7 +205,7 @@ class Leases:
             self._write(path, note)
             time.sleep(SETTLE_SECONDS)
             content = self._read(path)
-        except BaseException:  # interrupted: the next process would wait for us
+        except BaseException:  # interrupted: otherwise the next process would wait for us
             with suppress(OSError):
                 self._drop(path, note)
             raise
@@ -234,7 +234,7 @@ class Leases:
             with self._lock:
                 held = dict(self._held)
             for path, note in held.items():
-                with suppress(OSError):  # the next heartbeat may get through
+                with suppress(OSError):  # the next heartbeat may succeed
                     self._renew(path, replace(note, beat=count))
 
     def _renew(self, path: str, note: _Note) -> None:
@@ -279,7 +279,7 @@ def _holder_of(content: bytes) -> Holder:
 
 
 def _machine() -> str:
-    """The boot of this machine and the process namespace; "" where neither is known."""
+    """The boot id of this machine and the process namespace; "" if unknown."""
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
         return f"{boot} {os.stat('/proc/self/ns/pid').st_ino}"

@@ -1,6 +1,6 @@
-"""Where artifacts live: `<storage>/steps/<kind>/<hash>/`, on any filesystem of pyarrow.
+"""The artifact store: `<storage>/steps/<kind>/<hash>/` on any filesystem of pyarrow.
 
-An artifact is there if and only if its manifest is.
+An artifact is published if and only if its manifest exists.
 """
 
 from __future__ import annotations
@@ -36,18 +36,18 @@ class Store:
         self.uri = uri
         self.is_local = isinstance(filesystem, fs.LocalFileSystem)
         self._downloads = Downloads(filesystem, self.root, uri)
-        # What is published never changes, so each manifest is read once. Threads share the store;
-        # a dictionary's own operations are atomic.
+        # Published artifacts never change, so each manifest is read once. Threads share the store;
+        # operations of a dictionary are atomic.
         self._manifests: dict[tuple[str, str], Manifest] = {}
 
     def uri_of(self, path: str) -> str:
-        """The place of `path` below the storage, as a path or URI that others can open."""
+        """The location of `path` in the storage, as a path or URI that other processes can open."""
         return joined(self.uri, path)
 
     # --- artifacts ---------------------------------------------------------------------------
 
     def has(self, step: Step) -> bool:
-        """Whether the step's artifact is published. One that is not is asked for each time."""
+        """Whether the step's artifact is published. Only a positive answer is cached."""
         try:
             self.manifest_at(step.kind, step.hash)
         except StoreError:
@@ -58,12 +58,12 @@ class Store:
         """The manifest of a published artifact.
 
         Raises:
-            StoreError: it is not there.
+            StoreError: the artifact is not published.
         """
         return self.manifest_at(step.kind, step.hash)
 
     def artifact_uri(self, step: Step) -> str:
-        """Where the files of a published artifact lie, for whoever fetches them without us."""
+        """The URI of the files of a published artifact, for access with other tools."""
         place = f"steps/{step.kind}/{step.hash}"
         inner = self.manifest(step).place
         return self.uri_of(f"{place}/{inner}" if inner else place)
@@ -81,7 +81,7 @@ class Store:
         return self._manifests[kind, digest]
 
     def folder(self, step: Step) -> Path:
-        """A local folder with the artifact's files; fetched once where the storage is remote."""
+        """A local folder with the artifact's files; downloaded once if the storage is remote."""
         return self.folder_at(step.kind, step.hash)
 
     def folder_at(self, kind: str, digest: str) -> Path:
@@ -92,7 +92,7 @@ class Store:
         return self._downloads.folder(kind, digest, lambda: self.manifest_at(kind, digest))
 
     def file(self, step: Step, name: str) -> Path:
-        """One file of an artifact, on this disk: of a remote one nothing else is fetched."""
+        """The local path of one file of an artifact; a remote store downloads only this file."""
         return self.file_at(step.kind, step.hash, name)
 
     def file_at(self, kind: str, digest: str, name: str) -> Path:
@@ -108,10 +108,10 @@ class Store:
 
     @contextmanager
     def publish(self, step: Step, since: float | None = None) -> Iterator[Draft]:
-        """Make an artifact: what the body writes into the draft becomes it, all or nothing.
+        """Publish an artifact atomically: the body of the `with` statement writes it to the draft.
 
-        When someone else has published the same step meanwhile, theirs stays. `since` is the
-        `time.perf_counter()` at which the step began, now when left out.
+        If another process has published the same step meanwhile, its artifact is kept. `since` is
+        the `time.perf_counter()` at which the step began (default: now).
         """
         started = time.perf_counter() if since is None else since
         place = self._place(step.kind, step.hash)
@@ -138,54 +138,54 @@ class Store:
         else:
             sweep_objects(self.filesystem, place, ATTEMPT, keep=self.manifest(step).place)
 
-    # --- finished chunks of a step that is not finished ----------------------------------------
+    # --- finished chunks of an unfinished step -------------------------------------------------
 
     def parts(self, step: Step) -> set[str]:
-        """Names of the chunks of `step` that are done."""
+        """The names of the finished chunks of `step`."""
         return self._parts(step).names()
 
     def write_part(self, step: Step, name: str, content: bytes) -> None:
-        """Keep one chunk's result; the same chunk written twice is one part."""
+        """Store the result of one chunk; writing it again replaces it."""
         self._parts(step).write(name, content)
 
     def put_part_file(self, step: Step, name: str, path: Path) -> FileEntry:
-        """Keep the content of a file as a part, without holding it in memory; its digest."""
+        """Store the content of a file as a part, without loading it into memory; its digest."""
         return self._parts(step).put(name, path)
 
     def read_part(self, step: Step, name: str) -> bytes:
         """The content of one chunk.
 
         Raises:
-            FileNotFoundError: it is not there.
+            FileNotFoundError: there is no such chunk.
         """
         return self._parts(step).read(name)
 
     def fetch_part(self, step: Step, name: str, path: Path) -> FileEntry:
-        """Copy a part to a file of this disk, without holding it in memory; the copy's digest.
+        """Copy a part to a local file, without loading it into memory; returns the copy's digest.
 
         Raises:
-            FileNotFoundError: it is not there.
+            FileNotFoundError: there is no such part.
         """
         return self._parts(step).fetch(name, path)
 
     def drop_part(self, step: Step, name: str) -> None:
-        """Forget one chunk, if it is there."""
+        """Delete one chunk if it exists."""
         self._parts(step).drop(name)
 
     def drop_parts(self, step: Step) -> None:
-        """Forget the chunks of a step that is published."""
+        """Delete all chunks of a step."""
         self._parts(step).drop_all()
 
     # --- files of jobs -------------------------------------------------------------------------
 
     def write_file(self, path: str, content: bytes) -> None:
-        """Put a file at `path` below the storage, replacing it in one move."""
+        """Write a file at `path` in the storage, replacing it atomically."""
         self._write(f"{self.root}/{path}", content)
 
     def append_line(self, path: str, line: str) -> None:
-        """Add a line to a text file below a storage that is a disk: an object store has no append.
+        """Append a line to a text file of a local storage: an object store cannot append.
 
-        See `Ledger` for both.
+        `Ledger` supports both.
         """
         assert self.is_local, "an object store cannot append"
         target = Path(f"{self.root}/{path}")
@@ -194,25 +194,25 @@ class Store:
             stream.write(f"{line}\n")
 
     def drop_file(self, path: str) -> None:
-        """Delete a file below the storage; one that is not there is gone already."""
+        """Delete a file in the storage; a missing one is not an error."""
         with suppress(FileNotFoundError):
             self.filesystem.delete_file(f"{self.root}/{path}")
 
     def read_file(self, path: str) -> bytes:
-        """The content of the file at `path` below the storage.
+        """The content of the file at `path` in the storage.
 
         Raises:
-            FileNotFoundError: there is none.
+            FileNotFoundError: there is no such file.
         """
         return self._read(f"{self.root}/{path}")
 
     def drop_folder(self, path: str) -> None:
-        """Delete a folder below the storage with all files in it; a missing one is no error."""
+        """Delete a folder in the storage with all its files; a missing one is not an error."""
         with suppress(FileNotFoundError):
             self.filesystem.delete_dir(f"{self.root}/{path}")
 
     def list_folder(self, path: str) -> list[str]:
-        """Names of what lies directly in a folder below the storage, sorted."""
+        """The names of the direct entries of a folder in the storage, sorted."""
         selector = fs.FileSelector(f"{self.root}/{path}", allow_not_found=True)
         return sorted(info.base_name for info in self.filesystem.get_file_info(selector))
 
@@ -220,7 +220,7 @@ class Store:
         """Write, read and delete a file.
 
         Raises:
-            StoreError: one of these fails; says where and why.
+            StoreError: one of these operations failed.
         """
         probe = f"{self.root}/.probe-{uuid.uuid4().hex[:8]}"
         try:
@@ -231,7 +231,7 @@ class Store:
             reason = f"the storage {self.uri} cannot be written: {error}{remedy(error)}"
             raise StoreError(reason) from None
 
-    # --- inside --------------------------------------------------------------------------------
+    # --- internals -----------------------------------------------------------------------------
 
     def _place(self, kind: str, digest: str) -> str:
         return f"{self.root}/steps/{kind}/{digest}"
@@ -257,9 +257,9 @@ class Store:
 
 
 def open_store(uri: str) -> Store:
-    """The store at a local path or a URI that pyarrow knows (`s3://bucket/prefix`, …).
+    """Open the store at a local path or a URI that pyarrow supports (`s3://bucket/prefix`, …).
 
     Raises:
-        StoreError: the URI is not understood, or holds credentials.
+        StoreError: the URI is not supported, or contains credentials.
     """
     return Store(*open_location(uri))

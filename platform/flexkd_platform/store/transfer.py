@@ -1,4 +1,4 @@
-"""Files between this disk and a storage, in pieces: no file is ever held in memory whole."""
+"""Transfer files between this disk and a storage in pieces, without loading them into memory."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ PIECE = 4 * 1024**2
 """Bytes read and written at a time."""
 
 IN_FLIGHT = 16
-"""Pieces given to an object store before waiting for it: pyarrow itself would queue all of them."""
+"""Pieces sent to an object store before waiting for it: pyarrow itself would queue all of them."""
 
 COPY_LIMIT = 5 * 1024**3
-"""Bytes that S3 copies on its own side by one request."""
+"""Maximum size in bytes of a server-side copy of S3 with one request."""
 
 
 def put(filesystem: fs.FileSystem, path: str, content: bytes) -> None:
-    """Put an object in one go: there is all of it, or what was there before.
+    """Put an object atomically: readers see the new content or the old one.
 
-    In a thread, since none but the first is ever interrupted: pyarrow closes a stream that an
-    exception leaves behind, which puts what has been written of it, be it nothing.
+    Runs in a thread, since signals only interrupt the main thread: when an exception leaves a
+    stream open, pyarrow closes it, which puts the incomplete content, even if it is empty.
     """
     with ThreadPoolExecutor(1) as thread:
-        thread.submit(int).result()  # a thread that is interrupted as it starts is not waited for
+        thread.submit(int).result()  # if interrupted while it starts, a thread is not waited for
         thread.submit(_put, filesystem, path, content).result()
 
 
@@ -42,7 +42,7 @@ def _put(filesystem: fs.FileSystem, path: str, content: bytes) -> None:
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """On a disk: a file to be written in place of `path`, which it replaces in one move."""
+    """On a disk: a temporary file that replaces `path` atomically when the context exits."""
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_name(f"{path.name}.{uuid.uuid4().hex[:8]}.tmp")
     try:
@@ -53,9 +53,9 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def upload(filesystem: fs.FileSystem, path: Path, target: str) -> FileEntry:
-    """Put a file of this disk at `target`, a new name; returns what was put.
+    """Upload a local file to `target`, a new name; returns its size and digest.
 
-    An exception may leave a part of it there.
+    An exception may leave an incomplete object at `target`.
     """
     digest, size = hashlib.sha256(), 0
     with path.open("rb") as source, filesystem.open_output_stream(target) as stream:
@@ -69,10 +69,10 @@ def upload(filesystem: fs.FileSystem, path: Path, target: str) -> FileEntry:
 
 
 def download(filesystem: fs.FileSystem, source: str, path: Path) -> FileEntry:
-    """Fetch `source` to a file of this disk; returns what came.
+    """Download `source` to a local file; returns its size and digest.
 
     Raises:
-        FileNotFoundError: it is not there.
+        FileNotFoundError: there is no such object.
     """
     digest, size = hashlib.sha256(), 0
     with filesystem.open_input_stream(source) as stream, path.open("wb") as target:
@@ -84,10 +84,10 @@ def download(filesystem: fs.FileSystem, source: str, path: Path) -> FileEntry:
 
 
 def copy(filesystem: fs.FileSystem, source: str, target: str, size: int) -> None:
-    """Copy an object to another place of the same storage, which does it without us.
+    """Copy an object within a storage, on the server side up to `COPY_LIMIT`.
 
     Raises:
-        FileNotFoundError: it is not there.
+        FileNotFoundError: there is no such object.
     """
     if size <= COPY_LIMIT:
         filesystem.copy_file(source, target)

@@ -1,1 +1,1 @@
-"""Submission: sending a job to a shared cluster through Ray Jobs or KubeRay, and following it."""
+"""Submission: send a job to a shared cluster through Ray Jobs or KubeRay, and follow its log."""

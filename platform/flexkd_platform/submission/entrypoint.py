@@ -10,8 +10,8 @@ from collections.abc import Sequence
 def entrypoint(arguments: Sequence[str]) -> str:
     """The shell command that runs the job with a Python that has Ray.
 
-    An entrypoint gets the head's PATH, which names the right Python only where the environment was
-    activated before `ray start`; on this machine our own is right.
+    An entrypoint gets the head's PATH. It contains the right Python only if the environment was
+    activated before `ray start`; if the head is this machine, our own Python is the right one.
     """
     fits = (
         "import importlib.util as u, sys; "

@@ -1,4 +1,4 @@
-"""A job on somebody else's cluster, as Ray Jobs tells of it."""
+"""A job on a shared cluster, as reported by Ray Jobs."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from ray.job_submission import JobDetails, JobStatus
 
 @dataclass(frozen=True)
 class SubmittedJob:
-    """A job of ours on a cluster, as Ray Jobs knows it.
+    """A job on a cluster, as reported by Ray Jobs.
 
-    message: what Ray has to say of its status. reason: why it failed, in Ray's words.
-    exit_code: of its driver, None where that did not end by itself.
+    message: Ray's description of its status. reason: Ray's error type if it failed.
+    exit_code: of its driver; None if the driver did not exit by itself.
     """
 
     id: str
@@ -27,19 +27,19 @@ class SubmittedJob:
 
     @property
     def over(self) -> bool:
-        """Whether it has ended."""
+        """Whether the job has ended."""
         return bool(JobStatus(self.status).is_terminal())
 
     @property
     def code(self) -> int:
-        """The exit code of an ended job: 0, 1 or 2, as `flexkd run` has them."""
+        """The exit code of an ended job: 0, 1 or 2, with the same meaning as for `flexkd run`."""
         if self.status == JobStatus.SUCCEEDED:
             return 0
         return self.exit_code if self.exit_code in {1, 2} else 1
 
 
 def submitted_job(details: JobDetails) -> SubmittedJob:
-    """The job of an answer of Ray's."""
+    """Convert Ray's job details."""
     failed = details.status == JobStatus.FAILED
     return SubmittedJob(
         id=details.submission_id or details.job_id or "",

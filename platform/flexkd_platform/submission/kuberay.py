@@ -1,7 +1,7 @@
-"""A job as KubeRay takes it: a RayJob with a cluster of its own, and a ConfigMap with the spec.
+"""A job for KubeRay: a RayJob with its own cluster, and a ConfigMap with the spec.
 
-Every retry of a RayJob is a new cluster. That is right here: what a job has done is in its storage,
-and `flexkd run` does what is missing.
+Every retry of a RayJob creates a new cluster. This works since finished work is in the job's
+storage, and `flexkd run` only runs what is missing.
 """
 
 from __future__ import annotations
@@ -18,25 +18,25 @@ from ..tracking.provenance import USER
 from .kuberay_workers import WorkerPods, worker_pods
 
 Manifest = dict[str, Any]
-"""A Kubernetes object as it is in YAML."""
+"""A Kubernetes object, as in its YAML."""
 
 LONGEST_NAME = 47
-"""Characters of a RayJob's name: KubeRay makes the names of a cluster and its services from it."""
+"""Maximum length of a RayJob's name: KubeRay derives the names of the cluster and its services."""
 
 LONGEST_LABEL = 63
-"""Characters of a label's value."""
+"""Maximum length of a label's value."""
 
 SPEC_FOLDER = "/etc/flexkd"
-"""Where the head finds the spec."""
+"""Mount path of the spec in the head pod."""
 
 USER_ID = 10001
-"""The user of our images. A number, since Kubernetes cannot tell that a name is not root."""
+"""The user of our images. A number, since Kubernetes cannot verify that a name is not root."""
 
 RETRIES = 1
-"""New clusters after a failed one. A spec that is refused on the cluster fails each of them."""
+"""New clusters after a failed one. A spec that is rejected on the cluster fails on each of them."""
 
 KEPT_SECONDS = 300
-"""How long the cluster of an ended job is there to be looked at."""
+"""How long the cluster of an ended job is kept for inspection."""
 
 WORKER_MEMORY = "8Gi"
 
@@ -56,17 +56,18 @@ POD_SECURITY: Manifest = {
     "seccompProfile": {"type": "RuntimeDefault"},
 }
 WRITABLE = {"tmp": "/tmp", "home": "/home/flexkd"}
-"""All that a container may write to, each an emptyDir that goes with its pod."""
+"""The folders that a container may write to, each an emptyDir that is deleted with its pod."""
 
 
 @dataclass(frozen=True)
 class PodOptions:
-    """What a person says about the pods that a job gets.
+    """User settings for the pods of a job.
 
-    image: holds this project; "" is the image that `docker/Dockerfile` makes of this version.
-    namespace: "" is whatever `kubectl` uses.
-    secret: a Secret whose keys become environment variables, as AWS_ACCESS_KEY_ID; "" for none.
-    worker_memory: of each worker pod, as Kubernetes writes it; "" is 8 GiB.
+    image: contains this project; "" is the image built by `docker/Dockerfile` for this version.
+    namespace: "" is the default of `kubectl`.
+    secret: a Secret whose keys become environment variables, for example AWS_ACCESS_KEY_ID; "" for
+        none.
+    worker_memory: of each worker pod, as a Kubernetes quantity; "" is 8 GiB.
     """
 
     image: str = ""
@@ -84,14 +85,14 @@ def ray_job(
     options: PodOptions,
     user: str,
 ) -> list[Manifest]:
-    """The ConfigMap and the RayJob of a spec, in the order they are created in.
+    """The ConfigMap and the RayJob of a spec, in the order in which they are created.
 
     Args:
         spec: the job.
-        spec_text: what `flexkd run` reads; the spec with its defaults, as YAML.
+        spec_text: the input of `flexkd run`: the spec with its defaults, as YAML.
         storage, tracking: URIs that every pod can reach.
         options: image, namespace, secret, memory.
-        user: who submits, and whose runs they are.
+        user: the user who submits the job and owns its runs.
     """
     name = object_name(spec)
     metadata: Manifest = {
@@ -136,8 +137,8 @@ def ray_job(
 def object_name(spec: JobSpec) -> str:
     """A RayJob's name: a letter, then letters, digits and hyphens; it ends with the spec's hash.
 
-    Two specs get two names, and the same spec the same one: to create it again while it is there
-    is an error.
+    Different specs have different names, and the same spec has the same name: creating it while it
+    exists is an error.
     """
     digest = spec.hash[:8]
     plain = re.sub(r"[^a-z0-9]+", "-", spec.name).strip("-")
@@ -147,7 +148,7 @@ def object_name(spec: JobSpec) -> str:
 
 
 def label_value(text: str) -> str:
-    """`text` as a label's value; what is too long loses its middle, since its end is a hash."""
+    """`text` as a label's value. A long text is cut in the middle, since it ends with a hash."""
     if len(text) <= LONGEST_LABEL:
         return text
     tail = text[-9:]
@@ -164,9 +165,9 @@ def _cluster(name: str, pods: WorkerPods, options: PodOptions, user: str) -> Man
     head = _pod("head", {"cpu": HEAD_CPUS, "memory": HEAD_MEMORY}, options)
     head["spec"]["volumes"].append(spec_volume)
     head["spec"]["containers"][0]["volumeMounts"].append(spec_mount)
-    # The driver, which records the runs, is here. Kubernetes would replace a $(NAME).
+    # The driver, which records the runs, is on the head. Kubernetes would expand $(NAME).
     head["spec"]["containers"][0]["env"] = [{"name": USER, "value": user.replace("$", "$$")}]
-    # The autoscaler beside the head asks Kubernetes for pods; nothing else needs to.
+    # Only the autoscaler, which runs next to the head, needs access to the Kubernetes API.
     head["spec"]["automountServiceAccountToken"] = pods.elastic
     size = {"cpu": str(pods.cpus), "memory": options.worker_memory or WORKER_MEMORY}
     if pods.gpus:
@@ -185,7 +186,7 @@ def _cluster(name: str, pods: WorkerPods, options: PodOptions, user: str) -> Man
         "authOptions": {"mode": "token"},
         **scaling,
         "headGroupSpec": {
-            # No CPU of the head is for tasks: a trial there would take the driver's memory.
+            # No CPUs for tasks on the head: a trial there would use the driver's memory.
             "rayStartParams": {"dashboard-host": "0.0.0.0", "num-cpus": "0"},
             "template": head,
         },
@@ -207,7 +208,7 @@ def _pod(role: str, size: Mapping[str, str], options: PodOptions) -> Manifest:
     if options.secret:
         container["envFrom"] = [{"secretRef": {"name": options.secret}}]
     check = {"exec": {"command": ["flexkd-health", role]}, "timeoutSeconds": 10}
-    # Two minutes to start: an image of some gigabytes has to be read from a cold disk.
+    # Two minutes to start: an image of several gigabytes has to be read from a cold disk.
     container["startupProbe"] = {**check, "periodSeconds": 5, "failureThreshold": 24}
     container["readinessProbe"] = {**check, "periodSeconds": 10, "failureThreshold": 6}
     container["livenessProbe"] = {**check, "periodSeconds": 30, "failureThreshold": 10}
@@ -215,7 +216,7 @@ def _pod(role: str, size: Mapping[str, str], options: PodOptions) -> Manifest:
 
 
 def _submitter(options: PodOptions) -> Manifest:
-    """The pod that hands the job over and shows its log: `kubectl logs job/NAME`."""
+    """The pod that submits the job and prints its log: `kubectl logs job/NAME`."""
     size = {"cpu": "500m", "memory": "1Gi"}
     container = _container("ray-job-submitter", size, options)
     pod = {**_writable(container), "securityContext": POD_SECURITY, "restartPolicy": "Never"}
@@ -227,14 +228,14 @@ def _container(name: str, size: Mapping[str, str], options: PodOptions) -> Manif
         "name": name,
         "image": options.image,
         "imagePullPolicy": "IfNotPresent",
-        # Equal, so that Ray counts what the pod really has.
+        # Equal, so that Ray counts the resources that the pod actually has.
         "resources": {"requests": dict(size), "limits": dict(size)},
         "securityContext": CONTAINER_SECURITY,
     }
 
 
 def _writable(container: Manifest) -> Manifest:
-    """A pod of one container with the folders that it writes to."""
+    """A pod of one container with its writable folders."""
     mounts = [{"name": name, "mountPath": path} for name, path in WRITABLE.items()]
     return {
         "containers": [{**container, "volumeMounts": mounts}],

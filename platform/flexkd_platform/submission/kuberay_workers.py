@@ -1,4 +1,4 @@
-"""How many pods of which size a job's workers take on Kubernetes."""
+"""The number and size of the worker pods of a job on Kubernetes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ..spec import Resources
 
 @dataclass(frozen=True)
 class WorkerPods:
-    """Pods of one size: CPUs and GPUs of each, how many at least and at most."""
+    """Pods of one size: CPUs and GPUs of each, and their minimum and maximum number."""
 
     cpus: int
     gpus: int
@@ -19,16 +19,16 @@ class WorkerPods:
 
     @property
     def elastic(self) -> bool:
-        """Whether the number of pods follows what the job can use."""
+        """Whether the number of pods is autoscaled."""
         return self.least < self.most
 
 
 def worker_pods(resources: Resources) -> WorkerPods:
-    """The pods that a job's `resources` come to.
+    """The pods for a job's `resources`.
 
-    A pod holds one worker of a trial, or as many as share its GPU, and is large enough for the
-    teacher. There are as many as all trials that run at a time need; with
-    `max_concurrent_trials: auto`, which asks the cluster how many fit, as one trial needs.
+    A pod runs one worker of a trial, or as many as share its GPU, and is large enough for the
+    teacher. There are enough pods for all concurrent trials; with `max_concurrent_trials: auto`,
+    where the number of trials depends on the cluster, there are enough for one trial.
     """
     gpus = max(math.ceil(resources.trial_gpus), math.ceil(resources.gpus_of_teacher))
     sharing = _fitting(gpus, resources.trial_gpus) if 0 < resources.trial_gpus < 1 else 1
@@ -46,6 +46,6 @@ def worker_pods(resources: Resources) -> WorkerPods:
 
 
 def _fitting(gpus: int, each: float, without: int = 0) -> int:
-    """How many shares of `each` are in whole GPUs; `without` where no GPU is asked for."""
-    # Ray counts in ten-thousandths of a GPU: three shares of 0.3333 fit on one.
+    """How many requests of `each` fit in whole GPUs; `without` if no GPU is requested."""
+    # Ray counts in ten-thousandths of a GPU: three requests of 0.3333 fit on one.
     return max(1, round(gpus * 10_000) // round(each * 10_000)) if each else without

@@ -1,4 +1,4 @@
-"""What a job prints, as it prints it, through lost connections."""
+"""Stream the log of a job, and reconnect when the connection is lost."""
 
 from __future__ import annotations
 
@@ -14,37 +14,37 @@ T = TypeVar("T")
 POLL_SECONDS = 1.0
 
 QUIET_SECONDS = 20.0
-"""After so long without a word, ask whether the connection still leads to the job."""
+"""After this time without output, check whether the connection to the job is still open."""
 
 RECONNECT_SECONDS = 180.0
-"""How long a lost cluster is tried again: the time in which a head comes back."""
+"""How long to retry a lost cluster: enough for a head to restart."""
 
 LOG_SECONDS = 30.0
-"""How long the log of a job that is over is tried again, at a head that tells of the job."""
+"""How long to retry reading the log of an ended job, if the head reports its status."""
 
 PAUSES = (1.0, 2.0, 4.0, 8.0)
-"""Between attempts; the last for all further ones."""
+"""Seconds between attempts; the last one applies to all further attempts."""
 
 
 class LostClusterError(ConnectionError):
-    """The cluster did not answer; it may answer again."""
+    """The cluster did not answer; it may answer on a retry."""
 
 
 class Followed(Protocol):
-    """The job that is followed. Each may raise `LostClusterError`."""
+    """The job that is followed. Every method may raise `LostClusterError`."""
 
     def over(self) -> bool:
-        """Whether it has ended."""
+        """Whether the job has ended."""
 
     def text(self) -> str:
-        """All that it has printed."""
+        """The log so far."""
 
     def tail(self) -> AsyncIterator[str]:
-        """What it has printed from the beginning on, and then what it prints."""
+        """Stream the log from its beginning."""
 
 
 class Patience:
-    """Lost answers in a row: the first is told, between them is a pause, and they have an end."""
+    """Retries after lost responses: reports the first, pauses between them, has a time limit."""
 
     def __init__(
         self, on_trouble: Callable[[str], None], sleep: Callable[[float], None] = time.sleep
@@ -53,12 +53,12 @@ class Patience:
         self.answered()
 
     def answered(self) -> None:
-        """The cluster is back."""
+        """The cluster has answered: reset."""
         self._since: float | None = None
         self._attempts = 0
 
     def lost(self, error: LostClusterError, seconds: float) -> bool:
-        """Wait a little; False when answers have been lost for so many seconds."""
+        """Pause before a retry; False if responses have been lost for `seconds`."""
         now = time.monotonic()
         if self._since is None:
             self._since = now
@@ -77,10 +77,10 @@ def patiently(
     patience: float | None = None,
     sleep: Callable[[float], None] = time.sleep,
 ) -> T:
-    """An answer of a cluster that may be away for `patience` seconds, else `RECONNECT_SECONDS`.
+    """Query a cluster, and retry for `patience` seconds (default `RECONNECT_SECONDS`).
 
     Raises:
-        LostClusterError: it did not come back.
+        LostClusterError: the cluster did not answer within that time.
     """
     seconds = RECONNECT_SECONDS if patience is None else patience
     waiting = Patience(on_trouble, sleep)
@@ -99,12 +99,12 @@ def follow(
     patience: float | None = None,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Iterator[str]:
-    """The job's output until it ends, each character once, however often the connection is lost.
-    If it has ended and its log cannot be read, that is told, and no error.
+    """Stream a job's log until it ends, each character once, even if the connection is lost.
+    If the job has ended and its log cannot be read, this is reported and not an error.
 
     Raises:
-        LostClusterError: the cluster did not come back within `patience` seconds, else
-            `RECONNECT_SECONDS`.
+        LostClusterError: the cluster did not answer within `patience` seconds (default
+            `RECONNECT_SECONDS`).
     """
     seconds = RECONNECT_SECONDS if patience is None else patience
     shown = 0
@@ -136,7 +136,7 @@ def follow(
 
 
 def _tail(job: Followed, shown: int) -> Iterator[str]:
-    """The live tail from the `shown`-th character on; ends with the connection."""
+    """Stream the log from character `shown` on; ends with the connection."""
     loop = asyncio.new_event_loop()
     tail = job.tail()
     skip = received = shown
@@ -146,7 +146,7 @@ def _tail(job: Followed, shown: int) -> Iterator[str]:
             pending = pending or loop.create_task(_next(tail))
             done, _ = loop.run_until_complete(asyncio.wait({pending}, timeout=QUIET_SECONDS))
             if not done:
-                # A connection whose other end is gone is as silent as a job that trains.
+                # A dead connection looks the same as a job that prints nothing.
                 if job.over() or len(job.text()) > received:
                     return
                 continue
@@ -167,7 +167,7 @@ def _tail(job: Followed, shown: int) -> Iterator[str]:
 
 
 async def _next(tail: AsyncIterator[str]) -> str | None:
-    """The next piece; None when the connection ended, whatever ended it."""
+    """The next piece; None if the connection ended for any reason."""
     try:
         return await anext(tail)
     except (StopAsyncIteration, OSError, RuntimeError, aiohttp.ClientError):

@@ -1,4 +1,4 @@
-"""Ray's client of Ray Jobs: quiet, patient for a while, and sent where it is told."""
+"""The Ray Jobs client, with timeouts, without redirects and without Ray's own log messages."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ from ..spec import Problem, SpecError
 from .logs import LostClusterError
 
 REQUEST_SECONDS = (10.0, 120.0)
-"""To connect, and between two bytes of an answer; Ray's own client waits for ever."""
+"""Connect and read timeouts; Ray's own client has none."""
 
 RAYS_LOGGERS = ("ray", "ray.dashboard.modules.dashboard_sdk", "ray.dashboard.modules.job.sdk")
 
 RAYS_ADDRESSES = ("RAY_API_SERVER_ADDRESS", "RAY_ADDRESS")
-"""Variables that Ray's client prefers to the address that it is given."""
+"""Environment variables that override the address passed to Ray's client."""
 
 
 class LostAnswerError(LostClusterError):
-    """A job was handed over, and whether it was taken is not known."""
+    """A job was submitted, and it is unknown whether the cluster accepted it."""
 
 
 class PatientClient(JobSubmissionClient):  # type: ignore[misc]
-    """Ray's client, not patient for ever, not sent elsewhere, and with our headers alone.
+    """Ray's client with timeouts, without redirects, and with our headers only.
 
-    Given none, it would send a token to a cluster that wants none, or fail for want of one, where
-    `RAY_AUTH_MODE` says so.
+    Without these headers, and with `RAY_AUTH_MODE` set to `token`, it would send a token to a
+    cluster that requires none, or fail if there is no token.
     """
 
     def __init__(self, dashboard: Dashboard) -> None:
@@ -43,7 +43,7 @@ class PatientClient(JobSubmissionClient):  # type: ignore[misc]
         more.setdefault("timeout", REQUEST_SECONDS)
         handing_over = (method, endpoint) == ("POST", "/api/jobs/")
         try:
-            # Of a POST that is redirected, a GET would be made.
+            # A redirected POST would become a GET.
             answer = super()._do_request(method, endpoint, allow_redirects=False, **more)
         except requests.RequestException as error:
             if handing_over and not _never_left(error):
@@ -59,12 +59,12 @@ class PatientClient(JobSubmissionClient):  # type: ignore[misc]
 
 
 def open_client(dashboard: Dashboard) -> JobSubmissionClient:
-    """Ray's client of a cluster.
+    """Open Ray's client of a cluster.
 
     Raises:
-        SpecError: the cluster does not answer it.
+        SpecError: the cluster does not answer.
     """
-    # Ray tells of every package it uploads; what matters of it raises.
+    # Ray logs every package that it uploads; errors are raised anyway.
     for name in RAYS_LOGGERS:
         logging.getLogger(name).setLevel(logging.WARNING)
     aside = {name: os.environ.pop(name) for name in RAYS_ADDRESSES if name in os.environ}
@@ -82,14 +82,14 @@ def open_client(dashboard: Dashboard) -> JobSubmissionClient:
 
 
 def _never_left(error: requests.RequestException) -> bool:
-    """Whether a request failed before it was sent: there was no connection."""
+    """Whether a request failed before it was sent, since there was no connection."""
     reason = getattr(error.args[0], "reason", None) if error.args else None
     early = (ConnectTimeoutError, NewConnectionError)
     return isinstance(error, requests.exceptions.SSLError) or isinstance(reason, early)
 
 
 def short(error: Exception) -> str:
-    """The innermost reason in a few words."""
+    """Shorten an error to its innermost reason."""
     text = " ".join(str(error).split())
     for mark in ("Connection refused", "timed out", "Name or service not known", "reset by peer"):
         if mark in text:

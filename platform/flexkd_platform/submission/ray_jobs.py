@@ -1,4 +1,4 @@
-"""Jobs on somebody else's cluster, through Ray Jobs."""
+"""Jobs on a shared cluster, through Ray Jobs."""
 
 from __future__ import annotations
 
@@ -28,30 +28,30 @@ T = TypeVar("T")
 POLL_SECONDS = 1.0
 
 AGENT_ATTEMPTS = 60
-"""How often, a second apart, a submission is tried while the head has no agent to take it."""
+"""Attempts to submit, one second apart, while the head has no agent to accept a job."""
 
 NUMBERS = 5
-"""How many numbers are tried, where others take one after another before us."""
+"""How many job numbers are tried if concurrent submissions use them first."""
 
 DENIALS = 10
-"""How often, a second apart, a head has to know nothing of a job whose submission it did not answer
-until we take it for lost: it may still be busy with it.
+"""After a submission without a response: how often, one second apart, the head must not list the
+job before it counts as lost. The head may still be processing it.
 """
 
 STOP_SECONDS = 60
-"""What a job gets to write down what it has done; Ray kills it after 3 s unless told otherwise."""
+"""Time for a stopped job to save its results; by default Ray kills it after 3 s."""
 
 
 @dataclass(frozen=True)
 class Submission:
-    """A job that was handed over: its id on the cluster, and which attempt at the spec it is."""
+    """A submitted job: its id on the cluster, and the number of the attempt at this spec."""
 
     id: str
     attempt: int
 
 
 class UnknownSubmissionError(Exception):
-    """A job was handed over, and the cluster does not tell whether it took it."""
+    """A job was submitted, and it could not be determined whether the cluster accepted it."""
 
     def __init__(self, submission: Submission, reason: str) -> None:
         super().__init__(reason)
@@ -62,7 +62,7 @@ class RayJobs:
     """The jobs of one cluster, by the address of its dashboard.
 
     Raises:
-        SpecError: there is none, or it wants a token that we do not have.
+        SpecError: there is no cluster, or it requires a token that we do not have.
     """
 
     def __init__(self, address: str) -> None:
@@ -81,14 +81,14 @@ class RayJobs:
         on_trouble: Callable[[str], None],
         force: bool = False,
     ) -> Submission:
-        """Send a spec, its files and our code, and start `flexkd run` there.
+        """Upload a spec, its files and our code, and start `flexkd run` on the cluster.
 
-        spec, spec_text: with the names that `inputs` travel by.
-        force: even if the spec is running.
+        spec, spec_text: with the names that `inputs` are uploaded under.
+        force: submit even if the spec is already running.
 
         Raises:
-            SpecError: it is running, or the cluster does not take it.
-            UnknownSubmissionError: whether the cluster took it is not known.
+            SpecError: the spec is already running, or the cluster rejects the job.
+            UnknownSubmissionError: it is unknown whether the cluster accepted the job.
         """
         with tempfile.TemporaryDirectory(prefix="flexkd-submit-") as scratch:
             folder, modules = Path(scratch, "work"), Path(scratch, "modules")
@@ -134,7 +134,7 @@ class RayJobs:
         """The number of the last attempt at a job; 0 before the first.
 
         Raises:
-            SpecError: one is running, unless that is wanted.
+            SpecError: an attempt is running, and `force` is not set.
         """
         known = self._all()
         for job in known:
@@ -147,7 +147,7 @@ class RayJobs:
                     f"{self.address}`, or submit it again with --force",
                 )
                 raise SpecError([problem])
-        # Of all jobs: the id may be that of one that came another way.
+        # All jobs count: an id may be in use by a job that flexkd did not submit.
         pattern = re.compile(rf"{re.escape(spec.id)}-(\d+)")
         attempts = [int(match[1]) for job in known if (match := pattern.fullmatch(job.id))]
         return max(attempts, default=0)
@@ -155,9 +155,9 @@ class RayJobs:
     def _submit(
         self, submission: Submission, on_trouble: Callable[[str], None], **job: Any
     ) -> bool:
-        """Hand the job over; whether its id was still free.
+        """Submit the job; returns whether its id was still free.
 
-        A head that has just started takes none for some seconds.
+        A head that has just started accepts no jobs for some seconds.
         """
         for attempt in range(AGENT_ATTEMPTS):
             try:
@@ -186,8 +186,8 @@ class RayJobs:
         reason: str,
         on_trouble: Callable[[str], None],
     ) -> bool:
-        """Whether a job that was handed over without an answer is on the cluster; False where its
-        id is that of somebody else's.
+        """Whether a job that was submitted without a response is on the cluster; False if its id
+        belongs to another job.
         """
         for _ in range(DENIALS):
             try:
@@ -213,15 +213,15 @@ class RayJobs:
         return sorted(ours, key=lambda job: -job.started)
 
     def _all(self) -> Sequence[SubmittedJob]:
-        """All jobs of the cluster, those included that flexkd did not submit."""
+        """All jobs of the cluster, including those that flexkd did not submit."""
         return [submitted_job(details) for details in self._answer(self._client.list_jobs)]
 
     def status(self, job_id: str) -> SubmittedJob:
-        """One job.
+        """The status of one job.
 
         Raises:
-            SpecError: the cluster knows no such job.
-            LostClusterError: it does not answer.
+            SpecError: the cluster has no such job.
+            LostClusterError: the cluster does not answer.
         """
         found = self._find(job_id)
         if found is not None:
@@ -231,7 +231,7 @@ class RayJobs:
         raise SpecError([problem])
 
     def _find(self, job_id: str) -> SubmittedJob | None:
-        """One job; None if the cluster knows no such job."""
+        """One job; None if the cluster has no such job."""
         try:
             if re.fullmatch(r"[^/?#]+", job_id):
                 with self._asking():
@@ -242,16 +242,16 @@ class RayJobs:
         return None
 
     def logs(self, job_id: str) -> str:
-        """All that the job has printed."""
+        """The complete log of the job."""
         self.status(job_id)
         return str(self._answer(lambda: self._client.get_job_logs(job_id)))
 
     def stop(self, job_id: str) -> bool:
-        """Ask the job to end; it keeps what it has done. Whether it was running.
+        """Stop the job; finished work is kept. Returns whether it was running.
 
         Raises:
-            SpecError: the cluster knows no such job, or does not stop jobs of its kind.
-            LostClusterError: it does not answer.
+            SpecError: the cluster has no such job, or cannot stop jobs of its kind.
+            LostClusterError: the cluster does not answer.
         """
         running = not self.status(job_id).over
         return bool(self._answer(lambda: self._stop(job_id))) and running
@@ -260,29 +260,29 @@ class RayJobs:
         try:
             return self._client.stop_job(job_id)
         except RuntimeError as error:
-            # Asked again, it would say the same.
+            # A retry would get the same response.
             if re.search(r"status code 4\d\d|redirects to", str(error)):
                 raise SpecError([Problem("", f"{self.address}: {short(error)}")]) from None
             raise
 
     def wait(self, job_id: str, on_trouble: Callable[[str], None]) -> SubmittedJob:
-        """The job when it has ended; see `logs.patiently`."""
+        """Wait for the job to end and return it; see `logs.patiently`."""
         while not (job := patiently(lambda: self.status(job_id), on_trouble)).over:
             time.sleep(POLL_SECONDS)
         return job
 
     def follow(self, job_id: str, on_trouble: Callable[[str], None]) -> Iterator[str]:
-        """What the job prints, until it ends. See `logs.follow`."""
+        """Stream the job's log until it ends. See `logs.follow`."""
         return follow(_FollowedJob(self, job_id), on_trouble)
 
     def tail(self, job_id: str) -> AsyncIterator[str]:
-        """What the job has printed and prints, as long as the connection lasts."""
+        """Stream the job's log from its beginning, as long as the connection lasts."""
         tail: AsyncIterator[str] = self._client.tail_job_logs(job_id)
         return tail
 
     def _answer(self, question: Callable[[], T]) -> T:
-        """An answer of the head. One that cannot give it now, as while its agent starts again, may
-        give it later.
+        """Query the head. If it cannot answer now, for example while its agent restarts, the error
+        is a `LostClusterError`, which is retried.
         """
         try:
             with self._asking():
@@ -292,17 +292,17 @@ class RayJobs:
 
     @contextmanager
     def _asking(self) -> Iterator[None]:
-        """Tell a cluster that does not answer from one that says no."""
+        """Distinguish a cluster that does not answer from one that rejects the request."""
         try:
             yield
         except LostClusterError:
             raise
-        except OSError as error:  # as which requests tells of everything that goes wrong on the way
+        except OSError as error:  # the base class of all errors of requests
             raise LostClusterError(f"lost {self.address}: {short(error)}") from None
         except RayError as error:
             raise LostClusterError(f"{self.address} lets us in no more: {short(error)}") from None
         except RuntimeError as error:
-            # 500 and more: a proxy before the head, or the head, while it starts or ends.
+            # 502 to 504: a proxy in front of the head, or the head while it starts or stops.
             if re.search(r"status code 50[234]", str(error)):
                 raise LostClusterError(f"lost {self.address}: {short(error)}") from None
             raise

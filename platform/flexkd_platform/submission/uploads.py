@@ -1,5 +1,5 @@
-"""The local files, model folders and plugins that a spec names: they are uploaded, stay where they
-are, or are refused before anything is sent.
+"""The local files, model folders and plugins that a spec names. They are uploaded, stay in shared
+storage, or are rejected before anything is sent.
 """
 
 from __future__ import annotations
@@ -17,27 +17,27 @@ from typing import Any
 from ..spec import JobSpec, Problem
 
 FOLDER = "inputs"
-"""Where they lie in the job's working directory."""
+"""Folder of uploaded files in the job's working directory."""
 
 MEBIBYTE = 1024**2
 
 MOST_MEBIBYTES = 95
-"""Ray's dashboard takes 100 MiB at a time; the spec and the names of the files need some."""
+"""Ray's dashboard accepts uploads of up to 100 MiB; the spec and the file names need some of it."""
 
 IGNORED = shutil.ignore_patterns("__pycache__", ".*")
-"""Caches, and hidden files, which may hold secrets, as .env does; no reader of data or models
-looks at one. Ray would take an ignore file for its own and leave out what it names.
+"""Caches, and hidden files, which may contain secrets (.env) and which no reader of data or models
+uses. Ray would also apply an ignore file to the upload.
 """
 
 _LEAVES = ("path", "model", "bertscore_model")
-"""Keys of a spec that may name a file or a folder of this machine."""
+"""Keys of a spec that may contain a local file or folder."""
 
 
 @dataclass(frozen=True)
 class Input:
     """A file or folder that a spec names.
 
-    places: where in the spec, as keys and indices.
+    places: the paths in the spec that name it, as keys and indices.
     """
 
     source: Path
@@ -45,11 +45,11 @@ class Input:
 
     @property
     def where(self) -> str:
-        """The first place, dotted."""
+        """The first path in the spec, dotted."""
         return ".".join(map(str, self.places[0]))
 
     def files(self) -> list[Path]:
-        """The files that travel, in the order of their names; links are what they point at."""
+        """The files to upload, sorted by name; symbolic links are followed."""
         if self.source.is_file():
             return [self.source]
         found = []
@@ -60,11 +60,11 @@ class Input:
         return sorted(path for path in found if path.is_file())
 
     def size(self) -> int:
-        """Bytes of all its files."""
+        """Total size of its files in bytes."""
         return sum(path.stat().st_size for path in self.files())
 
     def name(self) -> str:
-        """Its own name with a digest of its content: the same on every machine."""
+        """Its name with a digest of its content: the same on every machine."""
         digest = hashlib.sha256()
         for path in self.files():
             inside = path.relative_to(self.source).as_posix()
@@ -76,14 +76,14 @@ class Input:
         stem, dot, suffix = self.source.name.partition(".")
         if self.source.is_dir():
             return f"{self.source.name}-{short}"
-        return f"{stem}-{short}{dot}{suffix}"  # the reader goes by the suffix
+        return f"{stem}-{short}{dot}{suffix}"  # the suffix selects the reader
 
 
 @dataclass(frozen=True)
 class Inputs:
-    """What a spec names of this machine's files: what travels, and what stays in shared storage.
+    """The local files that a spec names: those to upload, and those that are in shared storage.
 
-    plugins: modules beside the spec, which travel under their own names.
+    plugins: modules next to the spec, which are uploaded under their own names.
     """
 
     travelling: tuple[Input, ...]
@@ -91,7 +91,7 @@ class Inputs:
     plugins: tuple[Input, ...] = ()
 
     def problems(self, limit: int) -> list[Problem]:
-        """What cannot be read, or is too large to travel with a job; `limit` in MiB."""
+        """Files that cannot be read or are too large to upload; `limit` in MiB."""
         closed = [
             Problem(found.where, f"{path} cannot be read", f"chmod u+r {path}")
             for found in (*self.travelling, *self.plugins)
@@ -119,9 +119,10 @@ class Inputs:
         ]
 
     def renamed(self, spec: JobSpec) -> JobSpec:
-        """The spec as the job reads it: travelling files by a name that is made of their content.
+        """The spec as the job reads it: uploaded files have a name derived from their content.
 
-        So the spec's hash, and the job's id with it, say what is read and not where it once lay.
+        The spec's hash, and with it the job's id, therefore depend on the content of the files and
+        not on their local paths.
         """
         data = copy.deepcopy(spec.to_json())
         for found in self.travelling:
@@ -133,7 +134,7 @@ class Inputs:
         return JobSpec.model_validate_json(json.dumps(data))
 
     def copy_to(self, folder: Path) -> None:
-        """Copy what travels below the job's working directory."""
+        """Copy the files to upload to the job's working directory."""
         targets = {found: folder / FOLDER / found.name() for found in self.travelling}
         targets |= {found: folder / found.source.name for found in self.plugins}
         for found, target in targets.items():
@@ -148,15 +149,15 @@ class Inputs:
 def local_inputs(
     spec: JobSpec, storage: str, folder: Path | None = None
 ) -> tuple[Inputs, list[Problem]]:
-    """The files and folders of this machine that a spec names, and those that are not there.
+    """The local files and folders that a spec names, and the problems of those that do not exist.
 
-    folder: of the spec, whose modules can be plugins.
+    storage: if it is a folder, everything below it is visible to the cluster as well.
+    folder: the spec's folder; its modules can be plugins.
 
-    storage: what lies below it the cluster sees as we do, when it is a folder. A path from the
-    root that is not there here may be there on the cluster, whose own checks will tell.
+    An absolute path that does not exist here may exist on the cluster; the job checks it there.
     """
     storage = storage.removeprefix("file://")
-    # A home that nobody has stays as it is written, and is found to be no folder.
+    # An unknown home folder is not expanded, and then does not exist as a folder.
     shared = None if "://" in storage else Path(os.path.expanduser(storage)).resolve()
     places: dict[Path, list[tuple[str | int, ...]]] = {}
     problems = []
@@ -179,7 +180,7 @@ def local_inputs(
 
 
 def _plugins(spec: JobSpec, folder: Path) -> Iterator[Input]:
-    """The plugins that are a file or a package beside the spec; others are installed there too."""
+    """Plugins that are a file or a package next to the spec; others must be installed there."""
     places: dict[str, int] = {}
     for index, name in enumerate(spec.plugins):
         places.setdefault(name.partition(".")[0], index)
@@ -191,7 +192,7 @@ def _plugins(spec: JobSpec, folder: Path) -> Iterator[Input]:
 
 
 def _named(value: Any, place: tuple[str | int, ...]) -> Iterator[tuple[tuple[str | int, ...], str]]:
-    """Every text that may be a path, with its place: of a key, or of an axis that ends in one."""
+    """All strings that may be paths, with their place: the value of a key, or of an axis of one."""
     keys = [part for part in place[-2:] if isinstance(part, str)]
     if isinstance(value, str):
         if keys and keys[-1].rpartition(".")[2] in _LEAVES:

@@ -1,7 +1,7 @@
 """Tracking: jobs and trials recorded in MLflow, as a projection of the artifact store.
 
-`open_tracker` gives the `Tracker` for a URI, `check_tracking` says beforehand what is wrong with
-it, and `read_trials` reads back what anybody has recorded. MLflow is imported when first used.
+`open_tracker` returns the `Tracker` for a URI, `check_tracking` reports the problems of a URI in
+advance, and `read_trials` reads recorded trials of all users. MLflow is imported on first use.
 """
 
 from .mlflow_tracker import MlflowTracker

@@ -1,4 +1,4 @@
-"""The few things a place for runs must be able to do; `RunTracker` builds the rest on them."""
+"""The interface of a backend that stores runs; `RunTracker` is built on it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ RunStatus = Literal["RUNNING", "FINISHED", "FAILED", "KILLED"]
 
 @dataclass(frozen=True)
 class Run:
-    """A run as it was when asked for. `metrics` holds the latest value of each."""
+    """A snapshot of a run. `metrics` has the latest value of each metric."""
 
     id: str
     status: RunStatus
@@ -35,19 +35,19 @@ class Point:
 
 
 class RunBackend(ABC):
-    """Runs of one experiment. A call that fails raises; what it did before that may remain."""
+    """Runs of one experiment. A call that fails raises, and may have done part of its work."""
 
     @abstractmethod
     def find(self, tags: Mapping[str, str]) -> Run | None:
-        """The oldest run that carries all these tags, deleted ones aside."""
+        """The oldest run with all of these tags, except deleted runs."""
 
     @abstractmethod
     def creating(self) -> AbstractContextManager[object]:
-        """Within it no other process creates runs, where processes can agree on that."""
+        """A context in which no other process creates runs, if the backend supports locking."""
 
     @abstractmethod
     def create(self, name: str, tags: Mapping[str, str]) -> str:
-        """A new, running run; returns its id."""
+        """Create a run with status RUNNING; returns its id."""
 
     @abstractmethod
     def discard(self, run_id: str) -> None:
@@ -55,19 +55,19 @@ class RunBackend(ABC):
 
     @abstractmethod
     def set_tags(self, run_id: str, tags: Mapping[str, str]) -> None:
-        """Set tags, over those of the same name."""
+        """Set tags, overwriting existing values."""
 
     @abstractmethod
     def remove_tag(self, run_id: str, key: str) -> None:
-        """Remove a tag that is there."""
+        """Remove an existing tag."""
 
     @abstractmethod
     def log_params(self, run_id: str, params: Mapping[str, str]) -> None:
-        """Record params the run does not have yet."""
+        """Log params that the run does not have yet."""
 
     @abstractmethod
     def log_points(self, run_id: str, points: Sequence[Point]) -> None:
-        """Record metric points, however many."""
+        """Log any number of metric points."""
 
     @abstractmethod
     def points(self, run: Run) -> Iterable[Point]:
@@ -75,20 +75,20 @@ class RunBackend(ABC):
 
     @abstractmethod
     def set_status(self, run_id: str, status: RunStatus) -> None:
-        """Change the status; any but RUNNING ends the run now."""
+        """Set the status; any status other than RUNNING ends the run."""
 
     @abstractmethod
     def log_dataset(self, run_id: str, dataset: DatasetRecord) -> None:
-        """Name the data a run used; once, however often it is called."""
+        """Log the data set of a run. Idempotent."""
 
     @abstractmethod
     def artifacts(self, run_id: str, folder: str) -> Mapping[str, int]:
-        """Files below a folder of the run's artifacts: path inside it → bytes."""
+        """Files in a folder of the run's artifacts: relative path → size in bytes."""
 
     @abstractmethod
     def put(self, run_id: str, artifact: str, path: Path) -> None:
-        """Copy a file, or a folder's content, to the artifact path given."""
+        """Copy a file, or the content of a folder, to an artifact path."""
 
     @abstractmethod
     def close(self) -> None:
-        """Let go of connections."""
+        """Close connections."""

@@ -1,4 +1,4 @@
-"""MLflow, imported when it is first needed, quiet, and not patient for minutes."""
+"""Connect to MLflow: lazy import, no log output, and short timeouts."""
 
 from __future__ import annotations
 
@@ -15,29 +15,29 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 RETRIES = 2
-"""Further attempts of one request. MLflow's own 7 take minutes when a server is down."""
+"""Retries per request. MLflow's default of 7 takes minutes if a server is down."""
 TIMEOUT = 30
-"""Seconds a server may stay silent, except while it takes in artifacts."""
+"""Request timeout in seconds, except for uploads of artifacts."""
 ARTIFACT_TIMEOUT = 600
-"""Seconds a server may take to pass an uploaded file on to its storage."""
+"""Request timeout in seconds for uploads: the server forwards the file to its storage."""
 LOCK_TIMEOUT = 120
-"""Seconds to wait for another process to create a database, which takes about three."""
+"""Seconds to wait for another process to create a database, which takes about 3 s."""
 
 SETTINGS = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
 }
-"""What is set in the environment before MLflow is imported, unless a person has set it."""
+"""Environment variables that are set before MLflow is imported, unless the user has set them."""
 
 
 def connect(uri: str) -> MlflowClient:
-    """A client of the tracking store at `uri`; a SQLite database is created if it is missing.
+    """Create a client of the tracking store at `uri`; a missing SQLite database is created.
 
-    Importing MLflow takes seconds, and so does creating a database.
+    Importing MLflow and creating a database take seconds each.
 
     Raises:
-        mlflow.MlflowException: a database that cannot be opened. Servers are not asked yet.
+        mlflow.MlflowException: a database cannot be opened. No request is sent to a server.
     """
     for name, value in SETTINGS.items():
         os.environ.setdefault(name, value)
@@ -45,21 +45,21 @@ def connect(uri: str) -> MlflowClient:
 
     for name in ("mlflow", "alembic"):
         _at_least(logging.getLogger(name), logging.WARNING)
-    # The one prints the traceback of every error that it raises as well, the other that of Ctrl-C.
+    # The first also prints the traceback of every error that it raises, the second that of Ctrl-C.
     for name in ("mlflow.store.db.utils", "sqlalchemy.pool"):
         _at_least(logging.getLogger(name), logging.CRITICAL)
     database = sqlite_path(uri)
     if database is not None:
         create_schema(uri, database)
-    # Without a registry of its own the client would look for one in the environment.
+    # Without an explicit registry, the client would look for one in the environment.
     return MlflowClient(tracking_uri=uri, registry_uri=uri)
 
 
 def open_once(uri: str) -> None:
-    """Connect to a database and leave it as it is.
+    """Connect to a database without changing it.
 
     Raises:
-        sqlalchemy.exc.SQLAlchemyError, ImportError: it cannot be opened, or has no driver here.
+        sqlalchemy.exc.SQLAlchemyError, ImportError: it cannot be opened, or its driver is missing.
     """
     import sqlalchemy
 
@@ -71,26 +71,26 @@ def open_once(uri: str) -> None:
 
 
 def create_schema(uri: str, database: Path) -> None:
-    """Create a SQLite tracking database, unless it is there; processes wait for one another."""
+    """Create a SQLite tracking database if it is missing; processes wait for each other."""
     from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
     database.parent.mkdir(parents=True, exist_ok=True)
-    # Two first-time migrations at once leave a database that neither can use.
+    # Two concurrent initial migrations leave a database that neither process can use.
     with alone_with(database):
-        # The artifact root of the experiment "Default"; MLflow's own is the current directory.
+        # The artifact root of the experiment "Default"; by default it is the current directory.
         SqlAlchemyStore(uri, str(artifact_root(database)))  # type: ignore[no-untyped-call]
 
 
 def alone_with(database: Path) -> AbstractContextManager[object]:
-    """Within it, no other process creates a schema or a run in a SQLite database."""
-    # Somebody else's database may be readable only: nothing is created there, nor locked.
+    """A context in which no other process creates a schema or a run in a SQLite database."""
+    # Another user's database may be read-only: nothing is created or locked there.
     if not os.access(database.parent, os.W_OK):
         return nullcontext()
     return FileLock(f"{database}.lock", timeout=LOCK_TIMEOUT)
 
 
 def artifact_root(database: Path) -> Path:
-    """Where artifacts go that are recorded in a SQLite database: beside it."""
+    """The artifact folder of a SQLite database, next to it."""
     return database.parent / "mlartifacts"
 
 
@@ -102,9 +102,9 @@ def sqlite_path(uri: str) -> Path | None:
 
 @contextmanager
 def patience(timeout: int = TIMEOUT, retries: int = RETRIES) -> Iterator[None]:
-    """Within it, requests to a server give up soon, and without a warning for every attempt.
+    """A context with short request timeouts and few retries, without a warning for every retry.
 
-    What a person has set in the environment stays.
+    Environment variables set by the user take precedence.
     """
     wanted = {
         "MLFLOW_HTTP_REQUEST_TIMEOUT": str(timeout),

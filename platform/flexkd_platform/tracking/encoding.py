@@ -1,4 +1,4 @@
-"""How a trial is written as the strings of a run, and read back."""
+"""Encode a trial as tags and params of a run, and decode it."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from .points import restored
 from .records import Json, TrialRecord, TrialStatus
 
 PARAM_LIMIT = 6000
-"""Characters of a param's value: MLflow's MAX_PARAM_VAL_LENGTH."""
+"""Maximum length of a param's value: MLflow's MAX_PARAM_VAL_LENGTH."""
 TAG_LIMIT = 8000
-"""Characters of a tag's value: MLflow's MAX_TAG_VAL_LENGTH."""
+"""Maximum length of a tag's value: MLflow's MAX_TAG_VAL_LENGTH."""
 PARAM_IN_TAG = 400
-"""Characters of one param in the tag that holds them all."""
+"""Maximum length of one param in the tag with all params."""
 KEY_LIMIT = 250
-"""Characters of a name: MLflow's MAX_ENTITY_KEY_LENGTH."""
+"""Maximum length of a name: MLflow's MAX_ENTITY_KEY_LENGTH."""
 
 KIND = "flexkd.kind"
 JOB_HASH = "flexkd.job_hash"
@@ -35,18 +35,18 @@ STATUS = "flexkd.status"
 REASON = "flexkd.reason"
 METRICS = "flexkd.metrics"  # names of the metrics that are final, not of a step
 POINTS = "flexkd.points"  # how many step points a finished trial has
-STUDENT = "flexkd.student"  # where the student lies: the artifact's folder in the storage
-STUDENT_DIGEST = "flexkd.student_sha256"  # of the files that lie there
+STUDENT = "flexkd.student"  # URI of the student: the artifact's folder in the storage
+STUDENT_DIGEST = "flexkd.student_sha256"  # of the student's files
 PARENT = "mlflow.parentRunId"
 USER = "mlflow.user"
 SECONDS = "seconds"  # the metric that holds TrialRecord.seconds
 
 
 def encode_value(value: Json) -> str:
-    """A value as one readable string, different values as different strings.
+    """Encode a value as a readable string; different values have different strings.
 
-    Strings stay bare unless they would read as another JSON value. What exceeds PARAM_LIMIT is
-    cut, and ends in a digest of the whole.
+    Strings are not quoted unless they could be parsed as another JSON value. A text longer than
+    PARAM_LIMIT is cut, and ends in a digest of the full text.
     """
     text = value if isinstance(value, str) and _is_bare(value) else canonical_json(value)
     return cut(text, PARAM_LIMIT)
@@ -70,7 +70,7 @@ def _is_bare(text: str) -> bool:
 
 
 def cut(text: str, limit: int) -> str:
-    """`text`, or its beginning and a digest of it all in `limit` characters."""
+    """`text`, or its beginning and a digest of the full text in `limit` characters."""
     if len(text) <= limit:
         return text
     end = f"… sha256:{hashlib.sha256(text.encode()).hexdigest()[:16]}"
@@ -78,12 +78,12 @@ def cut(text: str, limit: int) -> str:
 
 
 def param_name(path: str) -> str:
-    """A path in the letters and length that MLflow allows for names."""
+    """A path with the characters and length that MLflow allows for names."""
     return cut(re.sub(r"[^/\w.\- :]", "_", path), KEY_LIMIT)
 
 
 def trial_params(trial: TrialRecord) -> dict[str, str]:
-    """A run's params: every setting, and the trial's params under their short names."""
+    """The params of a run: every setting, and the trial's params under their short names."""
     return {
         param_name(path): encode_value(value)
         for path, value in {**trial.params, **trial.settings}.items()
@@ -91,7 +91,7 @@ def trial_params(trial: TrialRecord) -> dict[str, str]:
 
 
 def trial_tags(trial: TrialRecord) -> dict[str, str]:
-    """The tags by which a trial's run is found and grouped."""
+    """The tags for finding and grouping the runs of trials."""
     return {
         KIND: "trial",
         HASH: trial.hash,
@@ -102,7 +102,7 @@ def trial_tags(trial: TrialRecord) -> dict[str, str]:
 
 
 def joined_tags(trial: TrialRecord, old: Mapping[str, str]) -> dict[str, str]:
-    """The tags that grow as jobs join a trial, given those that are there."""
+    """The tags that grow as more jobs use a trial. old: the run's existing tags."""
     tags = {JOBS: with_job(old.get(JOBS, ""), trial.job)} if trial.job else {}
     params = {**json.loads(old.get(PARAMS, "{}")), **trial.params}
     tags[PARAMS] = canonical_json({path: _fitting(value) for path, value in params.items()})
@@ -112,13 +112,13 @@ def joined_tags(trial: TrialRecord, old: Mapping[str, str]) -> dict[str, str]:
 
 
 def _fitting(value: Json) -> Json:
-    """The value, or its cut text: a tag's JSON must not be cut by MLflow."""
+    """The value, or its text cut to length: MLflow must not cut a tag's JSON."""
     text = encode_value(value)
     return value if len(text) <= PARAM_IN_TAG else cut(text, PARAM_IN_TAG)
 
 
 def with_job(jobs: str, job: str) -> str:
-    """The list of jobs with one more, unless it is there; the oldest go when it grows too long."""
+    """Add a job to the list unless it is in it; if the list is too long, the oldest are removed."""
     hashes = [known for known in jobs.split(",") if known]
     if job not in hashes:
         hashes.append(job)
@@ -128,10 +128,10 @@ def with_job(jobs: str, job: str) -> str:
 
 
 def read_trial(run: Run, job: str = "") -> TrialRecord | None:
-    """The finished trial that a run records; None for other runs and unfinished trials.
+    """Decode the finished trial of a run; None for other runs and unfinished trials.
 
     Args:
-        job: hash to give as the trial's job, if it is one of its jobs; else the oldest of them.
+        job: hash to return as the trial's job if it is one of its jobs; otherwise the oldest.
     """
     tags = run.tags
     if tags.get(KIND) != "trial" or HASH not in tags or STATUS not in tags:
@@ -157,7 +157,7 @@ def read_trial(run: Run, job: str = "") -> TrialRecord | None:
 
 
 def final_names(tags: Mapping[str, str]) -> list[str]:
-    """Names of the final metrics a run has; MLflow allows no comma in them."""
+    """Names of a run's final metrics; MLflow does not allow commas in them."""
     return [name for name in tags.get(METRICS, "").split(",") if name]
 
 

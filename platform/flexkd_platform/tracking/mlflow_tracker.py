@@ -1,4 +1,4 @@
-"""Runs in MLflow: a server, or a database that is opened directly."""
+"""Store runs in MLflow: on a server, or in a database that is opened directly."""
 
 from __future__ import annotations
 
@@ -25,20 +25,20 @@ Row = TypeVar("Row")
 
 METRICS_PER_CALL = 1000
 PARAMS_PER_CALL = 100
-DIGEST_LIMIT = 36  # MLflow's; the whole digest is in the source
+DIGEST_LIMIT = 36  # MLflow's limit; the dataset's source has the full digest
 
 
 class MlflowTracker(RunTracker):
-    """A tracker of one MLflow experiment, which it creates if need be.
+    """A tracker of one MLflow experiment, which is created if it does not exist.
 
-    Nothing is connected to, nor MLflow imported, before the first call.
+    MLflow is imported, and the store connected, on the first call.
 
     Args:
         uri: of a server, or of a database, with an absolute path if it is SQLite.
         experiment: name of the MLflow experiment.
         artifact_location: folder or URI for a new experiment's artifacts. By default the server
-            decides; for SQLite it is `mlartifacts` beside the database.
-        log_students: copy students' folders there.
+            decides; for SQLite it is `mlartifacts` next to the database.
+        log_students: log students' folders as artifacts.
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class MlflowTracker(RunTracker):
 
 
 class MlflowRuns(RunBackend):
-    """The runs of one experiment, by `MlflowClient` alone: no active run, no global state."""
+    """The runs of one experiment. Only uses `MlflowClient`: no active run, no global state."""
 
     def __init__(self, uri: str, experiment: str, artifact_location: str | None = None) -> None:
         self._uri = uri
@@ -66,7 +66,7 @@ class MlflowRuns(RunBackend):
 
     @property
     def client(self) -> MlflowClient:
-        """The client, connected when first asked for."""
+        """The client, connected on first use."""
         if self._client is None:
             self._client = connect(self._uri)
         return self._client
@@ -86,7 +86,7 @@ class MlflowRuns(RunBackend):
 
     @override
     def creating(self) -> AbstractContextManager[object]:
-        # A server has no lock to offer: see RunTracker for what is done instead.
+        # A server has no lock; see RunTracker for what is done instead.
         return nullcontext() if self._database is None else alone_with(self._database)
 
     @override
@@ -194,7 +194,7 @@ class MlflowRuns(RunBackend):
 
     @override
     def close(self) -> None:
-        """Clients hold nothing open between requests."""
+        """Drop the client, which keeps no connection open between requests."""
         self._client = None
 
     def _experiment_id(self) -> str:
@@ -204,10 +204,10 @@ class MlflowRuns(RunBackend):
 
 
 def get_or_create_experiment(client: MlflowClient, name: str, location: str | None) -> str:
-    """The experiment's id.
+    """Get the id of the experiment, and create it if it does not exist.
 
     Raises:
-        ValueError: somebody deleted an experiment of this name; its name is still taken.
+        ValueError: an experiment with this name was deleted; the name is still in use.
     """
     from mlflow import MlflowException
 
@@ -216,7 +216,7 @@ def get_or_create_experiment(client: MlflowClient, name: str, location: str | No
         try:
             return str(client.create_experiment(name, artifact_location=location))
         except MlflowException:
-            # Another process may have been faster.
+            # Another process may have created it meanwhile.
             found = client.get_experiment_by_name(name)
             if found is None:
                 raise
@@ -229,7 +229,7 @@ def get_or_create_experiment(client: MlflowClient, name: str, location: str | No
 
 
 def run_of(run: MlflowRun) -> Run:
-    """An MLflow run as ours."""
+    """Convert an MLflow run."""
     data = run.data
     return Run(run.info.run_id, run.info.status, data.tags, data.params, data.metrics)
 

@@ -1,4 +1,4 @@
-"""For `--tracking-uri none`: nothing is recorded, and runs have no id."""
+"""The tracker for `--tracking-uri none`: nothing is recorded, and runs have no id."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which tracking store is meant, whether it can be used, and opening it."""
+"""Resolve, check and open a tracking store."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from .resilient import ResilientTracker
 from .tracker import Tracker
 
 NONE = "none"
-"""The tracking URI of people who want nothing recorded."""
+"""The tracking URI that disables tracking."""
 
 DATABASES = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}
-"""Databases that are opened directly, with the port each listens on."""
+"""Databases that are opened directly, with their default ports."""
 
 REFUSALS = (
     (
@@ -56,7 +56,7 @@ REFUSALS = (
         "install psycopg2-binary and write postgresql+psycopg2://, or the driver of your database",
     ),
 )
-"""How stores refuse: words of the error, what it comes to, and what to do."""
+"""Known errors of stores: substrings of the error, its meaning, and a remedy."""
 
 CHECK_SECONDS = 5
 TRACKING_OPTION = "--tracking-uri"
@@ -67,7 +67,7 @@ def default_uri(storage: str | Path) -> str:
     """A SQLite database in the storage folder, by its absolute path.
 
     Raises:
-        ValueError: the storage is not a folder of this machine, where SQLite can write.
+        ValueError: the storage is not a local folder, which SQLite requires.
     """
     text = str(storage).removeprefix("file://")
     if "://" in text:
@@ -78,7 +78,7 @@ def default_uri(storage: str | Path) -> str:
 
 
 def absolute_uri(uri: str) -> str:
-    """The same store from every working directory: a relative SQLite path is made absolute."""
+    """Make a relative SQLite path absolute: the URI must not depend on the working directory."""
     path = sqlite_path(uri)
     return uri if path is None else f"sqlite:///{path.absolute()}"
 
@@ -91,16 +91,16 @@ def open_tracker(
     log_students: bool = False,
     on_trouble: Callable[[str], None] | None = None,
 ) -> Tracker:
-    """The tracker for a URI that `check_tracking` has found nothing wrong with.
+    """Open the tracker for a URI that has passed `check_tracking`.
 
     Args:
         uri: of a server or database, or "none".
         experiment, artifact_location, log_students: see `MlflowTracker`.
-        on_trouble: told once if the store goes away; the tracker then never raises. Without it,
-            calls raise.
+        on_trouble: called once if the store becomes unavailable; the tracker then never raises.
+            Without it, calls raise.
 
     Raises:
-        mlflow.MlflowException: a SQLite database that cannot be opened or created.
+        mlflow.MlflowException: the SQLite database cannot be opened or created.
     """
     if uri == NONE:
         return NoTracker()
@@ -114,7 +114,7 @@ def open_tracker(
 
 
 def check_form(uri: str) -> list[Problem]:
-    """What is wrong with a tracking URI by its looks; nothing is asked."""
+    """Check the syntax of a tracking URI, without a request."""
     if uri == NONE:
         return []
     try:
@@ -139,7 +139,7 @@ def check_form(uri: str) -> list[Problem]:
 
 
 def check_tracking(uri: str) -> list[Problem]:
-    """What keeps a tracking store from being used; found out in seconds, nothing is created."""
+    """Check whether a tracking store can be used. Takes seconds at most and creates nothing."""
     problems = check_form(uri)
     if problems or uri == NONE:
         return problems
@@ -153,15 +153,15 @@ def check_tracking(uri: str) -> list[Problem]:
 
 
 def check_experiment(uri: str, name: str) -> list[Problem]:
-    """What keeps runs from being recorded in an experiment of a store that has no other problem."""
+    """Check whether runs can be recorded in an experiment, after `check_tracking` of its store."""
     path = sqlite_path(uri)
     if uri == NONE or (path is not None and not (path.exists() and path.stat().st_size)):
-        return []  # asking would create it
+        return []  # a request would create the database
     another = "name another one: --set tracking.experiment=…"
     try:
         with patience(timeout=CHECK_SECONDS, retries=1):
             found = connect(uri).get_experiment_by_name(name)
-    except Exception as error:  # each client library has errors of its own
+    except Exception as error:  # each client library raises its own errors
         text = without_password(" ".join(str(error).split()), uri)
         if "error code 403" in text or "PERMISSION_DENIED" in text:
             message = f"{shown_uri(uri)} does not let you see the experiment {name!r}"
@@ -209,7 +209,7 @@ def _check_database(uri: str, parts: SplitResult, port: int) -> list[Problem]:
     host = parts.hostname or "localhost"
     shown = f"{parts.scheme}://{host}:{port}"  # without user and password
     try:
-        # MLflow itself tries to connect for a quarter of an hour, whatever the reason.
+        # MLflow itself retries a connection for a quarter of an hour, whatever the reason.
         socket.create_connection((host, port), timeout=CHECK_SECONDS).close()
     except OSError as error:
         return [_problem(f"no database answers at {shown}: {error}", "start it, or correct it")]
@@ -218,21 +218,21 @@ def _check_database(uri: str, parts: SplitResult, port: int) -> list[Problem]:
 
 
 def _ask(uri: str, remedy: str, question: Callable[[], object] | None = None) -> list[Problem]:
-    """Ask the store for one experiment, or another question."""
+    """Send the store a request: `question`, or a search for one experiment."""
     try:
         with patience(timeout=CHECK_SECONDS, retries=0):
             if question is not None:
                 question()
             else:
                 connect(uri).search_experiments(max_results=1)
-    except Exception as error:  # each client library has errors of its own
+    except Exception as error:  # each client library raises its own errors
         text = without_password(" ".join(str(error).split()), uri)
         return [_refusal(uri, text, remedy)]
     return []
 
 
 def _refusal(uri: str, text: str, remedy: str) -> Problem:
-    """What a store's error comes to; `text` is without its password."""
+    """Convert an error of a store to a problem. text: the error, without passwords."""
     shown = shown_uri(uri)
     for marks, reason, its_remedy in REFUSALS:
         if any(mark in text for mark in marks):
@@ -241,7 +241,7 @@ def _refusal(uri: str, text: str, remedy: str) -> Problem:
 
 
 def _cause(text: str) -> str:
-    """The innermost reason in one short line: `Connection refused` rather than the call stack."""
+    """The innermost reason in one short line, for example `Connection refused`."""
     for mark in ("Connection refused", "timed out", "Name or service not known"):
         if mark in text:
             return mark

@@ -1,4 +1,4 @@
-"""Which metric points a run already has, and which are missing."""
+"""Find the metric points that a run does not have yet."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .records import StepMetrics
 
 
 class Recorded:
-    """The points of one run. A point is known by metric and step, not by its value."""
+    """The recorded points of one run. A point is identified by metric and step, not by value."""
 
     def __init__(self, points: Iterable[Point] = ()) -> None:
         self._seen: set[tuple[str, int]] = set()
@@ -20,7 +20,7 @@ class Recorded:
         self.add(points)
 
     def add(self, points: Iterable[Point]) -> None:
-        """Take note of points that are now recorded."""
+        """Mark points as recorded."""
         for point in points:
             self._seen.add((point.key, point.step))
             if point.step >= self._latest.get(point.key, (point.step, 0.0))[0]:
@@ -28,9 +28,9 @@ class Recorded:
             self._last_step = max(self._last_step, point.step)
 
     def missing(self, rows: Iterable[StepMetrics]) -> list[Point]:
-        """The points of `rows` that are not recorded yet, each once, in their order.
+        """The points of `rows` that are not recorded yet, each once, in order.
 
-        A resumed training repeats steps since its checkpoint; their first recording stays.
+        A resumed training repeats the steps since its checkpoint; their first values are kept.
         """
         found: dict[tuple[str, int], Point] = {}
         for row in rows:
@@ -40,7 +40,7 @@ class Recorded:
         return list(found.values())
 
     def missing_finals(self, metrics: Mapping[str, float]) -> list[Point]:
-        """Final metrics whose latest value is another one; they go to the last step there is."""
+        """Final metrics whose latest recorded value differs, as points at the last step."""
         return [
             Point(key, self._last_step, float(value))
             for key, value in metrics.items()
@@ -49,17 +49,17 @@ class Recorded:
 
 
 def point_count(rows: Iterable[StepMetrics]) -> int:
-    """How many different points `rows` come to."""
+    """The number of distinct points in `rows`."""
     return len({(key, row.step) for row in rows for key in row.values})
 
 
 def same_value(left: float, right: float) -> bool:
-    """Equality in which NaN equals itself, and ±∞ what databases store in its place."""
+    """Equality where NaN equals itself, and ±∞ equals the value that databases store for it."""
     if math.isnan(left) or math.isnan(right):
         return math.isnan(left) and math.isnan(right)
     return restored(left) == restored(right)
 
 
 def restored(value: float) -> float:
-    """MLflow's SQL stores clip ±∞ to the largest double: undo it, or it would be averaged."""
+    """Undo the clipping of ±∞ to the largest double by MLflow's SQL stores."""
     return math.copysign(math.inf, value) if abs(value) >= sys.float_info.max else value

@@ -1,4 +1,4 @@
-"""How far a step is: what steps yield, and executors pass on."""
+"""The progress of a step: yielded by steps, forwarded by executors."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from .records import StepMetrics
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a step is: `done` of `total` units of work, and the metrics of the last one."""
+    """The progress of a step: `done` of `total` units of work, and the metrics of the last one."""
 
     done: int
     total: int

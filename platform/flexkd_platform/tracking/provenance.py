@@ -1,4 +1,4 @@
-"""Who ran what, with which code."""
+"""Provenance: the user, the package versions and the git revision of a run."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ PACKAGES = ("flexkd", "ray", "torch", "transformers", "datasets", "mlflow", "pya
 """Packages whose versions are recorded."""
 
 CARRIED = {"flexkd": "FLEXKD_VERSION", "revision": "FLEXKD_REVISION"}
-"""Variables that tell a cluster, which gets our code without its metadata, what it runs."""
+"""Environment variables with the code version: a cluster receives the code without metadata."""
 
 USER = "FLEXKD_USER"
-"""Variable that tells a job on a cluster who submitted it."""
+"""Environment variable with the user who submitted a job to a cluster."""
 
 
 def current_user() -> str:
-    """Who submitted the job or is logged in; "unknown" in a container whose user has no name."""
+    """The user who submitted the job or is logged in; "unknown" if the user has no name."""
     if os.environ.get(USER):
         return os.environ[USER]
     try:
@@ -42,19 +42,19 @@ def provenance() -> dict[str, str]:
 
 @cache
 def versions() -> dict[str, str]:
-    """Version by package; one that is not installed as a package is left out."""
+    """Version by package; packages that are not installed are left out."""
     found = {}
     for package in PACKAGES:
         try:
             found[package] = version(package)
         except PackageNotFoundError:
-            continue  # a checkout that is not installed, or code sent to a cluster
+            continue  # a checkout that is not installed, or code uploaded to a cluster
     carried = os.environ.get(CARRIED["flexkd"])
     return {"flexkd": carried, **found} if carried else found
 
 
 def carried_provenance() -> dict[str, str]:
-    """Environment variables that tell code sent elsewhere which version of it this is."""
+    """Environment variables with the version of the code, to be sent along with the code."""
     found = {
         CARRIED["flexkd"]: versions().get("flexkd", ""),
         CARRIED["revision"]: provenance().get("flexkd.revision", ""),
@@ -64,7 +64,7 @@ def carried_provenance() -> dict[str, str]:
 
 def git_revision(file: Path) -> str:
     """Commit of the repository that tracks `file`, with "-dirty" if it has changes; else ""."""
-    # A virtual environment may lie inside somebody else's repository, which does not track it.
+    # A virtual environment may be inside an unrelated repository, which does not track it.
     if _git(file.parent, "ls-files", "--error-unmatch", file.name) is None:
         return ""
     commit = _git(file.parent, "rev-parse", "HEAD")

@@ -1,4 +1,4 @@
-"""Reading what has been recorded, by whoever recorded it."""
+"""Read recorded trials of all users."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from mlflow.entities import Run as MlflowRun
 
 PAGE = 1000
-"""Runs asked for at a time."""
+"""Runs per request."""
 
 
 def read_trials(
@@ -26,18 +26,18 @@ def read_trials(
     job: str | None = None,
     user: str | None = None,
 ) -> list[TrialRecord]:
-    """The finished trials of some experiments, each hash once, ordered by method and seed.
+    """Read the finished trials of experiments, each hash once, ordered by method and seed.
 
-    Where a hash has several runs, a done one is preferred, then the newest. Trials that have not
-    ended are left out. Nothing is written.
+    If a hash has several runs, one with status "done" is preferred, then the newest. Trials that
+    have not ended are left out. Nothing is written.
 
     Args:
-        experiments: their names; None for all there are.
+        experiments: their names; None for all.
         job: hash or id (`<name>-<short hash>`) of a job, to read only trials that it uses.
-        user: to read only trials that this person computed.
+        user: to read only trials that this user ran.
 
     Raises:
-        ValueError: the store keeps nothing, or an experiment or job is unknown to it.
+        ValueError: nothing is recorded, or an experiment or job does not exist.
         mlflow.MlflowException: the store does not answer.
     """
     database = sqlite_path(absolute_uri(uri))
@@ -82,7 +82,7 @@ def _experiment_ids(client: MlflowClient, names: Sequence[str] | None) -> list[s
 
 
 def _job_hash(client: MlflowClient, ids: list[str], job: str) -> str:
-    """The hash of the job that has this hash or id."""
+    """The hash of the job with this hash or id."""
     known: list[str] = []
     for run in _search(client, ids, f"tags.`{KIND}` = 'job'"):
         tags = run.data.tags
@@ -93,7 +93,7 @@ def _job_hash(client: MlflowClient, ids: list[str], job: str) -> str:
 
 
 def _search(client: MlflowClient, ids: list[str], query: str) -> Iterator[MlflowRun]:
-    """All runs a query finds, oldest first."""
+    """All runs that match a query, oldest first."""
     token: str | None = None
     while ids:
         page = client.search_runs(
@@ -110,7 +110,7 @@ def _search(client: MlflowClient, ids: list[str], query: str) -> Iterator[Mlflow
 
 
 def _quoted(text: str) -> str:
-    """A string of MLflow's query language, which has two quotes and no escape."""
+    """Quote a string for MLflow's query language, which has two quote characters and no escape."""
     quote = '"' if "'" in text else "'"
     if quote in text:
         raise ValueError(f"{text!r} holds both kinds of quotes, which MLflow cannot look for")

@@ -1,4 +1,4 @@
-"""What is recorded of a job and its trials, whatever it is recorded in."""
+"""The records of a job and its trials, independent of the tracking backend."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Literal, TypeAlias
 from ..spec import sha256_of
 
 Json: TypeAlias = "str | int | float | bool | Sequence[Json] | Mapping[str, Json] | None"
-"""A value that JSON can hold."""
+"""A JSON value."""
 
 TrialStatus = Literal["done", "reused", "failed", "pruned"]
 """How a trial ended; "reused": another job had finished it."""
@@ -19,21 +19,21 @@ JobStatus = Literal["done", "failed", "stopped"]
 """How a job ended."""
 
 SYMBOLS = {"alpha": "α", "beta": "β", "lambda": "λ", "temperature": "τ"}
-"""Settings that have a letter of their own in the literature."""
+"""Symbols of settings in the literature."""
 
 
 @dataclass(frozen=True)
 class TrialRecord:
-    """One trial: what was trained, and what came of it.
+    """One trial: its settings and its results.
 
-    hash: SHA-256 that names the trial; the same training has the same hash in every job.
-    params: what tells it from the other trials of its job: settings of the method, axes.
-    settings: everything that decides the result but the seed, dotted path → value.
-    metrics: final metrics, as `test/accuracy`, each in its own unit.
+    hash: SHA-256 that identifies the trial; the same training has the same hash in every job.
+    params: settings in which it differs from the other trials of its job: method settings, axes.
+    settings: everything that determines the result except the seed, dotted path → value.
+    metrics: final metrics, for example `test/accuracy`, each in its own unit.
     seconds: wall time of the training and its evaluation.
-    run_id: the tracker's name for the run; "" where there is none.
-    job: hash of the job; "" when it belongs to none.
-    user: who ran it; "" stands for whoever records it.
+    run_id: the tracker's id of the run; "" if there is none.
+    job: hash of the job; "" if it belongs to none.
+    user: who ran it; "" for the user who records it.
     reason: why it failed or was pruned; "" otherwise.
     """
 
@@ -52,22 +52,22 @@ class TrialRecord:
 
     @property
     def group(self) -> str:
-        """SHA-256 of method and settings: equal for trials that differ in the seed alone."""
+        """SHA-256 of method and settings: equal for trials that differ only in the seed."""
         return sha256_of({"method": self.method, "settings": dict(self.settings)})
 
     @property
     def label(self) -> str:
-        """`flexkd α=0.5 seed 10`, for people."""
+        """A readable label, for example `flexkd α=0.5 seed 10`."""
         return " ".join(filter(None, [self.method, params_text(self.params), f"seed {self.seed}"]))
 
 
 @dataclass(frozen=True)
 class StoredStudent:
-    """Where a student's files are kept. They are large: the storage has them, runs refer to it.
+    """The location of a student's files. They are large: runs refer to the storage.
 
     uri: of the artifact's folder in the storage.
-    digest: SHA-256 over the names and SHA-256s of its files, as its manifest gives it.
-    folder: fetches what is worth a copy, if one is wanted; returns its local folder.
+    digest: SHA-256 over the names and SHA-256s of its files, from its manifest.
+    folder: returns a local folder with the files to copy; downloads them if necessary.
     """
 
     uri: str
@@ -85,12 +85,12 @@ class StepMetrics:
 
 @dataclass(frozen=True)
 class DatasetRecord:
-    """The data a job learns from.
+    """The data set of a job.
 
-    source: where it comes from, as a name or URI.
+    source: name or URI of its source.
     digest: fingerprint of its content.
     sizes: examples per split.
-    profile: whatever else describes it.
+    profile: further statistics.
     """
 
     name: str
@@ -114,9 +114,9 @@ class JobRecord:
 
 
 def params_text(params: Mapping[str, Json], separator: str = " ") -> str:
-    """Params as people read them: `α=0.5 learning_rate=0.0003`.
+    """Params as readable text: `α=0.5 learning_rate=0.0003`.
 
-    A dotted path is shown by its last part, unless two of them end alike.
+    A dotted path is shortened to its last part, unless two paths have the same last part.
     """
     ends = [path.rsplit(".", 1)[-1] for path in params]
     shown = {

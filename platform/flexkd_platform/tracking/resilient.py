@@ -1,4 +1,4 @@
-"""A tracker that a job outlives."""
+"""A tracker whose errors never stop a job."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from .tracker import Tracker
 
 
 class ResilientTracker(Tracker):
-    """Wraps a tracker whose server may go away: training goes on, nothing is raised.
+    """Wraps a tracker whose server may become unavailable: training continues, nothing is raised.
 
-    The first call that fails is told of, in one line, and nothing more is sent; there is no
-    point in waiting for a server again at every step. `start_job` begins anew: making the same
-    start and finish calls once more, from the store's artifacts, records all that was missed.
+    The first call that fails is reported in one line, and no further call is sent, to avoid waiting
+    for the server at every step. `start_job` resets this: repeating the same start and finish
+    calls, from the store's artifacts, records everything that was missed.
 
     Attributes:
         complete: whether all calls since the last `start_job` were recorded.
@@ -60,12 +60,12 @@ class ResilientTracker(Tracker):
         self._try(self._inner.close, always=True)
 
     def _try(self, call: Callable[[], str | None], *, always: bool = False) -> str:
-        """The call's run id; "" where there is none."""
+        """The call's run id; "" if it has none or failed."""
         if not (self.complete or always):
             return ""
         try:
             return call() or ""
-        except Exception as error:  # whatever a client library raises, a training outweighs it
+        except Exception as error:  # an error of a client library must not stop a training
             self.complete = False
             if not self._told:
                 self._told = True
@@ -74,7 +74,7 @@ class ResilientTracker(Tracker):
 
 
 def one_line(error: Exception) -> str:
-    """What went wrong, short enough to be read."""
+    """The error as a short, one-line message."""
     text = " ".join(str(error).split()) or type(error).__name__
     shown = text if len(text) <= 200 else f"{text[:199]}…"
     return f"tracking stopped, the job goes on: {shown}"

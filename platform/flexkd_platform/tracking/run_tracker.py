@@ -1,4 +1,4 @@
-"""The one set of rules for what is recorded when, over any place for runs."""
+"""The rules for what is recorded and when, independent of the backend that stores the runs."""
 
 from __future__ import annotations
 
@@ -42,18 +42,18 @@ ENDED: dict[str, RunStatus] = {
     "pruned": "KILLED",
     "stopped": "KILLED",
 }
-"""How a run ends, by the status of its job or trial."""
+"""The final status of a run, by the status of its job or trial."""
 
 STUDENT_FOLDER = "student"
-"""Where the student lies among a trial's artifacts."""
+"""Artifact path of the student in a trial's run."""
 
 
 class RunTracker(Tracker):
-    """Get-or-create over a `RunBackend`.
+    """A tracker that gets or creates runs in a `RunBackend`.
 
     Args:
-        log_students: copy students' folders to the backend; where they lie, and the digest of
-            what lies there, is recorded anyway.
+        log_students: copy students' folders to the backend; their URI and digest are recorded in
+            any case.
     """
 
     def __init__(self, runs: RunBackend, *, log_students: bool = False) -> None:
@@ -112,7 +112,7 @@ class RunTracker(Tracker):
         had, has = int(run.tags.get(POINTS, "0")), point_count(rows)
         if has > had or not was_done:
             self._record(run.id, self._known(run).missing(rows))
-        # A trial that is reused took no time; what its training took is on record.
+        # A reused trial took no time; the time of its training is already recorded.
         finals = dict(trial.metrics) if was_done else {**trial.metrics, SECONDS: trial.seconds}
         self._record_finals(run, finals)
         if student is not None:
@@ -123,7 +123,7 @@ class RunTracker(Tracker):
             self._set(run, {REASON: cut(trial.reason, TAG_LIMIT)})
         elif REASON in run.tags:
             self._runs.remove_tag(run.id, REASON)
-        # The status comes last: a run that says "done" has everything.
+        # The status comes last: a run with status "done" is complete.
         self._set(run, {STATUS: "done" if succeeded else trial.status})
         if run.status != ENDED[trial.status]:
             self._runs.set_status(run.id, ENDED[trial.status])
@@ -146,7 +146,7 @@ class RunTracker(Tracker):
         self._runs.close()
 
     def _trial_run(self, trial: TrialRecord) -> Run:
-        """The trial's run as it was found, now with this job's tags and params in it."""
+        """Get or create the trial's run, and add this job's tags and params to it."""
         tags = {USER: trial.user or current_user(), **trial_tags(trial)}
         parent = self._parent(trial.job)
         if parent:
@@ -179,9 +179,9 @@ class RunTracker(Tracker):
         found = self._runs.find(by)
         assert found is not None, "a run that was just created is found"
         if found.id != created:
-            # Without a lock, another process may have created it between our two looks: the
-            # older one stays. Two that start within a millisecond can still miss each other;
-            # both then keep their run, and readers take one.
+            # Without a lock, another process may have created it between our two searches: the
+            # older one is kept. Two that start within a millisecond can still miss each other;
+            # both then keep their run, and readers use one of them.
             self._runs.discard(created)
         return found
 
@@ -190,7 +190,7 @@ class RunTracker(Tracker):
         try:
             self._runs.log_params(run.id, absent)
         except Exception:
-            # Another process may have recorded them since we looked, which MLflow takes ill.
+            # Another process may have recorded them meanwhile, and MLflow rejects duplicates.
             now = self._runs.find(by)
             if now is None or now.params.keys() <= run.params.keys():
                 raise
@@ -208,7 +208,8 @@ class RunTracker(Tracker):
         return self._recorded[run.id]
 
     def _record_finals(self, run: Run, metrics: Mapping[str, float]) -> None:
-        # Where nothing was logged since `run` was read, its latest values spare the histories.
+        # If nothing was logged since `run` was read, its latest values suffice; the metric
+        # histories need not be read.
         if run.id in self._recorded or not _shows(run.metrics, metrics):
             self._record(run.id, self._known(run).missing_finals(metrics))
 
@@ -218,7 +219,7 @@ class RunTracker(Tracker):
         try:
             self._runs.log_points(run_id, points)
         except Exception:
-            del self._recorded[run_id]  # how much of it arrived is unknown: ask the next time
+            del self._recorded[run_id]  # unknown how much was logged: read it again next time
             raise
         self._recorded[run_id].add(points)
 

@@ -1,4 +1,4 @@
-"""What can be told to a tracker."""
+"""The interface of trackers."""
 
 from __future__ import annotations
 
@@ -12,57 +12,56 @@ from .records import JobRecord, JobStatus, StepMetrics, StoredStudent, TrialReco
 class Tracker(ABC):
     """Records a job and its trials.
 
-    The store of artifacts is the truth; what is recorded here is a projection of it. So every
-    call may be made again, after a crash or in another process: it completes what is missing
-    and duplicates nothing, neither runs nor metric points. A tracker serves one job at a time,
-    from one thread.
+    The artifact store is the source of truth; the recorded runs are a projection of it. Every call
+    is idempotent, also after a crash or in another process: it completes what is missing and
+    duplicates neither runs nor metric points. A tracker serves one job at a time, from one thread.
     """
 
     @abstractmethod
     def start_job(self, job: JobRecord) -> str:
-        """Find or create the job's run, which its trials hang from; returns its id."""
+        """Find or create the job's run, the parent of its trials' runs; returns its id."""
 
     @abstractmethod
     def start_trial(self, trial: TrialRecord) -> str:
         """Find or create the run of a trial; returns its id.
 
-        There is one run per experiment and trial hash: a trial that another job created is joined,
-        and a finished one stays finished.
+        There is one run per experiment and trial hash: jobs share the run of a trial, and a
+        finished one stays finished.
         """
 
     @abstractmethod
     def log_steps(self, trial_hash: str, rows: Sequence[StepMetrics]) -> None:
-        """Record metrics of steps as they come; those already recorded are passed over.
+        """Log metrics of training steps; those already recorded are skipped.
 
         Raises:
-            ValueError: the trial has no run; start it first.
+            ValueError: the trial has no run; call `start_trial` first.
         """
 
     @abstractmethod
     def finish_trial(
         self, trial: TrialRecord, *, student: StoredStudent | None, rows: Sequence[StepMetrics]
     ) -> None:
-        """Complete a trial's run, started or not, from what the store holds.
+        """Complete a trial's run from the store, whether or not it was started.
 
-        A trial that is done stays so, whatever a later attempt says.
+        A trial that is done stays done, regardless of later attempts.
 
         Args:
             trial: with its status, final metrics and, unless done, the reason.
-            student: where it is kept, if there is one.
-            rows: all of its step metrics; those that `log_steps` has recorded are passed over.
+            student: its location, if there is one.
+            rows: all of its step metrics; those that `log_steps` has recorded are skipped.
         """
 
     @abstractmethod
     def log_job_files(self, files: Mapping[str, Path]) -> None:
-        """Attach files or folders to the job's run: path among its artifacts → local path.
+        """Log files or folders as artifacts of the job's run: artifact path → local path.
 
-        What is there under the same path is replaced.
+        An existing artifact with the same path is replaced.
         """
 
     @abstractmethod
     def finish_job(self, status: JobStatus, metrics: Mapping[str, float]) -> None:
-        """Record the job's own metrics and end its run."""
+        """Log the job's own metrics and end its run."""
 
     @abstractmethod
     def close(self) -> None:
-        """Let go of connections; the tracker is not used afterwards."""
+        """Close connections; the tracker must not be used afterwards."""

@@ -19,7 +19,7 @@ FORMS: list[Form] = ["sqrt", "kornblith"]
 # Rows against units on either side of the cheaper orientation of the products.
 SHAPES = [(4, 9, 12), (40, 5, 7)]
 GOLDEN = json.loads((Path(__file__).parents[1] / "golden" / "repsim_cka.json").read_text())
-"""PreparedData by golden/make_repsim_cka.py."""
+"""Written by golden/make_repsim_cka.py."""
 
 
 def reference(s: np.ndarray, t: np.ndarray, form: Form, epsilon: float = 1e-8) -> float:

@@ -16,7 +16,7 @@ from flexkd_core.losses import forward_kl, jsd, reverse_kl
 from .drawn import logits
 
 GOLDEN = json.loads((Path(__file__).parents[1] / "golden" / "trl_jsd.json").read_text())
-"""PreparedData by golden/make_trl_jsd.py."""
+"""Written by golden/make_trl_jsd.py."""
 
 
 @pytest.mark.parametrize("temperature", [1.0, 2.0])

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from ..command_server import CommandServer
 from ..tiny_jobs import spec_json
 
 pytestmark = pytest.mark.slow
@@ -118,33 +119,36 @@ def spec(material: Path, tmp_path: Path) -> Path:
     return path
 
 
-def flexkd(*arguments: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    """The command in a process of its own: what a plugin registers stays for a process's life."""
+def flexkd_on_ray(spec: Path, storage: str) -> subprocess.CompletedProcess[str]:
+    """The job on a Ray of its own, whose workers find the module as the driver does."""
+    argv = [sys.executable, "-m", "flexkd_platform.cli", "run", str(spec), "--storage", storage]
     return subprocess.run(
-        [sys.executable, "-m", "flexkd_platform.cli", *arguments],
+        [*argv, *OPTIONS, "--address", "local"],
         capture_output=True,
         text=True,
-        cwd=cwd,
-        env={k: v for k, v in os.environ.items() if not k.startswith("RAY_")} | environment,
+        cwd="/",
+        env={name: value for name, value in os.environ.items() if not name.startswith("RAY_")},
     )
 
 
-def run(spec: Path, address: str, storage: str) -> dict[str, Any]:
-    options = ["--storage", storage, "--tracking-uri", "none", "--json", "--address", address]
-    done = flexkd("run", str(spec), *options, cwd=Path("/"))
+OPTIONS = ["--tracking-uri", "none", "--json"]
+
+
+def numbers(done: subprocess.CompletedProcess[str]) -> dict[str, Any]:
+    """The metrics of each trial of a job that was run."""
     assert done.returncode == 0, done.stderr
-    results: dict[str, Any] = json.loads(done.stdout)
-    return results
-
-
-def numbers(results: dict[str, Any]) -> dict[str, Any]:
+    results = json.loads(done.stdout)
     assert results["job"]["status"] == "done"
     return {f"{trial['method']} {trial['params']}": trial["metrics"] for trial in results["trials"]}
 
 
 @pytest.mark.ray
-def test_a_job_runs_with_them_here_and_on_ray(spec: Path, tmp_path: Path) -> None:
-    here = numbers(run(spec, "none", str(tmp_path / "here")))
+def test_a_job_runs_with_them_here_and_on_ray(
+    spec: Path, tmp_path: Path, commands: CommandServer
+) -> None:
+    where = ["--storage", str(tmp_path / "here"), "--address", "none"]
+    done = commands.run("run", str(spec), *where, *OPTIONS, cwd=Path("/"))
+    here = numbers(done)
     assert set(here) == {
         "ft {}",
         "l1 {'alpha': 0.1}",
@@ -156,12 +160,15 @@ def test_a_job_runs_with_them_here_and_on_ray(spec: Path, tmp_path: Path) -> Non
     for metrics in here.values():
         assert metrics["test/error"] == 1 - metrics["test/accuracy"]
         assert "test/f1" not in metrics
-    assert numbers(run(spec, "local", str(tmp_path / "ray"))) == here
+    assert numbers(flexkd_on_ray(spec, str(tmp_path / "ray"))) == here
 
 
-def test_a_version_is_part_of_the_hashes(spec: Path, tmp_path: Path) -> None:
+def test_a_version_is_part_of_the_hashes(
+    spec: Path, tmp_path: Path, commands: CommandServer
+) -> None:
     def hashes() -> dict[str, str]:
-        done = flexkd("plan", str(spec), "--json", "--storage", str(tmp_path / "s"), cwd=tmp_path)
+        where = ["--storage", str(tmp_path / "s")]
+        done = commands.run("plan", str(spec), "--json", *where, cwd=tmp_path)
         trials = json.loads(done.stdout)["trials"]
         return {f"{t['method']} {t['params']}": t["hash"] for t in trials}
 
@@ -194,20 +201,22 @@ def test_a_version_is_part_of_the_hashes(spec: Path, tmp_path: Path) -> None:
     ],
 )
 def test_one_that_cannot_be_imported_is_found_first(
-    spec: Path, tmp_path: Path, content: str | None, reason: str
+    spec: Path, tmp_path: Path, commands: CommandServer, content: str | None, reason: str
 ) -> None:
     module = tmp_path / "team_losses.py"
     module.unlink()
     if content is not None:
         module.write_text(content)
-    done = flexkd("run", str(spec), "--storage", str(tmp_path / "s"), cwd=tmp_path)
+    done = commands.run("run", str(spec), "--storage", str(tmp_path / "s"), cwd=tmp_path)
     assert done.returncode == 2
     assert f"plugins[0] (line 1): cannot import 'team_losses': {reason}" in done.stderr
     assert "or a file beside the spec, without .py" in done.stderr
     assert not (tmp_path / "s" / "jobs").exists()
 
 
-def test_an_installed_package_needs_no_line_in_the_spec(spec: Path, tmp_path: Path) -> None:
+def test_an_installed_package_needs_no_line_in_the_spec(
+    spec: Path, tmp_path: Path, commands: CommandServer
+) -> None:
     site = tmp_path / "site"
     (site / "team-1.0.dist-info").mkdir(parents=True)
     (site / "team-1.0.dist-info" / "METADATA").write_text("Name: team\nVersion: 1.0\n")
@@ -218,24 +227,26 @@ def test_an_installed_package_needs_no_line_in_the_spec(spec: Path, tmp_path: Pa
     del content["plugins"]
     spec.write_text(json.dumps(content))
     options = ["--storage", str(tmp_path / "s"), "--json"]
-    done = flexkd("validate", str(spec), *options, cwd=tmp_path, PYTHONPATH=str(site))
+    done = commands.run("validate", str(spec), *options, cwd=tmp_path, PYTHONPATH=str(site))
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["trials"] == 4
-    listed = flexkd("list", "methods", cwd=tmp_path, PYTHONPATH=str(site))
+    listed = commands.run("list", "methods", cwd=tmp_path, PYTHONPATH=str(site))
     assert "l1 " in listed.stdout
-    losses = flexkd("list", "losses", cwd=tmp_path, PYTHONPATH=str(site))
+    losses = commands.run("list", "losses", cwd=tmp_path, PYTHONPATH=str(site))
     assert {line.split()[0] for line in losses.stdout.splitlines()} >= {"l1", "hinge", "mse"}
-    schema = flexkd("schema", cwd=tmp_path, PYTHONPATH=str(site))
+    schema = commands.run("schema", cwd=tmp_path, PYTHONPATH=str(site))
     assert "L1Distillation" in json.loads(schema.stdout)["$defs"]
 
 
 @pytest.mark.parametrize("command", ["list methods", "schema"])
-def test_an_installed_package_that_fails_is_reported(tmp_path: Path, command: str) -> None:
+def test_an_installed_package_that_fails_is_reported(
+    tmp_path: Path, commands: CommandServer, command: str
+) -> None:
     (tmp_path / "team-1.0.dist-info").mkdir()
     (tmp_path / "team-1.0.dist-info" / "METADATA").write_text("Name: team\nVersion: 1.0\n")
     entry = "[flexkd.plugins]\nteam = team_losses\n"
     (tmp_path / "team-1.0.dist-info" / "entry_points.txt").write_text(entry)
     (tmp_path / "team_losses.py").write_text("raise RuntimeError('no licence')")
-    done = flexkd(*command.split(), cwd=tmp_path, PYTHONPATH=str(tmp_path))
+    done = commands.run(*command.split(), cwd=tmp_path, PYTHONPATH=str(tmp_path))
     assert done.returncode == 2
     assert "the installed plugin 'team' failed: RuntimeError: no licence" in done.stderr

@@ -78,6 +78,21 @@ def test_validate_imports_neither_torch_nor_transformers_once_a_model_is_known(
     assert imported[1] <= {"numpy", "pyarrow", "pandas"}, "pyarrow imports pandas"
 
 
+def test_a_finished_job_is_run_again_without_torch(material: Path, tmp_path: Path) -> None:
+    """Every step is published, and nothing has to be computed."""
+    spec = tmp_path / "job.yaml"
+    spec.write_text(json.dumps(spec_json(material)))
+    arguments = ["run", str(spec), "--storage", str(tmp_path / "storage"), "--address", "none"]
+    environment = os.environ | {"FLEXKD_CACHE": str(tmp_path / "cache")}
+    imported = []
+    for _ in range(2):
+        argv = [sys.executable, "-c", PROGRAM, *arguments, "--tracking-uri", "none"]
+        done = subprocess.run(argv, capture_output=True, text=True, check=True, env=environment)
+        imported.append(set(ast.literal_eval(done.stderr.splitlines()[-1])))
+    assert imported[0] >= {"torch", "transformers"}
+    assert imported[1] <= {"numpy", "pyarrow", "pandas"}, "pyarrow and plotly import pandas"
+
+
 def complete(shell: str, line: str) -> str:
     """What the shell is offered after a line."""
     words = {"COMP_WORDS": line, "COMP_CWORD": str(line.count(" "))}

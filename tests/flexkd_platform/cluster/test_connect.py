@@ -283,7 +283,7 @@ def test_a_cluster_of_a_token_that_is_not_here_is_one_line_and_the_terminal_is_l
     monkeypatch: pytest.MonkeyPatch,
     capfd: pytest.CaptureFixture[str],
 ) -> None:
-    """WorkerMessage to send a token, Ray wants one even for a cluster that asks for none."""
+    """In token mode, Ray wants a token even for a cluster that asks for none."""
     import ray
     from ray.exceptions import AuthenticationError
 

@@ -18,6 +18,7 @@ from flexkd_platform.spec import Resources
 from flexkd_platform.store import Store, open_store
 
 from ..tiny_jobs import (
+    WRITERS,
     Heard,
     PlanOf,
     SpecOf,
@@ -79,14 +80,31 @@ ROWS = {"odd last batch": 29, "last batch of one": 33}
 """Training rows, in batches of 16."""
 
 
-WAYS: dict[str, tuple[int, Resources]] = {
-    "two workers": (2, Resources()),
-    "two workers, sharded": (2, Resources(parallel="fsdp", teacher_placement="sharded")),
-    "micro-batches": (1, Resources(micro_batch=3)),
-    "two workers, micro-batches": (2, Resources(micro_batch=3)),
-    "two workers, sharded, micro-batches": (2, Resources(parallel="fsdp", micro_batch=3)),
+@dataclass(frozen=True)
+class Way:
+    """What changes no result: a number of workers, and their resources.
+
+    whole: every trial of the first data set is trained; otherwise every method once a data set.
+    rows: of `ROWS`, on which it is trained; besides the text of both tasks.
+    """
+
+    workers: int
+    resources: Resources
+    rows: tuple[str, ...]
+    whole: bool = False
+
+
+WAYS = {
+    "two workers": Way(2, Resources(), tuple(ROWS), whole=True),
+    "two workers, sharded": Way(
+        2, Resources(parallel="fsdp", teacher_placement="sharded"), ("last batch of one",)
+    ),
+    "micro-batches": Way(1, Resources(micro_batch=3), ("odd last batch",)),
+    "two workers, micro-batches": Way(2, Resources(micro_batch=3), ("last batch of one",)),
+    "two workers, sharded, micro-batches": Way(
+        2, Resources(parallel="fsdp", micro_batch=3), ("odd last batch",)
+    ),
 }
-"""What changes no result: workers, and the resources of each."""
 
 
 @dataclass(frozen=True)
@@ -101,12 +119,12 @@ class Reference:
 @pytest.fixture(scope="module")
 def references(
     spec_of: SpecOf, plan_of: PlanOf, material: Path, tmp_path_factory: pytest.TempPathFactory
-) -> list[Reference]:
+) -> dict[str, Reference]:
     """Every method, with the cached and the live teacher, on labels and on text."""
-    plans = [_plan(spec_of, plan_of, material, rows) for rows in ROWS.values()]
-    plans += [_writing_plan(spec_of, plan_of, task) for task in ("instruction", "summarization")]
-    found = []
-    for plan in plans:
+    plans = {name: _plan(spec_of, plan_of, material, rows) for name, rows in ROWS.items()}
+    plans |= {task: _writing_plan(spec_of, plan_of, task) for task in WRITERS}
+    found = {}
+    for name, plan in plans.items():
         prepared = tmp_path_factory.mktemp("prepared")
         run_shared(plan, InProcessExecutor(open_store(str(prepared)), Resources(teacher_cpus=1)))
         trained = tmp_path_factory.mktemp("trained") / "store"
@@ -114,30 +132,60 @@ def references(
         store, heard = open_store(str(trained)), Heard()
         run_trials(InProcessExecutor(store, Resources()), plan.trials, heard)
         assert heard.failures == {}
-        found.append(Reference(plan.trials, open_store(str(prepared)), store))
+        found[name] = Reference(plan.trials, open_store(str(prepared)), store)
+    return found
+
+
+@dataclass(frozen=True)
+class Trained:
+    """Trials that were trained in a way, and the store that has them and their reference."""
+
+    trials: list[Trial]
+    store: Store
+    reference: Store
+
+
+@pytest.fixture(scope="module")
+def trained(
+    references: dict[str, Reference], tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, list[Trained]]:
+    """Every way; those of two workers in one group of two processes."""
+    found: dict[str, list[Trained]] = {}
+    for name, way in WAYS.items():
+        found[name] = []
+        for place, reference in references.items():
+            if place in ROWS and place not in way.rows:
+                continue
+            folder = tmp_path_factory.mktemp("way") / "store"
+            shutil.copytree(reference.prepared.root, folder)
+            trials = [trial for trial in reference.trials if possible(trial, way.resources)]
+            if not way.whole or place == "last batch of one":
+                trials = fewer(trials, live=way.resources.teacher_placement == "sharded")
+            found[name].append(Trained(trials, open_store(str(folder)), reference.trained))
+    work = [
+        (each.trials, each.store.uri, WAYS[name].resources)
+        for name, all_of_it in found.items()
+        for each in all_of_it
+        if WAYS[name].workers == 2
+    ]
+    train_in_group(2, work, tmp_path_factory.mktemp("group") / "meeting")
+    for name, all_of_it in found.items():
+        for each in all_of_it if WAYS[name].workers == 1 else []:
+            heard = Heard()
+            run_trials(InProcessExecutor(each.store, WAYS[name].resources), each.trials, heard)
+            assert heard.failures == {}
     return found
 
 
 @pytest.mark.parametrize("way", WAYS)
 def test_losses_do_not_depend_on_how_a_batch_is_computed(
-    way: str, references: list[Reference], tmp_path: Path, record_property: Any
+    way: str, trained: dict[str, list[Trained]], record_property: Any
 ) -> None:
     """Two workers with b examples each are one with 2b, and so are its parts one by one."""
-    size, resources = WAYS[way]
-    stores, work = [], []
-    for place, reference in enumerate(references):
-        shutil.copytree(reference.prepared.root, tmp_path / f"store-{place}")
-        store = open_store(str(tmp_path / f"store-{place}"))
-        trials = [t for t in reference.trials if possible(t, resources)]
-        if way != "two workers":
-            trials = fewer(trials, live=resources.teacher_placement == "sharded")
-        work.append((trials, store.uri, resources))
-        stores.append(store)
-    train_in_group(size, work, tmp_path / "group")
     worst: dict[str, float] = {}
-    for reference, store, (trials, *_) in zip(references, stores, work, strict=True):
-        one = reference.trained
-        for trial in trials:
+    for each in trained[way]:
+        one, store = each.reference, each.store
+        for trial in each.trials:
             assert _largest_difference(trial, one, store, steps=1) < FIRST
             difference = _largest_difference(trial, one, store)
             name = f"{trial.method} {trial.distill.identity['method'].get('loss', '')}".strip()
@@ -146,7 +194,7 @@ def test_losses_do_not_depend_on_how_a_batch_is_computed(
     for name, difference in worst.items():
         record_property(name, difference)
         print(f"{name}: {difference:.1e}")
-    assert max(worst.values()) < (LATER if resources.micro_batch else 1e-4)
+    assert max(worst.values()) < (LATER if WAYS[way].resources.micro_batch else 1e-4)
 
 
 def fewer(trials: list[Trial], *, live: bool) -> list[Trial]:

@@ -26,8 +26,9 @@ from ..tiny_jobs import Heard, PlanOf, SpecOf, StoreWith, run_trials
 ray_train = pytest.importorskip("flexkd_platform.executors.ray_train")
 ray_runs = pytest.importorskip("flexkd_platform.executors.train_supervisor")
 
-STEPS, KILLED_AT, EVERY = 12, 8, 3
-CHECKPOINT = KILLED_AT - KILLED_AT % EVERY
+STEPS, EVERY = 15, 3
+KILLED = {5: 0, 11: 1}
+"""The rank that is killed once after a step, and the step."""
 
 ELASTIC = Resources(trial_workers=Elastic(min=1, max=2), checkpoint_steps=EVERY)
 
@@ -40,8 +41,8 @@ PATIENCE = 300.0
 
 @pytest.fixture
 def epochs() -> int:
-    """Of the trial: twelve steps."""
-    return 4
+    """Of the trial: fifteen steps."""
+    return 5
 
 
 @pytest.fixture
@@ -50,7 +51,7 @@ def trial(spec_of: SpecOf, plan_of: PlanOf, epochs: int) -> Trial:
     return trial_at(1e-3, spec_of, plan_of, epochs)
 
 
-def trial_at(rate: float, spec_of: SpecOf, plan_of: PlanOf, epochs: int = 4) -> Trial:
+def trial_at(rate: float, spec_of: SpecOf, plan_of: PlanOf, epochs: int = 5) -> Trial:
     (trial,) = plan_of(spec_at(rate, spec_of, epochs)).trials
     return trial
 
@@ -69,14 +70,16 @@ def store(spec_of: SpecOf, plan_of: PlanOf, store_with: StoreWith, epochs: int) 
 
 
 @pytest.fixture
-def victim() -> int:
-    """The rank that is killed once, at step 8; none when it is negative."""
-    return -1
+def killed() -> dict[int, int]:
+    """The rank that is killed once after each of some steps."""
+    return {}
 
 
 @pytest.fixture
-def watched(tmp_path: Path, victim: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A file in which workers write size, rank and number of each step; one of them dies."""
+def watched(
+    tmp_path: Path, killed: dict[int, int], monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Path]:
+    """A file in which workers write size, rank and number of each step; some of them die."""
     from ray import cloudpickle
 
     # Functions of this module reach workers, which cannot import it, by their code.
@@ -84,7 +87,7 @@ def watched(tmp_path: Path, victim: int, monkeypatch: pytest.MonkeyPatch) -> Ite
     cloudpickle.register_pickle_by_value(module)
     path = tmp_path / "steps"
     path.touch()
-    monkeypatch.setattr(ray_train, "_fit", fit_with(mortal(str(path), victim)))
+    monkeypatch.setattr(ray_train, "_fit", fit_with(mortal(str(path), killed)))
     yield path
     cloudpickle.unregister_pickle_by_value(module)
 
@@ -93,21 +96,21 @@ def fit_with(loop: Callable[..., None]) -> Callable[..., Any]:
     """The task that runs Ray Train, with another loop; it finds its own in its own process."""
 
     def run(*arguments: Any) -> Any:
-        from flexkd_platform.executors import ray_train
+        from flexkd_platform.executors import train_run
 
-        ray_train._loop = loop
-        return ray_train._fit(*arguments)
+        train_run.loop = loop
+        return train_run.fit(*arguments)
 
     return run
 
 
-def mortal(path: str, victim: int) -> Callable[[dict[str, Any]], None]:
-    """The loop of a worker that writes its steps down and is killed once."""
+def mortal(path: str, killed: dict[int, int]) -> Callable[[dict[str, Any]], None]:
+    """The loop of a worker that writes its steps down, and is killed once where it has to be."""
 
     def loop(config: dict[str, Any]) -> None:
         from flexkd_platform import steps
         from flexkd_platform.executors import progress_batches as bundles
-        from flexkd_platform.executors import ray_train
+        from flexkd_platform.executors import train_run
 
         real = steps.run_trial
 
@@ -117,9 +120,10 @@ def mortal(path: str, victim: int) -> Callable[[dict[str, Any]], None]:
                 with open(path, "a") as stream:
                     stream.write(f"{worker.size} {worker.rank} {progress.done}\n")
                 yield progress
-                if progress.done == KILLED_AT and worker.rank == victim:
+                if killed.get(progress.done) == worker.rank:
                     try:
-                        os.close(os.open(f"{path}-killed", os.O_CREAT | os.O_EXCL))
+                        note = f"{path}-killed-{progress.done}"
+                        os.close(os.open(note, os.O_CREAT | os.O_EXCL))
                     except FileExistsError:
                         continue
                     os.kill(os.getpid(), signal.SIGKILL)
@@ -127,7 +131,7 @@ def mortal(path: str, victim: int) -> Callable[[dict[str, Any]], None]:
         bundles.BUNDLE_SECONDS = 0.0  # each step is told at once
         steps.run_trial = dying
         try:
-            ray_train._loop(config)
+            train_run.loop(config)
         finally:
             steps.run_trial = real
 
@@ -150,11 +154,11 @@ def wait_for(found: Callable[[], bool]) -> None:
 
 
 @pytest.mark.ray
-@pytest.mark.parametrize("victim", [0, 1])
-def test_a_trial_goes_on_from_its_checkpoint_when_a_worker_is_killed(
+@pytest.mark.parametrize("killed", [KILLED])
+def test_a_trial_resumes_from_its_checkpoint_whenever_a_worker_is_killed(
     ray_cluster: None, trial: Trial, store: Store, watched: Path
 ) -> None:
-    """Either the worker that tells of the steps, or the other one."""
+    """First the worker that reports the steps, then the other one."""
     shutil.copytree(store.root, f"{store.root}-straight")
     straight, heard = open_store(f"{store.root}-straight"), Heard()
     run_trials(InProcessExecutor(straight, Resources()), [trial], heard)
@@ -162,12 +166,17 @@ def test_a_trial_goes_on_from_its_checkpoint_when_a_worker_is_killed(
 
     scratch, runs = f"{store.uri}/ray/elastic", ray_runs.start_train_supervisor()
     bundles = list(ray_train.train_on_workers(trial, store.uri, ELASTIC, scratch, runs))
-    told = [progress.done for bundle in bundles for progress in bundle]
-    lost_at = told.index(CHECKPOINT + 1, CHECKPOINT + 1)
-    assert told == [*range(1, lost_at + 1), *range(CHECKPOINT + 1, STEPS + 1)]
-    # The other worker may be lost just before the first one has told of the step.
-    assert lost_at in (KILLED_AT - 1, KILLED_AT)
-    assert Path(f"{watched}-killed").exists()
+    reported = [progress.done for bundle in bundles for progress in bundle]
+    expected: list[int] = []
+    resumed_at = 0
+    for killed_at in KILLED:
+        # The other worker may be lost just before the first one has reported the step.
+        place = len(expected) + killed_at - resumed_at - 1
+        last = killed_at if reported[place] == killed_at else killed_at - 1
+        expected += range(resumed_at + 1, last + 1)
+        resumed_at = killed_at - killed_at % EVERY
+        assert Path(f"{watched}-killed-{killed_at}").exists()
+    assert reported == [*expected, *range(resumed_at + 1, STEPS + 1)]
     for rank in (0, 1):
         assert steps_of(watched, rank)[-1] == STEPS
         assert steps_of(watched, rank).count(1) == 1, "it does not begin again"
@@ -196,9 +205,9 @@ class Holding:
 
 @pytest.mark.ray
 @pytest.mark.parametrize("epochs", [10_000])  # it does not end by itself
-@pytest.mark.parametrize("killed", [False, True])
+@pytest.mark.parametrize("by_killing", [False, True])
 def test_a_trial_that_ends_early_ends_its_workers_and_gives_everything_back(
-    ray_cluster: str, trial: Trial, store: Store, watched: Path, killed: bool
+    ray_cluster: str, trial: Trial, store: Store, watched: Path, by_killing: bool
 ) -> None:
     """Also one whose process is killed, as Tune does soon with those that it stops."""
     import ray
@@ -215,7 +224,7 @@ def test_a_trial_that_ends_early_ends_its_workers_and_gives_everything_back(
     holding = ray.remote(num_cpus=0)(Holding).remote()
     assert ray.get(holding.begin.remote(trial, store.uri, runs)) == 1
     assert ray.available_resources().get("CPU", 0) < cpus, "workers have them"
-    if killed:
+    if by_killing:
         ray.kill(holding)
     else:
         ray.get(holding.close.remote())

@@ -17,6 +17,7 @@ from flexkd_platform.tracking import Progress
 from ..tiny_jobs import PlanOf, SpecOf
 
 ray_train = pytest.importorskip("flexkd_platform.executors.ray_train")
+train_run = pytest.importorskip("flexkd_platform.executors.train_run")
 
 ELASTIC = Resources(trial_workers=Elastic(min=1, max=2), checkpoint_steps=3)
 
@@ -131,17 +132,17 @@ def test_what_says_that_a_peer_is_lost_and_what_is_a_cause(
         raise RuntimeError(text)
         yield
 
-    monkeypatch.setattr(ray_train, "group_worker", lambda resources: MagicMock(rank=1))
-    monkeypatch.setattr(ray_train, "open_store", lambda uri: None)
+    monkeypatch.setattr(train_run, "group_worker", lambda resources: MagicMock(rank=1))
+    monkeypatch.setattr(train_run, "open_store", lambda uri: None)
     monkeypatch.setattr("flexkd_platform.steps.run_trial", failing)
-    config = {"told": Sink(), "trial": MagicMock(), "uri": "", "resources": ELASTIC}
+    config = {"queue": Sink(), "trial": MagicMock(), "uri": "", "resources": ELASTIC}
     if lost:
         with pytest.raises(RuntimeError):
-            ray_train._loop(config)
+            train_run.loop(config)
         assert isinstance(told[0], ray_train.PeerLost)
         failure = told[0].failure
     else:
-        ray_train._loop(config)
+        train_run.loop(config)
         failure = told[0]
     assert isinstance(failure, StepError)
     assert text in str(failure)
@@ -165,10 +166,10 @@ def test_a_worker_whose_run_is_being_ended_does_not_fail(
         yield Progress(1, 2, 3)
         raise RuntimeError(text)
 
-    monkeypatch.setattr(ray_train, "group_worker", lambda resources: MagicMock(rank=rank))
-    monkeypatch.setattr(ray_train, "open_store", lambda uri: None)
+    monkeypatch.setattr(train_run, "group_worker", lambda resources: MagicMock(rank=rank))
+    monkeypatch.setattr(train_run, "open_store", lambda uri: None)
     monkeypatch.setattr("flexkd_platform.steps.run_trial", failing)
-    ray_train._loop({"told": Gone(), "trial": MagicMock(), "uri": "", "resources": ELASTIC})
+    train_run.loop({"queue": Gone(), "trial": MagicMock(), "uri": "", "resources": ELASTIC})
 
 
 def test_workers_may_be_lost_often_as_long_as_the_training_gets_on() -> None:
@@ -228,7 +229,7 @@ def test_being_made_larger_is_no_loss() -> None:
 def test_what_ray_train_is_asked_for(
     resources: Resources, workers: int | tuple[int, int], each: dict[str, float]
 ) -> None:
-    asked = ray_train.scaling(resources)
+    asked = train_run.scaling(resources)
     assert asked.num_workers == workers
     assert asked.resources_per_worker == each
     assert asked.use_gpu == ("GPU" in each)

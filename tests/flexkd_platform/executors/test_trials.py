@@ -67,7 +67,7 @@ def test_trials_train_as_in_this_process_and_steps_are_told_once(
 ) -> None:
     here, there = store_with(plan), store_with(plan)
     run_trials(InProcessExecutor(here, Resources()), plan.trials, Heard())
-    run_trials(open_executor(there), plan.trials, heard)
+    run_trials(open_executor(there, max_concurrent_trials=2), plan.trials, heard)
     assert heard.failures == {}
     for trial in plan.trials:
         log = read_log(trial.distill, there)
@@ -83,7 +83,7 @@ def test_a_failing_trial_leaves_the_others_alone(
     failing_plan: Plan, store_with: StoreWith, open_executor: Open, heard: Heard
 ) -> None:
     store = store_with(failing_plan)
-    run_trials(open_executor(store), failing_plan.trials, heard)
+    run_trials(open_executor(store, max_concurrent_trials=1), failing_plan.trials, heard)
     good, bad, other = failing_plan.trials
     assert list(heard.failures) == [bad.hash]
     failure = heard.failures[bad.hash]
@@ -112,7 +112,7 @@ def test_a_trial_whose_process_dies_is_run_again(
     deadly = partial(_deadly, deaths={once.hash: 1, always.hash: 99}, scratch_folder=str(tmp_path))
     monkeypatch.setattr(ray_sweep, "run_tune_trial", deadly)
     store = store_with(plan)
-    run_trials(on_ray(store), [once, always, other], heard)
+    run_trials(on_ray(store, max_concurrent_trials=1), [once, always, other], heard)
     assert [heard.of(trial) for trial in (once, always, other)] == [["started", "ended"]] * 3
     assert heard.steps(once) == [1, 2, 3], "steps told before the loss are not told again"
     assert store.has(once.evaluate)
@@ -128,28 +128,22 @@ def test_a_trial_whose_process_dies_is_run_again(
 def test_trials_of_two_workers_run_end_to_end(
     spec_of: SpecOf, plan_of: PlanOf, store_with: StoreWith, ray_cluster: None, heard: Heard
 ) -> None:
-    """A nested Ray Train run that is done, and one that fails."""
+    """A nested Ray Train run. One that fails is in test_elastic.py."""
     from flexkd_platform.executors.ray_executor import RayExecutor
 
-    axes = {"distill.learning_rate": [1e-3, 1e30]}
-    plan = plan_of(spec_of(sweep={"methods": [{"kind": "flexkd"}], "axes": axes, "seeds": [1]}))
-    good, bad = plan.trials
+    plan = plan_of(spec_of(sweep={"methods": [{"kind": "flexkd"}], "seeds": [1]}))
+    (trial,) = plan.trials
     alone, store = store_with(plan), store_with(plan)
-    run_trials(InProcessExecutor(alone, Resources()), [good], Heard())
+    run_trials(InProcessExecutor(alone, Resources()), plan.trials, Heard())
     executor = RayExecutor(store, Resources(trial_workers=2), "local")
     assert executor.concurrent_trials() == 1
     run_trials(executor, plan.trials, heard)
-    assert [heard.of(trial) for trial in plan.trials] == [["started", "ended"]] * 2
-    assert heard.steps(good) == list(range(1, 4))
-    logged = [entry.values["train/loss"] for entry in read_log(good.distill, alone)]
-    assert heard.losses(good) == pytest.approx(logged, rel=1e-4)
-    assert metrics_of(good, store) == pytest.approx(metrics_of(good, alone))
-    assert list(heard.failures) == [bad.hash]
-    failure = heard.failures[bad.hash]
-    assert str(failure).startswith("the loss is ")
-    assert "\n" not in str(failure)
-    assert "FloatingPointError" in failure.detail
-    assert heard.steps(bad) == [1]
+    assert heard.failures == {}
+    assert heard.of(trial) == ["started", "ended"]
+    assert heard.steps(trial) == list(range(1, 4))
+    logged = [entry.values["train/loss"] for entry in read_log(trial.distill, alone)]
+    assert heard.losses(trial) == pytest.approx(logged, rel=1e-4)
+    assert metrics_of(trial, store) == pytest.approx(metrics_of(trial, alone))
     assert store.list_folder("ray") == []
 
 

@@ -20,8 +20,7 @@ from flexkd_platform.artifacts import read_responses
 from flexkd_platform.steps import GenerationPass, RunContext, ScoringPass, execute, passes
 from flexkd_platform.steps import chunk_layout as layout
 from flexkd_platform.steps.chunk_layout import MOST_PARTS, Layout
-from flexkd_platform.steps.score import pack
-from flexkd_platform.steps.scored_chunk import PartialSum
+from flexkd_platform.steps.partial_sum import PartialSum, pack
 
 
 @given(rows=st.integers(1, 3_000_000), chunk=st.integers(1, 5000))
