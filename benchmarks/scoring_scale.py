@@ -1,17 +1,16 @@
-"""How scoring and caching scale: rows a second on one and two workers, and what the driver holds.
+"""Benchmark scoring and caching: rows per second on one and two workers, and the driver's memory.
 
     python benchmarks/scoring_scale.py [--rows 20000] [--chunk 64] [--repeats 3]
         [--memory 10000 100000 1000000] [--hosts]
 
-Makes a corpus of short rows and an untrained BERT of two layers, 32 wide; starts a Ray whose nodes
-have one CPU each; and runs the pass that yields G and a teacher cache, each time from nothing, in a
-driver of its own. Prints medians and spread of the rows a second from the moment when every worker
-has done something, their ratio in this run, and by number of rows the driver's peak resident
-memory. The machine should have nothing else to do, and two CPUs at least.
+Creates a corpus of short rows and an untrained BERT with two layers of width 32, and starts Ray
+with nodes of one CPU each. Runs the pass for G and a teacher cache repeatedly, each time from
+scratch in a separate driver. Prints medians and spread of the rows per second, measured once every
+worker has finished something, their ratio in this run, and the driver's peak resident memory by
+number of rows. The machine should be idle otherwise, and have at least two CPUs.
 
-With --hosts (root, on Linux) the driver and each worker is a host of its own, made of network
-namespaces, and the storage is an S3 server on one more; without, nodes of this machine share a
-folder.
+With --hosts (root, on Linux), the driver and each worker are separate hosts in network namespaces,
+and the storage is an S3 server on another host. Without it, nodes on this machine share a folder.
 """
 
 from __future__ import annotations
@@ -43,7 +42,7 @@ QUIET = {"RAY_AUTH_MODE": "disabled", "OMP_NUM_THREADS": "1", "RAY_USAGE_STATS_E
 
 
 def make_corpus(folder: Path, rows: int) -> Path:
-    """Parquet splits of 5 to 8 words and two labels a row; the same rows every time."""
+    """Write Parquet splits, each row with 5 to 8 words and one of two labels; reproducible."""
     draw = random.Random(0)
     schema = pa.schema([("text", pa.string()), ("label", pa.int64())])
     folder.mkdir(parents=True)
@@ -58,7 +57,7 @@ def make_corpus(folder: Path, rows: int) -> Path:
 
 
 def prepare(folder: Path, rows: int, chunk: int, uri: str) -> Any:
-    """The data set and the teacher in the storage; the pass that is left to do."""
+    """Publish the data set and the teacher; returns the remaining pass."""
     from flexkd_platform.models import load_tokenizer, load_with_head, save_model
     from flexkd_platform.preflight import Preflight
     from flexkd_platform.search import build_plan
@@ -87,7 +86,7 @@ def prepare(folder: Path, rows: int, chunk: int, uri: str) -> Any:
     steps = {step.kind: step for step in plan.shared}
     for kind in ("dataset", "base"):
         list(run_step(steps[kind], store, 1))
-    # Not trained: that takes longer than all else and changes no time of the pass.
+    # Not trained: training takes longest and does not affect the time of the pass.
     source = store.folder(steps["base"]) / "model"
     model = load_with_head(source, outputs=2, regression=False, seed=0)
     with store.publish(steps["teacher"]) as draft:
@@ -96,11 +95,11 @@ def prepare(folder: Path, rows: int, chunk: int, uri: str) -> Any:
     return request
 
 
-# --- one pass, in a process of its own ---------------------------------------------------------
+# --- one pass, in a separate process -----------------------------------------------------------
 
 
 def drive(file: Path, uri: str, address: str, workers: int) -> dict[str, Any]:
-    """Run the pass of a file from nothing on a cluster; what it took."""
+    """Run the pass in a file from scratch on a cluster; returns its measurements."""
     from flexkd_platform.executors.ray_executor import RayExecutor
     from flexkd_platform.spec import Resources
     from flexkd_platform.store import open_store
@@ -111,22 +110,22 @@ def drive(file: Path, uri: str, address: str, workers: int) -> dict[str, Any]:
             store.filesystem.delete_dir(f"{store.root}/steps/{kind}")
     executor = RayExecutor(store, Resources(score_workers=workers), address)
     began, before = time.perf_counter(), _peak_mib()
-    heard: set[int] = set()
+    seen: set[int] = set()
     started, counted, last, parts = 0.0, 0, 0.0, 0
 
     def tell(done: Any) -> None:
         nonlocal started, counted, last, parts
         last, parts = time.perf_counter(), parts + 1
-        if len(heard) == workers:
+        if len(seen) == workers:
             counted += done.examples
-        else:  # what was done while workers were still loading is not compared
-            heard.add(done.worker)
+        else:  # work done while other workers are still loading is not counted
+            seen.add(done.worker)
             started = last
 
     executor.run_pass(request, tell)
     seconds = time.perf_counter() - began
     executor.close()
-    assert len(heard) == workers, "the cluster has fewer CPUs than workers"
+    assert len(seen) == workers, "the cluster has fewer CPUs than workers"
     digest = store.manifest(request.scores[0]).summary["digest"]
     return {
         "rate": counted / (last - started),
@@ -140,7 +139,7 @@ def drive(file: Path, uri: str, address: str, workers: int) -> dict[str, Any]:
 
 
 def _peak_mib() -> float:
-    """The largest resident memory that this process has had."""
+    """The peak resident memory of this process."""
     lines = Path("/proc/self/status").read_text().splitlines()
     (line,) = (line for line in lines if line.startswith("VmHWM"))
     return int(line.split()[1]) / 1024
@@ -151,15 +150,15 @@ def _peak_mib() -> float:
 
 @dataclass
 class Place:
-    """A cluster of some workers, and a storage that they reach."""
+    """A cluster and a storage that its workers can reach."""
 
     address: str
     storage: str
     folder: Path
-    driver: Any = None  # the host that drives; None: this machine
+    driver: Any = None  # the host of the driver; None: this machine
 
     def run(self, request: Any, uri: str, workers: int) -> dict[str, Any]:
-        """One pass, driven by a new process."""
+        """Run one pass, with a new process as the driver."""
         file = self.folder / "request"
         file.write_bytes(pickle.dumps(request))
         if self.driver is not None:
@@ -182,14 +181,14 @@ class Place:
 
     @property
     def driver_env(self) -> dict[str, str]:
-        """What a host's driver needs to know."""
+        """The environment variables of a driver on another host."""
         secrets = {key: value for key, value in os.environ.items() if key.startswith("AWS_")}
         return QUIET | secrets
 
 
 @contextmanager
 def nodes_of_this_machine(workers: int, folder: Path) -> Iterator[Place]:
-    """Ray nodes of one CPU each, and a head without any."""
+    """Start Ray nodes of one CPU each, and a head without CPUs."""
     os.environ.update(QUIET)
     from ray.cluster_utils import Cluster
 
@@ -207,7 +206,7 @@ def nodes_of_this_machine(workers: int, folder: Path) -> Iterator[Place]:
 
 @contextmanager
 def hosts(workers: int, folder: Path) -> Iterator[Place]:
-    """Hosts of one CPU each, one that drives, and one with an S3 server."""
+    """Start hosts of one CPU each, one for the driver, and one with an S3 server."""
     sys.path.insert(0, str(ROOT))
     from tests.cluster.network import Network, missing
     from tests.cluster.services import start_s3
@@ -270,7 +269,7 @@ def main() -> None:
 
 
 def throughput(where: Any, folder: Path, rows: int, chunk: int, repeats: int) -> None:
-    """Rows a second of one worker and of two, each on a cluster with no more than these."""
+    """Measure rows per second with one and two workers, each on a cluster of that size."""
     rates: dict[int, list[float]] = {}
     digests = set()
     for workers in (1, 2):
@@ -290,7 +289,7 @@ def throughput(where: Any, folder: Path, rows: int, chunk: int, repeats: int) ->
 
 
 def memory(where: Any, folder: Path, rows: int, chunk: int) -> None:
-    """What the driver of one pass holds at most, on two workers."""
+    """Measure the peak memory of the driver of one pass on two workers."""
     place = folder / f"memory of {rows}"
     place.mkdir()
     with where(2, place) as cluster:

@@ -1,8 +1,8 @@
-"""What the teacher costs: scoring against a bare forward, the cache against a live teacher.
+"""Benchmark the teacher: scoring against a plain forward pass, cached against live teacher.
 
     python benchmarks/teacher_pass.py [--rows 256] [--repeats 5]
 
-Prints ratios of medians measured in one run, alternating, on one torch thread.
+Prints ratios of medians, measured alternately in one run on one torch thread.
 """
 
 from __future__ import annotations
@@ -97,7 +97,7 @@ def main() -> None:
         for name, run in cases.items():
             began = time.perf_counter()
             run()
-            if repeat:  # the first round warms up
+            if repeat:  # the first round is a warm-up
                 times[name].append(time.perf_counter() - began)
     base = statistics.median(times["bare forward"])
     print(f"{options.rows} examples, medians of {options.repeats}, 1 thread")

@@ -1,5 +1,5 @@
 #!/usr/bin/env -S python3
-"""Make S3 buckets that are missing: `flexkd-buckets NAME…`, at AWS_ENDPOINT_URL."""
+"""Create missing S3 buckets: `flexkd-buckets NAME…`, at AWS_ENDPOINT_URL."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import boto3
 
 
 def make_missing(client: Any, names: list[str]) -> list[str]:
-    """Make those that are not there; returns them."""
+    """Create the buckets that do not exist; returns their names."""
     there = {bucket["Name"] for bucket in client.list_buckets()["Buckets"]}
     made = [name for name in names if name not in there]
     for name in made:

@@ -1,7 +1,7 @@
 #!/usr/bin/env -S python3 -I
-"""Health of what a container runs: `flexkd-health head|worker|mlflow`; exit code 0 is well.
+"""Health check of a container: `flexkd-health head|worker|mlflow`; exit code 0 means healthy.
 
-The paths are open without a token, by design of Ray and of MLflow: they say nothing but "well".
+The endpoints need no token, by design of Ray and of MLflow: they only report that all is well.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ TIMEOUT = 5
 
 
 def urls(role: str) -> list[str]:
-    """What must answer with 200."""
+    """The URLs that must respond with 200."""
     here = os.environ.get("FLEXKD_HEALTH_HOST", "127.0.0.1")
     dashboard = os.environ.get("RAY_DASHBOARD_PORT", "8265")
     agent = os.environ.get("RAY_AGENT_PORT", "52365")
@@ -29,7 +29,7 @@ def urls(role: str) -> list[str]:
 
 
 def main(arguments: list[str]) -> int:
-    """Ask all; the first that does not answer is named."""
+    """Check all URLs; prints the first that fails."""
     found = urls(arguments[0]) if len(arguments) == 1 else []
     if not found:
         print("usage: flexkd-health head|worker|mlflow", file=sys.stderr)

@@ -1,6 +1,6 @@
-"""Print what an image installs, from pyproject.toml: `platform` for jobs, `server` for MLflow.
+"""Print an image's requirements from pyproject.toml: `platform` for jobs, `server` for MLflow.
 
-Run while an image is built, where nothing but Python is there yet.
+Runs while an image is built, when only Python is installed.
 """
 
 from __future__ import annotations
@@ -10,11 +10,11 @@ import tomllib
 from pathlib import Path
 
 PLATFORM_EXTRAS = ("quickstart", "gguf", "server")
-"""A job writes to S3 and MLflow itself, so it needs what `server` holds, too."""
+"""A job writes to S3 and MLflow itself, so it needs the extra `server`, too."""
 
 
 def requirements(project: dict[str, object], image: str) -> list[str]:
-    """Requirement lines of an image."""
+    """The requirement lines of an image."""
     dependencies = project["dependencies"]
     extras = project["optional-dependencies"]
     assert isinstance(dependencies, list)

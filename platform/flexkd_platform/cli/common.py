@@ -1,4 +1,4 @@
-"""What commands share: reading a spec, opening its storage, and showing what is wrong."""
+"""Shared by commands: read a spec, open its storage, and report problems."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from ..store import Store, StoreError, absolute_location, open_store
 from ..tracking import TRACKING_OPTION, absolute_uri, check_experiment, check_tracking, default_uri
 
 ON_THIS_MACHINE = ("local", "none")
-"""Addresses that mean this machine, whose size is known before anything is started."""
+"""Addresses of this machine, whose resources are known before anything starts."""
 
 
 def read_spec(path: Path, overrides: list[str], more: Iterable[Problem] = ()) -> JobSpec:
-    """The spec.
+    """Load the spec.
 
     Raises:
-        SpecError: everything that is wrong with it, and `more`.
+        SpecError: all problems of the spec, and `more`.
     """
     try:
         return load_spec(path, overrides)
@@ -28,7 +28,7 @@ def read_spec(path: Path, overrides: list[str], more: Iterable[Problem] = ()) ->
 
 
 def reachable_store(uri: str) -> tuple[Store | None, list[Problem]]:
-    """The storage, tried out by writing to it."""
+    """Open the storage and check it by writing to it."""
     try:
         store = open_store(uri)
         store.check_writable()
@@ -39,7 +39,7 @@ def reachable_store(uri: str) -> tuple[Store | None, list[Problem]]:
 
 
 def tracking_uri(given: str, storage: str) -> tuple[str, list[Problem]]:
-    """The tracking URI that is meant, and what is wrong with it."""
+    """The resolved tracking URI, and its problems."""
     try:
         uri = absolute_uri(given) if given else default_uri(absolute_location(storage))
     except StoreError as error:
@@ -50,10 +50,10 @@ def tracking_uri(given: str, storage: str) -> tuple[str, list[Problem]]:
 
 
 def reachable(storage: str, tracking: str) -> tuple[Store | None, str, list[Problem]]:
-    """Storage and tracking URI, and what is wrong with either."""
+    """The storage and the tracking URI, and their problems."""
     store, problems = reachable_store(storage)
     if store is None and not tracking:
-        return None, "", problems  # the database would lie in the storage
+        return None, "", problems  # the database would be in the storage
     uri, found = tracking_uri(tracking, storage)
     return store, uri, [*problems, *found]
 
@@ -61,10 +61,10 @@ def reachable(storage: str, tracking: str) -> tuple[Store | None, str, list[Prob
 def read_request(
     path: Path, overrides: list[str], storage: str, tracking: str
 ) -> tuple[JobSpec, Store | None, str, list[Problem]]:
-    """A spec, the storage and tracking URI it is to use, and what is wrong with either of those.
+    """The spec, its storage and tracking URI, and the problems of storage and tracking.
 
     Raises:
-        SpecError: what is wrong with the spec, and with the places too.
+        SpecError: the problems of the spec, and those of storage and tracking.
     """
     store, uri, problems = reachable(storage, tracking)
     spec = read_spec(path, overrides, problems)
@@ -76,12 +76,12 @@ def read_request(
 def checked_plan(
     spec: JobSpec, source: Path, overrides: list[str], more: Iterable[Problem] = ()
 ) -> Plan:
-    """The plan of a spec that nothing is wrong with.
+    """Run all checks of a spec and build its plan.
 
     Raises:
-        SpecError: all that is wrong, `more` included.
+        SpecError: all problems, including `more`.
     """
-    # Looking at models and data takes torch, which an error in the YAML need not wait for.
+    # Checks of models and data import torch; an error in the YAML should not wait for it.
     from ..preflight import Preflight
     from ..search import build_plan
 
@@ -91,7 +91,7 @@ def checked_plan(
         text = source.read_text(encoding="utf-8")
         given = tuple(override.partition("=")[0] for override in overrides)
         lined = [
-            # What came from the command line has no line.
+            # An override from the command line has no line in the file.
             p if given and p.path.startswith(given) else replace(p, line=line_in(text, p.path))
             for p in problems
         ]

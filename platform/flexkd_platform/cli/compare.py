@@ -1,4 +1,4 @@
-"""`flexkd compare`: runs of anybody, aggregated over seeds."""
+"""`flexkd compare`: runs of all users, aggregated over seeds."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def compare(
         )
     ranked = _ranked(shown, metrics, finished)
     if output == "table" and not metrics:
-        ranked = ranked[:1]  # what fits a terminal
+        ranked = ranked[:1]  # one metric fits a terminal
     groups = group_trials(trials, baseline=baseline or None, metrics=ranked)
     table = leaderboard(groups, metrics=ranked, format=output)  # type: ignore[call-overload]
     if output == "table":
@@ -61,14 +61,14 @@ def compare(
 
 
 def _task_metrics(recorded: list[str]) -> list[str]:
-    """The tasks' own metrics: those of the test split, or where there are none, of validation."""
+    """The metrics of the tasks on the test split, or on any split if there are none on test."""
     known = {name for kind in TASK_KINDS.values() for name in kind.metrics}
     ours = [name for name in recorded if name.partition("/")[2] in known]
     return [name for name in ours if name.startswith("test/")] or ours
 
 
 def _ranked(shown: list[str], asked: list[str], trials: Iterable[TrialRecord]) -> list[str]:
-    """As asked for; otherwise in the order in which the trials' tasks name their metrics."""
+    """The requested metrics; otherwise in the order in which the trials' tasks list them."""
     if asked:
         return asked
     tasks = [str(trial.settings.get("task")) for trial in trials]

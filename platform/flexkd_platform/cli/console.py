@@ -1,4 +1,4 @@
-"""The terminal: where commands print, and how they show what is wrong with a request."""
+"""The consoles that commands print to, and the output of problems."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ err = Console(stderr=True, highlight=False, soft_wrap=True, emoji=False)
 
 
 def show_problems(error: SpecError, as_json: bool) -> None:
-    """Problems on stderr, for people; as JSON on stdout when asked."""
+    """Print problems on stderr, and with `as_json` also as JSON on stdout."""
     if as_json:
         rows = [
             {"path": p.path, "line": p.line, "message": p.message, "remedy": p.remedy}

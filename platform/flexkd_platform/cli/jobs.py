@@ -1,4 +1,4 @@
-"""`flexkd jobs`: what runs on a shared cluster, shown, followed and stopped."""
+"""`flexkd jobs`: list, follow and stop jobs on a shared cluster."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ REMEDIES = {
     "JOB_SUPERVISOR_ACTOR_UNKNOWN_FAILURE": BROKEN,
     "JOB_ENTRYPOINT_COMMAND_START_ERROR": BROKEN,
 }
-"""What to do about a job whose driver did not end by itself, by Ray's name of the reason."""
+"""Remedies for a job whose driver did not end by itself, by Ray's error type."""
 
 
 UNKNOWN = "unknown"
@@ -44,7 +44,7 @@ UNKNOWN = "unknown"
 
 
 def list_jobs(address: str, as_json: bool) -> int:
-    """Our jobs on the cluster."""
+    """Print the flexkd jobs on the cluster."""
     jobs = ask(open_jobs(address).list)
     if as_json:
         print(json.dumps([asdict(job) for job in jobs]))
@@ -53,13 +53,13 @@ def list_jobs(address: str, as_json: bool) -> int:
     for job in jobs:
         started = datetime.fromtimestamp(job.started).isoformat(" ", "seconds")
         row = (job.id, job.status, job.metadata.get("flexkd.user", ""), started)
-        table.add_row(*map(Text, row))  # a name such as DOMAIN[red]x is no markup
+        table.add_row(*map(Text, row))  # a name such as DOMAIN[red]x must not be parsed as markup
     out.print(table)
     return 0
 
 
 def job_status(address: str, job_id: str, as_json: bool) -> int:
-    """One job's status."""
+    """Print the status of one job."""
     jobs = open_jobs(address)
     job = ask(lambda: jobs.status(job_id))
     if as_json:
@@ -71,10 +71,10 @@ def job_status(address: str, job_id: str, as_json: bool) -> int:
 
 
 def job_logs(address: str, job_id: str, follow: bool, as_json: bool) -> int:
-    """What a job has printed; with `follow`, what it prints until it ends."""
+    """Print the log of a job; with `follow`, stream it until the job ends."""
     jobs = open_jobs(address)
     if follow:
-        ask(lambda: jobs.status(job_id))  # one that was never there is no lost one
+        ask(lambda: jobs.status(job_id))  # an unknown job is an error, not a lost connection
         return follow_to_the_end(jobs, job_id, {"id": job_id} if as_json else None)
     text = ask(lambda: jobs.logs(job_id))
     if as_json:
@@ -85,7 +85,7 @@ def job_logs(address: str, job_id: str, follow: bool, as_json: bool) -> int:
 
 
 def stop_job(address: str, job_id: str, wait: bool, as_json: bool) -> int:
-    """Ask a job to end; with `wait`, until it has."""
+    """Stop a job; with `wait`, wait until it has ended."""
     from ..submission.logs import LostClusterError, patiently
 
     jobs = open_jobs(address)
@@ -122,18 +122,18 @@ def open_jobs(address: str) -> RayJobs:
     """The jobs of the cluster at an address.
 
     Raises:
-        SpecError: there is none, or it does not let us in.
+        SpecError: there is no cluster, or it denies access.
     """
-    # Imported here: it takes a second.
+    # Imported here: the import takes a second.
     from ..submission.ray_jobs import RayJobs
 
     return RayJobs(address)
 
 
 def follow_to_the_end(jobs: RayJobs, job_id: str, told: Mapping[str, Any] | None) -> int:
-    """Show a job's log until it ends; returns its exit code.
+    """Stream a job's log until it ends; returns its exit code.
 
-    told: printed as JSON with the outcome, in place of the log.
+    told: if given, printed as JSON with the outcome in place of the log.
     """
     from ..submission.logs import LostClusterError, patiently
 
@@ -163,10 +163,10 @@ def follow_to_the_end(jobs: RayJobs, job_id: str, told: Mapping[str, Any] | None
 
 
 def ask(question: Callable[[], T]) -> T:
-    """An answer of the cluster.
+    """Send a request to the cluster.
 
     Raises:
-        SpecError: it does not answer.
+        SpecError: the cluster does not answer.
     """
     from ..submission.logs import LostClusterError
 
@@ -185,16 +185,16 @@ def _started_anew(jobs: RayJobs, job_id: str) -> str:
 
 
 def _show_remedy(job: SubmittedJob) -> None:
-    """Why a job's driver never ran or did not end by itself, in two lines."""
+    """Print why a job's driver never ran or did not end by itself, in two lines."""
     remedy = REMEDIES.get(job.reason)
     if remedy is None:
         return
     lines = [line.strip() for line in job.message.splitlines() if line.strip()]
-    said = " … ".join(dict.fromkeys([lines[0], lines[-1]])) if lines else job.reason
-    warn(f"{job.id} failed: {said[:400]}")
+    reason = " … ".join(dict.fromkeys([lines[0], lines[-1]])) if lines else job.reason
+    warn(f"{job.id} failed: {reason[:400]}")
     warn(f"    → {remedy}")
 
 
 def warn(text: str) -> None:
-    """A line on stderr, as it is."""
+    """Print a line on stderr, without markup."""
     err.print(text, markup=False)

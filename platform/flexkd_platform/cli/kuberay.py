@@ -1,4 +1,4 @@
-"""`flexkd submit --kuberay --dry-run`: the job as Kubernetes objects, for `kubectl`."""
+"""`flexkd submit --kuberay --dry-run`: print the job as Kubernetes objects for `kubectl`."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from .run import spec_text
 from .uris import secret_problems
 
 MOST_BYTES = 900_000
-"""Of a spec: Kubernetes takes 1 MiB in a ConfigMap."""
+"""Maximum size of a spec: Kubernetes limits a ConfigMap to 1 MiB."""
 
 _IMAGE = re.compile(
     r"[a-z0-9][a-z0-9._-]*(:\d+)?(/[a-z0-9][a-z0-9._-]*)*(:[\w][\w.-]{0,127})?(@sha256:[0-9a-f]{64})?"
@@ -46,7 +46,7 @@ def show_ray_job(
     """Print the ConfigMap and the RayJob; as one JSON List with `--json`.
 
     Raises:
-        SpecError: something that the pods could not reach, or options that do not go together.
+        SpecError: pods could not reach a resource, or options are incompatible.
     """
     if not kuberay:
         message = "--dry-run and the options of pods make a RayJob of Kubernetes"
@@ -82,7 +82,7 @@ def show_ray_job(
 
 
 def _default_image(spec: JobSpec) -> str:
-    """The image that `docker/Dockerfile` makes of this version."""
+    """The image built by `docker/Dockerfile` for this version."""
     tag = versions().get("flexkd", "latest")
     gpus = spec.resources.trial_gpus or spec.resources.gpus_of_teacher
     return f"flexkd:{tag}-cuda" if gpus else f"flexkd:{tag}"
@@ -152,7 +152,7 @@ def _size_problems(text: str) -> list[Problem]:
 
 
 def _local_problems(spec: JobSpec) -> list[Problem]:
-    """What the spec or one of its axes names on this machine: the image holds none of it."""
+    """The local files that the spec or one of its axes names: the image does not contain them."""
     problems = list(_local_names(spec))
     known = {problem.path for problem in problems}
     for path, values in spec.sweep.axes.items():
@@ -194,7 +194,7 @@ def _is_local(model: str) -> bool:
 
 
 class _Readable(yaml.SafeDumper):
-    """Texts of many lines as such, and no anchors."""
+    """Dumps multi-line strings as block scalars, and no anchors."""
 
     def ignore_aliases(self, data: object) -> bool:
         return True

@@ -1,4 +1,4 @@
-"""`flexkd list`: what is registered, a line each."""
+"""`flexkd list`: print what is registered, one per line."""
 
 from __future__ import annotations
 

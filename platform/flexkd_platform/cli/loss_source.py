@@ -1,6 +1,6 @@
 """The losses of `flexkd_core` and their formulas, read from its source.
 
-Importing them would import torch, which takes seconds that a list need not wait for.
+Importing them would import torch, which takes seconds and is not needed for a list.
 """
 
 from __future__ import annotations

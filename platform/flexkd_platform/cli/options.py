@@ -1,4 +1,4 @@
-"""Options that commands share. Nothing is imported here that `flexkd --help` need not wait for."""
+"""Options that commands share. Imports are minimal, so that `flexkd --help` is fast."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import typer
 DEFAULT_STORAGE = "flexkd-storage"
 
 IN_STORAGE = "SQLite in the storage"
-"""Where runs are recorded by default."""
+"""The default tracking store, as shown in the help."""
 
 SpecArgument = Annotated[Path, typer.Argument(help="job spec in YAML", show_default=False)]
 SetOption = Annotated[

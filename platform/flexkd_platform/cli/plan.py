@@ -1,4 +1,4 @@
-"""`flexkd validate` and `flexkd plan`: what a job would do, before it does anything."""
+"""`flexkd validate` and `flexkd plan`: check a job and show its plan, without running it."""
 
 from __future__ import annotations
 
@@ -30,15 +30,15 @@ def validate(
     address: str,
     as_json: bool,
 ) -> int:
-    """Say that nothing is wrong, or raise all that is; nothing is started."""
+    """Print that a spec is valid, or raise all of its problems; nothing is started."""
     plan, _, _ = _examined(spec_path, overrides, storage, tracking, address)
     if as_json:
         numbers = {"id": plan.spec.id, "spec_hash": plan.spec.hash, "trials": plan.most_trials}
         print(json.dumps(numbers))
     else:
         trials = f"{'at most ' if plan.search else ''}{plan.most_trials} trials"
-        said = f"{spec_path} is valid: {trials}, job {plan.spec.id}"
-        out.print(said, markup=False, soft_wrap=True)
+        message = f"{spec_path} is valid: {trials}, job {plan.spec.id}"
+        out.print(message, markup=False, soft_wrap=True)
         _show_refused(plan)
     return 0
 
@@ -51,7 +51,7 @@ def show_plan(
     address: str,
     as_json: bool,
 ) -> int:
-    """Show the steps with what is there, the trials, and what they take.
+    """Print the steps and trials, whether they are cached, and the resources that they need.
 
     Without an address, the resources are this machine's; with one, the cluster's.
     """
@@ -67,10 +67,10 @@ def show_plan(
 def _examined(
     spec_path: Path, overrides: list[str], storage: str, tracking: str, address: str
 ) -> tuple[Plan, Store, Capacity]:
-    """The plan of a spec that nothing is wrong with, and what there is to run it on.
+    """The plan of a valid spec, its store, and the resources to run it on.
 
     Raises:
-        SpecError: everything that is wrong, with the spec, the places and the cluster.
+        SpecError: all problems of the spec, the storage, tracking and the cluster.
     """
     spec, store, _, problems = read_request(spec_path, overrides, storage, tracking)
     capacity = Capacity.of_machine()
@@ -84,7 +84,7 @@ def _examined(
             capacity = executor.capacity()
             executor.close()
             known = True
-    if known:  # what this machine has says nothing of a cluster that was not reached
+    if known:  # this machine's resources are irrelevant for a cluster that was not reached
         problems += resource_problems(spec.resources, capacity)
     problems += stopping_problems(spec.sweep.scheduler, address)
     plan = checked_plan(spec, spec_path, overrides, problems)
@@ -95,10 +95,10 @@ def _examined(
 def plan_numbers(
     plan: Plan, store: Store, capacity: Capacity, *, in_turn: bool = False
 ) -> dict[str, Any]:
-    """The plan as JSON: steps and trials with whether they are there, peak resources, sizes.
+    """The plan as JSON: steps and trials, whether they are cached, peak resources, sizes.
 
-    Of a search with Optuna, the trials are those of its first round. `in_turn`: without Ray, where
-    one worker scores and one trains, whatever the spec asks for.
+    For a search with Optuna, the trials are those of its first round. `in_turn`: without Ray, where
+    one worker scores and one trains, regardless of the spec.
     """
     resources = plan.spec.resources
     concurrent = 1 if in_turn else fitting_trials(resources, capacity)
@@ -148,7 +148,7 @@ def _search_numbers(search: Search) -> dict[str, Any]:
 
 
 def show_numbers(plan: Plan, numbers: dict[str, Any]) -> None:
-    """The numbers as tables and sentences."""
+    """Print the numbers as tables and text."""
     steps = Table("step", "hash", "cached", title=None)
     for step in numbers["steps"]:
         steps.add_row(step["kind"], step["hash"][:12], "yes" if step["present"] else "no")

@@ -1,4 +1,4 @@
-"""How a running job looks: live on a terminal, plain lines elsewhere."""
+"""The progress display of a running job: live on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from ..store import Holder
 from ..tracking import params_text
 
 LINE_SECONDS = 15.0
-"""Where nothing can be redrawn, progress is a line every so often."""
+"""Interval between progress lines if the output is not a terminal."""
 
 
 def trial_label(trial: Trial) -> str:
@@ -32,14 +32,14 @@ def trial_label(trial: Trial) -> str:
 
 
 def open_view(console: Console, quiet: bool = False) -> View:
-    """The view that suits where the output goes."""
+    """The view for a console: silent, live on a terminal, or lines."""
     if quiet:
         return SilentView()
     return LiveView(console) if console.is_terminal else LineView(console)
 
 
 class SilentView:
-    """Says nothing but warnings, on stderr: for `--json`."""
+    """Only prints warnings, on stderr: for `--json`."""
 
     def step_started(self, step: Step, label: str, total: int | None) -> None:
         """Nothing."""
@@ -69,13 +69,13 @@ class SilentView:
         """Nothing."""
 
     def warn(self, message: str) -> None:
-        """A line on stderr."""
+        """Print a line on stderr."""
         console = Console(stderr=True, highlight=False, emoji=False)
         console.print(f"warning: {message}", markup=False)
 
 
 class LineView(SilentView):
-    """A line when something begins or ends, and now and then in between."""
+    """Prints a line when something starts or ends, and regular progress lines."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
@@ -90,7 +90,7 @@ class LineView(SilentView):
         self._line(f"{label} …")
 
     def step_progressed(self, step: Step, done: int, total: int, examples: int) -> None:
-        """`  teacher: 40/94, 61 examples/s, 28 s left`, every so often."""
+        """`  teacher: 40/94, 61 examples/s, 28 s left`, every `LINE_SECONDS`."""
         rate = self._steps[step.hash]
         if rate.add(examples):
             left = rate.seconds / done * (total - done)
@@ -115,17 +115,17 @@ class LineView(SilentView):
         self._line(sweep_text(trials, reused, at_a_time))
 
     def trial_started(self, trial: Trial) -> None:
-        """Nothing; the time that is left is counted from the first trial on."""
+        """Nothing; the remaining time is estimated from the start of the first trial."""
         if not self._ended:
             self._sweep = _Rate()
 
     def trial_progressed(self, trial: Trial, done: int, total: int, examples: int) -> None:
-        """`  ft seed 10: 40/188, 410 examples/s in all`, every so often."""
+        """`  ft seed 10: 40/188, 410 examples/s in all`, every `LINE_SECONDS`."""
         if self._sweep.add(examples):
             self._line(f"  {trial_label(trial)}: {done}/{total}, {self._sweep.text} in all")
 
     def trial_ended(self, trial: Trial, status: str, seconds: float, note: str) -> None:
-        """`[3/24] ft seed 10: done in 6.1 s — test/accuracy 0.7712`, and what is left."""
+        """`[3/24] ft seed 10: done in 6.1 s — test/accuracy 0.7712`, and the remaining time."""
         self._ended += 1
         left = self._sweep.seconds / self._ended * (self._trials - self._ended)
         text = trial_text(trial, status, seconds, note)
@@ -140,7 +140,7 @@ class LineView(SilentView):
 
 
 class _Rate:
-    """Examples a second of one step or of the whole sweep, reported every so often."""
+    """Examples per second of one step or of the whole sweep, reported every `LINE_SECONDS`."""
 
     def __init__(self, label: str = "") -> None:
         self.label = label
@@ -149,16 +149,16 @@ class _Rate:
 
     @property
     def seconds(self) -> float:
-        """Since it began."""
+        """Seconds since the start."""
         return time.monotonic() - self._began
 
     @property
     def text(self) -> str:
-        """The mean rate since it began."""
+        """The mean rate since the start."""
         return f"{self._examples / max(self.seconds, 1e-9):.0f} examples/s"
 
     def add(self, examples: int) -> bool:
-        """Count more examples; whether a line about them is due."""
+        """Count more examples; returns whether a progress line is due."""
         self._examples += examples
         now = time.monotonic()
         if now - self._reported < LINE_SECONDS:
@@ -168,7 +168,7 @@ class _Rate:
 
 
 class LiveView(SilentView):
-    """Bars that move, and a line above them for everything that has ended."""
+    """Shows progress bars, and a line above them for everything that has ended."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
@@ -188,44 +188,44 @@ class LiveView(SilentView):
         self._began: dict[str, float] = {}
 
     def step_started(self, step: Step, label: str, total: int | None) -> None:
-        """A bar for the step."""
+        """Add a bar for the step."""
         self._add(step.hash, label, total)
 
     def step_progressed(self, step: Step, done: int, total: int, examples: int) -> None:
-        """The bar moves."""
+        """Update the bar."""
         self._move(step.hash, done, total, examples)
 
     def step_ended(self, step: Step, label: str, status: str, seconds: float, note: str) -> None:
-        """The bar gives way to a line."""
+        """Replace the bar by a line."""
         self._remove(step.hash)
         style = {"failed": "red", "reused": "dim"}.get(status, "")
         text = step_text(label, status, seconds, note)
         self._console.print(text, style=style, markup=False)
 
     def step_waiting(self, label: str, holder: Holder) -> None:
-        """A line: there is nothing to show of the other job's progress."""
+        """Print a line: the other job's progress is unknown."""
         self._console.print(waiting_text(label, holder), style="dim", markup=False)
 
     def trial_waiting(self, trial: Trial, holder: Holder) -> None:
-        """A line."""
+        """Print a line."""
         self.step_waiting(trial_label(trial), holder)
 
     def sweep_started(self, trials: int, reused: int, at_a_time: int) -> None:
-        """A bar for the sweep as a whole."""
+        """Add a bar for the whole sweep."""
         self._console.print(sweep_text(trials, reused, at_a_time), markup=False)
         if trials:
             self._add("sweep", "sweep", trials)
 
     def trial_started(self, trial: Trial) -> None:
-        """A bar for the trial."""
+        """Add a bar for the trial."""
         self._add(trial.hash, trial_label(trial), None)
 
     def trial_progressed(self, trial: Trial, done: int, total: int, examples: int) -> None:
-        """The bar moves."""
+        """Update the bar."""
         self._move(trial.hash, done, total, examples)
 
     def trial_ended(self, trial: Trial, status: str, seconds: float, note: str) -> None:
-        """The bar gives way to a line."""
+        """Replace the bar by a line."""
         self._remove(trial.hash)
         style = {"failed": "red", "pruned": "dim"}.get(status, "")
         text = trial_text(trial, status, seconds, note)
@@ -236,7 +236,7 @@ class LiveView(SilentView):
                 self._remove("sweep")
 
     def warn(self, message: str) -> None:
-        """A yellow line."""
+        """Print a yellow line."""
         self._console.print(f"warning: {message}", style="yellow", markup=False)
 
     def _add(self, key: str, label: str, total: int | None) -> None:
@@ -271,12 +271,12 @@ def step_text(label: str, status: str, seconds: float, note: str) -> str:
 
 
 def waiting_text(label: str, holder: Holder) -> str:
-    """One line about a step or trial that another job runs."""
+    """One line about a step or trial that another job is running."""
     return f"{label}: waiting for {holder}, which runs it; its result will be reused"
 
 
 def sweep_text(trials: int, reused: int, at_a_time: int) -> str:
-    """One line about a sweep that begins."""
+    """One line about a sweep that starts."""
     parts = [f"{trials} trial{'s' if trials != 1 else ''} to run"]
     if reused:
         parts.append(f"{reused} reused")

@@ -1,4 +1,4 @@
-"""`flexkd report`: the HTML page of a job."""
+"""`flexkd report`: the HTML report of a job."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from ..tracking.provenance import versions
 
 
 def report(job_name: str, storage: str, as_json: bool) -> int:
-    """Write a job's report anew and print where it is."""
+    """Write a job's report again and print its location."""
     try:
         job = find_job(open_store(storage), job_name)
     except (StoreError, OSError) as error:
@@ -38,7 +38,7 @@ def report(job_name: str, storage: str, as_json: bool) -> int:
 
 
 def write_report(job: JobFiles, spec: JobSpec) -> Path:
-    """Render the page into the job's folder; returns a local path of it."""
+    """Render the report to the job's folder; returns a local path to it."""
     html = render_report(report_data(job, spec))
     job.folder.write("report/index.html", html)
     local = job.folder.local("report/index.html")
@@ -49,12 +49,12 @@ def write_report(job: JobFiles, spec: JobSpec) -> Path:
 
 
 def report_data(job: JobFiles, spec: JobSpec) -> ReportData:
-    """All that the page shows, read from the job's files."""
+    """The content of the report, read from the job's files."""
     results = job.results
     curves = [
         _curve(job, trial) for trial in results["trials"] if trial["status"] in {"done", "reused"}
     ]
-    # Directions come with the units of their score, which are shown once.
+    # Directions have the units of their score as well, which are shown once.
     selections = {
         (entry["score_hash"], entry["d_student"]): entry for entry in results["selection"]
     }

@@ -1,4 +1,4 @@
-"""`flexkd run`: do a job and show what came of it."""
+"""`flexkd run`: run a job and show its results."""
 
 from __future__ import annotations
 
@@ -40,16 +40,16 @@ def run(
         log.parent.mkdir(parents=True, exist_ok=True)
     signal.signal(signal.SIGTERM, _stop)
     if not as_json:
-        # Before a cluster is joined: should Ray end this process, the folder holds its messages.
+        # Before a cluster is joined: if Ray kills this process, the folder has its messages.
         trials = f"{'at most ' if plan.search else ''}{plan.most_trials} trials"
         where = f"job {spec.id}: {trials} in {folder.location}"
         out.print(where, markup=False, soft_wrap=True)
-    # With nothing to run there is no need to start or join a Ray, which takes seconds.
+    # Starting or joining Ray takes seconds; do not do it if there is nothing to run.
     done = nothing_left(plan, store, pruned_before(folder))
     tracker = None
     executor = open_executor("none" if done else address, store, spec.resources, log)
     try:
-        # Only a cluster that was joined says what it has; a job that is done needs nothing.
+        # The resources of a cluster are only known after joining it; a finished job needs none.
         if not done and (found := executor.problems()):
             raise SpecError(found, str(spec_path))
         view = open_view(out, quiet=as_json)
@@ -79,12 +79,12 @@ def run(
 
 
 def spec_text(spec: JobSpec) -> str:
-    """The spec with every default filled in, as YAML that loads again."""
+    """The spec with all defaults filled in, as YAML that can be loaded again."""
     return yaml.safe_dump(spec.to_json(), sort_keys=False, allow_unicode=True)
 
 
 def show_outcome(outcome: Outcome, folder: JobFolder, uri: str) -> None:
-    """The leaderboard, what failed, and where to look further."""
+    """Print the leaderboard, the failures, and the locations of the report and of MLflow."""
     spec = outcome.plan.spec
     groups = outcome.groups()
     if groups:
@@ -111,7 +111,7 @@ def show_outcome(outcome: Outcome, folder: JobFolder, uri: str) -> None:
 
 
 def _show_chosen(outcome: Outcome) -> None:
-    """What validation chooses of a search, and how many trials were pruned."""
+    """Print the best points of a search on validation, and the number of pruned trials."""
     search = search_json(outcome.plan, outcome.records).get("search", {})
     for best in search.get("best", []):
         (mean,) = (found["mean"] for found in best["metrics"].values())
@@ -125,5 +125,5 @@ def _show_chosen(outcome: Outcome) -> None:
 
 
 def _stop(number: int, frame: FrameType | None) -> None:
-    """SIGTERM ends a job as Ctrl-C does: recorded, and with everything that is done kept."""
+    """Handle SIGTERM like Ctrl-C: the job is recorded as interrupted and finished work is kept."""
     raise KeyboardInterrupt

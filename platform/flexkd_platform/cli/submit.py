@@ -1,4 +1,4 @@
-"""`flexkd submit`: the same job on a shared cluster."""
+"""`flexkd submit`: run a job on a shared cluster."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ REMEDIES = {
     "--tracking-uri": "name an MLflow server that holds the password itself; a server's own "
     "login is MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD on the cluster's nodes",
 }
-"""Of a secret in the URI of an option."""
+"""Remedies for a secret in the URI of an option."""
 
 
 def submit(
@@ -42,7 +42,7 @@ def submit(
     force: bool,
     as_json: bool,
 ) -> int:
-    """Submit a spec; with `wait`, show its log and end with its exit code."""
+    """Submit a spec; with `wait`, stream its log and return its exit code."""
     from ..submission.ray_jobs import UnknownSubmissionError
     from ..submission.uploads import local_inputs
 
@@ -77,7 +77,7 @@ def submit(
         )
     except UnknownSubmissionError as error:
         submission, unknown = error.submission, str(error)
-    told: dict[str, Any] = {
+    record: dict[str, Any] = {
         "id": submission.id,
         "spec_hash": sent.hash,
         "attempt": submission.attempt,
@@ -87,15 +87,15 @@ def submit(
         look = f"flexkd jobs status {submission.id} --address {jobs.address}"
         warn(f"{unknown}; {submission.id} may be running. When the cluster is back: `{look}`")
         if as_json:
-            print(json.dumps({**told, "status": UNKNOWN, "exit_code": None}))
+            print(json.dumps({**record, "status": UNKNOWN, "exit_code": None}))
         return 1
     if not as_json:
         out.print(f"submitted {submission.id} to {jobs.address}", markup=False, soft_wrap=True)
     if not wait:
         if as_json:
-            print(json.dumps(told))
+            print(json.dumps(record))
         return 0
-    return follow_to_the_end(jobs, submission.id, told if as_json else None)
+    return follow_to_the_end(jobs, submission.id, record if as_json else None)
 
 
 def _arguments(storage: str, tracking: str) -> list[str]:
@@ -109,7 +109,7 @@ def _place(jobs: RayJobs) -> str:
 
 
 def _storage_problems(storage: str, jobs: RayJobs) -> list[Problem]:
-    """A folder that is only this machine's is no storage of another one. A bucket is asked by the
+    """The problem of a local folder as the storage of a remote cluster. A bucket is checked by the
     job itself: it need not be reachable from here.
     """
     if not _secrets("--storage", storage):
@@ -133,12 +133,14 @@ def _storage_problems(storage: str, jobs: RayJobs) -> list[Problem]:
 
 
 def _tracking_problems(tracking: str, storage: str, jobs: RayJobs) -> list[Problem]:
-    """The server is asked by the job itself: it need not be reachable from here."""
+    """The problems of the tracking URI. The job itself checks the server: it need not be reachable
+    from here.
+    """
     if not tracking:
         try:
             default_uri(absolute_location(storage))
         except StoreError:
-            return []  # said of the storage already
+            return []  # already reported for the storage
         except ValueError as error:
             remedy = "give --tracking-uri http://host:5000, or none to record nothing"
             return [Problem("--tracking-uri", str(error), remedy)]
@@ -156,7 +158,7 @@ def _tracking_problems(tracking: str, storage: str, jobs: RayJobs) -> list[Probl
 
 
 def _secrets(option: str, uri: str) -> list[Problem]:
-    """Of a job's arguments, everybody on the cluster sees each: in lists of processes, in Ray's
-    table of jobs, and in logs.
+    """The problem of a secret in a job's arguments, which all users of the cluster can see: in
+    process lists, in Ray's job table and in logs.
     """
     return secret_problems(option, uri, REMEDIES[option], "everybody on the cluster would see")

@@ -1,4 +1,4 @@
-"""URIs of a job's options, which others see: in lists of processes, tables of jobs and logs."""
+"""Checks for secrets in URIs of a job's options, which process lists, job tables and logs show."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from ..spec import Problem
 from ..tracking import shown_uri
 
 USER_IS_KEY = {"s3", "gs", "gcs", "http", "https"}
-"""Schemes in whose URIs a user alone, without a password, is a key."""
+"""Schemes whose URIs have a key as user, without a password."""
 
 
 def secret_problems(option: str, uri: str, remedy: str, seen: str) -> list[Problem]:
-    """What is wrong with a URI that holds a secret, without the secret.
+    """The problem of a URI that contains a secret; the message does not contain it.
 
-    seen: who would see it, as the end of a sentence.
+    seen: who would see the secret, as the end of a sentence.
     """
     scheme, _, rest = shown_uri(uri).partition("://")
     try:
@@ -24,7 +24,7 @@ def secret_problems(option: str, uri: str, remedy: str, seen: str) -> list[Probl
             parts.username is not None and parts.scheme in USER_IS_KEY
         )
     except ValueError:
-        user = False  # what is no URI is refused for that
+        user = False  # an invalid URI is reported elsewhere
     if not user and shown_uri(uri) == uri:
         return []
     host = re.split(r"[/?#]", rest)[0].rpartition("@")[2]
