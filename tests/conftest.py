@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from functools import cache
@@ -28,6 +30,7 @@ from .cluster.services import (
     start_postgres,
     start_s3,
 )
+from .forks import ray_worker_forks
 
 # Several processes share the cores; a training says itself how many threads it takes.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -85,7 +88,19 @@ def group_of(file: Path) -> str:
 
 
 @pytest.fixture(scope="session")
-def ray_cluster() -> Iterator[str]:
+def worker_forks() -> Iterator[dict[str, str]]:
+    """The environment of drivers on this machine whose workers are forks; see tests/forks."""
+    file = Path(ray_worker_forks.__file__)
+    with tempfile.TemporaryDirectory(prefix="forks-") as folder:
+        path = f"{folder}/socket"
+        server = subprocess.Popen([sys.executable, str(file), "serve", path])
+        yield ray_worker_forks.environment(path, str(file.parent))
+        server.kill()
+        server.wait()
+
+
+@pytest.fixture(scope="session")
+def ray_cluster(worker_forks: dict[str, str]) -> Iterator[str]:
     """A Ray of three CPUs on this machine, stopped at the end; the address of its dashboard.
 
     It has a temporary directory of its own with the note that `ray start` leaves in one: Ray Jobs
@@ -94,6 +109,9 @@ def ray_cluster() -> Iterator[str]:
     """
     ray = pytest.importorskip("ray")
     os.environ.setdefault("RAY_AUTH_MODE", "disabled")
+    for name, value in worker_forks.items():
+        os.environ[name] = value
+    sys.path.append(worker_forks["PYTHONPATH"])
     # Sockets lie in it, whose paths may have 107 characters: pytest's own folders are too deep.
     temporary = tempfile.mkdtemp(prefix="flexkd-ray-")
     context = ray.init(

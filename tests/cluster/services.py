@@ -16,7 +16,8 @@ from typing import Any
 import boto3
 import psycopg2
 
-from .network import Host, Process, wait_until
+from ..forks import ray_worker_forks
+from .network import CHECKOUT, Host, Process, wait_until
 
 MakeHost = Callable[..., Host]
 
@@ -229,6 +230,8 @@ class RayHosts:
 
     def join(self, host: Host, cpus: int = 1) -> None:
         """Have a host join as a worker; with no CPUs it is a place for drivers alone."""
+        if "RAY_WORKER_FORKS" in self.env:
+            start_forks(host)
         argv = ["ray", "start", f"--address={self.address}", f"--node-ip-address={host.address}"]
         node = [*argv, f"--num-cpus={cpus}", *_RAY_NODE]
         self.nodes[host.name] = host.start(node, self.env)
@@ -262,13 +265,31 @@ class RayHosts:
         wait_until(lambda: self.alive() == number, f"{number} live Ray nodes")
 
 
+FORKS = "/tmp/forks"
+"""Where a host has the program whose forks are Ray's workers, and its socket."""
+
+
+PLACES = ":".join([*(str(CHECKOUT / place) for place in ("", "platform", "dashboards")), FORKS])
+"""`PYTHONPATH` of a driver on a host that has the checkout."""
+
+
+def start_forks(host: Host) -> None:
+    """Have a host fork its workers; see tests/forks. The programs that it runs are its own."""
+    source = Path(ray_worker_forks.__file__)
+    path = host.write(f"{FORKS}/{source.name}", source.read_bytes())
+    host.start([sys.executable, path, "serve", f"{FORKS}/socket"])
+
+
 _RAY_NODE = [f"--object-store-memory={150 * 1024**2}", "--block"]
 
 
 def start_ray(
     make_host: MakeHost, env: Mapping[str, str], workers: int, token_file: Path | None
 ) -> RayHosts:
-    """A head and workers by `ray start`; with `token_file`, which this writes, a token is asked."""
+    """A head and workers by `ray start`; with `token_file`, which this writes, a token is asked.
+
+    Workers of the open cluster are forks, those of the other are started as Ray starts them.
+    """
     settings = dict(env) | {"RAY_AUTH_MODE": "disabled", "RAY_DATA_DISABLE_PROGRESS_BARS": "1"}
     token = ""
     if token_file is not None:
@@ -277,10 +298,14 @@ def start_ray(
         os.write(descriptor, token.encode())
         os.close(descriptor)
         settings |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": "/tmp/home/.ray/auth_token"}
+    else:
+        settings |= ray_worker_forks.environment(f"{FORKS}/socket", FORKS)
     hosts = [make_host(name) for name in ("head", *(f"worker-{n + 1}" for n in range(workers)))]
     for host in hosts if token else []:
         host.write("/tmp/home/.ray/auth_token", token, mode=0o600)
     cluster = RayHosts(hosts[0], hosts[1:], settings, token_file)
+    if token_file is None:
+        start_forks(cluster.head)
     argv = ["ray", "start", "--head", "--port=6379", f"--node-ip-address={cluster.head.address}"]
     argv += ["--include-dashboard=true", "--dashboard-host=0.0.0.0", "--num-cpus=1", *_RAY_NODE]
     head = cluster.nodes["head"] = cluster.head.start(argv, settings)

@@ -17,7 +17,7 @@ from flexkd_platform.store import Manifest, Store, open_store
 
 from ..flexkd_platform.tracking.conftest import MlflowPlace
 from .network import CHECKOUT, Host, wait_until
-from .services import Database, ObjectStorage, RayHosts, TrackingServer
+from .services import PLACES, Database, ObjectStorage, RayHosts, TrackingServer
 
 SPEC = """\
 name: away
@@ -88,9 +88,6 @@ def local(job: dict[str, Any], driver: Host, ray_hosts: RayHosts) -> dict[str, A
     """`results.json` of the job on the driver's disk, without Ray."""
     here = ["--storage", "/tmp/home/local", "--tracking-uri", "none", "--address", "none"]
     return run(driver, *here, env=ray_hosts.env)
-
-
-PLACES = ":".join(str(CHECKOUT / place) for place in ("", "platform", "dashboards"))
 
 
 def command(*options: str) -> list[str]:
@@ -211,7 +208,7 @@ def test_a_folder_of_one_node_is_refused_as_storage(driver: Host, ray_hosts: Ray
     assert "3 problems, nothing was started" in done.stderr
     for host in (ray_hosts.head, *ray_hosts.workers):
         assert f"the node {host.address} cannot use /tmp/home/mine" in done.stderr
-    assert "it has another folder at that path" in done.stderr
+    assert "a different folder exists at that path" in done.stderr
     found = driver.run(["find", "/tmp/home/mine", "-type", "f", "-not", "-name", "ray.log"]).stdout
     assert found == "", "nothing was started"
 

@@ -10,10 +10,10 @@ import pytest
 from flexkd_platform.results import find_job
 from flexkd_platform.store import open_store
 
-from .network import CHECKOUT, Host, wait_until
-from .services import ObjectStorage, RayHosts
+from .network import Host, wait_until
+from .services import PLACES, ObjectStorage, RayHosts
 
-STEPS = 600
+STEPS = 300
 
 SPEC = f"""\
 name: lost
@@ -32,7 +32,7 @@ sweep: {{methods: [{{kind: ft}}], seeds: [1]}}
 evaluate: {{decoding: {{kind: greedy}}, max_new_tokens: 4}}
 resources:
   trial_workers: {{min: 1, max: 2}}
-  checkpoint_steps: 30
+  checkpoint_steps: 15
   teacher_cpus: 1
 """
 
@@ -63,11 +63,10 @@ def test_a_trial_outlives_a_host_of_its_workers(
         monkeypatch.setenv(name, value)
     driver.write("/tmp/home/lost.yaml", SPEC)
     nodes = ray_hosts.alive()
-    places = ":".join(str(CHECKOUT / place) for place in ("", "platform", "dashboards"))
     argv = [sys.executable, "-m", "flexkd_platform.cli", "run", "lost.yaml", "--json"]
     argv += ["--storage", s3.uri("lost"), "--tracking-uri", "none"]
     process = driver.start(
-        [*argv, "--address", ray_hosts.address], ray_hosts.env | {"PYTHONPATH": places}
+        [*argv, "--address", ray_hosts.address], ray_hosts.env | {"PYTHONPATH": PLACES}
     )
     busy: list[Host] = []
 

@@ -36,7 +36,7 @@ teacher: {model: teacher, finetune: {epochs: 1, batch_size: 8, learning_rate: 1e
 student: {init: {kind: sliced, layers: 2, hidden_size: 8}}
 distill: {epochs: 1, batch_size: 8, learning_rate: 1e-3}
 sweep: {methods: [{kind: flexkd}], seeds: [10]}
-resources: {teacher_cpus: 1, score_workers: 2}
+resources: {teacher_cpus: 1, score_workers: 1}
 """
 
 MADE = (
@@ -44,6 +44,14 @@ MADE = (
     "intermediate_size: 32}, vocab_size: 320}"
 )
 """A teacher that is no folder of one machine."""
+
+FINE_TUNED = (
+    SPEC.replace("model: teacher", f"model: {MADE}")
+    .replace("kind: sliced", "kind: sliced, weights: finetuned")
+    .replace("{kind: flexkd}", "{kind: ft}")
+    .replace("[10]", "[10, 20]")
+)
+"""Students that start from the fine-tuned teacher: a step on a node, and two trials."""
 
 
 @pytest.fixture(scope="module")
@@ -99,7 +107,7 @@ def test_a_cluster_in_token_mode_says_what_to_set(
     path.parent.mkdir()
     path.write_text("another" * 8)
     path.chmod(0o600)
-    with pytest.raises(SpecError, match=f"refuses the token of {path}"):
+    with pytest.raises(SpecError, match=f"rejects the token from {path}"):
         find_dashboard(ray_hosts.dashboard)
     path.write_text(secret_of(ray_hosts))
     path.chmod(0o644)
@@ -246,14 +254,12 @@ def test_a_driver_on_a_node_brings_its_code_to_the_others(
     for split in ("train", "validation", "test"):
         path = f"/tmp/home/reviews/{split}.jsonl"
         desk.write(path, laptop.path(path).read_bytes())
-    spec = SPEC.replace("model: teacher", f"model: {MADE}").replace("[10]", "[10, 20]")
-    spec = spec.replace("kind: sliced", "kind: sliced, weights: finetuned")
-    desk.write("/tmp/home/spec.yaml", spec)
+    desk.write("/tmp/home/spec.yaml", FINE_TUNED)
     ray_hosts.join(desk)
     ray_hosts.wait_for_nodes(4)
     argv = flexkd("run", "spec.yaml", "--storage", s3.uri("joined"), "--tracking-uri", "none")
     done = desk.run([*argv, "--address", ray_hosts.address], environment(**s3.env))
-    assert "flexkd α=0.5 seed 20: done" in done.stdout
+    assert "ft seed 20: done" in done.stdout
     # Its node has one CPU: a second trial at the same time runs where no code of ours was.
     assert "2 trials to run, 4 at a time" in done.stdout
     ray_hosts.kill(desk)
@@ -291,5 +297,5 @@ def test_a_head_that_is_gone_while_it_is_followed(
     laptop.cut()
     assert process.wait() == 1
     assert f"lost {ray_hosts.dashboard}" in process.tail()
-    assert "how left-12345678-1 ended is not known" in process.tail()
+    assert "the final status of left-12345678-1 is unknown" in process.tail()
     tell(ray_hosts, "/api/jobs/left-12345678-1/stop", {})

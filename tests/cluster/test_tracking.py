@@ -68,7 +68,7 @@ def other_name(
 def test_a_server_that_answers_to_another_name(other_name: TrackingServer) -> None:
     assert answers(f"{other_name.uri}/health"), "it is there, and refuses all but this"
     (problem,) = check_tracking(other_name.uri)
-    assert "answers to other names alone" in problem.message
+    assert "rejects this host name" in problem.message
     assert "--allowed-hosts" in problem.remedy
 
 
@@ -105,11 +105,11 @@ def test_a_server_that_asks_who_it_is(
     asks_who: TrackingServer, trial: TrialRecord, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (nobody,) = check_tracking(asks_who.uri)
-    assert "asks who you are" in nobody.message
+    assert "requires authentication" in nobody.message
     assert "MLFLOW_TRACKING_USERNAME" in nobody.remedy
     login(monkeypatch, "ada", "guessed-wrong-again")
     (wrong,) = check_tracking(asks_who.uri)
-    assert "asks who you are" in wrong.message
+    assert "requires authentication" in wrong.message
     assert "guessed" not in str(wrong)
     login(monkeypatch, "ada", ADAS)
     assert check_tracking(asks_who.uri) == []
@@ -132,12 +132,12 @@ def test_somebody_who_may_not_write_to_an_experiment(
     tracker = open_tracker(asks_who.uri, "adas", on_trouble=told.append)
     tracker.finish_trial(trial, student=None, rows=[])
     assert len(told) == 1
-    assert told[0].startswith("tracking stopped, the job goes on: ")
+    assert told[0].startswith("tracking stopped, the job continues: ")
     assert "password-of-a-guest" not in told[0]
     assert check_tracking(asks_who.uri) == []
     (problem,) = check_experiment(asks_who.uri, "adas")
     assert problem.path == "tracking.experiment"
-    assert "does not let you see the experiment 'adas'" in problem.message
+    assert "denies access to the experiment 'adas'" in problem.message
     assert "--set tracking.experiment=" in problem.remedy
     assert check_experiment(asks_who.uri, "one of my own") == []
 
@@ -147,7 +147,7 @@ def test_a_database_asked_directly_and_with_a_wrong_password(postgres: Database)
     assert check_tracking(uri) == []
     wrong = uri.replace(postgres.password, "guessed-wrong")
     (problem,) = check_tracking(wrong)
-    assert "does not take the user and password" in problem.message
+    assert "rejects the URI's user and password" in problem.message
     assert "guessed-wrong" not in str(problem)
     assert f"{postgres.user}:…@{postgres.host.address}" in problem.message
 
@@ -170,7 +170,7 @@ def test_a_server_that_dies_stops_tracking_and_not_the_job(
     try:
         tracker.finish_trial(trial, student=None, rows=[])
         assert len(told) == 1
-        assert told[0].startswith("tracking stopped, the job goes on: ")
+        assert told[0].startswith("tracking stopped, the job continues: ")
     finally:
         mlflow_server.restart()
     open_tracker(mlflow_server.uri, "dies").finish_trial(trial, student=None, rows=[])

@@ -53,12 +53,20 @@ def start(spec: Path, address: str) -> subprocess.Popen[str]:
 def test_two_jobs_share_a_cluster_and_both_finish(
     material: Path, tmp_path: Path, address: str
 ) -> None:
-    """From the data set to the comparison, trials of two workers included."""
-    sweep = {"methods": [{"kind": "flexkd"}], "seeds": [1], "baseline": None}
-    jobs = [
-        start(spec_file(material, tmp_path / name, name=name, sweep=sweep), address)
-        for name in ("one", "two")
-    ]
+    """From the data set to the comparison, trials of two workers included.
+
+    One scores with every CPU; the other, whose trial asks its teacher, trains alone.
+    """
+    distill = {"epochs": 1, "batch_size": 16, "learning_rate": 1e-3}
+    more = {
+        "flexkd": {},
+        "kd": {"distill": distill | {"teacher_cache": "off"}},
+    }
+    jobs = []
+    for method, sections in more.items():
+        sweep = {"methods": [{"kind": method}], "seeds": [1], "baseline": None}
+        spec = spec_file(material, tmp_path / method, name=method, sweep=sweep, **sections)
+        jobs.append(start(spec, address))
     try:
         for job in jobs:
             out, err = job.communicate(timeout=PATIENCE)
@@ -109,6 +117,6 @@ def test_a_plan_reads_the_nodes_of_the_cluster(
         wide = ["--set", "resources.trial_workers=4"]
         assert main([command, str(spec), *wide, *storage, "--address", address]) == 2
         err = " ".join(capsys.readouterr().err.split())
-        assert "places for 3 on a node of 3 CPUs" in err
+        assert "only 3 fit on a node of 3 CPUs" in err
         assert "--set resources.trial_workers=3" in err
     assert not (tmp_path / "storage" / "steps").exists(), "nothing was started"
