@@ -22,4 +22,4 @@ if __name__ == "__main__":
     if not sys.argv[1:]:
         sys.exit("usage: flexkd-buckets NAME…")
     made = make_missing(boto3.client("s3"), sys.argv[1:])
-    print(f"made {', '.join(made)}" if made else "all there")
+    print(f"created {', '.join(made)}" if made else "all buckets exist")

@@ -76,7 +76,7 @@ ROWS: tuple[tuple[str, tuple[Panel, ...]], ...] = (
                         "{{instance}} gpu {{GpuIndex}}",
                     ),
                 ),
-                "What teachers and students hold.",
+                "GPU memory of teachers and students.",
             ),
             Panel(
                 "Network",
@@ -112,7 +112,7 @@ ROWS: tuple[tuple[str, tuple[Panel, ...]], ...] = (
                     ('sum(ray_resources{Name="CPU",State="USED"})', "in use"),
                     ('sum(ray_resources{Name="CPU"})', "all"),
                 ),
-                "What trials and scoring have asked for, whether they compute or wait.",
+                "Reserved by trials and scoring, whether they compute or wait.",
             ),
             Panel(
                 "GPUs promised",
@@ -127,7 +127,7 @@ ROWS: tuple[tuple[str, tuple[Panel, ...]], ...] = (
                 "Actors",
                 "short",
                 (('sum by (State) (ray_actors{State!="DEAD"})', "{{State}}"),),
-                "Trials, training workers and scorers; pending ones wait for a place.",
+                "Trials, training workers and scorers; pending ones wait for resources.",
             ),
             Panel(
                 "Tasks",
@@ -182,7 +182,7 @@ ROWS: tuple[tuple[str, tuple[Panel, ...]], ...] = (
                         "{{operator}}",
                     ),
                 ),
-                "Seconds a second in which nothing was submitted, for want of room.",
+                "Seconds per second without submissions, for lack of room.",
             ),
         ),
     ),
@@ -199,7 +199,7 @@ ROWS: tuple[tuple[str, tuple[Panel, ...]], ...] = (
                         "{{ray_train_run_name}} {{ray_train_controller_state}}",
                     ),
                 ),
-                "SCHEDULING for long: the workers find no place.",
+                "SCHEDULING for long: no room for the workers.",
             ),
             Panel(
                 "Starting and resizing",
@@ -210,7 +210,7 @@ ROWS: tuple[tuple[str, tuple[Panel, ...]], ...] = (
                         "{{ray_train_run_name}}",
                     ),
                 ),
-                "Seconds in all; an elastic trial starts its workers anew when nodes come or go.",
+                "Seconds in all; an elastic trial restarts its workers when nodes join or leave.",
             ),
             Panel(
                 "Reporting and checkpoints",

@@ -22,7 +22,7 @@ from .verdict import Verdict, reach_verdict
 DASH_ARRAYS = {"solid": "none", "dash": "9 5", "dot": "2.5 4", "dashdot": "9 4 2.5 4"}
 
 CUT_SHORT = {
-    "running": "This job was still running when this page was made.",
+    "running": "This job was still running when this page was generated.",
     "interrupted": "This job was interrupted. What follows is what had finished by then.",
     "failed": "This job failed. What follows is what had finished by then.",
 }
@@ -117,8 +117,8 @@ def _search(data: ReportData) -> Markup:
         "on the validation split, by the mean over all seeds; the results above are of all points."
     )
     if refused := len(search.get("refused", ())):
-        left = "is" if refused == 1 else "are"
-        note += f" {refused} of the points drawn {left} not allowed and left out."
+        left = "was" if refused == 1 else "were"
+        note += f" {refused} of the sampled points {left} invalid and excluded."
     table = tables.chosen(search)
     return _section("search", "Chosen on validation", table, tag("p", note, class_="note"))
 

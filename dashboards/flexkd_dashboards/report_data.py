@@ -146,7 +146,7 @@ class ImportanceCurve:
         outside = [unit for unit in self.units if not 0 <= unit < len(self.importance)]
         if outside:
             raise ValueError(
-                f"{self.label}: selected units {outside[:5]} are none of the "
+                f"{self.label}: selected units {outside[:5]} are not among the "
                 f"{len(self.importance)} units that have an importance"
             )
 

@@ -133,7 +133,7 @@ def _strip(selection: ImportanceCurve) -> Figure:
     ]
     return Figure(
         name="units",
-        title="Where the selected units lie",
+        title="Positions of the selected units",
         caption=f"Importance by unit index; {selection.label} is the one selection of this job.",
         plot=canvas(
             traces,

@@ -37,8 +37,7 @@ def loss_figure(data: ReportData) -> Figure | None:
         title="Training loss",
         caption=(
             "Total training loss by step: thin lines are seeds, thick lines their mean. Every "
-            "method has an objective of its own, so levels do not compare across methods."
-            + thinning
+            "method has its own objective, so levels are not comparable across methods." + thinning
         ),
         yaxis=axis(f"Training loss{scale}", **(_log_ticks(positive) if logarithmic else {})),
         mode="lines",

@@ -71,14 +71,14 @@ def reach_verdict(data: ReportData) -> Verdict:
         return Verdict(
             None,
             f"{leader_label} shows {name_of(metric)} {_value(leader, metric)}, but no method has "
-            "two seeds or more of which none was pruned or failed, so no winner is named.",
+            "two seeds or more of which none was pruned or failed, so no winner is declared.",
         )
     if best is None:
         return Verdict(
             None,
             f"{leader_label} has the {extreme} {name_of(metric)}, {_value(leader, metric)}, but "
             "every result here is from a single seed (n=1): "
-            "there is no spread to judge it by, so no winner is named.",
+            "there is no spread to judge it by, so no winner is declared.",
         )
     label = labels[group_key(best["method"], best["params"])]
     sentence = (
@@ -93,7 +93,7 @@ def reach_verdict(data: ReportData) -> Verdict:
         sentence = (
             f"Of the methods with two seeds or more{finished}, {sentence} "
             f"{leader_label} shows {_value(leader, metric)} on a single seed, "
-            "which names no winner."
+            "which is not enough for a winner."
         )
     elif unfinished:
         sentence = f"Of the methods whose seeds all finished, {sentence}"
@@ -116,7 +116,7 @@ def _comparison(data: ReportData, best: Group) -> str:
     if versus["n"] < 2:
         return (
             f"Its difference to {data.baseline} is {difference} on one shared seed (n=1), "
-            "which cannot be told from chance."
+            "which cannot be distinguished from chance."
         )
     return _significance(data, versus, f"Its paired difference to {data.baseline}, {difference}")
 

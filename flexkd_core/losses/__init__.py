@@ -144,7 +144,7 @@ def register_feature_loss(name: str, loss: Loss) -> None:
         ValueError: another loss has this name.
     """
     if _feature_losses.setdefault(name, loss) is not loss:
-        raise ValueError(f"two feature losses are named {name!r}; rename one of them")
+        raise ValueError(f"the feature loss {name!r} is already registered; use another name")
 
 
 def register_class_loss(name: str, loss: ClassLoss) -> None:
@@ -154,5 +154,5 @@ def register_class_loss(name: str, loss: ClassLoss) -> None:
         ValueError: another loss has this name.
     """
     if _logit_losses.get(name, loss) is not loss:
-        raise ValueError(f"two logit losses are named {name!r}; rename one of them")
+        raise ValueError(f"the logit loss {name!r} is already registered; use another name")
     _class_losses[name] = _logit_losses[name] = loss

@@ -62,7 +62,7 @@ def tracking(make_host: MakeHost, postgres: Database, s3: ObjectStorage) -> Iter
         "MLFLOW_SERVER_ALLOWED_HOSTS": "mlflow:5000,localhost:*,127.0.0.1:*",
         **s3.env,
     }
-    for told in ("made images", "all there"):
+    for told in ("created images", "all buckets exist"):
         assert host.run([*AS_USER, sys.executable, BUCKETS, "images"], env).stdout.strip() == told
     process = host.start([*AS_USER, ENTRYPOINT, "mlflow"], env)
     process.wait_until(lambda: host.run([*AS_USER, HEALTH, "mlflow"], check=False).returncode == 0)

@@ -73,7 +73,7 @@ def test_kuberay_takes_every_job_of_ours(kuberay: Request, spec: Path) -> None:
         where = ["--storage", STORAGE, "--tracking-uri", TRACKING]
         code, _, err = kuberay.run("--kuberay", "--dry-run", *where, spec=spec)
         assert code == 2
-        assert "no pod has it" in err
+        assert "is local and not reachable from pods" in err
         return
     for manifest in kuberay.objects("--secret", "flexkd-credentials", spec=spec):
         assert problems(manifest) == []
@@ -204,9 +204,9 @@ def test_options_of_pods_need_kuberay(kuberay: Request, option: list[str]) -> No
 @pytest.mark.parametrize(
     ("storage", "told"),
     [
-        ("flexkd-storage", "flexkd-storage is a folder of this machine"),
-        ("/mnt/shared", "is a folder of this machine"),
-        ("file:///mnt/shared", "is a folder of this machine"),
+        ("flexkd-storage", "flexkd-storage is a local folder and not reachable from pods"),
+        ("/mnt/shared", "is a local folder and not reachable from pods"),
+        ("file:///mnt/shared", "is a local folder and not reachable from pods"),
         ("s3://key:hunter2@bucket/team", "AWS_SECRET_ACCESS_KEY into the Secret"),
         ("s3://bucket/team?secret_key=hunter2", "AWS_SECRET_ACCESS_KEY into the Secret"),
         ("s3://[bucket", "is not a usable storage"),
@@ -225,14 +225,14 @@ def test_storage_that_pods_do_not_reach_is_refused(
     ("tracking", "told"),
     [
         ("", "name an MLflow server"),
-        ("sqlite:////tmp/mlflow.db", "is a file of this machine"),
-        ("mlruns", "is a file of this machine"),
+        ("sqlite:////tmp/mlflow.db", "is a local file and not reachable from pods"),
+        ("mlruns", "is a local file and not reachable from pods"),
         ("https://me:hunter2@mlflow:5000", "MLFLOW_TRACKING_PASSWORD into the Secret"),
-        ("postgresql://me:hunter2@db/mlflow", "the URI of postgresql://db holds a secret"),
-        ("postgresql://me:hunter2/x@db/mlflow", "the URI of postgresql://db holds a secret"),
-        ("postgresql://db/mlflow?user=me&password=hunter2", "holds a secret"),
+        ("postgresql://me:hunter2@db/mlflow", "the URI of postgresql://db contains a secret"),
+        ("postgresql://me:hunter2/x@db/mlflow", "the URI of postgresql://db contains a secret"),
+        ("postgresql://db/mlflow?user=me&password=hunter2", "contains a secret"),
         ("http://[mlflow", "is not a URI"),
-        ("ftp://mlflow", "which MLflow records nothing in"),
+        ("ftp://mlflow", "not a supported tracking store"),
     ],
 )
 def test_tracking_that_pods_do_not_reach_is_refused(

@@ -181,7 +181,7 @@ def test_one_seed_has_no_spread_and_no_winner(make_report: Callable[..., ReportD
     text = page.text
     assert "(n=1)" in text
     assert badges(page) == 0
-    assert "no winner is named" in text
+    assert "no winner is declared" in text
     ours = text.replace("mean ± std", "").replace("88.40 ± 0.20", "")
     assert "±" not in ours
 
@@ -287,7 +287,7 @@ def test_a_curve_needs_a_loss_for_each_step() -> None:
 
 
 def test_selected_units_must_exist() -> None:
-    with pytest.raises(ValueError, match="are none of the 2 units"):
+    with pytest.raises(ValueError, match="are not among the 2 units"):
         ImportanceCurve("layer 6", (0.1, 0.2), (2,))
 
 

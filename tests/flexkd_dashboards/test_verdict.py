@@ -66,7 +66,7 @@ def test_one_shared_seed_tells_nothing(report: ReportData, results: dict[str, An
         "p_t": None,
     }
     sentence = reach_verdict(replace(report, results=results)).sentence
-    assert "cannot be told from chance" in sentence
+    assert "cannot be distinguished from chance" in sentence
 
 
 def test_no_shared_seed(report: ReportData, results: dict[str, Any]) -> None:

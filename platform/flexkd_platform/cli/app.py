@@ -120,15 +120,15 @@ def submit_command(
     wait: Annotated[
         bool, typer.Option("--wait", "--follow", help="show its log to the end")
     ] = False,
-    force: Annotated[bool, typer.Option("--force", help="even if the spec is running")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="submit even if the spec is running")
+    ] = False,
     carry: Annotated[
         int,
-        typer.Option(
-            min=0, max=95, help="most MiB of local data and models that travel", metavar="MIB"
-        ),
+        typer.Option(min=0, max=95, help="maximum MiB of local files to upload", metavar="MIB"),
     ] = 50,
     kuberay: Annotated[
-        bool, typer.Option("--kuberay", help="as a RayJob of Kubernetes, with --dry-run")
+        bool, typer.Option("--kuberay", help="create a RayJob for Kubernetes; needs --dry-run")
     ] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="print the RayJob for kubectl; with --kuberay")
@@ -149,7 +149,9 @@ def submit_command(
     ] = "",
     worker_memory: Annotated[
         str,
-        typer.Option(help="with --kuberay: memory of a worker pod, as 16Gi", show_default="8Gi"),
+        typer.Option(
+            help="with --kuberay: memory of a worker pod, for example 16Gi", show_default="8Gi"
+        ),
     ] = "",
     as_json: JsonOption = False,
 ) -> None:
@@ -239,7 +241,8 @@ def compare_command(
     job: Annotated[str, typer.Option(help="only trials of this job: its hash or id")] = "",
     user: Annotated[str, typer.Option(help="only trials that this person ran")] = "",
     metric: Annotated[
-        list[str], typer.Option("--metric", help="as test/accuracy; repeatable, the first ranks")
+        list[str],
+        typer.Option("--metric", help="for example test/accuracy; repeatable, the first ranks"),
     ] = [],  # noqa: B006
     baseline: Annotated[str, typer.Option(help="method to compare with; '' for none")] = "ft",
     output: Annotated[str, typer.Option("--format", help="table, markdown, csv or json")] = "table",

@@ -96,10 +96,10 @@ def stop_job(address: str, job_id: str, wait: bool, as_json: bool) -> int:
         stopped = patiently(stop, warn) if wait else ask(stop)
         status = (jobs.wait(job_id, warn) if wait and stopped else jobs.status(job_id)).status
     except LostClusterError as error:
-        done = {None: "may have been asked", True: "was asked", False: "had no need"}[stopped]
+        done = {None: "may be stopping", True: "is stopping", False: "had already ended"}[stopped]
         warn(
-            f"{error}; {job_id} {done} to stop, and how it ended is not known. When the cluster "
-            f"is back: `flexkd jobs status {job_id} --address {jobs.address}`"
+            f"{error}; {job_id} {done}; its final status is unknown. When the cluster is back: "
+            f"`flexkd jobs status {job_id} --address {jobs.address}`"
         )
     except SpecError:
         if stopped is None:
@@ -110,11 +110,11 @@ def stop_job(address: str, job_id: str, wait: bool, as_json: bool) -> int:
     elif status == UNKNOWN:
         pass
     elif not stopped:
-        out.print(f"{job_id} has ended already: {status}", markup=False)
+        out.print(f"{job_id} has already ended: {status}", markup=False)
     elif wait:
-        out.print(f"{job_id}: {status}; what it has done is kept", markup=False)
+        out.print(f"{job_id}: {status}; finished work is kept", markup=False)
     else:
-        out.print(f"asked {job_id} to stop; it keeps what it has done", markup=False)
+        out.print(f"stopping {job_id}; finished work is kept", markup=False)
     return 1 if status == UNKNOWN else 0
 
 
@@ -147,10 +147,12 @@ def follow_to_the_end(jobs: RayJobs, job_id: str, told: Mapping[str, Any] | None
         job = patiently(lambda: jobs.status(job_id), warn)
         ended = job.status, job.code
     except KeyboardInterrupt:
-        warn(f"stopped following; {job_id} goes on. Follow it again with `{again}`, or end it ")
+        warn(f"stopped following; {job_id} continues. Follow it again with `{again}`, or stop it ")
         warn(f"with `flexkd jobs stop {job_id} --address {jobs.address}`")
     except LostClusterError as error:
-        warn(f"{error}; how {job_id} ended is not known. When the cluster is back: `{again}`")
+        warn(
+            f"{error}; the final status of {job_id} is unknown. When the cluster is back: `{again}`"
+        )
     except SpecError:
         warn(_started_anew(jobs, job_id))
     status, code = ended
@@ -173,14 +175,14 @@ def ask(question: Callable[[], T]) -> T:
     try:
         return question()
     except LostClusterError as error:
-        remedy = "`ray status` on its head shows whether it is well"
+        remedy = "check the cluster with `ray status` on its head"
         raise SpecError([Problem("--address", str(error), remedy)]) from None
 
 
 def _started_anew(jobs: RayJobs, job_id: str) -> str:
     return (
-        f"{jobs.address} was started anew and knows {job_id} no more; what it had done is kept "
-        "in the storage: submit the spec again"
+        f"{jobs.address} was restarted and no longer has job {job_id}; finished work is kept in "
+        "the storage: submit the spec again"
     )
 
 

@@ -49,7 +49,7 @@ def show_ray_job(
         SpecError: pods could not reach a resource, or options are incompatible.
     """
     if not kuberay:
-        message = "--dry-run and the options of pods make a RayJob of Kubernetes"
+        message = "--dry-run and pod options require --kuberay"
         remedy = "add --kuberay; `flexkd plan` shows what a job would do elsewhere"
         raise SpecError([Problem("--kuberay", message, remedy)])
     found = [
@@ -114,7 +114,7 @@ def _option_problems(pods: PodOptions) -> list[Problem]:
 
 def _storage_problems(storage: str) -> list[Problem]:
     if "://" not in storage or storage.startswith("file:"):
-        message = f"{storage} is a folder of this machine, which no pod has"
+        message = f"{storage} is a local folder and not reachable from pods"
         return [Problem("--storage", message, "name a bucket that the pods reach, as s3://bucket")]
     if secrets := _secrets("--storage", storage, "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"):
         return secrets
@@ -128,11 +128,11 @@ def _storage_problems(storage: str) -> list[Problem]:
 def _tracking_problems(tracking: str) -> list[Problem]:
     remedy = "name an MLflow server that the pods reach, as http://mlflow:5000; or none"
     if not tracking:
-        message = "missing: without it runs are recorded in a file beside the storage"
+        message = "missing: without it runs are recorded in a file next to the storage"
         return [Problem("--tracking-uri", message, remedy)]
     scheme = tracking.partition(":")[0].split("+")[0]
     if tracking != "none" and ("://" not in tracking or scheme in {"file", "sqlite"}):
-        message = f"{tracking} is a file of this machine, which no pod has"
+        message = f"{tracking} is a local file and not reachable from pods"
         return [Problem("--tracking-uri", message, remedy)]
     variables = "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
     return _secrets("--tracking-uri", tracking, variables) or check_form(tracking)
@@ -173,8 +173,8 @@ def _local_names(spec: JobSpec) -> Iterator[Problem]:
         if isinstance(source, FilesSource):
             yield Problem(
                 f"{path}.path",
-                f"{source.path} is on this machine, and no pod has it",
-                "use a data set of the hub; to a running cluster (no --kuberay) files travel along",
+                f"{source.path} is local and not reachable from pods",
+                "use a data set of the hub; without --kuberay, flexkd submit uploads files",
             )
     models = {"teacher.model": spec.teacher.model}
     if isinstance(spec.student.init, PretrainedInit):
@@ -184,8 +184,8 @@ def _local_names(spec: JobSpec) -> Iterator[Problem]:
         if isinstance(model, str) and _is_local(model):
             yield Problem(
                 path,
-                f"{model} is a folder of this machine, and no pod has it",
-                "name a model of the hub, or package:NAME for one that the image carries",
+                f"{model} is a local folder and not reachable from pods",
+                "name a model of the hub, or package:NAME for one that the image contains",
             )
 
 

@@ -50,7 +50,7 @@ AddressOption = Annotated[
     str,
     typer.Option(
         "--address",
-        help="local: a Ray of its own; none: no Ray; auto or host:port: a cluster",
+        help="local: start Ray here; none: without Ray; auto or host:port: a cluster",
         metavar="ADDRESS",
     ),
 ]

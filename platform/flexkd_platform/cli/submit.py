@@ -161,4 +161,4 @@ def _secrets(option: str, uri: str) -> list[Problem]:
     """The problem of a secret in a job's arguments, which all users of the cluster can see: in
     process lists, in Ray's job table and in logs.
     """
-    return secret_problems(option, uri, REMEDIES[option], "everybody on the cluster would see")
+    return secret_problems(option, uri, REMEDIES[option], "all users of the cluster would see")

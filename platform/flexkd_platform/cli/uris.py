@@ -28,5 +28,5 @@ def secret_problems(option: str, uri: str, remedy: str, seen: str) -> list[Probl
     if not user and shown_uri(uri) == uri:
         return []
     host = re.split(r"[/?#]", rest)[0].rpartition("@")[2]
-    message = f"the URI of {scheme}://{host} holds a secret, which {seen}"
+    message = f"the URI of {scheme}://{host} contains a secret, which {seen}"
     return [Problem(option, message, remedy)]

@@ -13,8 +13,8 @@ from ..spec import Problem, SpecError
 DEFAULT_PATH = "~/.ray/auth_token"
 
 PLACES = (
-    "put it into the variable RAY_AUTH_TOKEN, into a file that RAY_AUTH_TOKEN_PATH names, or into "
-    f"{DEFAULT_PATH} (files with chmod 600)"
+    "set RAY_AUTH_TOKEN, point RAY_AUTH_TOKEN_PATH to a file with the token, or write it to "
+    f"{DEFAULT_PATH} (files need chmod 600)"
 )
 
 

@@ -113,9 +113,13 @@ def _worker_problems(
     if cpus > most_cpus:
         yield _too_many(cpu_path, cpus, "CPUs", most_cpus)
     if not countable and not inherited:
-        remedy = f"--set {gpu_path}={max(1, math.floor(gpus))}, or a part of one GPU, as 0.5"
+        remedy = (
+            f"--set {gpu_path}={max(1, math.floor(gpus))}, or a fraction of one GPU, such as 0.5"
+        )
         yield Problem(
-            gpu_path, f"{gpus:g} asked for; a worker has whole GPUs, or a part of one", remedy
+            gpu_path,
+            f"{gpus:g} requested, but a worker takes whole GPUs or a fraction of one",
+            remedy,
         )
     elif gpus > most_gpus and not inherited:
         yield _too_many(gpu_path, gpus, "GPUs", most_gpus)
@@ -124,8 +128,8 @@ def _worker_problems(
         beside = max(node.cpus for node in capacity.nodes if node.gpus >= gpus)
         yield Problem(
             cpu_path,
-            f"{cpus:g} CPUs and {gpus:g} GPUs asked for together, but a node with so many GPUs "
-            f"has {beside:g} CPUs at most",
+            f"{cpus:g} CPUs and {gpus:g} GPUs requested together, but nodes with that many "
+            f"GPUs have at most {beside:g} CPUs",
             f"--set {cpu_path}={math.floor(beside)}" if beside >= 1 else f"--set {gpu_path}=0",
         )
 
@@ -136,9 +140,7 @@ def _too_many(path: str, wanted: float, unit: str, there: float) -> Problem:
         remedy = f"--set {path}={math.floor(there)}, or add a larger node"
     else:
         remedy = f"add a node with {wanted:g} CPU{'s' if wanted > 1 else ''}"
-    return Problem(
-        path, f"{wanted:g} asked for, but there are {there:g} {unit} on the largest node", remedy
-    )
+    return Problem(path, f"{wanted:g} requested, but the largest node has {there:g} {unit}", remedy)
 
 
 def _count_problems(resources: Resources, capacity: Capacity) -> Iterator[Problem]:
@@ -148,7 +150,7 @@ def _count_problems(resources: Resources, capacity: Capacity) -> Iterator[Proble
     if wanted > fitting > 0:
         yield Problem(
             "resources.score_workers",
-            f"{wanted} actors of {_asked(1, gpus)} asked for, but there are places for {fitting} "
+            f"{wanted} actors of {_asked(1, gpus)} requested, but only {_fit(fitting)} "
             f"{_on(capacity)}",
             f"--set resources.score_workers={fitting}",
         )
@@ -156,8 +158,8 @@ def _count_problems(resources: Resources, capacity: Capacity) -> Iterator[Proble
     if resources.most_workers > 1 and 0 < gpus < 1:
         yield Problem(
             "resources.trial_workers",
-            f"{resources.most_workers} workers of {gpus:g} GPU each asked for, but two workers of "
-            "one trial do not share a GPU: NCCL refuses it",
+            f"{resources.most_workers} workers of {gpus:g} GPU each requested, but NCCL does not "
+            "support two workers of one trial on one GPU",
             "--set resources.trial_workers=1, or give each a whole GPU with "
             "--set resources.trial_gpus=1",
         )
@@ -168,8 +170,8 @@ def _count_problems(resources: Resources, capacity: Capacity) -> Iterator[Proble
         path = f"resources.trial_workers{'.min' if elastic else ''}"
         yield Problem(
             path,
-            f"{wanted} workers of {_asked(resources.trial_cpus, gpus)} asked for, but there are "
-            f"places for {fitting} {_on(capacity)}",
+            f"{wanted} workers of {_asked(resources.trial_cpus, gpus)} requested, but only "
+            f"{_fit(fitting)} {_on(capacity)}",
             f"--set {path}={fitting}, or lower resources.trial_cpus or resources.trial_gpus",
         )
 
@@ -181,6 +183,10 @@ def _countable(gpus: float) -> bool:
 
 def _asked(cpus: float, gpus: float) -> str:
     return f"{cpus:g} CPU{'s' if cpus > 1 else ''}" + (f" and {gpus:g} GPU" if gpus else "")
+
+
+def _fit(count: int) -> str:
+    return f"{count} fit{'s' if count == 1 else ''}"
 
 
 def _on(capacity: Capacity) -> str:

@@ -69,7 +69,11 @@ def join_cluster(address: str, log_file: Path | None) -> Callable[[], None]:
     except (ConnectionError, RuntimeError, ValueError, SystemExit) as error:
         leave.close()
         # A version mismatch is a message of several lines.
-        reason = " ".join(str(error).split())[:300] if isinstance(error, Exception) else "no Ray"
+        reason = (
+            " ".join(str(error).split())[:300]
+            if isinstance(error, Exception)
+            else "the service is not Ray"
+        )
         raise no_cluster(address, reason) from None
     except AuthenticationError as error:
         leave.close()

@@ -22,7 +22,7 @@ ANSWER_SECONDS = 10.0
 """Response timeout of an address."""
 
 OPTION = "--address"
-EXAMPLE = "give the dashboard's address, as http://HEAD:8265"
+EXAMPLE = "give the dashboard's address, for example http://HEAD:8265"
 THIS_MACHINE = ("localhost", "127.0.0.1", "::1")
 """Names of the loopback interface."""
 
@@ -73,18 +73,20 @@ def find_dashboard(address: str) -> Dashboard:
         token = find_token()
         if token is None:
             message = f"the cluster at {url} is in token mode, and no token was found here"
-            raise _problem(message, f"ask whoever runs it for the token, and {PLACES}")
+            raise _problem(message, f"ask the cluster's administrator for the token, and {PLACES}")
         headers["Authorization"] = f"Bearer {token.text}"
     code, answer = _get(url, "/api/version", headers)
     ray = _value(answer, "ray_version")
     if code in {401, 403} and token is not None:
-        message = f"the cluster at {url} is in token mode and refuses the token of {token.place}"
-        raise _problem(message, f"ask whoever runs it for its own, and {PLACES}")
+        message = f"the cluster at {url} is in token mode and rejects the token from {token.place}"
+        raise _problem(message, f"ask the cluster's administrator for its token, and {PLACES}")
     if code in {401, 403}:
-        message = f"what answers at {url} asks who we are ({code}), and not as a Ray cluster does"
-        raise _problem(message, f"{EXAMPLE}, and not that of something before it")
+        message = (
+            f"the server at {url} requires authentication ({code}), but is not a Ray dashboard"
+        )
+        raise _problem(message, f"{EXAMPLE}, not that of a proxy")
     if code != 200 or ray is None:
-        raise _problem(f"what answers at {url} is not a Ray dashboard", EXAMPLE)
+        raise _problem(f"the server at {url} is not a Ray dashboard", EXAMPLE)
     _, answer = _get(url, "/api/v0/cluster_metadata", headers)
     facts = answer.get("data") if isinstance(answer, dict) else None
     here = urlsplit(url).hostname in THIS_MACHINE and _head_is_here(url, headers)
@@ -131,7 +133,9 @@ def _url(address: str) -> str:
         raise _problem(f"{address!r} is not an address to submit to", EXAMPLE)
     url = address if "://" in address else f"http://{address}"
     if "@" in url:
-        raise _problem("the address holds a user or a password", f"leave it out; a token: {PLACES}")
+        raise _problem(
+            "the address contains a user or a password", f"leave it out; for a token, {PLACES}"
+        )
     try:
         parts = urlsplit(url)
         port = parts.port
@@ -140,8 +144,10 @@ def _url(address: str) -> str:
     if parts.scheme not in {"http", "https"} or not parts.hostname:
         raise _problem(f"{address!r} is not an address of a dashboard", EXAMPLE)
     if port == 6379:
-        message = f"{address} is where the nodes of a cluster meet, and not its dashboard"
-        raise _problem(message, f"as http://{parts.hostname}:8265")
+        message = f"{address} is the GCS address, not the dashboard"
+        raise _problem(
+            message, f"give the dashboard's address, for example http://{parts.hostname}:8265"
+        )
     # A URL copied from a browser has a fragment, for example http://head:8265/#/jobs.
     return f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}"
 
@@ -186,9 +192,7 @@ def _redirected(url: str, path: str, location: str) -> SpecError:
     if target.endswith(own):
         target = target.removesuffix(own)
         return _problem(f"{url} redirects to {target}", f"give that address: --address {target}")
-    return _problem(
-        f"{url} redirects to {target}", f"{EXAMPLE}, and not that of something before it"
-    )
+    return _problem(f"{url} redirects to {target}", f"{EXAMPLE}, not that of a proxy")
 
 
 def _unanswered(url: str, cause: object) -> SpecError:
@@ -198,10 +202,10 @@ def _unanswered(url: str, cause: object) -> SpecError:
     if isinstance(cause, ssl.SSLError):
         return _problem(f"{url} does not answer in https", f"try http://{url.partition('://')[2]}")
     if isinstance(cause, http.client.HTTPException | ConnectionResetError):
-        remedy = f"{EXAMPLE}, or with https:// where it wants that"
-        return _problem(f"what listens at {url} does not answer in http", remedy)
+        remedy = f"{EXAMPLE}, or with https:// if required"
+        return _problem(f"the server at {url} does not answer in http", remedy)
     reason = getattr(cause, "strerror", None) or str(cause)
-    remedy = f"{EXAMPLE} of a running head, which must be reachable from here"
+    remedy = f"{EXAMPLE}; the head must be running and reachable from here"
     return _problem(f"no Ray cluster answers at {url}: {reason}", remedy)
 
 

@@ -53,8 +53,8 @@ def prepare_to_join(address: str) -> None:
             _check_token(place, host, int(port))
         os.environ["RAY_AUTH_MODE"] = "token"
     elif token_mode and not given and find_token() is None:
-        message = "RAY_AUTH_MODE=token has Ray send a token, and no token was found here"
-        remedy = f"unset RAY_AUTH_MODE, as the cluster at {place} wants none; or {PLACES}"
+        message = "RAY_AUTH_MODE=token requires a token, and none was found here"
+        remedy = f"unset RAY_AUTH_MODE, as the cluster at {place} requires none; or {PLACES}"
         raise SpecError([Problem("--address", message, remedy)])
 
 
@@ -69,8 +69,10 @@ def _check_token(place: str, host: str, port: int) -> None:
     if token is not None:
         if _lets_in(place, host, port, token.text):
             return
-        message = f"the cluster at {place} is in token mode and refuses the token of {token.place}"
-    remedy = f"ask whoever runs it for the token, and {PLACES}"
+        message = (
+            f"the cluster at {place} is in token mode and rejects the token from {token.place}"
+        )
+    remedy = f"ask the cluster's administrator for the token, and {PLACES}"
     raise SpecError([Problem("--address", message, remedy)])
 
 
@@ -118,9 +120,9 @@ def _lets_in(address: str, host: str, port: int, token: str = "") -> bool:
         except grpc.RpcError as error:
             if error.code() == grpc.StatusCode.UNAUTHENTICATED:
                 return False
-            reason = "what listens there is not Ray's GCS; with a dashboard, use flexkd submit"
+            reason = "the service is not Ray's GCS; to use a dashboard address, run flexkd submit"
             if error.code() == grpc.StatusCode.DEADLINE_EXCEEDED:
-                reason = f"what listens there has not answered for {ANSWER_SECONDS:g} s"
+                reason = f"the service did not respond within {ANSWER_SECONDS:g} s"
             raise no_cluster(address, reason) from None
     return True
 

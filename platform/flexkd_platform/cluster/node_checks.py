@@ -80,8 +80,8 @@ def _problem(address: str, uri: str, answer: _Answer) -> Problem:
         return Problem(
             "--address",
             f"the node {address} cannot run this project: {answer.reason}",
-            "it needs this project's dependencies, in the versions that are here, and room on its "
-            "disk; runtime_env_agent.log in Ray's logs there says more",
+            "it needs this project's dependencies in the same versions, and free disk space; see "
+            "runtime_env_agent.log in Ray's logs on the node",
         )
     return Problem(
         "--storage",
@@ -98,7 +98,7 @@ def _reason(uri: str, probe: str) -> str:
         store.read_file(probe)
         store.check_writable()
     except FileNotFoundError:
-        return "it has another folder at that path"
+        return "a different folder exists at that path"
     except (StoreError, OSError) as error:
         return " ".join(str(error).split())
     return ""

@@ -63,9 +63,9 @@ def read_evaluation(
 
 
 def _unused_sizes(data: SplitSizes, path: str) -> list[Problem]:
-    remedy = "leave it out; `test` says how many examples are taken"
+    remedy = "leave it out; `test` sets the number of examples"
     return [
-        Problem(f"{path}.{split}", "a set that is only measured on is not split", remedy)
+        Problem(f"{path}.{split}", "an evaluation set is not split", remedy)
         for split in ("train", "validation")
         if getattr(data, split) is not None
     ]

@@ -75,7 +75,7 @@ def _files_of_splits(
         return {}, [Problem(place, f"{given!r} does not exist", remedy)]
     if path.suffix.lower() not in FORMATS:
         return {}, [
-            Problem(place, f"{given} is of no known format", f"the name must end in {formats}")
+            Problem(place, f"{given} has an unknown format", f"the name must end in {formats}")
         ]
     return {"train" if purpose == "training" else "test": path}, []
 
@@ -101,7 +101,7 @@ def _files_of_folder(
             message = f"{given} holds {file.name}, which is not the name of a split"
             problems.append(Problem(place, message, f"name it {split}{file.suffix}"))
     if not any(file.stem == "train" for file in known):
-        message = f"{given} holds no train file, but {_there(folder)}"
+        message = f"{given} contains no train file ({_there(folder)})"
         allowed = " or ".join(f"train{suffix}" for suffix in FORMATS)
         problems.append(Problem(place, message, f"it must hold {allowed}"))
     return files, problems
@@ -113,7 +113,7 @@ def _evaluated(
     """The split of a folder to evaluate on, as `test`."""
     chosen = files.get("test", files.get("train"))
     if chosen is None:
-        message = f"{given} holds neither a test nor a train file, but {_there(folder)}"
+        message = f"{given} contains neither a test nor a train file ({_there(folder)})"
         allowed = " or ".join(f"test{suffix}" for suffix in FORMATS)
         problem = Problem(place, message, f"it must hold {allowed}; or name a file of it")
         return {}, [*problems, problem]
@@ -121,4 +121,5 @@ def _evaluated(
 
 
 def _there(folder: Path) -> str:
-    return listed(sorted(entry.name for entry in folder.iterdir())) or "nothing at all"
+    found = listed(sorted(entry.name for entry in folder.iterdir()))
+    return f"found: {found}" if found else "the folder is empty"

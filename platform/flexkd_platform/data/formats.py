@@ -30,7 +30,7 @@ def read_parquet(file: Path, columns: Columns) -> pa.Table:
             table = parquet.read(columns=list(columns.present(there).values()))
     except pa.ArrowInvalid as error:
         what = f" is not a readable Parquet file: {shortened(str(error))}"
-        raise SpecError([columns.broken(what, "write it anew")]) from None
+        raise SpecError([columns.broken(what, "write it again")]) from None
     return by_role(table, columns)
 
 

@@ -64,7 +64,7 @@ def read_hub(task: Task, path: str, purpose: Purpose) -> Reading:
         if split != "train" and "label" in table.column_names and _unlabelled(table["label"]):
             if purpose == "training" and getattr(data.splits, split) is None:
                 continue
-            message = f"the labels of {origin} are kept back: all of them are -1"
+            message = f"the labels of {origin} are withheld: all of them are -1"
             other = next((other for other in dataset if other not in ("train", name)), "train")
             remedy = f"name a split that has labels, as splits: {{{split}: {other}}}"
             problems.append(Problem(f"{path}.splits.{split}", message, remedy))
@@ -189,10 +189,10 @@ def _commit(data: HubSource, path: str) -> str:
         info = HfApi().dataset_info(data.name, revision=data.revision, timeout=TIMEOUT)
         return str(info.sha)
     except errors.GatedRepoError:
-        message = f"the hub gives {data.name} only to those who asked for access"
-        problem = Problem(f"{path}.name", message, "ask on its page, then set HF_TOKEN")
+        message = f"the hub data set {data.name} is gated"
+        problem = Problem(f"{path}.name", message, "request access on its page, then set HF_TOKEN")
     except errors.RepositoryNotFoundError:
-        message = f"the hub knows no data set {data.name!r}, or keeps it private"
+        message = f"there is no data set {data.name!r} on the hub, or it is private"
         remedy = f"check the name; set HF_TOKEN if it is private; or {_INSTEAD}"
         problem = Problem(f"{path}.name", message, remedy)
     except errors.RevisionNotFoundError:

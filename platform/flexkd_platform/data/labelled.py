@@ -58,7 +58,7 @@ def _text_problems(examples: Examples, path: str) -> tuple[list[Problem], bool]:
         empty_N = pc.equal(trimmed, "").fill_null(True).to_numpy()
         if empty_N.any():
             message = f"{examples.rows(empty_N)} has no {noun}"
-            remedy = f"give the row a {noun} or take it out"
+            remedy = f"give the row a {noun} or remove it"
             problems.append(Problem(f"{path}.{role}", message, remedy))
     return problems, readable
 

@@ -62,7 +62,7 @@ class _Column:
             missing_N |= _numpy(pc.equal(self.values, ""))
         if missing_N.any():
             message = f"{self.examples.rows(missing_N)} has no label"
-            self.problems.append(Problem(self.path, message, "label the row or take it out"))
+            self.problems.append(Problem(self.path, message, "label the row or remove it"))
         return missing_N
 
     def words(self) -> list[str] | None:
@@ -208,7 +208,7 @@ def _class_count_problems(
         return [Problem(f"{path}.label", message, f"correct the labels, or task.classes: {needed}")]
     if task.classes is None and needed > max(MANY_CLASSES, rows / 2):
         message = f"{train.examples.origin} has {rows:,} examples of {needed:,} classes"
-        remedy = f"name the column that holds the label, or say task.classes: {needed}"
+        remedy = f"name the column that holds the label, or set task.classes: {needed}"
         return [Problem(f"{path}.label", message, remedy)]
     return []
 

@@ -152,7 +152,7 @@ def _finish(
     table = made.tables[name] = rows.table()
     made.skipped[name] = rows.skipped
     if rows.skipped and not len(table):
-        message = f"no row of {examples.origin} has something to read and a response to it"
+        message = f"no row of {examples.origin} has both an input and a response"
         remedy = "name the columns that hold them"
         made.problems.append(Problem(f"{path}.{responses}", message, remedy))
 

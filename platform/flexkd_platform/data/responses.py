@@ -74,7 +74,7 @@ def whole(text: str) -> str:
     try:
         text.encode()
     except UnicodeEncodeError as error:
-        raise ValueError(f"{text[error.start]!a} is half of a character") from None
+        raise ValueError(f"{text[error.start]!a} is an unpaired surrogate") from None
     return text
 
 

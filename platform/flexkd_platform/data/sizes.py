@@ -56,7 +56,7 @@ def sized(
         return table, []
     if wanted > rows:
         drawn_from = " once the missing splits are drawn from it" if from_train else ""
-        message = f"{wanted:,} examples are asked for, but {split} has {rows:,}{drawn_from}"
-        remedy = f"ask for {rows:,} at most, or leave it out to use them all"
+        message = f"{wanted:,} examples requested, but {split} has {rows:,}{drawn_from}"
+        remedy = f"request at most {rows:,}, or leave it out to use them all"
         return table, [Problem(f"{path}.{split}", message, remedy)]
     return subset(table, wanted, split, data.subset_seed, KEY), []

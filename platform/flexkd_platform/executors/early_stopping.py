@@ -58,7 +58,6 @@ def cannot_stop() -> Problem:
     """The problem of a trial scheduler without Ray."""
     return Problem(
         "sweep.scheduler.kind",
-        "asha decides between trials that run side by side, and without Ray they run one after "
-        "the other",
+        "asha compares concurrent trials, but without Ray trials run one at a time",
         "use --address local, or --set sweep.scheduler='{kind: none}'",
     )

@@ -325,7 +325,7 @@ class _Relay(tune.Callback):  # type: ignore[misc]
         return (
             f"stopped at step {last.done} of {last.total}: {self._halving.metric} "
             f"{values[self._halving.metric]:.4f} is not among the best "
-            f"1/{self._halving.reduction_factor} there"
+            f"1/{self._halving.reduction_factor} at this step"
         )
 
     def __getstate__(self) -> dict[str, Any]:
@@ -341,6 +341,6 @@ def _lost(error: Exception | None) -> StepError:
         error = error.cause
     if error is None or isinstance(error, RayActorError | LostWorkerError):
         runs = LOST_WORKER_RETRIES + 1
-        reason = f"its process was lost in each of {runs} runs (killed, or out of memory?)"
+        reason = f"its process was lost in all {runs} attempts (killed, or out of memory?)"
         return StepError(reason, detail)
     return StepError(str(error).strip().splitlines()[-1], detail)

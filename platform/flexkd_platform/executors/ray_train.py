@@ -107,11 +107,11 @@ class _Patience:
             self._done, self._fruitless, self._last = message[-1].done, 0, None
 
     def _enough(self) -> StepError:
-        lost = f"its workers were lost in each of {FRUITLESS_RUNS} runs (killed, or out of memory?)"
+        lost = f"its workers were lost in all {FRUITLESS_RUNS} attempts (killed, or out of memory?)"
         if self._last is None:
             return StepError(lost)
         message = " ".join(str(self._last).split())[:MOST_SAID]
-        return StepError(f"{lost}; the last of them said: {message}", self._last.detail)
+        return StepError(f"{lost}; last error: {message}", self._last.detail)
 
 
 def _raise_lost(run: Any) -> None:

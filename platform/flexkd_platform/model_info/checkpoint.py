@@ -55,7 +55,7 @@ def require_tokenizer_files(folder: Path) -> None:
         return
     if not any(all((folder / name).is_file() for name in names) for names in VOCABULARIES):
         raise ModelError(
-            f"{folder} holds no tokenizer",
+            f"{folder} contains no tokenizer",
             "it needs tokenizer.json (or vocab.txt, or vocab.json and merges.txt): save it there "
             "with the tokenizer's save_pretrained",
         )
@@ -88,11 +88,11 @@ def weight_files(folder: Path) -> list[Path]:
     pickled = sorted(file.name for file in folder.glob("[!.]*.bin"))
     if pickled:
         raise ModelError(
-            f"{folder} holds its weights as {pickled[0]}, which is a pickle",
+            f"{folder} has its weights in {pickled[0]}, which is a pickle",
             f"convert it to {WEIGHTS}: load it with transformers and call save_pretrained; "
             "a hub model often has a revision with safetensors",
         )
-    raise ModelError(f"{folder} holds no weights", f"it needs {WEIGHTS} (or shards and {INDEX})")
+    raise ModelError(f"{folder} contains no weights", f"it needs {WEIGHTS} (or shards and {INDEX})")
 
 
 def read_shapes(folder: Path) -> Shapes:

@@ -147,7 +147,7 @@ def family_of(model_type: str) -> Family:
     """The entry of `FAMILIES` for a config's `model_type`; ModelError if it is unknown."""
     if model_type not in FAMILIES:
         raise ModelError(
-            f"the architecture {model_type!r} is not known",
+            f"unknown architecture {model_type!r}",
             f"known architectures are {', '.join(FAMILIES)}",
         )
     return FAMILIES[model_type]

@@ -81,7 +81,7 @@ def gguf_shapes(file: Path) -> Shapes:
     missing = [package for package in ("gguf", "accelerate") if find_spec(package) is None]
     if missing:
         raise ModelError(
-            f"{file} is read with Python packages that are not installed: {', '.join(missing)}",
+            f"{file} requires Python packages that are not installed: {', '.join(missing)}",
             f"pip install {' '.join(missing)}, on every machine of the cluster",
         )
     try:

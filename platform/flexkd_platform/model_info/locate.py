@@ -55,7 +55,7 @@ def locate(model: str, revision: str | None = None) -> Path | str:
         raise ModelError(
             f"the folder {model!r} does not exist",
             "name an existing folder, a model of the Hugging Face hub as org/name, "
-            f"or {PACKAGE}NAME for one that an installed Python package carries",
+            f"or {PACKAGE}NAME for one that an installed Python package contains",
         )
     return name if revision is None else f"{name}@{revision}"
 
@@ -82,13 +82,13 @@ def _package_folder(name: str) -> Path:
     ]
     if not folders:
         raise ModelError(
-            f"the Python package {name!r} carries no model: no folder in it holds {CONFIG} "
+            f"the Python package {name!r} contains no model: no folder in it holds {CONFIG} "
             "and safetensors weights, or a GGUF file",
             "install it again, or name another package",
         )
     if len(folders) > 1:
         raise ModelError(
-            f"the Python package {name!r} carries {len(folders)} models",
+            f"the Python package {name!r} contains {len(folders)} models",
             "name the folder of one: " + ", ".join(str(folder) for folder in folders),
         )
     return folders[0].resolve()

@@ -110,8 +110,8 @@ def _check_weights(shapes: Shapes, backbone: PreTrainedModel, folder: Path) -> N
         beyond = _layers_in(given, stack) - _layers_in(expected, stack)
         if beyond:
             raise ModelError(
-                f"the weights in {folder} have layer {max(beyond)}, which the {what} has not: it "
-                f"has {layer_count(backbone.config, stack)} layers, counted from 0",
+                f"the weights in {folder} have layer {max(beyond)}, which the {what} does not "
+                f"have: it has {layer_count(backbone.config, stack)} layers, counted from 0",
                 remedy,
             )
 

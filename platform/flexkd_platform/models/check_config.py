@@ -57,7 +57,7 @@ def config_from(values: Mapping[str, Any], vocab_size: int) -> Any:
     """
     if "model_type" not in values:
         raise ModelError(
-            "the config names no model_type", "name the architecture, as model_type: gpt2"
+            "the config does not set model_type", "name the architecture, as model_type: gpt2"
         )
     model_type = str(values["model_type"])
     family_of(model_type)

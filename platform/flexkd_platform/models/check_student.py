@@ -44,7 +44,7 @@ def check_student(
         problems.append(
             Problem(
                 key,
-                f"the student is {width} wide, its teacher {teacher.hidden_size}",
+                f"the student has width {width}, its teacher {teacher.hidden_size}",
                 f"{why} may not be wider than its teacher",
             )
         )
@@ -93,8 +93,8 @@ def _check_cut_width(init: CutInit, config: Any, path: str) -> list[Problem]:
             return [
                 Problem(
                     f"{path}.hidden_size",
-                    f"the teacher projects a word embedding that is {embedding} wide, and a "
-                    "student of this width would do without the projection",
+                    f"the teacher projects a word embedding of width {embedding}, and a student of "
+                    "this width would not have the projection",
                     "give another width, or use random",
                 )
             ]

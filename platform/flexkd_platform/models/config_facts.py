@@ -99,7 +99,7 @@ def _parsed(folder: Path, file: str) -> Any:
 def bad_config(config: str, error: Exception) -> ModelError:
     """A ModelError for an error that transformers raises about a config."""
     return ModelError(
-        f"{config} describes no model that can be built: {first_line(error)}",
+        f"{config} is not a valid model config: {first_line(error)}",
         "compare it with the published config of this model",
     )
 

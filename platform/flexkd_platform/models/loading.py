@@ -45,7 +45,7 @@ def load_tokenizer(source: Source) -> PreTrainedTokenizerBase:
     except Exception as error:  # the tokenizers library raises plain Exception
         raise ModelError(
             f"the tokenizer in {folder} cannot be read: {first_line(error)}",
-            "copy it again, or save it anew with the tokenizer's save_pretrained",
+            "copy it again, or save it again with the tokenizer's save_pretrained",
         ) from error
     if len(tokenizer) <= len(tokenizer.all_special_tokens):
         raise ModelError(

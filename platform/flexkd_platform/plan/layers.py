@@ -23,7 +23,7 @@ def layer_refs(layer: LayerRef, stacks: Stacks) -> tuple[LayerRef, ...]:
     counts = dict(stacks)
     named, _, number = layer.rpartition(".") if isinstance(layer, str) else ("", "", layer)
     if named and named not in counts:
-        raise ValueError(f"there is no {named} in a model of one stack; give a number, as {number}")
+        raise ValueError(f"the model has no {named}; give a number, for example {number}")
     meant = [named] if named else list(counts)
     found: list[LayerRef] = []
     for stack in meant:
@@ -58,7 +58,7 @@ def layer_pairs(
             twice, as -1 and 2 may; or the models have different stacks.
     """
     if dict(student).keys() != dict(teacher).keys():
-        raise ValueError("one of two stacks and one of one have no layers in common")
+        raise ValueError("an encoder–decoder and a single-stack model have no layers in common")
     layers = method.layer_map
     if layers == "last":
         last = {stack_of(ref): ref for ref in layer_refs("last", student)}
@@ -91,8 +91,8 @@ def _refuse_twice(pairs: list[Pair], entries: list[str], *, projected: bool) -> 
                 raise ValueError(f"{both} are the same pair; name it once")
             if projected and pair[0] == other[0]:
                 raise ValueError(
-                    f"{both} are of one layer of the student, which is projected to one layer "
-                    "alone; name each of the student's layers once"
+                    f"{both} use the same student layer, which has only one projector; "
+                    "name each student layer once"
                 )
 
 

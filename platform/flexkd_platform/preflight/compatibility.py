@@ -46,27 +46,28 @@ def _task_problems(spec: JobSpec, method: Method, path: str) -> Iterator[Problem
     if method.responses is not None and not writes:
         yield Problem(
             f"{path}.kind",
-            f"{method.kind} trains on texts that the teacher wrote, and {task} has none",
-            "use kd, or a task that writes: instruction, summarization",
+            f"{method.kind} trains on the teacher's responses and requires a text generation "
+            f"task, not {task}",
+            "use kd, or a text generation task: instruction, summarization",
         )
     if method.draws is not None:
         if not writes:
             yield Problem(
                 f"{path}.on_policy",
-                f"responses are drawn where students write, and {task} has none",
-                "leave it out, or use a task that writes: instruction, summarization",
+                f"sampled responses require a text generation task, not {task}",
+                "leave it out, or use a text generation task: instruction, summarization",
             )
         if weight := method.weights.supervised:
             yield Problem(
                 f"{path}.lambda",
-                f"{weight} with on_policy, but drawn responses have no right answer",
+                f"{weight} with on_policy, but sampled responses have no labels",
                 "set lambda: 0",
             )
     term = method.logit_term
     if regresses(task) and method.uses_outputs and term is not None and not term.between_numbers:
         yield Problem(
             f"{path}.{method.logit_path[0]}",
-            f"{term.name} compares probabilities, and regression puts out a number",
+            f"{term.name} compares probabilities, but regression outputs a number",
             "use kd or logit_mse, which is the squared difference there",
         )
     selection = method.selection if method.uses_features else None
@@ -75,7 +76,7 @@ def _task_problems(spec: JobSpec, method: Method, path: str) -> Iterator[Problem
         if score.kind != "gradient" or not score.geometry or score.aggregation != "global":
             yield Problem(
                 f"{path}.target",
-                "directions are those of the gradients' second moment, which is not taken",
+                "directions require the gradients' second moment, which is not computed",
                 "set score.kind: gradient, score.geometry: true, score.aggregation: global",
             )
 
@@ -88,7 +89,7 @@ def _top_k_problems(spec: JobSpec, method: Method, outputs: int, path: str) -> I
     if top_k is not None and top_k > outputs:
         yield Problem(
             f"{path}.{method.logit_path[1]}",
-            f"{top_k:,} of the teacher's outputs are asked for, but there are {outputs:,}",
+            f"{top_k:,} of the teacher's outputs requested, but there are {outputs:,}",
             f"at most {outputs:,}",
         )
 
@@ -122,9 +123,9 @@ def model_problems(spec: JobSpec, model: str, facts: ModelFacts, path: str) -> I
         if facts.encoder_decoder:
             yield Problem(
                 path,
-                f"{model} is a {facts.model_type} model, an encoder–decoder, which has no part in "
-                f"{task.kind}",
-                "name a model of one stack, as bert or gpt2",
+                f"{model} is a {facts.model_type} model, an encoder–decoder, which is not "
+                f"supported for {task.kind}",
+                "name a single-stack model, such as bert or gpt2",
             )
         if task.padding == "left" and family.head_reads == "first":
             yield Problem(
@@ -152,7 +153,7 @@ def model_problems(spec: JobSpec, model: str, facts: ModelFacts, path: str) -> I
     if not facts.language_model and not (path == "teacher.model" and _is_blank(spec)):
         yield Problem(
             path,
-            f"{model} has no language-model head of its own",
+            f"{model} has no language-model head",
             "name the checkpoint of a language model, not of a backbone or classifier",
         )
     yield from _length_problems(spec, task, model, facts)
@@ -188,8 +189,8 @@ def _length_problems(
         if draws is not None and prompt < longest < prompt + draws.max_new_tokens:
             yield Problem(
                 f"sweep.methods[{place}].on_policy.max_new_tokens",
-                f"{draws.max_new_tokens} tokens drawn after {prompt} of a prompt, but {model} has "
-                f"{longest} positions",
+                f"{draws.max_new_tokens} tokens sampled after {prompt} of a prompt, but {model} "
+                f"has {longest} positions",
                 f"at most {longest - prompt}",
             )
 
@@ -207,13 +208,13 @@ def pair_problems(spec: JobSpec, teacher: ModelFacts, student: ModelFacts) -> It
         if spec.teacher.finetune is None:
             yield Problem(
                 "teacher.finetune",
-                "null, but a model made from a config knows nothing yet",
+                "null, but a model created from a config is untrained",
                 "leave finetune out, or give its settings",
             )
         if isinstance(init, CutInit) and init.weights == "pretrained":
             yield Problem(
                 "student.init.weights",
-                "pretrained, but the teacher is made from a config and has random weights",
+                "pretrained, but the teacher is created from a config and has random weights",
                 "set weights: finetuned, or student.init.kind: random",
             )
     if not isinstance(init, PretrainedInit) or not isinstance(spec.task, ResponseTask):
@@ -222,9 +223,9 @@ def pair_problems(spec: JobSpec, teacher: ModelFacts, student: ModelFacts) -> It
     if listening and student.tokenizer_digest != teacher.tokenizer_digest:
         yield Problem(
             "student.init.model",
-            f"{init.model} has another tokenizer than its teacher, and {listening[0]} compares "
-            "them token by token",
-            "use models of one tokenizer, or seqkd, which compares texts",
+            f"{init.model} has a different tokenizer from its teacher, and {listening[0]} "
+            "compares them token by token",
+            "use models with the same tokenizer, or seqkd, which compares texts",
         )
 
 
@@ -238,7 +239,7 @@ def _aligned_problems(spec: JobSpec, teacher: ModelFacts) -> Iterator[Problem]:
     if stack_of(scored[-1]) != last:
         yield Problem(
             "score.layer",
-            f"{spec.score.layer} leaves out the {last}, whose units an aligned student is cut at",
+            f"{spec.score.layer} does not include the {last}, whose units an aligned student needs",
             f"set score.layer: last, or {last}.-1",
         )
     for place, method in enumerate(spec.sweep.methods):

@@ -201,7 +201,7 @@ def _with_draw(problem: Problem, point: Mapping[str, Any]) -> Problem:
     for path, value in point.items():
         if here and split_path(path)[: len(here)] == here[: len(split_path(path))]:
             shown = value if isinstance(value, str) else canonical_json(value)
-            return replace(problem, message=f"{problem.message}; {path}={shown} is searched")
+            return replace(problem, message=f"{problem.message} (sampled value {path}={shown})")
     return problem
 
 
@@ -226,8 +226,8 @@ def _layered(
         return checked
     empty = next(name for name, count in facts.stacks if not count)
     whose = f"the {empty} of this model" if empty else "this model"
-    message = f"{whose} has 0 layers, and none that could be scored, matched or kept"
-    return None, [*problems, Problem(path, message, "name a model of 1 layer or more")]
+    message = f"{whose} has 0 layers"
+    return None, [*problems, Problem(path, message, "name a model with at least 1 layer")]
 
 
 def _outputs(spec: JobSpec, data: DataFacts, teacher: ModelFacts) -> int:
@@ -260,7 +260,7 @@ def _score_problems(spec: JobSpec, data: DataFacts | None) -> list[Problem]:
         problems.append(
             Problem(
                 "score.samples",
-                f"{score.samples} asked for, but train has {data.sizes['train']} examples",
+                f"{score.samples} requested, but train has {data.sizes['train']} examples",
                 "all, or a smaller number",
             )
         )
@@ -281,7 +281,7 @@ def _head_problems(spec: JobSpec, data: DataFacts | None, teacher: ModelFacts) -
         return [
             Problem(
                 "teacher.finetune",
-                f"null, but {_name(spec.teacher.model)} has no classification head of its own",
+                f"null, but {_name(spec.teacher.model)} has no classification head",
                 "leave finetune out to train one, or name a fine-tuned model",
             )
         ]

@@ -23,20 +23,20 @@ def sharing_problems(spec: JobSpec) -> Iterator[Problem]:
         if drawn is not None and resources.parallel == "fsdp":
             yield Problem(
                 f"{path}.on_policy",
-                "responses are drawn from a whole student, and resources.parallel is fsdp",
+                "sampling responses requires an unsharded student, but resources.parallel is fsdp",
                 "use resources.parallel: ddp, or leave on_policy out",
             )
         if _mixes(drawn) and sharded:
             yield Problem(
                 f"{path}.on_policy.teacher_mix",
-                "responses are drawn from a whole teacher, and "
+                "sampling responses requires an unsharded teacher, but "
                 "resources.teacher_placement is sharded",
                 "use teacher_placement: whole or device_map, or set teacher_mix to 0",
             )
         if sharded and method.selection is not None and spec.score.aggregation == "batch":
             yield Problem(
                 "score.aggregation",
-                "batch scores a whole teacher between steps, and "
+                "batch scoring between steps requires an unsharded teacher, but "
                 "resources.teacher_placement is sharded",
                 "use teacher_placement: whole or device_map, or aggregation: global",
             )

@@ -90,7 +90,7 @@ class JobFolder:
             held, release = lock.is_locked, lock.release
         if not held:
             remedy = "wait for it, or change its name or seeds to run another one"
-            raise SpecError([Problem("", f"the job {self.id} is running already", remedy)])
+            raise SpecError([Problem("", f"the job {self.id} is already running", remedy)])
         try:
             yield _events(self._ledger.open())
         finally:

@@ -37,7 +37,7 @@ def search_problems(spec: JobSpec, train_rows: int | None) -> Iterator[Problem]:
         total = math.ceil(Fraction(str(spec.distill.epochs)) * per_epoch)
         last = (total - 1) // per_epoch * per_epoch
         if last < scheduler.grace_steps:
-            measured = f"last measured at step {last} before" if last else "measured only at"
+            measured = f"last evaluated at step {last} before" if last else "evaluated only at"
             yield Problem(
                 "sweep.scheduler.grace_steps",
                 f"{scheduler.grace_steps}, but a trial is {measured} its end, step {total}, so "
@@ -53,7 +53,7 @@ def _metric_problems(spec: JobSpec, metric: Metric | None, path: str) -> Iterato
     if metric is not None and metric not in known:
         yield Problem(
             path,
-            f"{metric} is not measured on the validation split of {spec.task.kind}",
+            f"{metric} is not a validation metric of {spec.task.kind}",
             f"allowed: {', '.join(known)}",
         )
 

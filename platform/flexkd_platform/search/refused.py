@@ -1,4 +1,4 @@
-"""Sampled points that are not allowed: each is left out and reported with its reason.
+"""Sampled points that are invalid: each is skipped and reported with its reason.
 
 The edges of each distribution are valid, but some combinations of values, or numbers between two
 edges, may not be: a student's width must be divisible by its number of attention heads.
@@ -45,8 +45,9 @@ class Refused:
 def refused_text(refused: Sequence[Refused]) -> str:
     """One sentence about one or more rejected points."""
     first = refused[0]
-    points = f"{len(refused)} drawn point{'s are' if len(refused) > 1 else ' is'} not allowed"
-    return f"{points} and left out; {first.method} with {first.drawn}: {first.reason}"
+    are, were = ("s are", "were") if len(refused) > 1 else (" is", "was")
+    points = f"{len(refused)} sampled point{are} invalid and {were} skipped"
+    return f"{points}; {first.method} with {first.drawn}: {first.reason}"
 
 
 def empty_searches(spec: JobSpec, refused: Sequence[Refused], left: set[int]) -> list[Problem]:
@@ -60,9 +61,9 @@ def empty_searches(spec: JobSpec, refused: Sequence[Refused], left: set[int]) ->
     return [
         Problem(
             f"sweep.methods[{place}]",
-            f"none of the {len(points)} points drawn for {points[0].method} is allowed; with "
+            f"none of the {len(points)} sampled points of {points[0].method} is valid; with "
             f"{points[0].drawn}: {points[0].reason}",
-            f"{points[0].problems[0].remedy or 'draw from values that go together'}; or draw more "
+            f"{points[0].problems[0].remedy or 'sample from compatible values'}; or sample more "
             "points: sweep.search.samples",
         )
         for place, points in by_place.items()

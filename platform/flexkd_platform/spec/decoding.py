@@ -12,7 +12,7 @@ Seed = Annotated[int, Field(ge=0, lt=2**32)]
 
 
 class Greedy(Section):
-    """The likeliest token, always."""
+    """Always the most likely token."""
 
     kind: Literal["greedy"]
 

@@ -61,7 +61,7 @@ class _Yaml12Loader(yaml.SafeLoader):
             key = str(self.construct_object(key_node, deep=True))
             if key in seen:
                 raise yaml.constructor.ConstructorError(
-                    None, None, f"the key {key!r} stands twice", key_node.start_mark
+                    None, None, f"duplicate key {key!r}", key_node.start_mark
                 )
             seen.add(key)
         return super().construct_mapping(node, deep)
@@ -178,13 +178,13 @@ def set_path(data: Any, dotted: str, value: Any) -> None:
     if not parts:
         raise ValueError("the path is empty")
     if len(parts) > DEEPEST:
-        raise ValueError(f"the path has {len(parts)} parts; nothing in a spec is so deep")
+        raise ValueError(f"the path has {len(parts)} parts; the limit is {DEEPEST}")
     here = data
     for depth, part in enumerate(parts):
         last = depth == len(parts) - 1
         if isinstance(here, list) and isinstance(part, int):
             if part >= len(here):
-                raise ValueError(f"{join_path(parts[:depth])} has {len(here)} entries only")
+                raise ValueError(f"{join_path(parts[:depth])} has only {len(here)} entries")
         elif isinstance(here, dict) and isinstance(part, str):
             if not last and here.get(part) is None:
                 here[part] = {}

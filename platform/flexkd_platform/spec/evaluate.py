@@ -12,15 +12,17 @@ from .task import TASK_KINDS, Metric
 
 
 class Evaluate(Section):
-    """What is measured on each student, and on which split.
+    """The metrics of each student, and the split they are computed on.
 
-    The fields from `decoding` on are read by tasks that generate text alone.
+    Only generation tasks read the fields from `decoding` on.
     """
 
     metrics: tuple[Metric, ...] = Field(
         (), description="metrics of the task, the first one ranks; the task's usual ones when empty"
     )
-    split: Literal["validation", "test"] = Field("test", description="the split they are taken on")
+    split: Literal["validation", "test"] = Field(
+        "test", description="the split they are computed on"
+    )
     decoding: Decoding | None = Field(
         None, description="sampling for instruction, beam search for summarization if left out"
     )
@@ -38,7 +40,7 @@ class Evaluate(Section):
     @model_validator(mode="after")
     def _no_metric_twice(self) -> Evaluate:
         if len(set(self.metrics)) != len(self.metrics):
-            raise ValueError("a metric is named twice; name each one once")
+            raise ValueError("a metric is listed twice; list each once")
         return self
 
     def reported(self, task: str) -> tuple[str, ...]:

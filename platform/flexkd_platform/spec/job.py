@@ -24,12 +24,12 @@ class Tracking(Section):
 
     experiment: str | None = Field(None, description="MLflow experiment; the job's name if absent")
     log_students: bool = Field(
-        False, description="copy every student to MLflow, not only where it lies and its digest"
+        False, description="copy every student to MLflow, not only its path and digest"
     )
 
 
 class Published(Section):
-    """A published result, printed beside ours."""
+    """A published result, printed next to ours."""
 
     method: MethodName = Field(description="method of the sweep it belongs to")
     metric: Metric = Field(description="metric, as accuracy")
@@ -54,9 +54,12 @@ class JobSpec(Section):
     evaluate: Evaluate = Field(default_factory=Evaluate)
     resources: Resources = Field(default_factory=Resources)
     tracking: Tracking = Field(default_factory=Tracking)
-    reference: tuple[Published, ...] = Field((), description="published numbers to print beside")
+    reference: tuple[Published, ...] = Field(
+        (), description="published numbers to print next to ours"
+    )
     plugins: tuple[str, ...] = Field(
-        (), description="modules that register methods or losses: installed, or beside the spec"
+        (),
+        description="modules that register methods or losses: installed, or in the spec's folder",
     )
 
     def to_json(self) -> dict[str, Any]:

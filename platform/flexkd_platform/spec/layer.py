@@ -13,7 +13,7 @@ NAME = r"^(last|(encoder|decoder)\.-?\d+)$"
 
 def _known(layer: int | str) -> int | str:
     if isinstance(layer, str) and not re.fullmatch(NAME, layer):
-        raise ValueError(f"{layer!r} names no layer; give last, a number, or decoder.-1")
+        raise ValueError(f"unknown layer {layer!r}; give last, a number, or decoder.-1")
     return layer
 
 

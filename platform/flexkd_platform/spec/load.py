@@ -45,7 +45,9 @@ def load_spec(path: Path, overrides: Sequence[str] = ()) -> JobSpec:
     data = parse_yaml(text, source)
     if not isinstance(data, dict):
         given = "nothing" if data is None else f"a {type(data).__name__}"
-        problem = Problem("", f"the file holds {given}", "a job spec is a mapping: name, sweep, …")
+        problem = Problem(
+            "", f"the file contains {given}", "a job spec is a mapping: name, sweep, …"
+        )
         raise SpecError([problem], source)
     data = _plain(data, source)
     problems = _apply(data, overrides)
@@ -82,10 +84,10 @@ def _plain(data: Any, source: str) -> Any:
     try:
         return json.loads(json.dumps(data, default=str))
     except ValueError:
-        message = "an anchor holds a reference to itself"
-        remedy = "write the values out in one of the places"
+        message = "an anchor refers to itself"
+        remedy = "write the values out in place of the reference"
     except RecursionError:
-        message, remedy = "anchors hold each other too deeply", "write the values out"
+        message, remedy = "anchors are nested too deeply", "write the values out"
     except TypeError:
         message, remedy = "a key is neither text nor a number", "quote it"
     raise SpecError([Problem("", message, remedy)], source)
@@ -170,7 +172,7 @@ def _search_problems(spec: JobSpec) -> list[Problem]:
         return [
             Problem(
                 join_path(("sweep", "space", path)),
-                "a distribution, but a grid takes every value",
+                "a distribution, but a grid search needs a list of values",
                 "give a list, or draw from it with sweep.search: {kind: random, samples: 20}",
             )
             for path in space
@@ -178,7 +180,9 @@ def _search_problems(spec: JobSpec) -> list[Problem]:
     if space:
         return []
     remedy = "give a setting a distribution, as alpha: {log_uniform: [0.01, 1]}, or use kind: grid"
-    return [Problem("sweep.search.kind", f"{search.kind}, but nothing is drawn", remedy)]
+    return [
+        Problem("sweep.search.kind", f"{search.kind}, but no setting has a distribution", remedy)
+    ]
 
 
 def _axis_problems(spec: JobSpec) -> list[Problem]:
@@ -225,7 +229,7 @@ def _value_problems(
     ):
         where = next(iter(values))[:3]
         remedy = f"an axis is a dotted path into {', '.join(AXIS_ROOTS)}"
-        return [Problem(join_path(where), f"{path!r} names no field of a trial", remedy)]
+        return [Problem(join_path(where), f"{path!r} is not a field of a trial", remedy)]
     problems = []
     for where, value in values.items():
         changed = copy.deepcopy(base)
@@ -266,7 +270,7 @@ def _problem(detail: ErrorDetails, data: dict[str, Any]) -> Problem:
         return Problem(join_path(parts), f"unknown key {parts[-1]!r}", remedy)
     if kind == "missing":
         meaning = schema_at(parts, data).get("description", "")
-        return Problem(join_path(parts), "this is missing", f"add it: {meaning}".rstrip(": "))
+        return Problem(join_path(parts), "missing key", f"add it: {meaning}".rstrip(": "))
     if kind == "no_distribution":
         remedy = "write {choice: [values]}, or {log_uniform: [lowest, highest]}"
         return Problem(join_path(parts), f"{detail['msg']}, but {_shown(given)} was given", remedy)
@@ -275,7 +279,7 @@ def _problem(detail: ErrorDetails, data: dict[str, Any]) -> Problem:
         tag = str(context.get("discriminator", "kind")).strip("'")
         expected = context.get("expected_tags") or _tags(schema_at(parts, data))
         value = given.get(tag) if isinstance(given, dict) else given
-        message = f"{value!r} is not known" if value is not None else "this is missing"
+        message = f"unknown value {value!r}" if value is not None else "missing key"
         return Problem(join_path((*parts, tag)), message, f"allowed: {expected}")
     message = detail["msg"].removeprefix("Value error, ")
     if kind == "value_error":

@@ -17,14 +17,14 @@ def overlap_problems(spec: JobSpec) -> list[Problem]:
     for (where, parts), (later, others) in itertools.combinations([*axes, *space], 2):
         if parts == others:
             both = where[1] == later[1]
-            message = f"{later[2]} is {'there twice' if both else 'an axis too'}"
+            message = f"{later[2]} is {'listed twice' if both else 'also an axis'}"
             problems.append(Problem(join_path(later), message, "leave one of them out"))
         elif _holds(parts, others) or _holds(others, parts):
             problems.append(
                 Problem(
                     join_path(later),
-                    f"{later[2]} and {where[2]} are parts of one another",
-                    "vary the section with all that is in it, or its settings each by itself",
+                    f"{later[2]} and {where[2]} overlap",
+                    "vary either the whole section or its individual settings",
                 )
             )
     return problems

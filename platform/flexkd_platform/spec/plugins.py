@@ -53,7 +53,7 @@ def load_installed_plugins() -> list[Problem]:
     ]
 
 
-_REMEDY = "name a module that is installed, or a file beside the spec, without .py"
+_REMEDY = "name an installed module, or a file in the spec's folder, without .py"
 
 
 def _make_importable(folder: str) -> None:

@@ -34,7 +34,7 @@ def register_method(method: MethodT) -> MethodT:
     Raises:
         ValueError: another method has this name.
     """
-    _add(METHODS, _kind_of(method), method, "methods")
+    _add(METHODS, _kind_of(method), method, "method")
     _rebuild()
     return method
 
@@ -48,7 +48,7 @@ def register_logit_loss(term: TermT) -> TermT:
     Raises:
         ValueError: another loss has this name.
     """
-    _add(LOGIT_TERMS, _kind_of(term), term, "logit losses")
+    _add(LOGIT_TERMS, _kind_of(term), term, "logit loss")
     _rebuild()
     return term
 
@@ -65,7 +65,7 @@ def register_task(task: TaskT) -> TaskT:
     Raises:
         ValueError: another task has this name.
     """
-    _add(TASK_KINDS, _kind_of(task), task, "tasks")
+    _add(TASK_KINDS, _kind_of(task), task, "task")
     _rebuild()
     return task
 
@@ -76,7 +76,7 @@ def _kind_of(section: type[Any]) -> str:
 
 def _add(table: dict[str, Any], name: str, section: type[Any], what: str) -> None:
     if table.setdefault(name, section) is not section:
-        raise ValueError(f"two {what} are named {name!r}; rename one of them")
+        raise ValueError(f"the {what} {name!r} is already registered; use another name")
 
 
 def _rebuild() -> None:

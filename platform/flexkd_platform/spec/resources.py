@@ -12,7 +12,7 @@ Count = Annotated[int, Field(gt=0, lt=2**31)]
 
 
 class Elastic(Section):
-    """{min: 1, max: 4}, min not above max: workers follow the cluster, whose nodes come and go."""
+    """{min: 1, max: 4}, min ≤ max: the number of workers changes as nodes join and leave."""
 
     min: Count = Field(description="fewest workers; with fewer free, the trial waits")
     max: Count = Field(description="most workers")
@@ -25,14 +25,14 @@ class Elastic(Section):
 
 
 class Resources(Section):
-    """Where and how wide things run. Nothing here changes what is computed."""
+    """Resources and parallelism; results do not depend on them."""
 
     score_workers: Count = Field(2, description="actors that score and cache, one CPU each")
     trial_workers: Count | Elastic = Field(
         1, description="data-parallel workers of one trial; or {min, max}, as the cluster has them"
     )
     trial_cpus: Count = Field(1, description="CPUs, and torch threads, of one trial worker")
-    trial_gpus: float = Field(0, ge=0, description="GPUs of one trial worker; a part of one too")
+    trial_gpus: float = Field(0, ge=0, description="GPUs of one trial worker; fractions allowed")
     teacher_cpus: Count = Field(2, description="CPUs, and torch threads, of the teacher's training")
     teacher_gpus: float | None = Field(
         None,
@@ -45,7 +45,7 @@ class Resources(Section):
     )
     parallel: Literal["ddp", "fsdp"] = Field(
         "ddp",
-        description="what a worker of a trial holds: ddp the whole student, fsdp a share of it",
+        description="what a worker of a trial holds: ddp the whole student, fsdp a shard of it",
     )
     micro_batch: Count | None = Field(
         None,
@@ -54,14 +54,14 @@ class Resources(Section):
     )
     checkpoint_steps: Count | None = Field(
         None,
-        description="optimiser steps between the checkpoints of a training that is cut off and "
-        "goes on; null: one at the end of every epoch",
+        description="optimiser steps between checkpoints, from which interrupted training resumes; "
+        "null: one at the end of every epoch",
     )
     teacher_placement: Literal["whole", "device_map", "sharded"] = Field(
         "whole",
         description="where the teacher is: whole on one device, spread by accelerate's device_map "
-        "over the devices of its worker, or sharded: the same, and shared out over the workers of "
-        "a trial that ask it live",
+        "over the devices of its worker, or sharded: the same, and sharded over a trial's workers "
+        "when it runs online",
     )
 
     @property

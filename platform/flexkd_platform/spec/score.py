@@ -22,8 +22,8 @@ class Score(Section):
     )
     output: ScoredOutput | None = Field(
         None,
-        description="F, the output whose gradient counts; when left out predicted_logit for "
-        "classification, value for regression, label_logprob for tasks that write text",
+        description="F, the output whose gradient is taken; when left out predicted_logit for "
+        "classification, value for regression, label_logprob for tasks that generate text",
     )
     layer: Layer = Field(
         "last",

@@ -28,10 +28,10 @@ class MadeSplits(SplitSizes):
     """A source that may lack a split, which is then drawn from train."""
 
     validation_share: float = Field(
-        0.1, gt=0, lt=1, description="share of train made the validation split if there is none"
+        0.1, gt=0, lt=1, description="share of train used as the validation split if there is none"
     )
     test_share: float = Field(
-        0.1, gt=0, lt=1, description="share of train made the test split if there is none"
+        0.1, gt=0, lt=1, description="share of train used as the test split if there is none"
     )
 
 
@@ -55,10 +55,10 @@ class FilesSource(MadeSplits):
 
 
 class SplitNames(Section):
-    """What a hub data set calls its splits, where the usual names are not meant.
+    """Names of a hub data set's splits, if not the usual ones.
 
     The usual names are `validation` (or `valid`, `val`, `dev`) and `test`. A split of the usual
-    name whose labels are kept back, as those of GLUE's `test` are, is not used.
+    name whose labels are withheld, as those of GLUE's `test` are, is not used.
     """
 
     train: str = Field("train", description="name of the training split")
@@ -106,7 +106,7 @@ class InstructionColumns(Section):
     )
     output: str = Field(
         "output",
-        description="column that holds the response, a list of right responses, or a list of "
+        description="column that holds the response, a list of correct responses, or a list of "
         "instances as Self-Instruct has them, each with an `output` and perhaps an `input`",
     )
 
@@ -122,7 +122,7 @@ class DocumentColumns(Section):
 
 
 class BuiltinData(BuiltinSource):
-    """A labelled data set that travels with the package."""
+    """A labelled data set that is included in the package."""
 
     name: Literal["movie-reviews"] = Field(
         "movie-reviews", description="10,605 human-rated movie-review snippets (MIT)"
@@ -138,7 +138,7 @@ class HubData(HubSource, TextColumns):
 
 
 class BuiltinDocstrings(BuiltinSource):
-    """Docstrings that travel with the package: the first line is the summary of the rest."""
+    """Docstrings included in the package: the first line is the summary of the rest."""
 
     name: Literal["docstrings"] = Field(
         "docstrings",

@@ -49,7 +49,7 @@ class RandomInit(Section):
 
 
 class PretrainedInit(Section):
-    """A pretrained model of its own."""
+    """A separate pretrained model."""
 
     kind: Literal["pretrained"]
     model: str = Field(description="folder, hub name or package:NAME")

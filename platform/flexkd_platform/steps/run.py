@@ -40,7 +40,7 @@ def run_step(
     if store.has(step):
         return
     if step.config.kind.runs_on in {"pass", "trial"}:
-        raise ValueError(f"a {step.kind} step is not run alone")
+        raise ValueError(f"{step.kind} steps only run in a pass or a trial")
     context = RunContext.alone(threads, checkpoint_steps, spread_teacher=spread_teacher)
     yield from execute(step, store, context)
 

@@ -81,7 +81,7 @@ class Downloads:
         place = f"{self._root}/steps/{manifest.kind}/{manifest.hash}"
         source = "/".join(part for part in (place, manifest.place, name) if part)
         if download(self._filesystem, source, path) != manifest.files[name]:
-            raise StoreError(f"{source} is not what its manifest says; delete {place}")
+            raise StoreError(f"{source} does not match its manifest; delete {place}")
 
 
 def _own_folder() -> Path:
@@ -95,8 +95,8 @@ def _own_folder() -> Path:
     found = folder.lstat()
     if found.st_uid != os.getuid() or found.st_mode & 0o022 or not stat.S_ISDIR(found.st_mode):
         raise StoreError(
-            f"{folder}, where downloads are kept, may hold files of others; delete it, or name a "
-            "folder of your own in FLEXKD_CACHE"
+            f"{folder}, where downloads are stored, may contain other users' files; delete it, or "
+            "set FLEXKD_CACHE to a folder of your own"
         )
     return folder
 

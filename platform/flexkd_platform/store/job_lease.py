@@ -83,8 +83,7 @@ class Lease:
         if note is None:
             return True
         self._tell(
-            "somebody has begun this job and not ended it; looking whether they are still at it, "
-            f"for {DEAD_SECONDS:.0f} seconds at most"
+            f"another process may be running this job; checking for up to {DEAD_SECONDS:.0f} s"
         )
         end = time.monotonic() + DEAD_SECONDS
         while time.monotonic() < end:
@@ -104,7 +103,7 @@ class Lease:
             count += 1
             with suppress(OSError):  # the next heartbeat may succeed
                 if self._holder() not in {self._name, ""}:
-                    self._tell("somebody took this process for dead and runs the same job")
+                    self._tell("another process took over this job's lease and runs the same job")
                     return
                 self._write(count)
 

@@ -100,7 +100,7 @@ def _refuse_credentials(uri: str) -> None:
         return
     what = f"credentials ({', '.join(named)})" if named else "credentials before an @"
     raise StoreError(
-        f"the storage {shown} is given with {what}, which logs and process lists would show; "
+        f"the storage {shown} contains {what}, which logs and process lists would show; "
         "leave them out and set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (or what your storage "
         "reads) in the environment, here and on the workers"
     )

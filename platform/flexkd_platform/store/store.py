@@ -75,7 +75,7 @@ class Store:
                 content = self._read(f"{self._place(kind, digest)}/{MANIFEST}")
             except FileNotFoundError:
                 raise StoreError(
-                    f"no {kind} {digest[:12]} in {self.uri}; run the job that makes it"
+                    f"no {kind} {digest[:12]} in {self.uri}; run the job that creates it"
                 ) from None
             self._manifests[kind, digest] = Manifest.from_bytes(content)
         return self._manifests[kind, digest]

@@ -62,7 +62,7 @@ class Patience:
         now = time.monotonic()
         if self._since is None:
             self._since = now
-            self._on_trouble(f"{error}; trying again for {seconds:.0f} s")
+            self._on_trouble(f"{error}; retrying for {seconds:.0f} s")
         elif now - self._since >= seconds:
             return False
         self._sleep(PAUSES[min(self._attempts, len(PAUSES) - 1)])
@@ -131,7 +131,7 @@ def follow(
                 continue
             if not over:
                 raise
-            on_trouble(f"{error}; the job is over, and the rest of its log could not be read")
+            on_trouble(f"{error}; the job has ended, and the rest of its log could not be read")
             return
 
 

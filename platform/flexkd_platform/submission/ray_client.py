@@ -74,7 +74,7 @@ def open_client(dashboard: Dashboard) -> JobSubmissionClient:
         problem = Problem(
             "--address",
             f"no Ray cluster answers at {dashboard.url}: {short(error)}",
-            "`ray status` on its head shows whether it is well",
+            "check the cluster with `ray status` on its head",
         )
         raise SpecError([problem]) from None
     finally:

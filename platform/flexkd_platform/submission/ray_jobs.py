@@ -128,7 +128,7 @@ class RayJobs:
                 )
                 if taken:
                     return submission
-        raise self._not_taken(f"others took all of {NUMBERS} numbers before us")
+        raise self._not_taken(f"concurrent submissions used all {NUMBERS} numbers")
 
     def _last_attempt(self, spec: JobSpec, *, force: bool) -> int:
         """The number of the last attempt at a job; 0 before the first.
@@ -142,7 +142,7 @@ class RayJobs:
             if same and not job.over and not force:
                 problem = Problem(
                     "",
-                    f"this spec is running already, as {job.id} ({job.status.lower()})",
+                    f"this spec is already running, as {job.id} ({job.status.lower()})",
                     f"follow it with `flexkd jobs logs {job.id} --follow --address "
                     f"{self.address}`, or submit it again with --force",
                 )
@@ -165,7 +165,7 @@ class RayJobs:
                     self._client.submit_job(submission_id=submission.id, **job)
                 return True
             except LostAnswerError as error:
-                on_trouble(f"{error}; looking whether it took {submission.id}")
+                on_trouble(f"{error}; checking whether it accepted {submission.id}")
                 return self._was_taken(submission, job["metadata"], str(error), on_trouble)
             except LostClusterError as error:
                 text = str(error)
@@ -202,8 +202,8 @@ class RayJobs:
     def _not_taken(self, reason: str) -> SpecError:
         problem = Problem(
             "--address",
-            f"the cluster at {self.address} did not take the job: {reason}",
-            "`ray status` on its head shows whether it is well",
+            f"the cluster at {self.address} did not accept the job: {reason}",
+            "check the cluster with `ray status` on its head",
         )
         return SpecError([problem])
 
@@ -227,7 +227,7 @@ class RayJobs:
         if found is not None:
             return found
         known = ", ".join(job.id for job in self.list()[:10]) or "none"
-        problem = Problem("", f"{self.address} knows no job {job_id!r}", f"known: {known}")
+        problem = Problem("", f"unknown job {job_id!r} on {self.address}", f"known: {known}")
         raise SpecError([problem])
 
     def _find(self, job_id: str) -> SubmittedJob | None:
@@ -288,7 +288,7 @@ class RayJobs:
             with self._asking():
                 return question()
         except RuntimeError as error:
-            raise LostClusterError(f"{self.address} cannot tell: {short(error)}") from None
+            raise LostClusterError(f"{self.address} cannot answer: {short(error)}") from None
 
     @contextmanager
     def _asking(self) -> Iterator[None]:
@@ -300,7 +300,9 @@ class RayJobs:
         except OSError as error:  # the base class of all errors of requests
             raise LostClusterError(f"lost {self.address}: {short(error)}") from None
         except RayError as error:
-            raise LostClusterError(f"{self.address} lets us in no more: {short(error)}") from None
+            raise LostClusterError(
+                f"{self.address} no longer accepts our token: {short(error)}"
+            ) from None
         except RuntimeError as error:
             # 502 to 504: a proxy in front of the head, or the head while it starts or stops.
             if re.search(r"status code 50[234]", str(error)):

@@ -111,8 +111,8 @@ class Inputs:
         return [
             Problem(
                 found.where,
-                f"{found.source} holds {size / MEBIBYTE:.1f} MiB; what travels with a job may hold "
-                f"{limit} MiB in all",
+                f"{found.source} has {size / MEBIBYTE:.1f} MiB; uploads are limited to {limit} MiB "
+                "in total",
                 remedy,
             )
             for found, size in sorted(sizes.items(), key=lambda item: -item[1])[:1]

@@ -101,7 +101,7 @@ def decoder_start(model: nn.Module) -> int | None:
         return None
     if config.decoder_start_token_id is None:
         raise ValueError(
-            f"the config of this {config.model_type} model names no decoder_start_token_id; "
+            f"the config of this {config.model_type} model does not set decoder_start_token_id; "
             "add it (T5's is its padding token)"
         )
     return int(config.decoder_start_token_id)

@@ -108,7 +108,7 @@ def register_head(name: str, head: Head) -> None:
         ValueError: another head has this name.
     """
     if HEADS.setdefault(name, head) is not head:
-        raise ValueError(f"two heads are named {name!r}; rename one of them")
+        raise ValueError(f"the head {name!r} is already registered; use another name")
 
 
 def head_of(task: str) -> Head:

@@ -55,7 +55,7 @@ def encode_prompts(
             kept = limit - len(begin) - len(tail)
             if kept < 1:
                 raise ValueError(
-                    f"{limit} tokens have no room for a prompt beside the {len(tail)} of "
+                    f"{limit} tokens leave no room for a prompt in addition to the {len(tail)} of "
                     f"its marker {marker!r}; raise max_prompt above {len(begin) + len(tail)}"
                 )
             ids = ids[:kept] + tail

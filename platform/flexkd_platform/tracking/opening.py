@@ -25,29 +25,29 @@ DATABASES = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}
 REFUSALS = (
     (
         ("Invalid Host header",),
-        "refuses the name by which it is asked: it answers to other names alone",
+        "rejects this host name",
         "start it with `mlflow server --allowed-hosts <that name and port>`, or give a name that "
-        "it answers to",
+        "it accepts",
     ),
     (
         ("error code 401",),
-        "asks who you are",
+        "requires authentication",
         "set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN",
     ),
     (
         ("error code 403",),
-        "knows who you are and lets you do nothing",
+        "denies access to this user",
         "ask for the permission to read and create experiments, or set the variables "
-        "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD of somebody who has it",
+        "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD of a user who has it",
     ),
     (
         ("out-of-date database schema",),
-        "has the tables of another MLflow",
+        "has an incompatible database schema",
         "back it up and run `mlflow db upgrade {uri}`, with the password in it if it has one",
     ),
     (
         ("password authentication failed", "no password supplied"),
-        "does not take the user and password of the URI",
+        "rejects the URI's user and password",
         "correct them",
     ),
     (
@@ -121,7 +121,7 @@ def check_form(uri: str) -> list[Problem]:
         parts = urlsplit(uri)
         _ = parts.port
     except ValueError:  # its text may be part of a password
-        message = f"{shown_uri(uri)!r} is not a URI: its host or port is none"
+        message = f"{shown_uri(uri)!r} is not a URI: invalid host or port"
         return [
             _problem(message, "give it as http://host:5000; write / and @ in a password %2F, %40")
         ]
@@ -131,7 +131,7 @@ def check_form(uri: str) -> list[Problem]:
     given = "a folder" if scheme in {"", "file"} else f"of kind {scheme!r}"
     return [
         _problem(
-            f"{shown_uri(uri)!r} is {given}, which MLflow records nothing in",
+            f"{shown_uri(uri)!r} is {given}, not a supported tracking store",
             "allowed are http(s)://host:port, sqlite:////absolute/path.db, "
             "postgresql://…, mysql://…, mssql://… and none",
         )
@@ -164,12 +164,12 @@ def check_experiment(uri: str, name: str) -> list[Problem]:
     except Exception as error:  # each client library raises its own errors
         text = without_password(" ".join(str(error).split()), uri)
         if "error code 403" in text or "PERMISSION_DENIED" in text:
-            message = f"{shown_uri(uri)} does not let you see the experiment {name!r}"
+            message = f"{shown_uri(uri)} denies access to the experiment {name!r}"
             remedy = f"ask for the permission to edit it, or {another}"
             return [Problem(EXPERIMENT, message, remedy)]
-        return [_refusal(uri, text, "ask whoever runs it, or leave the tracking out with `none`")]
+        return [_refusal(uri, text, "ask its administrator, or disable tracking with `none`")]
     if found is not None and found.lifecycle_stage == "deleted":
-        message = f"somebody has deleted the experiment {name!r}, whose name is still taken"
+        message = f"the experiment {name!r} was deleted and its name is still in use"
         remedy = f"`mlflow experiments restore -x {found.experiment_id}`, or {another}"
         return [Problem(EXPERIMENT, message, remedy)]
     return []
@@ -178,7 +178,7 @@ def check_experiment(uri: str, name: str) -> list[Problem]:
 def _check_sqlite(uri: str) -> list[Problem]:
     path = sqlite_path(uri)
     if path is None or path.name == ":memory:":
-        return [_problem(f"{uri!r} names no file", "give it as sqlite:////absolute/path.db")]
+        return [_problem(f"{uri!r} has no file path", "give it as sqlite:////absolute/path.db")]
     path = path.absolute()
     place = path if path.exists() else next(p for p in path.parents if p.exists())
     if not path.exists():
@@ -198,7 +198,7 @@ def _check_sqlite(uri: str) -> list[Problem]:
 
 def _check_server(uri: str, parts: SplitResult) -> list[Problem]:
     if not parts.hostname:
-        return [_problem(f"{shown_uri(uri)!r} names no host", "give it as http://host:5000")]
+        return [_problem(f"{shown_uri(uri)!r} has no host", "give it as http://host:5000")]
     return _ask(
         uri,
         "start it (`mlflow server`), correct the URI, or leave it out to record in the storage",

@@ -76,7 +76,7 @@ def _experiment_ids(client: MlflowClient, names: Sequence[str] | None) -> list[s
     unknown = [name for name in names or () if name not in known]
     if unknown:
         raise ValueError(
-            f"no experiment {', '.join(map(repr, unknown))}; known are {', '.join(sorted(known))}"
+            f"no experiment {', '.join(map(repr, unknown))}; existing: {', '.join(sorted(known))}"
         )
     return list(known.values()) if names is None else [known[name] for name in names]
 
@@ -89,7 +89,7 @@ def _job_hash(client: MlflowClient, ids: list[str], job: str) -> str:
         if job in {tags.get(JOB_HASH), tags.get(JOB_ID)}:
             return str(tags[JOB_HASH])
         known.append(tags.get(JOB_ID, ""))
-    raise ValueError(f"no job {job!r}; known are {', '.join(sorted(set(known))) or 'none'}")
+    raise ValueError(f"no job {job!r}; existing: {', '.join(sorted(set(known))) or 'none'}")
 
 
 def _search(client: MlflowClient, ids: list[str], query: str) -> Iterator[MlflowRun]:
@@ -113,5 +113,5 @@ def _quoted(text: str) -> str:
     """Quote a string for MLflow's query language, which has two quote characters and no escape."""
     quote = '"' if "'" in text else "'"
     if quote in text:
-        raise ValueError(f"{text!r} holds both kinds of quotes, which MLflow cannot look for")
+        raise ValueError(f"{text!r} contains both quote characters, which MLflow cannot search for")
     return f"{quote}{text}{quote}"

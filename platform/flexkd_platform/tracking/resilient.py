@@ -77,4 +77,4 @@ def one_line(error: Exception) -> str:
     """The error as a short, one-line message."""
     text = " ".join(str(error).split()) or type(error).__name__
     shown = text if len(text) <= 200 else f"{text[:199]}…"
-    return f"tracking stopped, the job goes on: {shown}"
+    return f"tracking stopped, the job continues: {shown}"

@@ -227,7 +227,7 @@ class RunTracker(Tracker):
         if self._log_students:
             folder = student.folder()
             if not folder.is_dir():
-                raise FileNotFoundError(f"the student's folder {folder} is not there")
+                raise FileNotFoundError(f"the student's folder {folder} does not exist")
             there = self._runs.artifacts(run.id, STUDENT_FOLDER)
             for path in sorted(path for path in folder.rglob("*") if path.is_file()):
                 name = path.relative_to(folder).as_posix()

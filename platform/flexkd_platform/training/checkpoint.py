@@ -161,7 +161,7 @@ class Checkpoints:
     def _pass_over(self, name: str, error: DamagedCheckpointError) -> None:
         if self._worker.rank == 0:
             place = f"{self._step.kind} {self._step.hash[:12]}"
-            _log.warning("the checkpoint %s of %s is passed over: %s", name, place, error)
+            _log.warning("the checkpoint %s of %s is damaged and skipped: %s", name, place, error)
 
     def _restore(self, marker: Marker, module: nn.Module, optimizer: Optimizer) -> Loaded:
         state = _state(module, optimizer)
@@ -240,7 +240,7 @@ def _without_idle_parameters(
 def _check_fit(marker: Marker, tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> None:
     """Raise DamagedCheckpointError unless the checkpoint holds the whole state of the training."""
     if values.keys() != marker.values.keys():
-        raise DamagedCheckpointError("it is of another optimiser")
+        raise DamagedCheckpointError("it belongs to another optimiser")
     for name, tensor in tensors.items():
         layout = marker.tensors.get(name)
         if layout is None or (dtype_of(layout), torch.Size(layout.size)) != (

@@ -244,9 +244,9 @@ class ShardReader(StorageReader):
             try:
                 entry = self._store.fetch_part(self._step, file, self._folder / file)
             except FileNotFoundError:
-                raise DamagedCheckpointError(f"{file} is not there") from None
+                raise DamagedCheckpointError(f"{file} is missing") from None
             if entry != self._marker.files[file]:
-                raise DamagedCheckpointError(f"{file} is not what its marker says")
+                raise DamagedCheckpointError(f"{file} does not match its marker")
         return plan
 
     def prepare_global_plan(self, plans: list[LoadPlan]) -> list[LoadPlan]:

@@ -237,7 +237,7 @@ def test_a_deleted_experiment_is_found_before_anything_starts(bench: Bench) -> N
         told = bench.flexkd(command, str(bench.spec), "--address", "none", "--json", code=2)
         (problem,) = json.loads(told)["problems"]
         assert problem["path"] == "tracking.experiment"
-        assert "somebody has deleted the experiment 'tiny'" in problem["message"]
+        assert "the experiment 'tiny' was deleted" in problem["message"]
 
 
 def test_a_failing_trial_leaves_the_others(bench: Bench) -> None:

@@ -97,5 +97,5 @@ def test_what_is_no_job_is_said_with_those_there_are(
 ) -> None:
     assert main(["jobs", "status", name, "--address", head]) == 2
     said = capsys.readouterr().err
-    assert f"{head} knows no job {name!r}" in said
+    assert f"unknown job {name!r} on {head}" in said
     assert "known: a-1" in said

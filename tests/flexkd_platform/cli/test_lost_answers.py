@@ -146,7 +146,7 @@ def test_a_job_that_was_taken_without_an_answer_is_found(
     told = capsys.readouterr()
     (job_id,) = head.jobs
     assert json.loads(told.out)["id"] == job_id
-    assert f"looking whether it took {job_id}" in told.err
+    assert f"checking whether it accepted {job_id}" in told.err
     assert head.heard.count(TAKEN) == 1, "a job is not submitted twice"
 
 
@@ -157,7 +157,7 @@ def test_a_head_that_is_away_for_a_while_is_asked_again(
     head.once_taken([LOSE, 502, LOSE, 200])
     assert submit() == 0
     told = capsys.readouterr()
-    assert "trying again for" in told.err
+    assert "retrying for" in told.err
     assert f"submitted {next(iter(head.jobs))} to {head.url}" in told.out
 
 
@@ -183,7 +183,7 @@ def test_a_job_that_the_head_knows_nothing_of_was_not_taken(
 ) -> None:
     head.plan[TAKEN], head.takes = [LOSE], False
     assert submit() == 2
-    assert "did not take the job" in capsys.readouterr().err
+    assert "did not accept the job" in capsys.readouterr().err
     asked = [request for request in head.heard if request.startswith("GET /api/jobs/short-")]
     assert len(asked) == submission.DENIALS
 
@@ -207,7 +207,7 @@ def test_a_job_that_was_submitted_is_named_even_if_it_cannot_be_followed(
     told = capsys.readouterr()
     (job_id,) = head.jobs
     assert f"submitted {job_id} to" in told.out
-    assert f"how {job_id} ended is not known" in told.err
+    assert f"the final status of {job_id} is unknown" in told.err
     assert "nothing was started" not in told.err
 
 
@@ -237,7 +237,9 @@ def test_others_that_are_always_faster_are_given_up(
 
     head.answer = refuse  # type: ignore[method-assign]
     assert submit() == 2
-    assert f"others took all of {submission.NUMBERS} numbers" in capsys.readouterr().err
+    assert (
+        f"concurrent submissions used all {submission.NUMBERS} numbers" in capsys.readouterr().err
+    )
     assert head.heard.count(TAKEN) == submission.NUMBERS
 
 
@@ -249,7 +251,7 @@ def test_a_submission_is_not_sent_elsewhere(
     head.plan[TAKEN], head.takes = [status], False
     assert submit() == 2
     said = capsys.readouterr().err
-    assert f"did not take the job: {head.url} redirects to {ELSEWHERE}/api/jobs/" in said
+    assert f"did not accept the job: {head.url} redirects to {ELSEWHERE}/api/jobs/" in said
     assert "secret" not in said
 
 
@@ -276,15 +278,15 @@ def test_the_wait_for_a_stop_outlasts_lost_answers(
     assert stop_and_wait(head) == 0
     told = capsys.readouterr()
     assert json.loads(told.out) == {"id": "a-1", "stopped": True, "status": "STOPPED"}
-    assert "trying again for" in told.err
+    assert "retrying for" in told.err
 
 
 @pytest.mark.usefixtures("no_patience")
 @pytest.mark.parametrize(
     ("plan", "stopped", "said"),
     [
-        ({STATUS: [200, LOSE]}, True, "a-1 was asked to stop"),
-        ({STOP: [LOSE]}, None, "a-1 may have been asked to stop"),
+        ({STATUS: [200, LOSE]}, True, "a-1 is stopping; its final status is unknown"),
+        ({STOP: [LOSE]}, None, "a-1 may be stopping; its final status is unknown"),
     ],
 )
 def test_a_stop_that_is_given_up_says_what_was_done(
@@ -323,7 +325,7 @@ def test_a_cluster_that_was_started_anew_is_not_waited_for(
     head.add("a-1")
     head.after = lambda request: head.jobs.clear() if request == STOP else None
     assert stop_and_wait(head) == 1
-    assert "was started anew and knows a-1 no more" in capsys.readouterr().err
+    assert "was restarted and no longer has job a-1" in capsys.readouterr().err
 
 
 @pytest.mark.usefixtures("no_patience")
@@ -356,4 +358,4 @@ def test_problems_are_shown_as_they_are(
     head: Head, capsys: pytest.CaptureFixture[str], name: str
 ) -> None:
     assert main(["jobs", "status", name, "--address", head.url]) == 2
-    assert f"knows no job {name!r}" in capsys.readouterr().err
+    assert f"unknown job {name!r} on" in capsys.readouterr().err

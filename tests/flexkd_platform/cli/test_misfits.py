@@ -115,9 +115,9 @@ def test_a_student_of_other_tokens(desk: Desk, models: Path, method: str) -> Non
     assert desk.problems(SPECS["instruction"], own, methods("{kind: ft}", method)) == [
         (
             "student.init.model",
-            f"{models}/gpt2 has another tokenizer than its teacher, and {kind} compares them "
-            "token by token",
-            "use models of one tokenizer, or seqkd, which compares texts",
+            f"{models}/gpt2 has a different tokenizer from its teacher, and {kind} "
+            "compares them token by token",
+            "use models with the same tokenizer, or seqkd, which compares texts",
         )
     ]
 
@@ -192,7 +192,7 @@ def test_an_aligned_student_is_cut_at_the_decoders_units(desk: Desk) -> None:
     assert found == [
         (
             "score.layer",
-            "encoder.-1 leaves out the decoder, whose units an aligned student is cut at",
+            "encoder.-1 does not include the decoder, whose units an aligned student needs",
             "set score.layer: last, or decoder.-1",
         )
     ]

@@ -188,15 +188,15 @@ def test_a_version_is_part_of_the_hashes(
         ("1 / 0", "ZeroDivisionError: division by zero"),
         (
             module().replace('["l1"]', '["kd"]'),
-            "ValueError: two methods are named 'kd'; rename one of them",
+            "ValueError: the method 'kd' is already registered; use another name",
         ),
         (
             module().replace('Literal["smoothed"]', 'Literal["regression"]'),
-            "ValueError: two tasks are named 'regression'; rename one of them",
+            "ValueError: the task 'regression' is already registered; use another name",
         ),
         (
             module().replace('register_head("smoothed"', 'register_head("classes"'),
-            "ValueError: two heads are named 'classes'; rename one of them",
+            "ValueError: the head 'classes' is already registered; use another name",
         ),
     ],
 )
@@ -210,7 +210,7 @@ def test_one_that_cannot_be_imported_is_found_first(
     done = commands.run("run", str(spec), "--storage", str(tmp_path / "s"), cwd=tmp_path)
     assert done.returncode == 2
     assert f"plugins[0] (line 1): cannot import 'team_losses': {reason}" in done.stderr
-    assert "or a file beside the spec, without .py" in done.stderr
+    assert "or a file in the spec's folder, without .py" in done.stderr
     assert not (tmp_path / "s" / "jobs").exists()
 
 

@@ -78,10 +78,10 @@ def test_a_plan_says_which_drawn_points_are_left_out(flexkd: Flexkd) -> None:
     assert {(one["method"], one["reason"]) for one in refused} == {
         ("kd", "sweep.methods[0]: every weight is 0")
     }
-    sentence = f"{len(refused)} drawn points are not allowed and left out; kd with beta=0.0, "
+    sentence = f"{len(refused)} sampled points are invalid and were skipped; kd with beta=0.0, "
     assert sentence in flexkd("plan", *given)
     assert sentence in flexkd("validate", *given)
-    assert "not allowed" not in flexkd("plan")
+    assert "invalid" not in flexkd("plan")
 
 
 def test_a_run_ends_with_what_validation_chooses(flexkd: Flexkd) -> None:

@@ -111,7 +111,7 @@ def test_a_secret_in_a_uri_is_refused_and_not_repeated(
         ("--storage", "s3://[bucket", "s3://[bucket is not a usable storage"),
         ("--storage", "ftp://bucket/x", "kinds of storage are s3, gs"),
         ("--tracking-uri", "http://[::1", "is not a URI"),
-        ("--tracking-uri", "mlruns", "which MLflow records nothing in"),
+        ("--tracking-uri", "mlruns", "not a supported tracking store"),
     ],
 )
 def test_what_is_no_uri_is_said_of_its_option(
@@ -139,7 +139,7 @@ def test_a_bucket_is_not_asked_by_the_machine_that_submits(
 def test_an_endpoint_is_no_secret(refusal: Refusal) -> None:
     uri = "s3://bucket/x?endpoint_override=s3:9000&scheme=http"
     said = refusal("--storage", uri, *SERVER, ray="2.9.3")
-    assert "holds a secret" not in said
+    assert "contains a secret" not in said
     assert f"the cluster runs Ray 2.9.3, and this is Ray {version('ray')}" in said
 
 
@@ -153,7 +153,7 @@ def test_files_too_large_to_travel(refusal: Refusal, tmp_path: Path) -> None:
     (tmp_path / "data" / "train.csv").write_bytes(bytes(2 * 1024**2))
     data = ["--set", "task={kind: classification, data: {source: files, path: data}}"]
     said = refusal("--storage", "s3://bucket/x", *SERVER, *data, "--carry", "1")
-    assert f"task.data.path: {tmp_path / 'data'} holds 2.0 MiB" in said
+    assert f"task.data.path: {tmp_path / 'data'} has 2.0 MiB" in said
     assert "--carry" in said
     assert "at most" in said
 

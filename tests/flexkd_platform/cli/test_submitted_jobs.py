@@ -146,7 +146,7 @@ def test_attempts_are_numbered_and_one_runs_at_a_time(
     ]
     assert main(again) == 2
     said = capfd.readouterr().err
-    assert f"this spec is running already, as {first['id']}" in said
+    assert f"this spec is already running, as {first['id']}" in said
     assert "--force" in said
     second = submit("--force")
     job = first["id"].removesuffix("-1")
@@ -181,7 +181,7 @@ def test_attempts_are_numbered_and_one_runs_at_a_time(
         told = json.loads(capfd.readouterr().out)
         assert told == {"id": f"{job}-{attempt}", "stopped": True, "status": "STOPPED"}
     assert main(["jobs", "stop", f"{job}-1", "--address", ray_cluster]) == 0
-    assert f"{job}-1 has ended already: STOPPED" in capfd.readouterr().out
+    assert f"{job}-1 has already ended: STOPPED" in capfd.readouterr().out
     driver("print('done')")
     assert submit("--wait") | {"spec_hash": ""} == {
         "id": f"{job}-4",
@@ -259,8 +259,8 @@ def test_a_head_that_is_gone_while_following_is_told_in_one_line(
     assert "begun" in told.out
     first, last = told.err.splitlines()
     assert f"lost {proxy.url}: " in first
-    assert "trying again for" in first
-    assert f"how {job} ended is not known" in last
+    assert "retrying for" in first
+    assert f"the final status of {job} is unknown" in last
     assert f"flexkd jobs logs {job} --follow --address {proxy.url}" in last
     assert RayJobs(ray_cluster).status(job).status == "RUNNING"
 
@@ -285,7 +285,7 @@ def test_ctrl_c_stops_the_following_and_not_the_job(
     monkeypatch.setattr(submission, "follow", interrupted)
     assert main(["jobs", "logs", job, "--follow", "--address", ray_cluster]) == 1
     said = capfd.readouterr().err
-    assert f"stopped following; {job} goes on" in said
+    assert f"stopped following; {job} continues" in said
     assert f"flexkd jobs stop {job}" in said
     assert RayJobs(ray_cluster).status(job).status == "RUNNING"
 
@@ -321,7 +321,7 @@ def test_what_is_not_there_is_a_wrong_request(
 ) -> None:
     for command in (["status"], ["logs"], ["logs", "--follow"], ["stop"], ["stop", "--wait"]):
         assert main(["jobs", *command, "nobody-1", "--address", ray_cluster]) == 2
-        assert f"{ray_cluster} knows no job 'nobody-1'" in capfd.readouterr().err
+        assert f"unknown job 'nobody-1' on {ray_cluster}" in capfd.readouterr().err
 
 
 @pytest.mark.ray

@@ -123,7 +123,7 @@ def test_what_can_never_be_placed_is_refused_with_what_to_set(
     problems = resource_problems(Resources.model_validate(resources), capacity)
     assert {problem.path for problem in problems} == paths
     for problem in problems:
-        assert "asked for" in problem.message
+        assert "requested" in problem.message
         assert problem.remedy.startswith(f"--set {problem.path}=")
 
 
@@ -171,6 +171,5 @@ def test_a_count_no_cluster_has_is_refused_when_it_is_read() -> None:
 def test_a_problem_says_where_there_is_room() -> None:
     (problem,) = resource_problems(Resources(trial_workers=4, trial_cpus=2), HEADED)
     assert problem.message == (
-        "4 workers of 2 CPUs asked for, but there are places for 3 on nodes of 0 CPUs, 4 CPUs, "
-        "3 CPUs"
+        "4 workers of 2 CPUs requested, but only 3 fit on nodes of 0 CPUs, 4 CPUs, 3 CPUs"
     )

@@ -59,7 +59,7 @@ def test_what_does_not_answer_may_be_a_cluster(
     monkeypatch.setattr(gcs, "ANSWER_SECONDS", 0.5)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         address = f"127.0.0.1:{silent.getsockname()[1]}"
-        with pytest.raises(SpecError, match=r"what listens there has not answered for 0\.5 s"):
+        with pytest.raises(SpecError, match=r"the service did not respond within 0\.5 s"):
             join_cluster(address, None)
 
 
@@ -167,7 +167,7 @@ def test_a_dashboard_is_no_meeting_point(no_ray: None) -> None:
     server = ThreadingHTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:
-        with pytest.raises(SpecError, match="with a dashboard, use flexkd submit"):
+        with pytest.raises(SpecError, match="to use a dashboard address, run flexkd submit"):
             join_cluster(f"127.0.0.1:{server.server_port}", None)
     finally:
         server.shutdown()
@@ -270,7 +270,7 @@ def test_a_wrong_token_is_told_before_ray_is_asked(
         prepare_to_join(address)
     (problem,) = caught.value.problems
     assert problem.message == (
-        f"the cluster at {address} is in token mode and refuses the token of RAY_AUTH_TOKEN"
+        f"the cluster at {address} is in token mode and rejects the token from RAY_AUTH_TOKEN"
     )
     assert "token-of-another" not in str(problem)
 
@@ -296,7 +296,7 @@ def test_a_cluster_of_a_token_that_is_not_here_is_one_line_and_the_terminal_is_l
         join_cluster(f"127.0.0.1:{meeting_point(None)}", None)
     (problem,) = caught.value.problems
     assert "RAY_AUTH_MODE" in problem.message
-    assert "no token was found here" in problem.message
+    assert "requires a token, and none was found here" in problem.message
     assert "~/.ray/auth_token" in problem.remedy
     monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))  # so that Ray itself has to look for one
     with pytest.raises(SpecError) as caught:

@@ -136,7 +136,7 @@ def test_without_a_token_the_three_places_are_named(serve: Serve) -> None:
 def test_a_wrong_token_is_named_by_its_place(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RAY_AUTH_TOKEN", "another-0123456789")
     problem = refusal(serve("token"))
-    assert "refuses the token of RAY_AUTH_TOKEN" in problem.message
+    assert "rejects the token from RAY_AUTH_TOKEN" in problem.message
     assert "another" not in str(problem)
 
 
@@ -173,7 +173,7 @@ def test_a_redirect_to_a_login_names_no_address_to_give(serve: Serve) -> None:
     front = serve(moved="/login?next=PATH")
     problem = refusal(front)
     assert problem.message == f"{front} redirects to {front}/login"
-    assert "and not that of something before it" in problem.remedy
+    assert "not that of a proxy" in problem.remedy
 
 
 def test_a_redirect_to_what_is_no_address(serve: Serve) -> None:
@@ -243,14 +243,14 @@ def unused() -> int:
     ("address", "message", "remedy"),
     [
         ("ray://head:10001", "Ray Client", "http://HEAD:8265"),
-        ("head:6379", "where the nodes of a cluster meet", "http://head:8265"),
-        ("http://head:6379", "where the nodes of a cluster meet", "http://head:8265"),
+        ("head:6379", "the GCS address, not the dashboard", "http://head:8265"),
+        ("http://head:6379", "the GCS address, not the dashboard", "http://head:8265"),
         ("auto", "not an address to submit to", "http://HEAD:8265"),
         ("ftp://head", "not an address of a dashboard", "http://HEAD:8265"),
         ("http://head:port", "not an address", "http://HEAD:8265"),
-        ("http://me:word@head:8265", "holds a user or a password", "RAY_AUTH_TOKEN"),
-        ("http://me:word/2@head:8265", "holds a user or a password", "RAY_AUTH_TOKEN"),
-        ("me:word@head:port", "holds a user or a password", "RAY_AUTH_TOKEN"),
+        ("http://me:word@head:8265", "contains a user or a password", "RAY_AUTH_TOKEN"),
+        ("http://me:word/2@head:8265", "contains a user or a password", "RAY_AUTH_TOKEN"),
+        ("me:word@head:port", "contains a user or a password", "RAY_AUTH_TOKEN"),
     ],
 )
 def test_other_addresses_of_a_cluster_are_told_apart(

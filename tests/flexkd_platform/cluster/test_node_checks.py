@@ -64,7 +64,7 @@ def asked(folder: Path, monkeypatch: pytest.MonkeyPatch, answer: str | Exception
 def test_a_node_that_cannot_use_the_storage(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (problem,) = asked(tmp_path, monkeypatch, "it has another folder at that path")
+    (problem,) = asked(tmp_path, monkeypatch, "a different folder exists at that path")
     assert problem.path == "--storage"
     assert "the node 10.0.0.2 cannot use" in problem.message
 

@@ -109,10 +109,10 @@ def test_subsets_are_drawn_alike_and_keep_the_order(splits: Splits) -> None:
 def test_asking_for_more_than_there_is() -> None:
     _, problems = check_data(ClassificationTask(data=BuiltinData(train=9000, test=1500)))
     assert [(problem.path, problem.message) for problem in problems] == [
-        ("task.data.train", "9,000 examples are asked for, but train has 8,534"),
-        ("task.data.test", "1,500 examples are asked for, but test has 1,058"),
+        ("task.data.train", "9,000 examples requested, but train has 8,534"),
+        ("task.data.test", "1,500 examples requested, but test has 1,058"),
     ]
-    assert problems[1].remedy == "ask for 1,058 at most, or leave it out to use them all"
+    assert problems[1].remedy == "request at most 1,058, or leave it out to use them all"
 
 
 def test_every_data_set_is_described() -> None:

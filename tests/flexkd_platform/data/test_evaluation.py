@@ -72,7 +72,9 @@ def test_a_folder_s_test_split(write_rows: WriteRows, task_on: TaskOn) -> None:
     (folder / "train.tsv").unlink()
     (problem,) = problems_of(task)
     assert problem.path == "task.evaluation.e.path"
-    assert problem.message == f"{folder} holds neither a test nor a train file, but nothing at all"
+    assert problem.message == (
+        f"{folder} contains neither a test nor a train file (the folder is empty)"
+    )
 
 
 def test_a_subset(write_rows: WriteRows, task_on: TaskOn) -> None:
@@ -86,7 +88,7 @@ def test_a_subset(write_rows: WriteRows, task_on: TaskOn) -> None:
     assert {name: facts.rows for name, facts in facts_of(task).items()} == {"few": 9, "more": 20}
     (problem,) = problems_of(with_sets(task_on(file), many=files(file, test=61)))
     assert problem.path == "task.evaluation.many.test"
-    assert problem.message == "61 examples are asked for, but test has 60"
+    assert problem.message == "61 examples requested, but test has 60"
 
 
 def test_words_mean_what_they_mean_in_training(write_rows: WriteRows, task_on: TaskOn) -> None:

@@ -160,19 +160,19 @@ def test_no_such_path(problems: Problems) -> None:
 def test_unknown_format(tmp_path: Path, problems: Problems) -> None:
     (tmp_path / "reviews.txt").write_text("text")
     problem = only(problems(tmp_path / "reviews.txt"))
-    assert "reviews.txt is of no known format" in problem.message
+    assert "reviews.txt has an unknown format" in problem.message
     assert problem.remedy == "the name must end in .parquet, .jsonl, .json, .csv, .tsv"
 
 
 def test_folder_without_train(write_rows: WriteRows, problems: Problems) -> None:
     folder = write_rows("d/test.csv", ROWS).parent
     problem = only(problems(folder))
-    assert problem.message == f"{folder} holds no train file, but test.csv"
+    assert problem.message == f"{folder} contains no train file (found: test.csv)"
     assert problem.remedy.startswith("it must hold train.parquet or train.jsonl")
 
 
 def test_empty_folder(tmp_path: Path, problems: Problems) -> None:
-    assert "holds no train file, but nothing at all" in only(problems(tmp_path)).message
+    assert "contains no train file (the folder is empty)" in only(problems(tmp_path)).message
 
 
 def test_two_files_for_one_split(write_rows: WriteRows, problems: Problems) -> None:
@@ -342,7 +342,7 @@ def test_problems_of_all_files_show_at_once(
 def test_sizes_and_labels_are_checked_together(write_rows: WriteRows, problems: Problems) -> None:
     found = problems(write_rows("d.csv", [*ROWS, ("bad", -1)]), train=1000, test=1)
     assert [problem.path for problem in found] == ["task.data.label", "task.data.train"]
-    assert "1,000 examples are asked for, but train has " in found[1].message
+    assert "1,000 examples requested, but train has " in found[1].message
     assert "once the missing splits are drawn from it" in found[1].message
 
 

@@ -206,7 +206,7 @@ def test_a_commit_is_read_and_then_found_in_the_cache(endpoint: str, cache: Path
     assert "'sst' not found. Available: ['sst2', 'held', 'mnli']" in no_config[1][0][1]
     assert no_revision[1][0][:2] == ["task.data.revision", "team/toy has no revision 'v9'"]
     assert unknown[1][0][0] == "task.data.name"
-    assert "the hub knows no data set 'team/nothing'" in unknown[1][0][1]
+    assert "there is no data set 'team/nothing' on the hub" in unknown[1][0][1]
     assert "set HF_TOKEN if it is private" in unknown[1][0][2]
     assert no_name[1][0][1] == "'a b/c' is not a hub name"
     assert no_train[1][0][1] == "team/toy/held has no split 'train', but test"
@@ -280,7 +280,7 @@ def test_the_spec_names_splits(answers: dict[str, Any]) -> None:
 def test_labels_that_are_kept_back(answers: dict[str, Any]) -> None:
     path, message, remedy = answers["kept back"][1][0]
     assert path == "task.data.splits.test"
-    assert message == "the labels of team/toy/mnli (test) are kept back: all of them are -1"
+    assert message == "the labels of team/toy/mnli (test) are withheld: all of them are -1"
     assert remedy == "name a split that has labels, as splits: {test: validation_matched}"
     assert answers["sets"][0][3] == {"mm": 9}
     # A set that is only measured on must not be taken from train because its labels are hidden.

@@ -131,7 +131,7 @@ def test_a_column_that_is_no_label(tmp_path: Path, problems: Problems, label: st
     pq.write_table(pa.table({"review": texts, "text": texts, "id": range(100)}), file)
     problem = only(problems(file, text="review", label=label))
     assert problem.message == f"{file} has 100 examples of 100 classes"
-    assert problem.remedy == "name the column that holds the label, or say task.classes: 100"
+    assert problem.remedy == "name the column that holds the label, or set task.classes: 100"
 
 
 def test_one_class_only(write_rows: WriteRows, problems: Problems) -> None:

@@ -194,7 +194,7 @@ def test_nothing_left_is_a_problem(tmp_path: Path) -> None:
     file = write(tmp_path / "d.jsonl", [{"instruction": "", "output": "a"}] * 9)
     path, message, _ = only(instructions(file))
     assert path == "task.data.output"
-    assert message == f"no row of {file} has something to read and a response to it"
+    assert message == f"no row of {file} has both an input and a response"
     file = write(tmp_path / "s.csv", [{"document": "a", "summary": ""}] * 9)
     assert only(summaries(file))[0] == "task.data.summary"
 
@@ -207,7 +207,7 @@ def test_nothing_left_is_a_problem(tmp_path: Path) -> None:
         ({"output": "a"}, '{"output": "a"} is neither text nor a list of texts'),
         ([{"response": "a"}], '{"response": "a"} is not an instance with an output'),
         ([{"input": 5, "output": "a"}], "5 is not text"),
-        (["a", "\ud83d"], "'\\ud83d' is half of a character"),
+        (["a", "\ud83d"], "'\\ud83d' is an unpaired surrogate"),
     ],
 )
 def test_wrong_responses_are_named_with_their_line(

@@ -41,7 +41,7 @@ def test_losing_workers_again_and_again_at_one_place_is_given_up() -> None:
         patience.hear(ray_train.WorkerGroupStarted(2))
         patience.hear(progress(4))  # told again: nothing new
         patience.hear(progress(7))
-    with pytest.raises(StepError, match="lost in each of 3 runs"):
+    with pytest.raises(StepError, match="lost in all 3 attempts"):
         patience.hear(ray_train.WorkerGroupStarted(1))
 
 
@@ -56,8 +56,8 @@ def test_what_the_last_worker_said_is_told_of_a_trial_that_is_given_up() -> None
     with pytest.raises(StepError) as caught:
         patience.hear(ray_train.WorkerGroupStarted(2))
     said = str(caught.value)
-    assert "lost in each of 3 runs" in said
-    assert "the last of them said: third and so on" in said
+    assert "lost in all 3 attempts" in said
+    assert "last error: third and so on" in said
     assert said.count("\n") == 0
     assert len(said) < 600
     assert caught.value.detail.startswith("Traceback of third")

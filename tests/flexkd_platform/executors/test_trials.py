@@ -119,7 +119,7 @@ def test_a_trial_whose_process_dies_is_run_again(
     assert store.has(other.evaluate)
     assert list(heard.failures) == [always.hash]
     failure = heard.failures[always.hash]
-    assert str(failure).startswith("its process was lost in each of 3 runs")
+    assert str(failure).startswith("its process was lost in all 3 attempts")
     assert "\n" not in str(failure)
     assert [len((tmp_path / trial.hash).read_text()) for trial in (once, always)] == [1, 3]
 

@@ -146,7 +146,7 @@ def test_a_search_goes_on_past_points_that_are_not_allowed(kind: str, shop: Shop
     refused = json.loads((folder / "results.json").read_text())["search"]["refused"]
     (warning,) = view.warnings
     assert warning == (
-        f"{len(refused)} drawn points are not allowed and left out; flexkd with alpha=0.0, "
+        f"{len(refused)} sampled points are invalid and were skipped; flexkd with alpha=0.0, "
         "lambda=0.0: sweep.methods[1]: every weight is 0"
     )
     for one in refused:
@@ -155,7 +155,7 @@ def test_a_search_goes_on_past_points_that_are_not_allowed(kind: str, shop: Shop
         assert one["reason"] == "sweep.methods[1]: every weight is 0"
     again = shop.run()
     assert again["search"]["refused"] == refused
-    assert f"{len(refused)} of the points drawn are not allowed" in shop.report(again)
+    assert f"{len(refused)} of the sampled points were invalid and excluded" in shop.report(again)
     assert {trial["status"] for trial in again["trials"]} == {"reused"}
 
 
@@ -174,8 +174,8 @@ def test_a_metric_that_validation_has_not_is_refused(shop: Shop) -> None:
     scheduler = "sweep.scheduler={kind: asha, grace_steps: 2, metric: nll}"
     assert found(shop) == []
     assert found(shop, search, scheduler) == [
-        ("sweep.search.metric", "rougeL is not measured on the validation split of classification"),
-        ("sweep.scheduler.metric", "nll is not measured on the validation split of classification"),
+        ("sweep.search.metric", "rougeL is not a validation metric of classification"),
+        ("sweep.scheduler.metric", "nll is not a validation metric of classification"),
     ]
 
 

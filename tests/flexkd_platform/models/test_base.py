@@ -185,11 +185,11 @@ def test_the_fingerprint_is_of_values_and_words() -> None:
 @pytest.mark.parametrize(
     ("values", "words", "says"),
     [
-        ({"n_embd": 16}, 300, "the config names no model_type"),
-        ({"model_type": "mamba"}, 300, "the architecture 'mamba' is not known"),
+        ({"n_embd": 16}, 300, "the config does not set model_type"),
+        ({"model_type": "mamba"}, 300, "unknown architecture 'mamba'"),
         (values_of("gpt2", n_layers=3, heads=2), 300, "a gpt2 model has no heads, n_layers"),
-        (values_of("gpt2", n_head=5), 300, "describes no model that can be built"),
-        (values_of("gpt2", n_embd="wide"), 300, "describes no model that can be built"),
+        (values_of("gpt2", n_head=5), 300, "is not a valid model config"),
+        (values_of("gpt2", n_embd="wide"), 300, "is not a valid model config"),
         (values_of("gpt2"), 259, "a vocabulary of 259 words is too small; give at least 260"),
         (values_of("bert"), 260, "a vocabulary of 260 words is too small; give at least 261"),
     ],

@@ -308,7 +308,7 @@ def test_widths_that_the_teachers_parts_do_not_make(make: Make, facts_at: Facts)
     assert problem.remedy == "give a multiple of 8, which keeps the groups of its heads whole"
     opt = facts_at(make("opt", word_embed_proj_dim=8))
     (problem,) = check_student(SlicedInit(layers=1, hidden_size=8), opt, must_fit=True)[1]
-    assert "projects a word embedding that is 8 wide" in problem.message
+    assert "projects a word embedding of width 8" in problem.message
     assert check_student(SlicedInit(layers=1, hidden_size=4), opt, must_fit=True)[1] == []
 
 

@@ -50,7 +50,9 @@ def test_layers_put_out_the_models_hidden_states(make: Make, tokens: Tokens, kin
 
 def test_unknown_architectures_say_which_are_known() -> None:
     mpt = MptModel(MptConfig(d_model=8, n_heads=2, n_layers=1, vocab_size=10, max_seq_len=8))
-    with pytest.raises(ModelError, match="'mpt' is not known; known architectures are bert, dist"):
+    with pytest.raises(
+        ModelError, match="unknown architecture 'mpt'; known architectures are bert, dist"
+    ):
         hidden_layers(mpt)
 
 

@@ -189,7 +189,7 @@ def test_hidden_files_are_no_weights(tmp_path: Path) -> None:
     for name in (".a.gguf", ".a.bin"):
         (tmp_path / name).touch()
     assert not has_weights(tmp_path)
-    with pytest.raises(ModelError, match="holds no weights"):
+    with pytest.raises(ModelError, match="contains no weights"):
         weight_files(tmp_path)
     (tmp_path / "b.gguf").touch()
     assert weight_files(tmp_path) == [tmp_path / "b.gguf"]

@@ -56,8 +56,8 @@ def test_what_names_no_layer_of_an_encoder_decoder(
 
 def test_a_stack_in_a_model_of_one(make: Make, facts_at: Facts) -> None:
     (problem,) = check_layer("decoder.0", facts_at(make("gpt2")))
-    assert problem.message == "there is no decoder in a model of one stack"
-    assert problem.remedy == "give a number, as 0"
+    assert problem.message == "the model has no decoder"
+    assert problem.remedy == "give a number, for example 0"
 
 
 @pytest.mark.parametrize("kind", ["bart", "t5"])

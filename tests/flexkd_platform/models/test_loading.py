@@ -207,5 +207,5 @@ def test_a_saved_folder_must_be_whole(make: Make, tmp_path: Path) -> None:
     backbone_alone = make("bert")
     with pytest.raises(ModelError, match="no complete classifier: 2 weights are missing"):
         load_saved(backbone_alone)
-    with pytest.raises(ModelError, match="holds no tokenizer"):
+    with pytest.raises(ModelError, match="contains no tokenizer"):
         load_saved(tmp_path)

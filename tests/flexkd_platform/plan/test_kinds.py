@@ -123,7 +123,9 @@ def test_planning_needs_no_torch() -> None:
 def test_a_kind_is_registered_once() -> None:
     kind = KINDS["teacher"]
     assert register_kind(kind) is kind
-    with pytest.raises(ValueError, match="two step kinds are named 'teacher'; rename one of them"):
+    with pytest.raises(
+        ValueError, match="the step kind 'teacher' is already registered; use another name"
+    ):
         register_kind(StepKind("teacher", 1, "another", "driver"))
     assert KINDS["teacher"] is kind
 

@@ -33,9 +33,8 @@ def problems(world: Path, folder: Path, *overrides: str) -> list[Problem]:
         (
             "projector",
             "{1: 2, -1: 0}",
-            "layers 1: 2 and -1: 0 are of one layer of the student, which is projected to one "
-            "layer alone",
-            "name each of the student's layers once",
+            "layers 1: 2 and -1: 0 use the same student layer, which has only one projector",
+            "name each student layer once",
         ),
     ],
 )
@@ -60,7 +59,7 @@ def test_a_teacher_without_layers_is_one_problem(tiny_world: Path, tmp_path: Pat
     assert problems(tiny_world, tmp_path, f"teacher.model={{config: {config}}}") == [
         Problem(
             "teacher.model.config",
-            "this model has 0 layers, and none that could be scored, matched or kept",
-            "name a model of 1 layer or more",
+            "this model has 0 layers",
+            "name a model with at least 1 layer",
         )
     ]

@@ -81,4 +81,4 @@ def test_a_problem_says_which_drawn_value_it_is_of(tiny_world: Path, tmp_path: P
     (problem,), _ = looked_at(tiny_world, tmp_path, axes, search, "0.5")
     assert problem.path == "student.init.hidden_size"
     assert problem.message.startswith("a width of 7 is not a multiple of ")
-    assert problem.message.endswith("; student.init.hidden_size=7 is searched")
+    assert problem.message.endswith(" (sampled value student.init.hidden_size=7)")

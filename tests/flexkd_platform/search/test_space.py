@@ -180,7 +180,7 @@ def test_a_random_point_that_is_not_allowed_is_left_out(plan: Planner) -> None:
     fewer = plan(BASE | {"sweep.space": WEIGHTS, "sweep.search": search | {"samples": 39}})
     assert list(made.refused)[: len(fewer.refused)] == list(fewer.refused)
     text = refused_text(made.refused)
-    assert text.startswith(f"{len(made.refused)} drawn point")
+    assert text.startswith(f"{len(made.refused)} sampled point")
     assert "flexkd with alpha=0.0, lambda=0.0: sweep.methods[1]: every weight is 0" in text
 
 
@@ -219,10 +219,10 @@ def test_a_search_without_an_allowed_point_is_a_problem(kind: str, plan: Planner
         plan(BASE | {"sweep.space": nothing, "sweep.search": search})
     (problem,) = caught.value.problems
     assert problem.path == "sweep.methods[1]"
-    assert problem.message.startswith("none of the 6 points drawn for flexkd is allowed; with ")
+    assert problem.message.startswith("none of the 6 sampled points of flexkd is valid; with ")
     assert "every weight is 0" in problem.message
     assert problem.remedy == (
-        "give one of alpha, beta, lambda more than 0; or draw more points: sweep.search.samples"
+        "give one of alpha, beta, lambda more than 0; or sample more points: sweep.search.samples"
     )
 
 

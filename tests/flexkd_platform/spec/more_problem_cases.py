@@ -60,7 +60,7 @@ MORE_CASES: dict[str, Case] = {
         "{kind: flexkd, logit: {temperature: 4}}",
         "sweep.methods[0].logit.kind",
         4,
-        "this is missing",
+        "missing key",
         "allowed: forward_kl, jsd, logit_mse, reverse_kl, skew_forward_kl, skew_reverse_kl, tvd",
     ),
     "none of the outputs": (
@@ -100,7 +100,7 @@ MORE_CASES: dict[str, Case] = {
         "name: quick\nteacher: {model: {vocab_size: 512}}\n",
         "teacher.model.config",
         2,
-        "this is missing",
+        "missing key",
         "add it: as in a config.json: model_type and the sizes of that architecture",
     ),
     "a config's unknown neighbour": (
@@ -116,7 +116,7 @@ MORE_CASES: dict[str, Case] = {
         "name: quick\nevaluate: {decoding: {beams: 2}}\n",
         "evaluate.decoding.kind",
         2,
-        "this is missing",
+        "missing key",
         "allowed: beam, greedy, sample",
     ),
     "a decoding's wrong setting": (
@@ -206,7 +206,7 @@ MORE_CASES: dict[str, Case] = {
         "  axes: {resources.score_workers: [1, 2]}\n  seeds:",
         'sweep.axes["resources.score_workers"]',
         7,
-        "'resources.score_workers' names no field of a trial",
+        "'resources.score_workers' is not a field of a trial",
         "an axis is a dotted path into task, teacher, student, score, distill",
     ),
     "an axis over the sweep itself": (
@@ -214,7 +214,7 @@ MORE_CASES: dict[str, Case] = {
         "  axes: {'sweep.methods[1].beta': [1, 2]}\n  seeds:",
         'sweep.axes["sweep.methods[1].beta"]',
         7,
-        "'sweep.methods[1].beta' names no field of a trial",
+        "'sweep.methods[1].beta' is not a field of a trial",
         "an axis is a dotted path into task, teacher, student, score, distill",
     ),
     "an axis that is no list": (

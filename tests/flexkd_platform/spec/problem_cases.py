@@ -159,15 +159,15 @@ CASES: dict[str, Case] = {
         "[10, 20, 10]",
         "sweep.seeds",
         7,
-        "a seed is named twice",
-        "name each one once",
+        "a seed is listed twice",
+        "list each once",
     ),
     "unknown method": (
         "kind: kd",
         "kind: kdd",
         "sweep.methods[1].kind",
         5,
-        "'kdd' is not known",
+        "unknown value 'kdd'",
         f"allowed: {METHODS}",
     ),
     "several methods in one": (
@@ -175,7 +175,7 @@ CASES: dict[str, Case] = {
         "{kind: [ft, kd]}",
         "sweep.methods[0].kind",
         4,
-        "['ft', 'kd'] is not known",
+        "unknown value ['ft', 'kd']",
         f"allowed: {METHODS}",
     ),
     "a method without kind": (
@@ -183,7 +183,7 @@ CASES: dict[str, Case] = {
         "",
         "sweep.methods[1].kind",
         5,
-        "this is missing",
+        "missing key",
         "allowed: cka, flexkd, ft, gram, jsd, kd, minillm, procrustes, projector, seqkd, skew_fkl, "
         "skew_rkl, tvd",
     ),
@@ -200,7 +200,7 @@ CASES: dict[str, Case] = {
         "",
         "name",
         None,
-        "this is missing",
+        "missing key",
         "add it: lower-case letters, digits, dots, hyphens; names the job's folder",
     ),
     "a key that its variant must have": (
@@ -208,7 +208,7 @@ CASES: dict[str, Case] = {
         "name: quick\ntask: {kind: regression, data: {source: files}}\n",
         "task.data.path",
         2,
-        "this is missing",
+        "missing key",
         "add it: a file, or a folder with train.*, validation.*, test.*",
     ),
     "a name no folder should have": (
@@ -232,15 +232,15 @@ CASES: dict[str, Case] = {
         "name: quick\nevaluate: {metrics: [f1, f1]}\n",
         "evaluate",
         2,
-        "a metric is named twice",
-        "name each one once",
+        "a metric is listed twice",
+        "list each once",
     ),
     "a layer by no known name": (
         "name: quick\n",
         "name: quick\nscore: {layer: first}\n",
         "score.layer",
         2,
-        "'first' names no layer",
+        "unknown layer 'first'",
         "give last, a number, or decoder.-1",
     ),
     "a mapping where one of two types goes": (
@@ -256,7 +256,7 @@ CASES: dict[str, Case] = {
         "{kind: cka, layers: {0: middle.1}}",
         "sweep.methods[0].layers.0",
         4,
-        "'middle.1' names no layer",
+        "unknown layer 'middle.1'",
         "give last, a number, or decoder.-1",
     ),
     "a student's layer by no known name": (

@@ -134,11 +134,11 @@ def test_set_path_makes_the_sections_on_its_way() -> None:
     ("path", "message"),
     [
         ("", "the path is empty"),
-        ("b[2]", "b has 2 entries only"),
+        ("b[2]", "b has only 2 entries"),
         ("b.c", "b has no part 'c'"),
         ("a.x.y", "a.x has no part 'y'"),
         ("[0]", "the spec has no part 0"),
-        ("a" + ".x" * 64, "the path has 65 parts; nothing in a spec is so deep"),
+        ("a" + ".x" * 64, "the path has 65 parts; the limit is 64"),
         (f"b[{'9' * 5000}]", f"b has no part '{'9' * 5000}'"),
     ],
 )

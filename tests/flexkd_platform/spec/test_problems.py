@@ -34,8 +34,8 @@ def test_says_where_what_was_given_and_what_is_allowed(
     [
         ("name: [\n", "line 2, column 1", "expected the node content, but found '<stream end>'"),
         ("name: a\n\tb: 1\n", "line 2, column 1", r"found character '\t' that cannot start any"),
-        ("name: a\nname: b\n", "line 2, column 1", "the key 'name' stands twice"),
-        ("name: a\nx:\n  1: a\n  '1': b\n", "line 4, column 3", "the key '1' stands twice"),
+        ("name: a\nname: b\n", "line 2, column 1", "duplicate key 'name'"),
+        ("name: a\nx:\n  1: a\n  '1': b\n", "line 4, column 3", "duplicate key '1'"),
         ("name: *nobody\n", "line 1, column 7", "found undefined alias 'nobody'"),
         ("name: \x07\n", "", "special characters are not allowed"),
     ],
@@ -51,7 +51,7 @@ def test_text_that_is_no_yaml(bad: str, where: str, why: str, problems: Problems
 def test_an_anchor_inside_itself(text: str, problems: Problems) -> None:
     (problem,) = problems(text + "reference: &r [*r]\n")
     assert problem == Problem(
-        "", "an anchor holds a reference to itself", "write the values out in one of the places"
+        "", "an anchor refers to itself", "write the values out in place of the reference"
     )
 
 
@@ -61,7 +61,7 @@ def test_an_anchor_inside_itself(text: str, problems: Problems) -> None:
 def test_a_file_that_holds_no_spec(content: str, given: str, problems: Problems) -> None:
     (problem,) = problems(content)
     assert problem == Problem(
-        "", f"the file holds {given}", "a job spec is a mapping: name, sweep, …"
+        "", f"the file contains {given}", "a job spec is a mapping: name, sweep, …"
     )
 
 
@@ -171,7 +171,7 @@ def test_axis_problems_show_together(text: str, problems: Problems) -> None:
             "sweep.methods[3].alpha=2",
             Problem(
                 "sweep.methods[3].alpha",
-                "sweep.methods has 3 entries only",
+                "sweep.methods has only 3 entries",
                 "name a field of the spec",
             ),
         ),
@@ -189,8 +189,8 @@ def test_axis_problems_show_together(text: str, problems: Problems) -> None:
                 f"{path}={value}",
                 Problem(
                     path,
-                    "an anchor holds a reference to itself",
-                    "write the values out in one of the places",
+                    "an anchor refers to itself",
+                    "write the values out in place of the reference",
                 ),
             )
             for path, value in (("distill.epochs", "&a [*a]"), ("distill", "&a {epochs: *a}"))
@@ -210,7 +210,7 @@ def test_anchors_that_hold_each_other_deeply_are_refused(text: str, problems: Pr
     """Each line is flat; what they come to is thousands of lists in each other."""
     lines = "".join(f"  - &a{place + 1} [*a{place}]\n" for place in range(2000))
     (found,) = problems(f"{text}x:\n  - &a0 1\n{lines}")
-    assert found.message == "anchors hold each other too deeply"
+    assert found.message == "anchors are nested too deeply"
 
 
 def test_a_key_that_json_has_not_is_refused(problems: Problems, text: str) -> None:

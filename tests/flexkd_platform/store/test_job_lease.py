@@ -149,7 +149,7 @@ def test_what_somebody_else_has_taken_over_is_theirs(
     while first._beating.is_alive():
         if not store.read_file(PATH).startswith(b"somebody"):
             store.write_file(PATH, b"somebody 0\n")
-    assert told == ["somebody took this process for dead and runs the same job"]
+    assert told == ["another process took over this job's lease and runs the same job"]
     first.give_back()
     assert store.read_file(PATH) == b"somebody 0\n"
 
@@ -172,11 +172,11 @@ def test_a_job_that_runs_is_refused(store: Store) -> None:
     with folder.locked(told.append):
         assert told == []
         with (
-            pytest.raises(SpecError, match="the job quick-12345678 is running already"),
+            pytest.raises(SpecError, match="the job quick-12345678 is already running"),
             folder.locked(told.append),
         ):
             pass
         assert len(told) == 1
-        assert "looking whether they are still at it" in told[0]
+        assert "another process may be running this job; checking for up to" in told[0]
     with folder.locked(told.append):
         assert len(told) == 1

@@ -43,7 +43,7 @@ def test_a_remote_file_that_is_not_what_its_manifest_says(
     place = f"steps/score/{step.hash}/{remote.manifest(step).place}"
     remote.write_file(f"{place}/b", content)
     for _ in range(2):  # a first failure leaves nothing that a second could take for whole
-        with pytest.raises(StoreError, match=f"{place}/b is not what its manifest says; delete"):
+        with pytest.raises(StoreError, match=f"{place}/b does not match its manifest; delete"):
             remote.folder(step)
     remote.write_file(f"{place}/b", b"content")
     assert (remote.folder(step) / "b").read_bytes() == b"content"
@@ -159,7 +159,7 @@ def test_downloads_are_kept_where_nobody_else_can_have_put_them(
     else:
         folder.rename(tmp_path / "elsewhere")
         folder.symlink_to(tmp_path / "elsewhere")
-    with pytest.raises(StoreError, match=r"may hold files of others.*FLEXKD_CACHE"):
+    with pytest.raises(StoreError, match=r"may contain other users' files.*FLEXKD_CACHE"):
         remote.folder(step)
 
 

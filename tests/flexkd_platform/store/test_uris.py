@@ -32,11 +32,11 @@ def test_uris_that_name_no_storage(uri: str) -> None:
 @pytest.mark.parametrize(
     ("uri", "shown"),
     [
-        ("s3://AKIAKEY:hidden@bucket/p?region=x", "s3://bucket/p is given with credentials before"),
-        ("s3://AKIAKEY@bucket/p", "s3://bucket/p is given with credentials before an @"),
+        ("s3://AKIAKEY:hidden@bucket/p?region=x", "s3://bucket/p contains credentials before"),
+        ("s3://AKIAKEY@bucket/p", "s3://bucket/p contains credentials before an @"),
         ("s3://bucket/p?access_key=AKIAKEY&secret_key=hidden", r"\(access_key, secret_key\)"),
         ("s3://bucket/p?session_token=hidden", r"\(session_token\)"),
-        ("abfs://account:hidden@container/p", "abfs://container/p is given with credentials"),
+        ("abfs://account:hidden@container/p", "abfs://container/p contains credentials"),
     ],
 )
 def test_credentials_in_a_uri_are_refused_and_not_shown(uri: str, shown: str) -> None:

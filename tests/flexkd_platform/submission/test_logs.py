@@ -64,7 +64,7 @@ def test_nothing_is_lost_and_nothing_repeated(seed: int, how: str) -> None:
     assert shown == TEXT
     assert job.tails > 1
     assert troubles, "a lost connection is told"
-    assert all("trying again for" in text for text in troubles)
+    assert all("retrying for" in text for text in troubles)
 
 
 def test_a_cluster_that_stays_away_is_given_up() -> None:

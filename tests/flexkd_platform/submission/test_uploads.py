@@ -133,8 +133,8 @@ def test_what_is_too_large_is_refused_with_its_path_and_size(here: Path) -> None
     assert inputs.problems(limit=50) == []
     (problem,) = inputs.problems(limit=2)
     assert problem.path == "teacher.model"
-    assert f"{here / 'teacher'} holds 3." in problem.message
-    assert "2 MiB in all" in problem.message
+    assert f"{here / 'teacher'} has 3." in problem.message
+    assert "limited to 2 MiB in total" in problem.message
     assert "storage folder that the cluster shares" in problem.remedy
     assert "--carry" in problem.remedy
 
@@ -241,4 +241,4 @@ def test_plugins_beside_the_spec_travel_under_their_own_names(
         "team_tasks_sent/own.py",
     }
     (large,) = inputs.problems(0)
-    assert large.message.endswith("what travels with a job may hold 0 MiB in all")
+    assert large.message.endswith("uploads are limited to 0 MiB in total")

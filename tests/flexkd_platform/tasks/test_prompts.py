@@ -122,7 +122,7 @@ def test_without_a_marker_the_head_is_kept() -> None:
 def test_prompts_that_cannot_be_encoded() -> None:
     with pytest.raises(ValueError, match="does not end with the marker"):
         encode_prompts(letters(), ["abc"], limit=9, marker=MARKER, protocol="clean")
-    with pytest.raises(ValueError, match=r"8 tokens have no room.*max_prompt above 8"):
+    with pytest.raises(ValueError, match=r"8 tokens leave no room.*max_prompt above 8"):
         encode_prompts(letters(), ["abc" + MARKER], limit=8, marker=MARKER, protocol="clean")
     assert encode_prompts(letters(), [], limit=9, marker=MARKER, protocol="clean") == []
 

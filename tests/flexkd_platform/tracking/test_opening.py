@@ -40,10 +40,10 @@ from flexkd_platform.tracking.redaction import without_password
         ("file:///somewhere", "a folder"),
         ("/somewhere/mlruns", "a folder"),
         ("ftp://host", "of kind 'ftp'"),
-        ("http://", "names no host"),
+        ("http://", "has no host"),
         ("http://host:port", "is not a URI"),
-        ("sqlite://", "names no file"),
-        ("sqlite:///:memory:", "names no file"),
+        ("sqlite://", "has no file path"),
+        ("sqlite:///:memory:", "has no file path"),
         ("http://127.0.0.1:9", "Connection refused"),  # the discard port: nobody listens
         ("postgresql://flexkd:secret@127.0.0.1:9/mlflow", "Connection refused"),
         ("postgresql+psycopg2://flexkd:secret@127.0.0.1:9/mlflow", "Connection refused"),
@@ -108,9 +108,9 @@ def answering() -> Iterator[Callable[[int, str], str]]:
 @pytest.mark.parametrize(
     ("status", "text", "said", "remedy"),
     [
-        (401, "You are not authenticated.", "asks who you are", "MLFLOW_TRACKING_TOKEN"),
-        (403, "Permission denied", "lets you do nothing", "ask for the permission"),
-        (403, "Invalid Host header - possible", "answers to other names", "--allowed-hosts"),
+        (401, "You are not authenticated.", "requires authentication", "MLFLOW_TRACKING_TOKEN"),
+        (403, "Permission denied", "denies access to this user", "ask for the permission"),
+        (403, "Invalid Host header - possible", "rejects this host name", "--allowed-hosts"),
         (502, "Bad gateway", "does not answer as a tracking store", "mlflow server"),
     ],
 )
@@ -131,7 +131,7 @@ def test_tables_of_another_mlflow(tmp_path: Path, database: str, trial: TrialRec
     with closing(sqlite3.connect(old)) as connection, connection:
         connection.execute("UPDATE alembic_version SET version_num = 'cc1f77228345'")
     (problem,) = check_tracking(f"sqlite:///{old}")
-    assert "the tables of another MLflow" in problem.message
+    assert "has an incompatible database schema" in problem.message
     assert f"mlflow db upgrade sqlite:///{old}" in problem.remedy
 
 

@@ -85,9 +85,9 @@ def test_by_job_and_by_user(uri: str, name: str, job: JobRecord, make_trial: Mak
     assert hashes(job=job.hash) == hashes(job=job.id) == ["a", "b"]
     assert hashes(user="o'hara") == ["b"]
     assert hashes(user="nobody") == []
-    with pytest.raises(ValueError, match=rf"no job 'lost-1'; known are {job.id}"):
+    with pytest.raises(ValueError, match=rf"no job 'lost-1'; existing: {job.id}"):
         hashes(job="lost-1")
-    with pytest.raises(ValueError, match="both kinds of quotes"):
+    with pytest.raises(ValueError, match="contains both quote characters"):
         hashes(user="a'b\"c")
 
 
@@ -114,7 +114,7 @@ def test_an_unknown_experiment_is_answered_with_those_there_are(
     uri: str, name: str, make_trial: MakeTrial
 ) -> None:
     record(uri, name, make_trial())
-    with pytest.raises(ValueError, match="no experiment 'typo'; known are") as error:
+    with pytest.raises(ValueError, match="no experiment 'typo'; existing:") as error:
         read_trials(uri, experiments=[name, "typo"])
     assert name in str(error.value)
 
@@ -128,7 +128,7 @@ def test_a_deleted_experiment_is_named(uri: str, name: str, make_trial: MakeTria
     client.delete_experiment(experiment.experiment_id)
     (problem,) = check_experiment(uri, name)
     assert problem.path == "tracking.experiment"
-    assert f"somebody has deleted the experiment {name!r}" in problem.message
+    assert f"the experiment {name!r} was deleted" in problem.message
     assert f"restore -x {experiment.experiment_id}" in problem.remedy
     with pytest.raises(ValueError, match="was deleted; restore it"):
         record(uri, name, make_trial())

@@ -49,7 +49,7 @@ def test_trouble_is_told_once_in_one_line_and_nothing_more_is_sent(
         tracker.log_steps(trial.hash, [row])
     tracker.finish_trial(trial, student=None, rows=ROWS)
     tracker.finish_job("done", {})
-    assert told == ["tracking stopped, the job goes on: connection refused"]
+    assert told == ["tracking stopped, the job continues: connection refused"]
     assert inner.calls == 1
     assert not tracker.complete
     assert inner.trials() == []

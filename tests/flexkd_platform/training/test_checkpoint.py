@@ -190,13 +190,13 @@ def change_a_bit(store: Store) -> str:
     content = bytearray(store.read_part(STEP, file))
     content[-1] ^= 1
     store.write_part(STEP, file, bytes(content))
-    return f"{file} is not what its marker says"
+    return f"{file} does not match its marker"
 
 
 def lose_a_file(store: Store) -> str:
     (file,) = newest_files(store)
     store.drop_part(STEP, file)
-    return f"{file} is not there"
+    return f"{file} is missing"
 
 
 def of_another_model(store: Store) -> str:
@@ -231,7 +231,7 @@ def test_what_is_damaged_is_passed_over_and_said(
         loaded = resumed.load(checkpoints)
     (said,) = (r.getMessage() for r in caplog.records if r.name.startswith("flexkd"))
     place = f"training-00000004.json of distill {STEP.hash[:12]}"
-    assert said.startswith(f"the checkpoint {place} is passed over: {reason}")
+    assert said.startswith(f"the checkpoint {place} is damaged and skipped: {reason}")
     if before:
         assert loaded is not None
         assert loaded.number == 2

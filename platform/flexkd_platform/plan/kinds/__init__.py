@@ -31,7 +31,7 @@ def register_kind(kind: StepKind) -> StepKind:
         ValueError: another kind has this name.
     """
     if KINDS.setdefault(kind.name, kind) != kind:
-        raise ValueError(f"two step kinds are named {kind.name!r}; rename one of them")
+        raise ValueError(f"the step kind {kind.name!r} is already registered; use another name")
     return kind
 
 

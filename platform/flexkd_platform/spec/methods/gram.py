@@ -8,6 +8,6 @@ from .weights import LayeredMethod
 
 
 class GramDistillation(LayeredMethod):
-    """Distance of the Gram matrices of the two normalised feature matrices."""
+    """Distance between the Gram matrices of the two normalised feature matrices."""
 
     kind: Literal["gram"]

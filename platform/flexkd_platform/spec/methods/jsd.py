@@ -11,7 +11,7 @@ from .weights import LogitMethod
 
 
 class JsdDistillation(LogitMethod):
-    """Between the forward KL and the reverse one, arXiv:2306.13649."""
+    """Generalised Jensen–Shannon divergence between forward and reverse KL, arXiv:2306.13649."""
 
     kind: Literal["jsd"]
     mixture: float = Field(

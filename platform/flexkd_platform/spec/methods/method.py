@@ -53,7 +53,10 @@ class OnPolicy(Section):
     """Responses are drawn during training instead of read from the data (GKD, MiniLLM)."""
 
     teacher_mix: float = Field(
-        0.0, ge=0, le=1, description="share of the teacher in the distribution tokens are drawn of"
+        0.0,
+        ge=0,
+        le=1,
+        description="share of the teacher in the distribution that tokens are drawn from",
     )
     share: float = Field(1.0, gt=0, le=1, description="share of the steps on drawn responses")
     temperature: float = Field(1.0, gt=0, description="of the draw")

@@ -10,11 +10,11 @@ from .method import MethodSettings, TeacherResponses
 
 
 class SeqKd(MethodSettings):
-    """Supervised training on responses that the teacher wrote, λ = 1."""
+    """Supervised training on responses that the teacher generated, λ = 1."""
 
     kind: Literal["seqkd"]
     decoding: Literal["greedy", "beam", "sample"] = Field(
-        "greedy", description="how the teacher writes; beam: 4 beams, sample: temperature 1"
+        "greedy", description="how the teacher generates; beam: 4 beams, sample: temperature 1"
     )
     seed: int = Field(0, ge=0, description="of the draw, for sample")
 
