@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Any
 
 import ray
-from ray.exceptions import ActorDiedError, RayActorError
+from ray.exceptions import ActorDiedError, RayError
 from ray.util.queue import Queue
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
@@ -52,10 +52,14 @@ class _TrainSupervisor:
         try:
             run = task.remote(*arguments, queue)
             ended = asyncio.ensure_future(_outcome(run))
-            while not (await asyncio.wait([ended], timeout=LOOK_SECONDS))[0]:
-                if not await _is_heard(queue):
-                    await _end(run, ended)
-                    return None
+            try:
+                while not (await asyncio.wait([ended], timeout=LOOK_SECONDS))[0]:
+                    if not await _is_heard(queue):
+                        await _end(run, ended)
+                        return None
+            except BaseException:  # a run never outlives its supervision
+                await _end(run, ended)
+                raise
             return await ended
         finally:
             self._running -= 1
@@ -75,7 +79,7 @@ async def _is_heard(queue: Queue[Any]) -> bool:
         await queue.actor.qsize.remote()
     except ActorDiedError:
         return False
-    except RayActorError:  # temporarily unreachable
+    except RayError:  # temporarily unreachable
         return True
     return True
 

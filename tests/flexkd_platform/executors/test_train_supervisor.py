@@ -103,8 +103,8 @@ def test_a_run_that_nobody_listens_to_puts_its_things_away(
     assert ray.wait([run, ended], timeout=0)[0] == []
     told.shutdown(force=True)
     ray.get(ended, timeout=PATIENCE)
-    assert (tmp_path / "left").read_text() == "put away"
     assert ray.get(run, timeout=PATIENCE) is None
+    assert (tmp_path / "left").read_text() == "put away"
 
 
 def test_a_run_outlives_the_process_of_its_trial(runs: Any, tmp_path: Path) -> None:
