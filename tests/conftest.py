@@ -108,24 +108,25 @@ def ray_cluster(worker_forks: dict[str, str]) -> Iterator[str]:
     among the processes of the machine, such as that of the hosts of other tests.
     """
     ray = pytest.importorskip("ray")
-    os.environ.setdefault("RAY_AUTH_MODE", "disabled")
-    for name, value in worker_forks.items():
-        os.environ[name] = value
-    sys.path.append(worker_forks["PYTHONPATH"])
     # Sockets lie in it, whose paths may have 107 characters: pytest's own folders are too deep.
     temporary = tempfile.mkdtemp(prefix="flexkd-ray-")
-    context = ray.init(
-        address="local",
-        num_cpus=3,
-        include_dashboard=True,
-        dashboard_host="127.0.0.1",
-        log_to_driver=False,
-        object_store_memory=200 * 1024**2,
-        _temp_dir=temporary,
-    )
-    ray._private.utils.write_ray_address(context.address_info["gcs_address"], temporary)
-    yield f"http://{context.dashboard_url}"
-    ray.shutdown()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_AUTH_MODE", os.environ.get("RAY_AUTH_MODE", "disabled"))
+        for name, value in worker_forks.items():
+            patch.setenv(name, value, prepend=os.pathsep if name == "PYTHONPATH" else None)
+        patch.syspath_prepend(worker_forks["PYTHONPATH"])
+        context = ray.init(
+            address="local",
+            num_cpus=3,
+            include_dashboard=True,
+            dashboard_host="127.0.0.1",
+            log_to_driver=False,
+            object_store_memory=200 * 1024**2,
+            _temp_dir=temporary,
+        )
+        ray._private.utils.write_ray_address(context.address_info["gcs_address"], temporary)
+        yield f"http://{context.dashboard_url}"
+        ray.shutdown()
     shutil.rmtree(temporary, ignore_errors=True)
 
 

@@ -58,8 +58,9 @@ def ran(driver: Host, ray_hosts: RayHosts, s3: ObjectStorage, mlflow_server: Tra
     found: set[str] = set()
 
     def on_two_hosts() -> bool:
-        found.update(nodes := nodes_of_running_steps(ray_hosts))
-        return len(nodes) > 1
+        found.clear()
+        found.update(nodes_of_running_steps(ray_hosts))
+        return len(found) > 1
 
     wait_until(on_two_hosts, "steps on two hosts", process=process)
     assert process.wait() == 0, process.tail()

@@ -23,6 +23,7 @@ import os
 import socket
 import sys
 import time
+from typing import Any
 
 SOCKET = "RAY_WORKER_FORKS"
 """The environment variable with the socket's path."""
@@ -46,7 +47,7 @@ def environment(path: str, folder: str) -> dict[str, str]:
     }
 
 
-def use_forks(runtime_env):  # type: ignore[no-untyped-def]
+def use_forks(runtime_env: dict[str, Any] | None) -> dict[str, Any]:
     """The runtime environment with workers that are forked."""
     command = f"{sys.executable} -S {__file__} {os.environ[SOCKET]}"
     return {**(runtime_env or {}), "py_executable": command}
@@ -141,7 +142,7 @@ def _import_libraries() -> None:
         import_module(module)
 
 
-def _fork(client: socket.socket, ours: list[object]) -> int:
+def _fork(client: socket.socket, ours: list[Any]) -> int:
     """The child's process id; the child itself does not return."""
     size, descriptors, _, _ = socket.recv_fds(client, 4, 3)
     content = b""
@@ -159,7 +160,7 @@ def _fork(client: socket.socket, ours: list[object]) -> int:
             os.close(descriptor)
         client.close()
         for each in ours:
-            os.close(each) if isinstance(each, int) else each.close()  # type: ignore[attr-defined]
+            os.close(each) if isinstance(each, int) else each.close()
         code = _run(*json.loads(content))
     finally:
         sys.stdout.flush()
