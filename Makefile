@@ -18,15 +18,16 @@ $(VENV)/bin/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "flexkd needs Python 3.11 or newer")'
 	$(PYTHON) -m venv $(VENV)
 
-# The exact versions that were tested.
+# The exact versions that were tested. Python compiles what is imported, when it is imported: compiling
+# every file of every package takes a minute longer.
 $(VENV)/.quickstart: pyproject.toml constraints.txt | $(VENV)/bin/python
 	@echo "installing into $(VENV): a few minutes the first time"
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[quickstart]'
+	$(BIN)/pip install --quiet --no-compile --constraint constraints.txt --editable '.[quickstart]'
 	@touch $@
 
 $(VENV)/.dev: pyproject.toml constraints.txt | $(VENV)/bin/python
 	@echo "installing into $(VENV): a few minutes the first time"
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	$(BIN)/pip install --quiet --no-compile --constraint constraints.txt --editable '.[dev]'
 	@touch $@ $(VENV)/.quickstart
 
 quickstart: $(VENV)/.quickstart

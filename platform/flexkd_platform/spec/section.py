@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 
 class Section(BaseModel):
@@ -27,6 +27,20 @@ class Section(BaseModel):
         """The section as plain JSON values, every default filled in, keys as in the YAML."""
         dumped: dict[str, Any] = self.model_dump(mode="json")
         return dumped
+
+
+def later_field(default: Any, *, description: str, **constraints: Any) -> Any:
+    """A setting that earlier versions of the platform did not have.
+
+    It is omitted from the JSON of its section while it has its default, which is what earlier
+    versions did: the hashes of steps and jobs that do not use it stay the same.
+    """
+    return Field(
+        default,
+        description=description,
+        exclude_if=lambda value: bool(value == default),
+        **constraints,
+    )
 
 
 def canonical_json(value: Any) -> str:
