@@ -55,7 +55,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if "network" in getattr(item, "fixturenames", ()):
             item.add_marker("hosts")
-    items.sort(key=lambda item: (*FIRST, group_of(item.path)).index(group_of(item.path)))
+    items.sort(key=lambda item: place_of(item.path))
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -67,6 +67,9 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     """
     from xdist.scheduler import LoadFileScheduling
 
+    # The order of the items, and not the groups with most tests first: those with few take longest.
+    config.option.loadscopereorder = False
+
     class Groups(LoadFileScheduling):  # type: ignore[misc]
         def _split_scope(self, nodeid: str) -> str:
             return group_of(config.rootpath / nodeid.split("::", 1)[0])
@@ -74,8 +77,17 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     return Groups(config, log)
 
 
-FIRST = ("hosts", "ray")
-"""The groups of tests that take longest, in the order in which they begin."""
+FIRST = ("hosts", "ray", "slow")
+"""Groups and marks of the tests that take longest, in the order in which they begin."""
+
+
+@cache
+def place_of(file: Path) -> int:
+    """When the tests of a file begin: a process that ends long after the others would be alone."""
+    group = group_of(file)
+    if group not in FIRST and "mark.slow" in file.read_text(encoding="utf-8"):
+        group = "slow"
+    return (*FIRST, group).index(group)
 
 
 @cache

@@ -8,8 +8,12 @@ from typing import Any
 
 import pytest
 import torch
+import torch.distributed as dist
 from tokenizers import Tokenizer, pre_tokenizers, processors
 from tokenizers.models import WordLevel
+from torch.distributed.algorithms.ddp_comm_hooks.debugging_hooks import noop_hook
+from torch.nn.parallel import DistributedDataParallel
+from torch.testing._internal.distributed.fake_pg import FakeStore
 from transformers import (
     AutoConfig,
     AutoModel,
@@ -236,3 +240,21 @@ def batch_of(tokens: Callable[..., dict[str, torch.Tensor]]) -> Callable[..., An
         return batch
 
     return draw
+
+
+@pytest.fixture
+def data_parallel() -> Iterator[Callable[..., DistributedDataParallel]]:
+    """Wrap a module for data parallelism over this process alone.
+
+    Nothing is sent, by a backend without threads. Gloo's threads may wait for the interpreter's
+    lock while `destroy_process_group` holds it and waits for them: pytorch/pytorch#56297.
+    """
+    dist.init_process_group("fake", rank=0, world_size=1, store=FakeStore())
+
+    def wrap(module: torch.nn.Module) -> DistributedDataParallel:
+        wrapped = DistributedDataParallel(module)
+        wrapped.register_comm_hook(None, noop_hook)
+        return wrapped
+
+    yield wrap
+    dist.destroy_process_group()

@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.distributed import destroy_process_group, init_process_group
 from torch.nn.parallel import DistributedDataParallel
 from transformers import MptConfig, MptModel, PreTrainedModel
 
@@ -23,6 +22,7 @@ from flexkd_platform.models import (
     load_with_head,
 )
 
+Wrap = Callable[..., DistributedDataParallel]
 Make = Callable[..., Path]
 Tokens = Callable[..., dict[str, Tensor]]
 
@@ -103,22 +103,18 @@ def test_the_tap_takes_the_first_of_several_outputs() -> None:
 
 
 def test_taps_work_inside_a_data_parallel_wrapper(
-    make: Make, tokens: Tokens, tmp_path: Path
+    make: Make, tokens: Tokens, data_parallel: Wrap
 ) -> None:
     model = classifier(make("gpt2"))
     early = HiddenStateHook(hidden_layers(model)[-1])
-    init_process_group("gloo", init_method=f"file://{tmp_path / 'join'}", rank=0, world_size=1)
-    try:
-        wrapped = DistributedDataParallel(model)
-        late = HiddenStateHook(hidden_layers(wrapped)[-1])
-        wrapped(**tokens())
-        hidden_BTD = late.take()
-        assert torch.equal(early.take(), hidden_BTD)
-        torch.autograd.backward(hidden_BTD.sum())
-        batch = tokens()
-        assert torch.equal(head_rows(wrapped, **batch), head_rows(model, **batch))
-    finally:
-        destroy_process_group()
+    wrapped = data_parallel(model)
+    late = HiddenStateHook(hidden_layers(wrapped)[-1])
+    wrapped(**tokens())
+    hidden_BTD = late.take()
+    assert torch.equal(early.take(), hidden_BTD)
+    torch.autograd.backward(hidden_BTD.sum())
+    batch = tokens()
+    assert torch.equal(head_rows(wrapped, **batch), head_rows(model, **batch))
 
 
 def padded(side: str) -> dict[str, Tensor]:

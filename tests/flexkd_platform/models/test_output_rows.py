@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
-from torch.distributed import destroy_process_group, init_process_group
 from torch.nn.parallel import DistributedDataParallel
 
 from flexkd_platform.model_info import ModelError
 from flexkd_platform.models import OutputRows, load_language_model, load_with_head, output_head
 
+Wrap = Callable[..., DistributedDataParallel]
 Make = Callable[..., Path]
 Batch = Callable[[str], dict[str, Tensor]]
 
@@ -136,20 +136,16 @@ def test_a_classifier_has_no_head_to_the_words(make: Make) -> None:
 
 @pytest.mark.parametrize("kind", ["gpt2", "bart"])
 def test_inside_a_data_parallel_wrapper(
-    make: Make, batch_of: Batch, tmp_path: Path, kind: str
+    make: Make, batch_of: Batch, data_parallel: Wrap, kind: str
 ) -> None:
     model, batch = load_language_model(make(kind, language_model=True)), batch_of(kind)
     rows_BT = rows_of(batch)
     expected_NV = model(**batch).logits[rows_BT]
-    init_process_group("gloo", init_method=f"file://{tmp_path / 'join'}", rank=0, world_size=1)
-    try:
-        wrapped = DistributedDataParallel(model, find_unused_parameters=False)
-        with OutputRows(wrapped) as output:
-            output.rows_BT = rows_BT
-            logits_NV = wrapped(**batch).logits
-            torch.testing.assert_close(logits_NV, expected_NV, rtol=1e-6, atol=1e-6)
-            own_NV = output_head(wrapped)(output.take())
-            torch.testing.assert_close(own_NV, expected_NV, rtol=1e-6, atol=1e-6)
-        torch.autograd.backward(logits_NV.sum())
-    finally:
-        destroy_process_group()
+    wrapped = data_parallel(model)
+    with OutputRows(wrapped) as output:
+        output.rows_BT = rows_BT
+        logits_NV = wrapped(**batch).logits
+        torch.testing.assert_close(logits_NV, expected_NV, rtol=1e-6, atol=1e-6)
+        own_NV = output_head(wrapped)(output.take())
+        torch.testing.assert_close(own_NV, expected_NV, rtol=1e-6, atol=1e-6)
+    torch.autograd.backward(logits_NV.sum())
