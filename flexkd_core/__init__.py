@@ -20,11 +20,18 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from flexkd_core.geometry import (
-        GradientMoment,
+        Directions,
+        contribution_directions,
+        contribution_spectrum,
         effective_dimension,
         participation_ratio,
+        recurring_directions,
         spectrum,
+        spectrum_dimension,
+        spectrum_participation,
+        subspace_overlap,
         top_directions,
+        unit_contribution,
     )
     from flexkd_core.losses import (
         CLASS_LOSSES,
@@ -56,15 +63,30 @@ if TYPE_CHECKING:
         tvd,
         unit_correlation,
     )
+    from flexkd_core.moments import (
+        FeatureMoment,
+        GradientMoment,
+        feature_moment,
+        gradient_moment,
+    )
+    from flexkd_core.pairing import matched_directions, matched_units, origin_units
+    from flexkd_core.sampling import drawn_order, drawn_rows, drawn_stratified
     from flexkd_core.scoring import (
         IMPORTANCE_KINDS,
         OUTPUTS,
         Importance,
         ImportanceSum,
+        importance_digest,
         layer_leaf,
         unit_importance,
     )
-    from flexkd_core.selection import jaccard, kept_share, select_units
+    from flexkd_core.selection import (
+        jaccard,
+        kept_share,
+        pair_agreement,
+        select_diverse,
+        select_units,
+    )
     from flexkd_core.statistics import PairedDifference, Summary, paired_difference, summarise
 
 __all__ = [
@@ -72,19 +94,40 @@ __all__ = [
     "unit_importance",
     "Importance",
     "ImportanceSum",
+    "importance_digest",
     "IMPORTANCE_KINDS",
     "OUTPUTS",
     "layer_leaf",
+    "drawn_rows",
+    "drawn_stratified",
+    "drawn_order",
     # 2. select: as many as the student has
     "select_units",
+    "select_diverse",
     "jaccard",
+    "pair_agreement",
     "kept_share",
     # 2b. what the output depends on, beyond single units (`geometry.kept_share` too)
     "GradientMoment",
+    "FeatureMoment",
+    "gradient_moment",
+    "feature_moment",
     "spectrum",
     "participation_ratio",
     "effective_dimension",
+    "contribution_spectrum",
+    "spectrum_participation",
+    "spectrum_dimension",
+    "unit_contribution",
+    "Directions",
     "top_directions",
+    "contribution_directions",
+    "subspace_overlap",
+    "recurring_directions",
+    # 2c. pair what was selected with the student's units
+    "matched_units",
+    "matched_directions",
+    "origin_units",
     # 3. distil: losses between features, then between outputs
     "FEATURE_LOSSES",
     "correlation_loss",
@@ -122,7 +165,16 @@ __all__ = [
     "PairedDifference",
 ]
 
-_MODULES = ("selection", "statistics", "losses", "scoring", "geometry")
+_MODULES = (
+    "selection",
+    "sampling",
+    "pairing",
+    "statistics",
+    "losses",
+    "moments",
+    "scoring",
+    "geometry",
+)
 """Names are looked up in this order, so torch is imported only with a name that needs it."""
 
 

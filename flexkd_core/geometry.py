@@ -1,9 +1,14 @@
 """Functional geometry: which directions of the hidden space the teacher's output depends on.
 
 The second moment M = E[g gᵀ] of the output's gradient g at a layer shows how many directions the
-output uses (its spectrum), and how much of them a choice of units or directions keeps.
+output uses (its spectrum), and how much of them a choice of units or directions keeps. M alone is
+sensitivity: it does not know along which directions the features vary. Against their covariance Σ
+it is contribution: E[gᵀ Σ g] = tr(M Σ) is the variance of the output, to first order.
 
-Shapes: D units, K gradients per example.
+Under an invertible change of basis h → A h, M → A⁻ᵀ M A⁻¹ and Σ → A Σ Aᵀ: contribution spectra and
+directions stay, those of M alone stay under rotations only.
+
+Shapes: D units, C directions.
 """
 
 from __future__ import annotations
@@ -12,93 +17,45 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
+from scipy.optimize import linear_sum_assignment
 
 from flexkd_core import selection
-from flexkd_core.scoring.importance import Importance
+from flexkd_core.moments import FeatureMoment, GradientMoment
+
+__all__ = [
+    "Directions",
+    "FeatureMoment",
+    "GradientMoment",
+    "contribution_directions",
+    "contribution_spectrum",
+    "effective_dimension",
+    "kept_share",
+    "participation_ratio",
+    "recurring_directions",
+    "spectrum",
+    "spectrum_dimension",
+    "spectrum_participation",
+    "subspace_overlap",
+    "top_directions",
+    "unit_contribution",
+]
 
 Matrix = NDArray[np.float64]
 Vector = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
-class GradientMoment:
-    """A sum of gᵀg products over examples that can be merged with others, in the data's order."""
+class Directions:
+    """Directions of a hidden space: h·U is a teacher target of C features, without parameters.
 
-    sum_DD: Matrix
-    """Σ over examples of the mean over its K gradients of g gᵀ, fp64, symmetric."""
-    count: int
-    """How many examples are in the sum."""
+    A vector's sign is arbitrary: here its entry of largest magnitude is positive.
+    """
 
-    def __post_init__(self) -> None:
-        if self.sum_DD.ndim != 2 or self.sum_DD.shape[0] != self.sum_DD.shape[1] or self.count < 0:
-            raise ValueError(
-                f"a gradient moment needs a square matrix and a count ≥ 0, not shape "
-                f"{self.sum_DD.shape} and {self.count}"
-            )
-
-    @classmethod
-    def empty(cls, units: int) -> GradientMoment:
-        """The sum over no examples, from which merging starts."""
-        return cls(np.zeros((units, units)), 0)
-
-    @classmethod
-    def of(cls, importance: Importance) -> GradientMoment:
-        """The sum over one batch's valid examples.
-
-        g is the example's *signed* gradient, its mean over the counted rows: where one row counts
-        (a pooled position) exactly ∂F/∂h there; over many rows opposite signs cancel, unlike in
-        the score, which is the mean of |∂F/∂h|.
-
-        Raises:
-            ValueError: the importance holds no gradients.
-        """
-        gradient_BKD = importance.gradient_BKD[importance.valid_B].cpu().numpy()
-        examples, outputs, units = gradient_BKD.shape
-        if outputs == 0:
-            raise ValueError("functional geometry needs gradients: score with kind 'gradient'")
-        rows = cls.of_rows(gradient_BKD.reshape(-1, units))
-        return cls(rows.sum_DD / outputs, examples)
-
-    @classmethod
-    def of_rows(cls, gradient_ND: ArrayLike) -> GradientMoment:
-        """The sum over examples with one gradient each, given as rows.
-
-        The same rows in the same order give the same bytes, for any batches in which they were
-        scored and any memory layout (on one machine, with one number of BLAS threads).
-
-        Raises:
-            ValueError: not a matrix.
-        """
-        gradient_ND = np.ascontiguousarray(gradient_ND, dtype=np.float64)
-        if gradient_ND.ndim != 2:
-            raise ValueError(f"gradients must be (examples, units), not {gradient_ND.shape}")
-        return cls(gradient_ND.T @ gradient_ND, len(gradient_ND))
-
-    def merge(self, other: GradientMoment) -> GradientMoment:
-        """The sum over both sides' examples; `+` is the same.
-
-        Raises:
-            ValueError: the sides have different numbers of units.
-        """
-        if self.sum_DD.shape != other.sum_DD.shape:
-            raise ValueError(
-                f"gradient moments over {len(self.sum_DD)} and {len(other.sum_DD)} units cannot "
-                "be merged: they come from different layers or models"
-            )
-        return GradientMoment(self.sum_DD + other.sum_DD, self.count + other.count)
-
-    __add__ = merge
-
-    def mean(self) -> Matrix:
-        """M = E[g gᵀ], fp64.
-
-        Raises:
-            ValueError: no example was counted.
-        """
-        if self.count == 0:
-            raise ValueError("no example was counted: score at least one with a counted row")
-        return self.sum_DD / self.count
+    vectors_DC: Matrix
+    """U: one direction a column, the one of largest eigenvalue first."""
+    values_C: Vector
+    """Their eigenvalues λ, in descending order, at least 0."""
 
 
 def spectrum(moment_DD: Matrix) -> Vector:
@@ -106,11 +63,10 @@ def spectrum(moment_DD: Matrix) -> Vector:
     return np.linalg.eigvalsh(_symmetric(moment_DD))[::-1].clip(min=0)
 
 
-def top_directions(moment_DD: Matrix, count: int) -> Matrix:
-    """The eigenvectors U of the `count` largest eigenvalues, in that order, as columns (D, count).
+def top_directions(moment_DD: Matrix, count: int) -> Directions:
+    """The eigenvectors of M with the `count` largest eigenvalues.
 
-    h·U is a teacher target of the student's width, without parameters, like a choice of units. An
-    eigenvector's sign is arbitrary: here its entry of largest magnitude is positive.
+    λ is the mean squared derivative of the output along the unit vector.
 
     Raises:
         ValueError: the count is negative or more than D, or M is not a finite square matrix.
@@ -118,33 +74,131 @@ def top_directions(moment_DD: Matrix, count: int) -> Matrix:
     moment_DD = _symmetric(moment_DD)
     if not 0 <= count <= len(moment_DD):
         raise ValueError(f"cannot take {count} directions of a space of {len(moment_DD)} units")
-    vectors_DC = np.linalg.eigh(moment_DD)[1][:, ::-1][:, :count]
-    largest_C = np.abs(vectors_DC).argmax(axis=0)
-    return np.ascontiguousarray(vectors_DC * np.sign(vectors_DC[largest_C, np.arange(count)]))
+    values_D, vectors_DD = np.linalg.eigh(moment_DD)
+    values_C, vectors_DC = values_D[::-1][:count], vectors_DD[:, ::-1][:, :count]
+    return Directions(_signed(vectors_DC), values_C.clip(min=0))
+
+
+def contribution_directions(moment_DD: Matrix, covariance_DD: Matrix, count: int) -> Directions:
+    """The solutions of M Σ w = λ w with wᵀ Σ w = 1 and the `count` largest λ.
+
+    The feature wᵀh has variance 1, and λ is the mean squared change of the output along it: a
+    direction counts by what the output changes as the data move. The features, up to their sign,
+    and λ do not depend on the basis of h.
+
+    Computed as the eigenvectors v of Σ^½ M Σ^½ and w = Σ^-½ v, on the range of Σ.
+
+    Raises:
+        ValueError: the matrices differ in shape or are not finite and square; there are not as many
+            directions in which the features vary.
+    """
+    root_DR, inverse_DR = _roots(moment_DD, covariance_DD)
+    rank = root_DR.shape[1]
+    if not 0 <= count <= rank:
+        raise ValueError(
+            f"cannot take {count} directions: the features vary in {rank} only; score more "
+            "examples, or use directions of the gradients alone"
+        )
+    values_R, vectors_RR = np.linalg.eigh(root_DR.T @ _symmetric(moment_DD) @ root_DR)
+    vectors_DC = inverse_DR @ vectors_RR[:, ::-1][:, :count]
+    return Directions(_signed(vectors_DC), values_R[::-1][:count].clip(min=0))
+
+
+def contribution_spectrum(moment_DD: Matrix, covariance_DD: Matrix) -> Vector:
+    """Eigenvalues λ of M Σ in descending order, D of them; those below 0 are set to 0.
+
+    Their sum is tr(M Σ) = E[gᵀ Σ g], the variance of the output to first order.
+
+    Raises:
+        ValueError: the matrices differ in shape or are not finite and square.
+    """
+    root_DR, _ = _roots(moment_DD, covariance_DD)
+    values_D = np.zeros(len(root_DR))
+    inner_RR = root_DR.T @ _symmetric(moment_DD) @ root_DR
+    values_D[: len(inner_RR)] = np.linalg.eigvalsh(inner_RR)[::-1].clip(min=0)
+    return values_D
+
+
+def unit_contribution(moment_DD: Matrix, covariance_DD: Matrix) -> Vector:
+    """c_i = (M Σ)_ii = E[g_i (Σ g)_i], the covariance of unit i's share g_i h_i with the output.
+
+    The shares add up to tr(M Σ), the variance of the output to first order. A unit that cancels
+    others has a negative share. Scaling a unit does not change it; a rotation does.
+
+    Raises:
+        ValueError: the matrices differ in shape or are not finite and square.
+    """
+    moment_DD, covariance_DD = _pair(moment_DD, covariance_DD)
+    shares_D: Vector = np.einsum("ij,ji->i", moment_DD, covariance_DD)
+    return shares_D
 
 
 def participation_ratio(moment_DD: Matrix) -> float:
-    """(Σλ)² / Σλ² in [1, D]: D for an isotropic M, 1 for a single direction.
+    """`spectrum_participation` of M's eigenvalues.
 
     Raises:
         ValueError: M is 0, or not a finite square matrix.
     """
-    values_D = _positive_spectrum(moment_DD)
-    values_D = values_D / values_D[0]  # squares of small gradients' moments would underflow
-    return float(values_D.sum() ** 2 / np.square(values_D).sum())
+    return spectrum_participation(spectrum(moment_DD))
 
 
 def effective_dimension(moment_DD: Matrix, *, share: float = 0.95) -> int:
-    """Effective functional dimension: the smallest k whose largest λ hold `share` of Σλ.
+    """Effective functional dimension: `spectrum_dimension` of M's eigenvalues.
 
     Raises:
         ValueError: the share is not in (0, 1], M is 0, or M is not a finite square matrix.
     """
+    return spectrum_dimension(spectrum(moment_DD), share=share)
+
+
+def spectrum_participation(values_D: Vector) -> float:
+    """(Σλ)² / Σλ² in [1, D]: D for equal eigenvalues, 1 for a single one.
+
+    Raises:
+        ValueError: every eigenvalue is 0.
+    """
+    values_D = _positive(values_D)
+    values_D = values_D / values_D[0]  # squares of small gradients' moments would underflow
+    return float(values_D.sum() ** 2 / np.square(values_D).sum())
+
+
+def spectrum_dimension(values_D: Vector, *, share: float = 0.95) -> int:
+    """The smallest k whose k largest eigenvalues hold `share` of Σλ.
+
+    Raises:
+        ValueError: the share is not in (0, 1], or every eigenvalue is 0.
+    """
     if not 0 < share <= 1:
         raise ValueError(f"share {share} must be above 0 and at most 1")
-    held_D = np.cumsum(_positive_spectrum(moment_DD))
+    held_D = np.cumsum(_positive(values_D))
     # A tolerance of a few bits: k equal eigenvalues hold k/D, however their sum is rounded.
     return int(np.argmax(held_D >= share * held_D[-1] * (1 - 1e-12))) + 1
+
+
+def subspace_overlap(directions_DC: Matrix, others_DC: Matrix) -> float:
+    """‖QᵀQ'‖²_F / C in [0, 1] with orthonormal bases Q, Q' of the two spans: 1 for equal ones.
+
+    Raises:
+        ValueError: the shapes differ, or there are no directions.
+    """
+    first_DC, second_DC = (
+        np.linalg.qr(side)[0] for side in _same_directions(directions_DC, others_DC)
+    )
+    return float(np.square(first_DC.T @ second_DC).sum() / first_DC.shape[1])
+
+
+def recurring_directions(directions_DC: Matrix, others_DC: Matrix, *, cosine: float = 0.9) -> int:
+    """How many directions have a partner among the others with |cos| ≥ `cosine`, one to one.
+
+    Raises:
+        ValueError: the shapes differ, or there are no directions.
+    """
+    first_DC, second_DC = (
+        side / np.linalg.norm(side, axis=0) for side in _same_directions(directions_DC, others_DC)
+    )
+    cosine_CC = np.abs(first_DC.T @ second_DC)
+    rows, columns = linear_sum_assignment(cosine_CC, maximize=True)
+    return int((cosine_CC[rows, columns] >= cosine).sum())
 
 
 def kept_share(moment_DD: Matrix, units: Sequence[int]) -> float:
@@ -156,17 +210,55 @@ def kept_share(moment_DD: Matrix, units: Sequence[int]) -> float:
     return selection.kept_share(np.diagonal(_symmetric(moment_DD)), units)
 
 
-def _positive_spectrum(moment_DD: Matrix) -> Vector:
-    values_D = spectrum(moment_DD)
+def _positive(values_D: Vector) -> Vector:
+    values_D = np.sort(np.asarray(values_D, dtype=np.float64))[::-1]
     if not values_D.any():
         raise ValueError("the gradient moment is 0: the output does not depend on the layer")
     return values_D
 
 
+def _signed(vectors_DC: Matrix) -> Matrix:
+    """Columns whose entry of largest magnitude is positive."""
+    largest_C = np.abs(vectors_DC).argmax(axis=0)
+    signs_C = np.sign(vectors_DC[largest_C, np.arange(vectors_DC.shape[1])])
+    return np.ascontiguousarray(vectors_DC * signs_C)
+
+
+def _roots(moment_DD: Matrix, covariance_DD: Matrix) -> tuple[Matrix, Matrix]:
+    """Σ^½ and Σ^-½ as (D, R) factors on the numerical range of Σ."""
+    _, covariance_DD = _pair(moment_DD, covariance_DD)
+    # Units of very different scale: the range is that of the correlations.
+    scale_D = np.sqrt(np.diagonal(covariance_DD).clip(min=0))
+    scale_D = np.where(scale_D > 0, scale_D, 1.0)
+    values_D, vectors_DD = np.linalg.eigh(covariance_DD / np.outer(scale_D, scale_D))
+    floor = max(values_D[-1], 0.0) * len(values_D) * np.finfo(np.float64).eps
+    kept_D = values_D > floor
+    roots_R, basis_DR = np.sqrt(values_D[kept_D]), vectors_DD[:, kept_D]
+    return scale_D[:, None] * basis_DR * roots_R, basis_DR / scale_D[:, None] / roots_R
+
+
+def _pair(moment_DD: Matrix, covariance_DD: Matrix) -> tuple[Matrix, Matrix]:
+    moment_DD, covariance_DD = _symmetric(moment_DD), _symmetric(covariance_DD)
+    if moment_DD.shape != covariance_DD.shape:
+        raise ValueError(
+            f"a moment over {len(moment_DD)} units and a covariance of {len(covariance_DD)} "
+            "are of different layers or models"
+        )
+    return moment_DD, covariance_DD
+
+
+def _same_directions(directions_DC: Matrix, others_DC: Matrix) -> tuple[Matrix, Matrix]:
+    if directions_DC.shape != others_DC.shape or not directions_DC.size:
+        raise ValueError(
+            f"directions {directions_DC.shape} and {others_DC.shape} cannot be compared"
+        )
+    return directions_DC, others_DC
+
+
 def _symmetric(moment_DD: Matrix) -> Matrix:
     moment_DD = np.asarray(moment_DD, dtype=np.float64)
     if moment_DD.ndim != 2 or moment_DD.shape[0] != moment_DD.shape[1]:
-        raise ValueError(f"a gradient moment is a square matrix, not {moment_DD.shape}")
+        raise ValueError(f"a moment is a square matrix, not {moment_DD.shape}")
     if not np.isfinite(moment_DD).all():
-        raise ValueError("the gradient moment is not finite: score the teacher in a wider dtype")
+        raise ValueError("the moment is not finite: score the teacher in a wider dtype")
     return moment_DD

@@ -62,6 +62,30 @@ def centre_rows(features_ND: Tensor) -> Tensor:
     return torch.where(dead_D, 0.0, centred_ND)
 
 
+def unit_weights(weights_S: Tensor | None, features_NS: Tensor) -> Tensor:
+    """Weights of the units that add up to their number S; ones for None.
+
+    Args:
+        weights_S: not negative; only their ratios count.
+        features_NS: gives S, dtype and device.
+
+    Raises:
+        ValueError: not one weight a unit, a weight is negative or not finite, or all are 0.
+    """
+    if weights_S is None:
+        return features_NS.new_ones(features_NS.shape[1])
+    if weights_S.shape != features_NS.shape[1:]:
+        raise ValueError(
+            f"weights {tuple(weights_S.shape)} do not fit {features_NS.shape[1]} units: "
+            "give one each"
+        )
+    # In fp64: eigenvalues of gradients may be as small as 1e-30.
+    wide_S = weights_S.to(torch.float64)
+    if not bool(torch.isfinite(wide_S).all()) or bool((wide_S < 0).any()) or not bool(wide_S.any()):
+        raise ValueError("weights must be finite, not negative, and not all 0")
+    return (wide_S * (len(wide_S) / wide_S.sum())).to(features_NS)
+
+
 def unit_norm(features: Tensor, dim: int | tuple[int, ...]) -> Tensor:
     """Divide by the Euclidean norm along `dim`; a zero vector stays 0, with a gradient of 0."""
     power = features.square().sum(dim=dim, keepdim=True)

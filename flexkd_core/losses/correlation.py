@@ -9,7 +9,13 @@ from typing import Literal
 
 from torch import Tensor
 
-from flexkd_core.losses._inputs import centre_rows, require_same_shape, result_dtype, unit_norm
+from flexkd_core.losses._inputs import (
+    centre_rows,
+    require_same_shape,
+    result_dtype,
+    unit_norm,
+    unit_weights,
+)
 
 Reduction = Literal["sum", "mean"]
 
@@ -44,9 +50,13 @@ def unit_correlation(student_NS: Tensor, teacher_NS: Tensor) -> Tensor:
 
 
 def correlation_loss(
-    student_NS: Tensor, teacher_NS: Tensor, *, reduction: Reduction = "sum"
+    student_NS: Tensor,
+    teacher_NS: Tensor,
+    *,
+    reduction: Reduction = "sum",
+    weights_S: Tensor | None = None,
 ) -> Tensor:
-    """Feature loss of Flex-KD, Eq. 5: Σ_m (1 − C_m)².
+    """Feature loss of Flex-KD, Eq. 5: Σ_m w_m (1 − C_m)², with w_m = 1 in the paper.
 
     The rows are all rows the statistics are taken over: mask padding and gather over workers
     first. Two halves of a batch do not add up to the loss of the whole.
@@ -54,19 +64,23 @@ def correlation_loss(
     Args:
         student_NS, teacher_NS: see `unit_correlation`.
         reduction: "sum" over units as in the paper (its scale grows with S), or "mean".
+        weights_S: weights of the units, scaled to Σ w = S, so that the range of the loss stays.
 
     Returns:
         Unitless scalar in [0, 4·S] for "sum", [0, 4] for "mean"; a unit without variance counts
         1; 0 with a gradient of 0 when N < 2.
 
     Raises:
-        ValueError: the shapes differ, or the reduction is neither "sum" nor "mean".
+        ValueError: the shapes differ, the reduction is neither "sum" nor "mean", or the weights are
+            not one number ≥ 0 each.
 
     Source: Saadi & Wang 2025, arXiv:2507.10155.
     """
     if reduction not in ("sum", "mean"):
         raise ValueError(f"reduction {reduction!r} is not one of 'sum', 'mean'")
     deviation_S = (1 - unit_correlation(student_NS, teacher_NS)).square()
+    if weights_S is not None:
+        deviation_S = deviation_S * unit_weights(weights_S, deviation_S[None])
     if student_NS.shape[0] < 2:
         deviation_S = deviation_S * 0
     return deviation_S.sum() if reduction == "sum" else deviation_S.sum() / max(len(deviation_S), 1)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from flexkd_core.scoring.importance import IMPORTANCE_KINDS, Importance, unit_importance
-from flexkd_core.scoring.importance_sum import ImportanceSum
+from flexkd_core.scoring.importance_sum import ImportanceSum, importance_digest
 from flexkd_core.scoring.leaf import LayerLeaf, layer_leaf
 from flexkd_core.scoring.outputs import OUTPUTS, Output
 
@@ -19,4 +19,5 @@ __all__ = [
     "IMPORTANCE_KINDS",
     "Importance",
     "ImportanceSum",
+    "importance_digest",
 ]

@@ -5,7 +5,7 @@ Shapes: B examples, T positions, D units, C classes, K outputs F per example.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Final
@@ -13,6 +13,13 @@ from typing import Final
 import torch
 from torch import Tensor, nn
 
+from flexkd_core.moments import (
+    FeatureMoment,
+    GradientMoment,
+    MomentKind,
+    feature_moment,
+    gradient_moment,
+)
 from flexkd_core.scoring.leaf import LayerLeaf, layer_leaf
 from flexkd_core.scoring.outputs import OUTPUTS
 
@@ -31,7 +38,11 @@ class Importance:
     """What `forward` returned, detached, in its own dtype."""
     gradient_BKD: Tensor
     """Signed ∂F_k/∂h, the mean over an example's counted rows, fp64. K is 1 for most outputs, C for
-    `logit_jacobian`, and 0 for kinds other than "gradient"."""
+    `logit_jacobian`, and 0 for kinds other than the two of gradients."""
+    gradients: GradientMoment | None = None
+    """Second moment of the gradients over the counted rows; None where it was not asked for."""
+    features: FeatureMoment | None = None
+    """Moments of the layer's output over the same rows; None where they were not asked for."""
 
     @property
     def gradient_BD(self) -> Tensor:
@@ -58,12 +69,15 @@ def unit_importance(
     labels_B: Tensor | None = None,
     steps: int = 16,
     seed: int = 0,
+    moments: MomentKind | None = None,
 ) -> Importance:
     """Importance g(x) of every unit of `layer` for each example of a batch.
 
     By kind, with the mean taken over the example's counted rows t:
         gradient:              mean_t |∂F/∂h_t|, Eq. 1 (mean over k too, where F has K > 1)
         activation:            mean_t |h_t|
+        gradient_activation:   mean_t |h_t · ∂F/∂h_t|, to first order the change of F where the unit
+                               is set to 0 (mean over k too)
         integrated_gradients:  mean_t |h_t · (1/m) Σ_{k=1..m} ∂F/∂h_t at (k/m)·h|, baseline 0, m =
                                `steps`; the predicted class is that of the unscaled forward
         random:                one vector of U[0, 1), the same for all examples, from `seed`
@@ -77,18 +91,21 @@ def unit_importance(
         rows_BT: bool, True at the counted positions (not the padding; only the pooled one if the
             head reads one).
         kind: a name in `IMPORTANCE_KINDS`.
-        output: F, a name in `OUTPUTS`; used only by gradient and integrated_gradients.
+        output: F, a name in `OUTPUTS`; not used by activation and random.
         labels_B: the labels that the output needs: classes, tokens or regression targets.
         steps: m, only for integrated_gradients.
         seed: only for random.
+        moments: also sum the second moments of the gradients, see `gradient_moment`, and of the
+            features; only for gradient and gradient_activation.
 
     Returns:
         Per-example scores in fp64, unit of F per unit of h ("gradient"), of h ("activation"), of F
-        ("integrated_gradients"). No parameter gets a `.grad`.
+        ("gradient_activation", "integrated_gradients"). No parameter gets a `.grad`.
 
     Raises:
         ValueError: an unknown name, rows that do not fit the layer's output, logits that do not
-            depend on the layer, an output that does not fit logits or labels, or steps < 1.
+            depend on the layer, an output that does not fit logits or labels, steps < 1, or moments
+        of a kind that takes no gradient.
 
     Source: Saadi & Wang 2025, arXiv:2507.10155; Sundararajan et al. 2017, arXiv:1703.01365.
     """
@@ -103,7 +120,12 @@ def unit_importance(
         )
     if steps < 1:
         raise ValueError(f"steps must be at least 1, not {steps}")
-    request = _Request(forward, layer, rows_BT, output, labels_B, steps, seed)
+    if moments is not None and kind not in ("gradient", "gradient_activation"):
+        raise ValueError(
+            f"importance kind {kind!r} has no moments of gradients: use 'gradient' or "
+            "'gradient_activation'"
+        )
+    request = _Request(forward, layer, rows_BT, output, labels_B, steps, seed, moments)
     return IMPORTANCE_KINDS[kind](request)
 
 
@@ -118,6 +140,7 @@ class _Request:
     labels_B: Tensor | None
     steps: int
     seed: int
+    moments: MomentKind | None
 
     def run(self, *, graph: bool, substitute_BTD: Tensor | None = None) -> tuple[LayerLeaf, Tensor]:
         """One forward, with a graph above the layer or without a graph."""
@@ -141,30 +164,52 @@ class _Request:
         score_BD: Tensor,
         leaf: LayerLeaf,
         logits_BC: Tensor,
-        gradients_BD: list[Tensor] | None = None,
+        signed_BD: Sequence[Tensor] = (),
+        gradients: GradientMoment | None = None,
     ) -> Importance:
+        hidden_BTD = leaf.hidden_BTD.detach()
         gradient_BKD = (
-            torch.stack(gradients_BD, dim=1)
-            if gradients_BD
+            torch.stack(list(signed_BD), dim=1)
+            if signed_BD
             else score_BD.new_empty(len(score_BD), 0, score_BD.shape[1])
         )
         return Importance(
             score_BD=score_BD,
             valid_B=self.rows_BT.any(dim=1).to(score_BD.device),
-            hidden_BTD=leaf.hidden_BTD.detach(),
+            hidden_BTD=hidden_BTD,
             logits_BC=logits_BC.detach(),
             gradient_BKD=gradient_BKD,
+            gradients=gradients,
+            features=None if gradients is None else feature_moment(hidden_BTD, self.rows_BT),
         )
 
 
 def _gradient(request: _Request) -> Importance:
+    return _of_gradients(request, lambda gradient_BTD, hidden_BTD: gradient_BTD.abs())
+
+
+def _gradient_activation(request: _Request) -> Importance:
+    return _of_gradients(
+        request, lambda gradient_BTD, hidden_BTD: (gradient_BTD * hidden_BTD).abs()
+    )
+
+
+def _of_gradients(request: _Request, score: Callable[[Tensor, Tensor], Tensor]) -> Importance:
     leaf, logits_BC = request.run(graph=True)
-    magnitudes_BD, signed_BD = [], []
+    hidden_BTD, outputs_KB = leaf.hidden_BTD.detach(), request.outputs(logits_BC)
+    scores_BD: list[Tensor] = []
+    signed_BD: list[Tensor] = []
+    total: GradientMoment | None = None
     # Reduced one by one: only one (B, T, D) gradient is alive at a time.
-    for gradient_BTD in _gradients(request.outputs(logits_BC), leaf.hidden_BTD):
-        magnitudes_BD.append(_row_mean(gradient_BTD.abs(), request.rows_BT))
+    for gradient_BTD in _gradients(outputs_KB, leaf.hidden_BTD):
+        scores_BD.append(_row_mean(score(gradient_BTD, hidden_BTD), request.rows_BT))
         signed_BD.append(_row_mean(gradient_BTD, request.rows_BT))
-    return request.result(torch.stack(magnitudes_BD).mean(dim=0), leaf, logits_BC, signed_BD)
+        if request.moments is not None:
+            added = gradient_moment(gradient_BTD, request.rows_BT, request.moments)
+            total = added if total is None else total + added
+    gradients = None if total is None else total.over_outputs(len(outputs_KB))
+    score_BD = torch.stack(scores_BD).mean(dim=0)
+    return request.result(score_BD, leaf, logits_BC, signed_BD, gradients)
 
 
 def _activation(request: _Request) -> Importance:
@@ -208,6 +253,7 @@ IMPORTANCE_KINDS: Final[Mapping[str, Callable[[_Request], Importance]]] = Mappin
     {
         "gradient": _gradient,
         "activation": _activation,
+        "gradient_activation": _gradient_activation,
         "integrated_gradients": _integrated_gradients,
         "random": _random,
     }

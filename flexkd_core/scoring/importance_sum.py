@@ -75,5 +75,10 @@ class ImportanceSum:
         return self.total_D / self.count
 
     def digest(self) -> str:
-        """SHA-256 (hex) of G as little-endian float64: equal if and only if G is bit-identical."""
-        return hashlib.sha256(self.mean().astype("<f8").tobytes()).hexdigest()
+        """`importance_digest` of G."""
+        return importance_digest(self.mean())
+
+
+def importance_digest(importance_D: NDArray[np.float64]) -> str:
+    """SHA-256 (hex) of G as little-endian float64: equal if and only if G is bit-identical."""
+    return hashlib.sha256(importance_D.astype("<f8").tobytes()).hexdigest()

@@ -2,21 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 import torch
+from scipy.linalg import eigh
 from scipy.stats import ortho_group
 from sklearn.decomposition import TruncatedSVD
 
 from flexkd_core import geometry
 from flexkd_core.geometry import (
     GradientMoment,
+    Matrix,
+    Vector,
+    contribution_directions,
+    contribution_spectrum,
     effective_dimension,
     participation_ratio,
+    recurring_directions,
     spectrum,
+    subspace_overlap,
     top_directions,
+    unit_contribution,
 )
-from flexkd_core.scoring import Importance, unit_importance
+from flexkd_core.moments import gradient_moment
+from flexkd_core.scoring import unit_importance
 
 EIGENVALUES = np.array([5.0, 3.0, 1.5, 0.5])
 ROTATION = ortho_group.rvs(4, random_state=0)
@@ -28,15 +39,14 @@ def gradients(examples: int, outputs: int = 1, units: int = 6) -> torch.Tensor:
     return torch.randn(examples, outputs, units, dtype=torch.float64, generator=generator)
 
 
-def importance(gradient_BKD: torch.Tensor, valid: list[bool] | None = None) -> Importance:
-    examples, _, units = gradient_BKD.shape
-    return Importance(
-        score_BD=gradient_BKD.abs().mean(1),
-        valid_B=torch.tensor(valid if valid is not None else [True] * examples, dtype=torch.bool),
-        hidden_BTD=torch.zeros(examples, 1, units),
-        logits_BC=torch.zeros(examples, 2),
-        gradient_BKD=gradient_BKD,
-    )
+def moment_of(gradient_BKD: torch.Tensor, valid: list[bool] | None = None) -> GradientMoment:
+    """The moment of examples with one counted row each, or none."""
+    examples, outputs, units = gradient_BKD.shape
+    rows_B1 = torch.tensor(valid if valid is not None else [True] * examples)[:, None]
+    total = GradientMoment.empty(units)
+    for output in range(outputs):
+        total += gradient_moment(gradient_BKD[:, output, None], rows_B1)
+    return total.over_outputs(outputs)
 
 
 def test_known_spectrum() -> None:
@@ -75,7 +85,7 @@ def test_geometry_does_not_depend_on_the_basis_but_the_share_of_units_does() -> 
 
 
 def test_no_units_keep_more_than_the_top_directions() -> None:
-    directions_DC = top_directions(MOMENT_DD, 2)
+    directions_DC = top_directions(MOMENT_DD, 2).vectors_DC
     captured = np.trace(directions_DC.T @ MOMENT_DD @ directions_DC) / np.trace(MOMENT_DD)
     assert captured == pytest.approx(0.8)
     assert all(
@@ -84,17 +94,19 @@ def test_no_units_keep_more_than_the_top_directions() -> None:
 
 
 def test_top_directions_are_orthonormal_eigenvectors_of_fixed_sign() -> None:
-    directions_DC = top_directions(MOMENT_DD, 3)
+    found = top_directions(MOMENT_DD, 3)
+    directions_DC = found.vectors_DC
+    np.testing.assert_allclose(found.values_C, EIGENVALUES[:3])
     np.testing.assert_allclose(directions_DC.T @ directions_DC, np.eye(3), atol=1e-12)
     np.testing.assert_allclose(MOMENT_DD @ directions_DC, directions_DC * EIGENVALUES[:3])
     largest_C = np.abs(directions_DC).argmax(0)
     assert (directions_DC[largest_C, range(3)] > 0).all()
-    assert top_directions(MOMENT_DD, 0).shape == (4, 0)
+    assert top_directions(MOMENT_DD, 0).vectors_DC.shape == (4, 0)
 
 
 def test_moment_agrees_with_an_svd_of_the_gradients() -> None:
     gradient_BKD = gradients(20)
-    moment = GradientMoment.of(importance(gradient_BKD))
+    moment = moment_of(gradient_BKD)
     assert moment.count == 20
     svd = TruncatedSVD(5, algorithm="arpack", random_state=0).fit(gradient_BKD[:, 0].numpy())
     np.testing.assert_allclose(spectrum(moment.mean())[:5], svd.singular_values_**2 / 20)
@@ -105,7 +117,7 @@ def test_moment_agrees_with_an_svd_of_the_gradients() -> None:
 
 def test_several_outputs_are_averaged_and_examples_without_rows_left_out() -> None:
     gradient_BKD = gradients(3, outputs=2)
-    moment = GradientMoment.of(importance(gradient_BKD, [True, False, True]))
+    moment = moment_of(gradient_BKD, [True, False, True])
     assert moment.count == 2
     kept = gradient_BKD[[0, 2]].reshape(4, 6).numpy()
     np.testing.assert_allclose(moment.mean(), np.mean([np.outer(g, g) for g in kept], axis=0))
@@ -113,40 +125,10 @@ def test_several_outputs_are_averaged_and_examples_without_rows_left_out() -> No
 
 def test_parts_add_up_to_the_whole() -> None:
     gradient_BKD = gradients(9)
-    whole = GradientMoment.of(importance(gradient_BKD))
-    parts = (
-        GradientMoment.empty(6)
-        + GradientMoment.of(importance(gradient_BKD[:4]))
-        + GradientMoment.of(importance(gradient_BKD[4:]))
-    )
+    whole = moment_of(gradient_BKD)
+    parts = GradientMoment.empty(6) + moment_of(gradient_BKD[:4]) + moment_of(gradient_BKD[4:])
     assert parts.count == whole.count
     np.testing.assert_allclose(parts.sum_DD, whole.sum_DD, rtol=1e-13, atol=1e-13)
-
-
-def test_rows_in_one_order_give_the_same_bytes_however_they_came() -> None:
-    gradient_ND = gradients(300)[:, 0].numpy()
-    expected = GradientMoment.of_rows(gradient_ND)
-    assert expected.count == 300
-    np.testing.assert_allclose(
-        expected.mean(), np.mean([np.outer(g, g) for g in gradient_ND], axis=0), rtol=1e-12
-    )
-    spread_ND = np.zeros((600, 7))[::2, 1:]  # neither aligned nor contiguous
-    spread_ND[:] = gradient_ND
-    for rows_ND in (
-        np.concatenate(np.split(gradient_ND, [1, 7, 250])),
-        np.asfortranarray(gradient_ND),
-        spread_ND,
-        torch.from_numpy(gradient_ND),
-    ):
-        assert GradientMoment.of_rows(rows_ND).sum_DD.tobytes() == expected.sum_DD.tobytes()
-    whole = GradientMoment.of(importance(gradients(300)))
-    assert whole.sum_DD.tobytes() == expected.sum_DD.tobytes()
-
-
-def test_no_rows_add_nothing() -> None:
-    moment = GradientMoment.of_rows(np.zeros((0, 6)))
-    assert (moment.count, moment.sum_DD.shape) == (0, (6, 6))
-    assert not moment.sum_DD.any()
 
 
 def test_linear_head_has_as_many_directions_as_independent_logits() -> None:
@@ -158,23 +140,22 @@ def test_linear_head_has_as_many_directions_as_independent_logits() -> None:
         layer,
         torch.ones(50, 1, dtype=torch.bool),
         output="logit_jacobian",
+        moments="token",
     )
-    moment_DD = GradientMoment.of(found).mean()
+    assert found.gradients is not None
+    assert (found.gradients.count, found.gradients.rows) == (50, 150)
+    moment_DD = found.gradients.mean()
     np.testing.assert_allclose(moment_DD, (weight_CD.T @ weight_CD / 3).numpy(), rtol=1e-5)
     assert effective_dimension(moment_DD, share=1 - 1e-9) == 3
 
 
 def test_errors() -> None:
-    with pytest.raises(ValueError, match="score with kind 'gradient'"):
-        GradientMoment.of(importance(gradients(2, outputs=0)))
-    with pytest.raises(ValueError, match=r"\(examples, units\), not \(3,\)"):
-        GradientMoment.of_rows(np.zeros(3))
     with pytest.raises(ValueError, match="no example was counted"):
         GradientMoment.empty(3).mean()
     with pytest.raises(ValueError, match="over 3 and 4 units"):
         GradientMoment.empty(3).merge(GradientMoment.empty(4))
-    with pytest.raises(ValueError, match="a square matrix and a count"):
-        GradientMoment(np.zeros((2, 3)), 0)
+    with pytest.raises(ValueError, match="a square matrix and counts"):
+        GradientMoment(np.zeros((2, 3)), 0, 0)
     with pytest.raises(ValueError, match="moment is 0"):
         participation_ratio(np.zeros((2, 2)))
     with pytest.raises(ValueError, match="square matrix"):
@@ -185,3 +166,139 @@ def test_errors() -> None:
         effective_dimension(MOMENT_DD, share=0)
     with pytest.raises(ValueError, match="cannot take 5 directions"):
         top_directions(MOMENT_DD, 5)
+
+
+# --- contribution ------------------------------------------------------------------------------
+
+
+def drawn_moments(units: int = 6, rows: int = 40, seed: int = 0) -> tuple[Matrix, Matrix]:
+    """M of some gradients, and Σ of features of very different scales."""
+    draw = np.random.default_rng(seed)
+    gradient_ND = draw.normal(size=(rows, units)) * np.geomspace(0.1, 10, units)
+    mixing_DD = draw.normal(size=(units, units))
+    feature_ND = draw.normal(size=(rows, units)) @ mixing_DD * np.geomspace(100, 0.01, units)
+    return gradient_ND.T @ gradient_ND / rows, np.cov(feature_ND.T, bias=True)
+
+
+def transformed(
+    moment_DD: Matrix, covariance_DD: Matrix, basis_DD: Matrix
+) -> tuple[Matrix, Matrix]:
+    """Both in the basis h' = A h: g' = A⁻ᵀ g."""
+    inverse_DD = np.linalg.inv(basis_DD)
+    return inverse_DD.T @ moment_DD @ inverse_DD, basis_DD @ covariance_DD @ basis_DD.T
+
+
+BASES = {
+    "any": np.random.default_rng(5).normal(size=(6, 6)) + 3 * np.eye(6),
+    "scaling": np.diag([0.01, 5.0, 1.0, 300.0, 2.0, 0.5]),
+    "rotation": ortho_group.rvs(6, random_state=3),
+}
+
+
+@pytest.mark.parametrize("basis", BASES)
+def test_contribution_does_not_depend_on_the_basis(basis: str) -> None:
+    moment_DD, covariance_DD = drawn_moments()
+    other = transformed(moment_DD, covariance_DD, BASES[basis])
+    expected_D = contribution_spectrum(moment_DD, covariance_DD)
+    np.testing.assert_allclose(contribution_spectrum(*other), expected_D, rtol=1e-6)
+    # The features wᵀh are the same ones, up to their sign: w' = A⁻ᵀ w.
+    found, moved = (
+        contribution_directions(m, c, 3) for m, c in ((moment_DD, covariance_DD), other)
+    )
+    np.testing.assert_allclose(moved.values_C, found.values_C, rtol=1e-6)
+    back_DC = BASES[basis].T @ moved.vectors_DC
+    signs_C = np.sign((back_DC * found.vectors_DC).sum(axis=0))
+    np.testing.assert_allclose(back_DC * signs_C, found.vectors_DC, rtol=1e-5, atol=1e-9)
+
+
+def test_which_measures_depend_on_which_basis() -> None:
+    moment_DD, covariance_DD = drawn_moments()
+
+    def changes(measure: Callable[..., Vector], basis: str) -> bool:
+        other = measure(*transformed(moment_DD, covariance_DD, BASES[basis]))
+        return not np.allclose(measure(moment_DD, covariance_DD), other, rtol=1e-6, atol=0)
+
+    def sensitivity(moment_DD: Matrix, _: Matrix) -> Vector:
+        return spectrum(moment_DD)
+
+    found = {
+        (measure.__name__, basis): changes(measure, basis)
+        for measure in (sensitivity, unit_contribution, contribution_spectrum)
+        for basis in BASES
+    }
+    assert found == {
+        ("sensitivity", "any"): True,
+        ("sensitivity", "scaling"): True,
+        ("sensitivity", "rotation"): False,
+        ("unit_contribution", "any"): True,
+        ("unit_contribution", "scaling"): False,
+        ("unit_contribution", "rotation"): True,
+        ("contribution_spectrum", "any"): False,
+        ("contribution_spectrum", "scaling"): False,
+        ("contribution_spectrum", "rotation"): False,
+    }
+
+
+def test_contribution_is_the_variance_of_the_output() -> None:
+    """For F = cᵀh it is the variance of F itself, and a unit's share its covariance with F."""
+    draw = np.random.default_rng(2)
+    feature_ND = draw.normal(size=(500, 5)) @ draw.normal(size=(5, 5)) + 7
+    weight_D = draw.normal(size=5)
+    moment_DD, covariance_DD = np.outer(weight_D, weight_D), np.cov(feature_ND.T, bias=True)
+    output_N = feature_ND @ weight_D
+    shares_D = unit_contribution(moment_DD, covariance_DD)
+    share_ND = feature_ND * weight_D
+    expected_D = [np.cov(share_N, output_N, bias=True)[0, 1] for share_N in share_ND.T]
+    np.testing.assert_allclose(shares_D, expected_D)
+    assert shares_D.sum() == pytest.approx(output_N.var())
+    values_D = contribution_spectrum(moment_DD, covariance_DD)
+    assert values_D[0] == pytest.approx(output_N.var())
+    assert values_D[1:].max() < 1e-9 * values_D[0]
+
+
+def test_contribution_directions_are_those_of_scipys_generalised_problem() -> None:
+    moment_DD, covariance_DD = drawn_moments()
+    found = contribution_directions(moment_DD, covariance_DD, 6)
+    values_D, _ = eigh(moment_DD, np.linalg.inv(covariance_DD))
+    np.testing.assert_allclose(found.values_C, values_D[::-1], rtol=1e-6)
+    vectors_DC = found.vectors_DC
+    np.testing.assert_allclose(vectors_DC.T @ covariance_DD @ vectors_DC, np.eye(6), atol=1e-6)
+    np.testing.assert_allclose(
+        moment_DD @ covariance_DD @ vectors_DC, vectors_DC * found.values_C, rtol=1e-5, atol=1e-4
+    )
+    largest_C = np.abs(vectors_DC).argmax(0)
+    assert (vectors_DC[largest_C, range(6)] > 0).all()
+
+
+def test_features_that_do_not_vary_have_no_directions() -> None:
+    moment_DD, covariance_DD = drawn_moments()
+    covariance_DD[2] = covariance_DD[:, 2] = 0
+    assert (contribution_spectrum(moment_DD, covariance_DD) > 0).sum() == 5
+    assert np.abs(contribution_directions(moment_DD, covariance_DD, 5).vectors_DC[2]).max() < 1e-12
+    with pytest.raises(ValueError, match="cannot take 6 directions: the features vary in 5 only"):
+        contribution_directions(moment_DD, covariance_DD, 6)
+    with pytest.raises(ValueError, match="of different layers"):
+        unit_contribution(moment_DD, np.eye(5))
+
+
+# --- stability ---------------------------------------------------------------------------------
+
+
+def test_a_span_overlaps_with_itself_in_any_basis_and_with_its_complement_not_at_all() -> None:
+    basis_DD = BASES["rotation"]
+    mixed_DC = basis_DD[:, :3] @ np.array([[1.0, 2, 0], [0, 1, 5], [3, 0, 1]])
+    assert subspace_overlap(basis_DD[:, :3], mixed_DC) == pytest.approx(1)
+    assert subspace_overlap(basis_DD[:, :3], basis_DD[:, 3:]) == pytest.approx(0, abs=1e-12)
+    assert subspace_overlap(np.eye(6)[:, :2], np.eye(6)[:, 1:3]) == pytest.approx(0.5)
+    with pytest.raises(ValueError, match="cannot be compared"):
+        subspace_overlap(basis_DD[:, :3], basis_DD[:, :2])
+
+
+def test_directions_recur_in_any_order_and_sign() -> None:
+    basis_DD = BASES["rotation"]
+    assert recurring_directions(basis_DD, -basis_DD[:, ::-1] * 4) == 6
+    turned_DC = basis_DD.copy()
+    angle = np.arccos(0.9) + 0.01
+    turned_DC[:, 0] = np.cos(angle) * basis_DD[:, 0] + np.sin(angle) * basis_DD[:, 1]
+    assert recurring_directions(basis_DD[:, :1], turned_DC[:, :1]) == 0
+    assert recurring_directions(basis_DD[:, :1], turned_DC[:, :1], cosine=0.8) == 1

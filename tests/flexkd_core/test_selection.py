@@ -10,7 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flexkd_core import jaccard, kept_share, select_units
+from flexkd_core import jaccard, kept_share, pair_agreement, select_diverse, select_units
 
 G = [0.1, 0.5, 0.5, 0.9, 0.0]
 
@@ -53,10 +53,91 @@ def test_selection_errors() -> None:
         select_units(G, -1)
     with pytest.raises(ValueError, match="importance of unit 1 is NaN"):
         select_units([1.0, math.nan], 1)
+    for infinite in (math.inf, -math.inf):
+        with pytest.raises(ValueError, match="importance of unit 2 is infinite"):
+            select_units([1.0, 3.0, infinite], 1)
     with pytest.raises(ValueError, match="must be a vector"):
         select_units([[1.0]], 1)
     with pytest.raises(ValueError, match="'random' is not one of"):
         select_units(G, 1, pairing="random")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="order 'random' is not one of"):
+        select_units(G, 1, order="random")  # type: ignore[arg-type]
+
+
+def test_the_lowest_units_are_the_control() -> None:
+    assert select_units(G, 3, order="lowest") == [4, 0, 1]
+    assert select_units(G, 3, order="lowest", pairing="index") == [0, 1, 4]
+
+
+# --- diverse units -----------------------------------------------------------------------------
+
+
+def features(seed: int = 0, rows: int = 60, units: int = 8) -> np.ndarray:
+    draw = np.random.default_rng(seed)
+    found: np.ndarray = draw.normal(size=(rows, units)) @ draw.normal(size=(units, units))
+    return found
+
+
+def test_uncorrelated_units_are_selected_by_importance() -> None:
+    variance_DD = np.diag([4.0, 1e-6, 1.0, 9.0, 1.0])
+    assert select_diverse(G, variance_DD, 5) == select_units(G, 5)
+
+
+def test_a_copy_comes_after_everything_that_matters() -> None:
+    feature_ND = features(units=4)
+    feature_ND = np.column_stack([feature_ND, 3 * feature_ND[:, 0] + 2])
+    importance_D = [0.9, 0.1, 0.2, 0.3, 0.8]
+    selected = select_diverse(importance_D, np.cov(feature_ND.T), 5)
+    assert selected[0] == 0
+    assert selected[-1] == 4
+    assert select_units(importance_D, 2) == [0, 4]
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_is_the_greedy_choice_by_regression(seed: int) -> None:
+    feature_ND = features(seed)
+    importance_D = np.random.default_rng(seed + 50).uniform(0.1, 1, size=8)
+    expected: list[int] = []
+    for _ in range(6):
+        values = []
+        for unit in range(8):
+            centred_N = feature_ND[:, unit] - feature_ND[:, unit].mean()
+            residual_N = centred_N
+            if expected:
+                known_NE = feature_ND[:, expected] - feature_ND[:, expected].mean(0)
+                solution, *_ = np.linalg.lstsq(known_NE, centred_N, rcond=None)
+                residual_N = centred_N - known_NE @ solution
+            share = (residual_N**2).sum() / (centred_N**2).sum()
+            values.append(-1.0 if unit in expected else importance_D[unit] * share)
+        expected.append(int(np.argmax(values)))
+    assert select_diverse(importance_D, np.cov(feature_ND.T), 6) == expected
+
+
+def test_units_without_variance_come_last_and_their_order_is_that_of_their_index() -> None:
+    covariance_DD = np.cov(features(units=5).T)
+    covariance_DD[[1, 3]] = covariance_DD[:, [1, 3]] = 0
+    selected = select_diverse([0.1, 0.9, 0.1, 0.9, 0.1], covariance_DD, 5)
+    assert selected[3:] == [1, 3]
+
+
+def test_diverse_errors() -> None:
+    with pytest.raises(ValueError, match="nowhere negative"):
+        select_diverse([1.0, -1.0], np.eye(2), 1)
+    with pytest.raises(ValueError, match=r"covariance \(3, 3\) of 2 units"):
+        select_diverse([1.0, 1.0], np.eye(3), 1)
+    with pytest.raises(ValueError, match="cannot select 3 of 2"):
+        select_diverse([1.0, 1.0], np.eye(2), 3)
+
+
+# --- comparison --------------------------------------------------------------------------------
+
+
+def test_pairs_agree_where_the_position_has_the_same_unit() -> None:
+    assert pair_agreement([3, 1, 2], [3, 2, 1]) == pytest.approx(1 / 3)
+    assert jaccard([3, 1, 2], [3, 2, 1]) == 1
+    assert pair_agreement([], []) == 1
+    with pytest.raises(ValueError, match="selections of 1 and 2 units"):
+        pair_agreement([1], [1, 2])
 
 
 def test_jaccard() -> None:

@@ -6,20 +6,33 @@ A reader takes a step and an `Artifacts`, such as a `Store`. Nothing here import
 from .published import Artifacts
 from .responses import Response, read_responses
 from .rows import SplitReader, read_rows, split_rows
-from .selection import read_directions, read_importance, read_moment, read_units
+from .selection import (
+    read_direction_weights,
+    read_directions,
+    read_importance,
+    read_importance_halves,
+    read_moment,
+    read_moments,
+    read_unit_weights,
+    read_units,
+)
 from .training_log import read_log, read_log_file, write_log
 
 __all__ = [
     "Artifacts",
     "Response",
     "SplitReader",
+    "read_direction_weights",
     "read_directions",
     "read_importance",
+    "read_importance_halves",
     "read_log",
     "read_log_file",
     "read_moment",
+    "read_moments",
     "read_responses",
     "read_rows",
+    "read_unit_weights",
     "read_units",
     "split_rows",
     "write_log",

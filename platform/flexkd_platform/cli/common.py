@@ -10,6 +10,7 @@ from ..plan import Plan
 from ..spec import JobSpec, Problem, SpecError, line_in, load_spec
 from ..store import Store, StoreError, absolute_location, open_store
 from ..tracking import TRACKING_OPTION, absolute_uri, check_experiment, check_tracking, default_uri
+from .console import err
 
 ON_THIS_MACHINE = ("local", "none")
 """Addresses of this machine, whose resources are known before anything starts."""
@@ -76,7 +77,7 @@ def read_request(
 def checked_plan(
     spec: JobSpec, source: Path, overrides: list[str], more: Iterable[Problem] = ()
 ) -> Plan:
-    """Run all checks of a spec and build its plan.
+    """Run all checks of a spec, print its warnings, and build its plan.
 
     Raises:
         SpecError: all problems, including `more`.
@@ -88,12 +89,18 @@ def checked_plan(
     preflight = Preflight()
     problems = [*preflight.problems(spec), *more]
     if problems:
-        text = source.read_text(encoding="utf-8")
-        given = tuple(override.partition("=")[0] for override in overrides)
-        lined = [
-            # An override from the command line has no line in the file.
-            p if given and p.path.startswith(given) else replace(p, line=line_in(text, p.path))
-            for p in problems
-        ]
-        raise SpecError(lined, str(source))
+        raise SpecError(_lined(problems, source, overrides), str(source))
+    for warning in _lined(preflight.warnings(spec), source, overrides):
+        err.print(f"warning: {warning}", markup=False, soft_wrap=True)
     return build_plan(spec, preflight.facts_of)
+
+
+def _lined(problems: Iterable[Problem], source: Path, overrides: list[str]) -> list[Problem]:
+    """The problems with their lines in the file."""
+    text = source.read_text(encoding="utf-8")
+    given = tuple(override.partition("=")[0] for override in overrides)
+    return [
+        # An override from the command line has no line in the file.
+        p if given and p.path.startswith(given) else replace(p, line=line_in(text, p.path))
+        for p in problems
+    ]

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from ..model_info.families import family_of, family_of_config, head_size, inner_size
+from ..spec.student import evenly
 
 Axis = Literal["all", "hidden", "embedding", "heads", "key_value", "fused", "per_head", "inner"]
 """What a dimension of a weight runs over: everything (words, positions); the residual stream; the
@@ -164,12 +165,6 @@ class Origin:
 
 Indices = Mapping[Axis, Tensor | None]
 """Indices that are kept along each axis; None keeps all."""
-
-
-def evenly(kept: int, count: int) -> list[int]:
-    """`kept` of `count` indices, evenly spaced from 0, in order."""
-    assert 0 < kept <= count, (kept, count)
-    return [place * count // kept for place in range(kept)]
 
 
 def even_layers(kept: int, count: int) -> list[int]:

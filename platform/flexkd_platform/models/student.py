@@ -21,7 +21,7 @@ from .config_facts import LM_HEAD, read_config
 from .head import draw_linear, head_modules
 from .language_model import language_model_class, load_language_model, prepare_language_config
 from .loading import kept_random_state, load_with_head, prepare_config
-from .slicing import axis_indices, even_layers, evenly, origins, sliced_weights
+from .slicing import axis_indices, even_layers, origins, sliced_weights
 
 Units = Mapping[str, Sequence[int]]
 """Per stack, the teacher's hidden units that become the student's units 0, 1, … in this order."""
@@ -139,7 +139,7 @@ def _kept_units(init: CutInit, units: Units | None, stack: str, count: int) -> l
     if units is None:
         if not isinstance(init, SlicedInit):
             raise ValueError("an aligned student needs units: select the teacher's first")
-        return evenly(width, count) if init.units == "even" else list(range(width))
+        return init.kept_units(count)
     if stack not in units:
         raise ValueError(f"units are of the stacks {sorted(units)}: give those of {stack!r}")
     kept = [int(unit) for unit in units[stack]]

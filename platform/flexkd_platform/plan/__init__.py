@@ -2,7 +2,7 @@
 
 from .facts import Facts, FactsOf
 from .kinds import KINDS, register_kind
-from .kinds._chunked import ChunkedConfig
+from .kinds._chunked import ChunkedConfig, Draw
 from .kinds._student import StudentConfig, TrainingConfig
 from .kinds.base import BaseConfig
 from .kinds.cache import OUTPUTS, CacheConfig
@@ -10,7 +10,7 @@ from .kinds.dataset import DatasetConfig
 from .kinds.distill import DistillConfig, OfflineTeacher, OnlineTeacher, ReselectConfig
 from .kinds.evaluate import BertScoreConfig, EvaluateConfig, GenerationConfig
 from .kinds.generate import GenerateConfig
-from .kinds.score import ImportanceConfig, ScoreConfig, score_step
+from .kinds.score import GRADIENT_KINDS, ImportanceConfig, ScoreConfig, score_step
 from .kinds.select import SelectConfig
 from .kinds.teacher import ModelSource, Pretrained, TeacherConfig, teacher_step
 from .kinds.warm_up import WarmUpConfig
@@ -50,6 +50,8 @@ __all__ = [
     "Reading",
     "BertScoreConfig",
     "GenerationConfig",
+    "Draw",
+    "GRADIENT_KINDS",
     "ImportanceConfig",
     "LabelReading",
     "ModelSource",

@@ -20,6 +20,7 @@ from ..spec import (
     TextTask,
     regresses,
 )
+from .selection import selection_problems
 
 
 def method_problems(
@@ -70,15 +71,8 @@ def _task_problems(spec: JobSpec, method: Method, path: str) -> Iterator[Problem
             f"{term.name} compares probabilities, but regression outputs a number",
             "use kd or logit_mse, which is the squared difference there",
         )
-    selection = method.selection if method.uses_features else None
-    if selection is not None and selection.target == "directions":
-        score = spec.score
-        if score.kind != "gradient" or not score.geometry or score.aggregation != "global":
-            yield Problem(
-                f"{path}.target",
-                "directions require the gradients' second moment, which is not computed",
-                "set score.kind: gradient, score.geometry: true, score.aggregation: global",
-            )
+    if method.selection is not None and method.uses_features:
+        yield from selection_problems(spec, method.selection, path)
 
 
 def _top_k_problems(spec: JobSpec, method: Method, outputs: int, path: str) -> Iterator[Problem]:

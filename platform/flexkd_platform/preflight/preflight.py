@@ -28,6 +28,7 @@ from ..spec import (
 )
 from .compatibility import method_problems, model_problems, pair_problems
 from .model_checks import checked_config, checked_model, checked_student
+from .selection import geometry_warnings, score_problems, selection_warnings
 from .sharded_models import sharing_problems
 
 T = TypeVar("T")
@@ -44,16 +45,27 @@ class Preflight:
         at the edges of sampled values.
         """
         found: dict[tuple[str, str], Problem] = {}
-        points: Iterator[tuple[Mapping[str, Any], JobSpec]]
-        if isinstance(spec.sweep.search, GridSearch):
-            points = ((point, spec_with(spec, point)) for point in grid_points(spec))
-        else:
-            points = _searched_points(spec)
-        for changes, changed in points:
+        for changes, changed in _points(spec):
             for problem in self._point_problems(changed):
                 shown = _with_draw(problem, changes) if spec.sweep.space else problem
                 found.setdefault((shown.path, shown.message), shown)
         return list(found.values())
+
+    def warnings(self, spec: JobSpec) -> list[Problem]:
+        """Settings of a valid spec that are known to do harm, over all points of its axes."""
+        found: dict[tuple[str, str], Problem] = {}
+        for _, changed in _points(spec):
+            for warning in self._point_warnings(changed):
+                found.setdefault((warning.path, warning.message), warning)
+        return list(found.values())
+
+    def _point_warnings(self, spec: JobSpec) -> list[Problem]:
+        facts = self.facts_of(spec)
+        rows, samples = facts.train_rows, spec.score.samples
+        scored = rows if samples == "all" else min(samples, rows)
+        selects = any(m.selection is not None and m.uses_features for m in spec.sweep.methods)
+        geometry = geometry_warnings(spec, scored, facts.teacher_hidden) if selects else ()
+        return [*selection_warnings(spec), *geometry]
 
     def facts_of(self, spec: JobSpec) -> Facts:
         """The facts that planning needs.
@@ -118,7 +130,7 @@ class Preflight:
             problems += pair_problems(spec, teacher, student)
             if outputs is not None and isinstance(spec.task, ResponseTask):
                 outputs = min(outputs, student.vocab_size)
-        problems += method_problems(spec, outputs, teacher, student)
+        problems += [*score_problems(spec), *method_problems(spec, outputs, teacher, student)]
         problems += sharing_problems(spec)
         rows = None if data is None else data.sizes["train"]
         return [*problems, *self._bertscore(spec)[1], *search_problems(spec, rows)]
@@ -172,6 +184,13 @@ class Preflight:
             self._seen[name] = find()
         result: T = self._seen[name]
         return result
+
+
+def _points(spec: JobSpec) -> Iterator[tuple[Mapping[str, Any], JobSpec]]:
+    """Every point of a grid; of a search the edges of its space."""
+    if isinstance(spec.sweep.search, GridSearch):
+        return ((point, spec_with(spec, point)) for point in grid_points(spec))
+    return _searched_points(spec)
 
 
 def _searched_points(spec: JobSpec) -> Iterator[tuple[Mapping[str, Any], JobSpec]]:

@@ -28,14 +28,18 @@ from .methods import (
     MethodSettings,
     MiniLlm,
     OnPolicy,
+    Pairing,
     ProcrustesDistillation,
     ProjectorDistillation,
     SeqKd,
     SkewForward,
     SkewReverse,
+    Target,
     TeacherMethod,
     TeacherResponses,
+    TermWeights,
     TvdDistillation,
+    UnitOrder,
     UnitSelection,
     Weights,
 )
@@ -45,7 +49,7 @@ from .registry import register_logit_loss, register_method, register_task
 from .resources import Elastic, Resources
 from .scheduler import Asha, NoScheduler, Scheduler
 from .schema import json_schema
-from .score import Score
+from .score import ImportanceKind, Moment, Score
 from .search import GridSearch, OptunaSearch, RandomSearch, Search
 from .section import Section, canonical_json, flatten, sha256_of
 from .sources import (
@@ -137,6 +141,7 @@ __all__ = [
     "GridSearch",
     "HubData",
     "HubSource",
+    "ImportanceKind",
     "InstructionColumns",
     "InstructionFiles",
     "InstructionHub",
@@ -156,6 +161,7 @@ __all__ = [
     "METHODS",
     "Metric",
     "MiniLlm",
+    "Moment",
     "NoScheduler",
     "MethodSettings",
     "OnPolicy",
@@ -164,6 +170,7 @@ __all__ = [
     "UnitSelection",
     "Weights",
     "OptunaSearch",
+    "Pairing",
     "PretrainedInit",
     "Problem",
     "ProcrustesDistillation",
@@ -189,14 +196,17 @@ __all__ = [
     "StudentInit",
     "SummarizationTask",
     "Sweep",
+    "Target",
     "Task",
     "Teacher",
     "TeacherMethod",
+    "TermWeights",
     "TextColumns",
     "TextTask",
     "Tracking",
     "TvdDistillation",
     "Uniform",
+    "UnitOrder",
     "canonical_json",
     "flatten",
     "json_schema",

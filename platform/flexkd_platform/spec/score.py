@@ -7,18 +7,31 @@ from typing import Literal
 from pydantic import Field
 
 from .layer import Layer
-from .section import Section
+from .section import Section, later_field
 
 ScoredOutput = Literal[
     "predicted_logit", "label_logit", "label_logprob", "logit_jacobian", "loss", "value"
 ]
 
+ImportanceKind = Literal[
+    "gradient",
+    "activation",
+    "integrated_gradients",
+    "gradient_activation",
+    "contribution",
+    "random",
+]
+
+Moment = Literal["token", "example"]
+
 
 class Score(Section):
     """One pass over training examples that gives every unit of one teacher layer its score."""
 
-    kind: Literal["gradient", "activation", "integrated_gradients", "random"] = Field(
-        "gradient", description="what a unit's importance is; random is the control"
+    kind: ImportanceKind = Field(
+        "gradient",
+        description="what a unit's importance is: mean |g|, mean |h|, integrated gradients, mean "
+        "|g·h|, or its share of the output's variance; random is the control",
     )
     output: ScoredOutput | None = Field(
         None,
@@ -31,7 +44,7 @@ class Score(Section):
         "end), or of an encoder–decoder one stack's alone, as decoder.-1",
     )
     samples: Literal["all"] | int = Field(
-        "all", description="how many training examples are scored, the first ones of the split"
+        "all", description="how many training examples are scored, drawn with `seed`"
     )
     aggregation: Literal["global", "batch"] = Field(
         "global",
@@ -40,10 +53,17 @@ class Score(Section):
     )
     every: int = Field(1, gt=0, description="steps between selections, for aggregation: batch")
     geometry: bool = Field(
-        True, description="also the second moment of the gradients, in the same pass"
+        True,
+        description="also the second moment of the gradients and the features' covariance, in the "
+        "same pass",
+    )
+    moment: Moment = later_field(
+        "token",
+        description="gradients in the second moment: those of every token, or each example's mean, "
+        "in which tokens cancel",
     )
     steps: int = Field(16, gt=0, description="steps of integrated gradients")
-    seed: int = Field(0, ge=0, description="seed of random importance")
+    seed: int = Field(0, ge=0, description="seed of random importance and of drawn samples")
     chunk: int = Field(
         64,
         gt=0,

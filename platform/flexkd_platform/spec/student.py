@@ -15,6 +15,12 @@ Layers = Annotated[
 ]
 
 
+def evenly(kept: int, count: int) -> list[int]:
+    """`kept` of `count` indices, evenly spaced from 0, in order."""
+    assert 0 < kept <= count, (kept, count)
+    return [place * count // kept for place in range(kept)]
+
+
 class CutInit(Section):
     """A smaller copy of the teacher."""
 
@@ -32,6 +38,11 @@ class SlicedInit(CutInit):
     units: Literal["even", "first"] = Field(
         "even", description="which hidden units are kept: evenly spaced, or the first ones"
     )
+
+    def kept_units(self, total: int) -> list[int]:
+        """The hidden units of a teacher with `total` of them that are kept, in order."""
+        kept = self.hidden_size
+        return evenly(kept, total) if self.units == "even" else list(range(kept))
 
 
 class AlignedInit(CutInit):

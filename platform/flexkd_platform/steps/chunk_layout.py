@@ -1,4 +1,4 @@
-"""The division of training rows into chunks, and of chunks into partial artifacts.
+"""The division of the rows that are read into chunks, and of chunks into partial artifacts.
 
 It depends on the data, never on the workers. A *part* is one partial artifact in the store.
 """
@@ -17,7 +17,9 @@ MOST_PARTS = 1024
 
 @dataclass(frozen=True)
 class Layout:
-    """The chunks of `rows` training rows, `chunk` rows each, and the parts that contain them.
+    """The chunks of `rows` rows, `chunk` rows each, and the parts that contain them.
+
+    The rows are those of the training split, or those that are drawn from it, in its order.
 
     A part is a few consecutive chunks, computed by one worker and written to one file. It is
     identified by the number of its first chunk. Up to `MOST_PARTS` chunks have a part each.
@@ -40,13 +42,13 @@ class Layout:
         """The chunks of the part that starts with chunk `first`."""
         return range(first, min(first + self.per_part, self.chunks))
 
-    def parts_of(self, chunks: range) -> range:
-        """The parts that contain a range of chunks."""
-        size = self.per_part
-        return range(chunks.start // size * size, chunks.stop, size) if chunks else range(0)
+    @property
+    def parts(self) -> range:
+        """Every part, by the number of its first chunk."""
+        return range(0, self.chunks, self.per_part)
 
     def bounds(self, chunk: int) -> tuple[int, int]:
-        """The training rows of a chunk."""
+        """The rows of a chunk."""
         return chunk * self.chunk, min(self.rows, (chunk + 1) * self.chunk)
 
     def name(self, first: int, suffix: str) -> str:
@@ -59,6 +61,8 @@ class Layout:
 
 def layout_of(config: ChunkedConfig, artifacts: Artifacts) -> Layout:
     """The chunks of a step's training examples; the data set must be published."""
+    if config.draw is not None:
+        return Layout(config.draw.samples, config.chunk)
     return Layout(split_rows(artifacts.folder(config.dataset), "train"), config.chunk)
 
 

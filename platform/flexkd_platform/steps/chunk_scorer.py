@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from safetensors.torch import save as save_tensors
 from torch import Tensor
 
-from flexkd_core import Importance
+from flexkd_core import Importance, drawn_rows
 
 from ..artifacts import SplitReader
 from ..models import output_head, placed
-from ..plan import OUTPUTS, CacheConfig, LayerRef, ResponseReading, ScoreConfig, Step
+from ..plan import OUTPUTS, CacheConfig, LayerRef, ResponseReading, Step
 from ..store import Store
 from ..tasks import Examples, decoder_start
 from ..training.encoding import encode
@@ -44,58 +46,63 @@ class ChunkScorer:
         self._tapped = HiddenStateModel(model, self._layers)
         self._layout = request.layout(store)
         self._rows = SplitReader(store.folder(request.dataset), "train")
+        draw = request.draw
+        self._numbers = (
+            np.arange(self._layout.rows)
+            if draw is None
+            else drawn_rows(self._rows.total, draw.samples, draw.seed)
+        )
 
     def __call__(self, first: int) -> ChunkDone:
         """Run the chunks of one part and write a partial artifact of every step to the store."""
-        partials: dict[str, list[PartialSum]] = {}
+        partials: dict[str, dict[int, PartialSum]] = {s.hash: {} for s in self._request.scores}
         kept: dict[str, list[Tensor]] = {cache.hash: [] for cache in self._request.caches}
         examples = 0
         for chunk in self._layout.part(first):
-            start, stop = self._layout.bounds(chunk)
-            scores = self._request.scores
-            counted = {score.hash: score.config.samples - start for score in scores}
-            wanted = [score for score in scores if counted[score.hash] > 0]
-            if not wanted and not kept:
-                break  # the samples end before this chunk
-            found = self._run(start, stop, wanted)
+            rows = self._numbers[slice(*self._layout.bounds(chunk))]
+            found = self._run(rows)
             if isinstance(found, str):
                 return ChunkDone(first, 0, self._worker, found)
-            for score in wanted:
-                partial = found.partial(score, counted[score.hash])
-                partials.setdefault(score.hash, []).append(partial)
+            for score in self._request.scores:
+                partials[score.hash][chunk] = found.partial(score)
             for cache in self._request.caches:
                 kept[cache.hash].append(found.rows(cache.config.holds))
-            examples += stop - start
+            examples += len(rows)
         self._write(first, partials, kept)
         return ChunkDone(first, examples, self._worker)
 
-    def _run(self, start: int, stop: int, scores: Sequence[Step[ScoreConfig]]) -> ScoredChunk | str:
+    def _run(self, rows: NDArray[np.int64]) -> ScoredChunk | str:
         """Run one chunk through the teacher; on failure, returns a message with the example."""
-        table = self._rows.rows(start, stop)
+        table = self._rows.take(rows)
         examples = encode(
             table, self._tokenizer, self._reading, decoder_start_id=decoder_start(self._model)
         )
-        found = ScoredChunk(examples, self._reading, scores, self._layers)
+        found = ScoredChunk(examples, self._reading, self._request.scores, self._layers)
         # Sorted by length to reduce padding.
         size = self._reading.kind.forward_examples
         order = sorted(range(len(examples)), key=examples.length)
         with torch_threads(CHUNK_THREADS):
             for place in range(0, len(order), size):
-                rows = order[place : place + size]
-                found.put(rows, *self._forward(examples, rows, scores))
-        return found.problem(table, start) or found
+                some = order[place : place + size]
+                found.put(some, *self._forward(examples, some))
+        return found.problem(table, rows.tolist()) or found
 
     def _forward(
-        self, examples: Examples, rows: Sequence[int], scores: Sequence[Step[ScoreConfig]]
+        self, examples: Examples, rows: Sequence[int]
     ) -> tuple[list[Importance], dict[str, Tensor]]:
         """The importance for each score, and the teacher's outputs, for a batch of examples."""
         batch = examples.batch(rows)
         outputs: dict[str, Tensor] = {}
         importances: list[Importance] = []
-        for score in scores:
+        for score in self._request.scores:
             config = score.config
             importance, first = score_batch(
-                self._tapped, batch, config.layer, config.importance, self._device
+                self._tapped,
+                batch,
+                config.layer,
+                config.importance,
+                self._device,
+                moment=config.moment,
             )
             importances.append(importance)
             outputs = outputs or first
@@ -107,14 +114,13 @@ class ChunkScorer:
     def _write(
         self,
         first: int,
-        partials: dict[str, list[PartialSum]],
+        partials: dict[str, dict[int, PartialSum]],
         kept: dict[str, list[Tensor]],
     ) -> None:
         """Write one file per step; a cache's head first, so that no rows exist without it."""
         name = self._layout.name(first, self._request.suffix)
         for score in self._request.scores:
-            if score.hash in partials:
-                self._store.write_part(score, name, pack(partials[score.hash]))
+            self._store.write_part(score, name, pack(partials[score.hash]))
         text = isinstance(self._reading, ResponseReading)
         for cache in self._request.caches:
             if first == 0 and text and cache.config.holds == OUTPUTS:

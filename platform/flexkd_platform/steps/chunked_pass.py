@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
 
-from ..plan import ChunkedConfig, DatasetConfig, Step, TeacherConfig
+from ..plan import ChunkedConfig, DatasetConfig, Draw, Step, TeacherConfig
 from ..store import Store
 from .chunk_layout import Layout, layout_of
 from .context import RunContext
@@ -51,10 +51,6 @@ class ChunkedPass(ABC):
         """The steps that the pass publishes; they share teacher, data set and chunks."""
 
     @abstractmethod
-    def chunks_of(self, step: Step[ChunkedConfig], total: int) -> range:
-        """The chunks that a step needs, of `total`."""
-
-    @abstractmethod
     def open(
         self, store: Store, worker: int = 0, *, spread: bool = False
     ) -> Callable[[int], ChunkDone]:
@@ -76,6 +72,11 @@ class ChunkedPass(ABC):
         return self.steps[0].config.dataset
 
     @property
+    def draw(self) -> Draw | None:
+        """The training examples that the pass reads; None for all."""
+        return self.steps[0].config.draw
+
+    @property
     def chunk(self) -> int:
         """Examples per chunk."""
         return self.steps[0].config.chunk
@@ -87,8 +88,8 @@ class ChunkedPass(ABC):
         for step in self.steps:
             if not store.has(step):
                 done = store.parts(step)
-                wanted = layout.parts_of(self.chunks_of(step, layout.chunks))
-                missing |= {part for part in wanted if layout.name(part, self.suffix) not in done}
+                names = {part: layout.name(part, self.suffix) for part in layout.parts}
+                missing |= {part for part, name in names.items() if name not in done}
         return sorted(missing)
 
     def publish(self, store: Store) -> None:

@@ -22,10 +22,6 @@ class GenerationPass(ChunkedPass):
         """The step."""
         return (self.step,)
 
-    def chunks_of(self, step: Step[ChunkedConfig], total: int) -> range:
-        """All chunks."""
-        return range(total)
-
     def open(
         self, store: Store, worker: int = 0, *, spread: bool = False
     ) -> Callable[[int], ChunkDone]:

@@ -9,7 +9,7 @@ from ..artifacts import Artifacts, read_units
 from ..model_info import locate
 from ..models import build_student, load_saved, load_tokenizer
 from ..plan import DistillConfig, ResponseReading, StudentConfig, TrainingConfig, stack_of
-from ..spec import PretrainedInit
+from ..spec import PretrainedInit, SlicedInit
 from .teacher_model import pretrained_source
 
 
@@ -51,3 +51,14 @@ def _aligned_units(student: StudentConfig, inputs: Artifacts) -> dict[str, list[
     if student.aligned is None:
         return None
     return {stack_of(student.aligned.config.layer): read_units(student.aligned, inputs)}
+
+
+def origin_of(student: StudentConfig, inputs: Artifacts) -> list[int]:
+    """The teacher unit that each unit of a student cut from it was copied from.
+
+    The stacks of an encoder–decoder share their units.
+    """
+    if student.aligned is not None:
+        return read_units(student.aligned, inputs)
+    assert isinstance(student.init, SlicedInit), "the preflight checks refuse other students"
+    return student.init.kept_units(student.teacher_hidden)

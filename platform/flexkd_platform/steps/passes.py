@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from ..plan import (
     CacheConfig,
     ChunkedConfig,
+    Draw,
     GenerateConfig,
     ScoreConfig,
     Step,
@@ -20,7 +21,8 @@ from .teacher_pass import ScoringPass
 def passes(missing: Sequence[Step]) -> list[ChunkedPass]:
     """The minimal set of passes for these score, cache and generate steps.
 
-    Scores and caches of the same teacher with the same chunks share a pass.
+    Scores and caches of the same teacher share a pass if they read the same chunks: a score over
+    drawn examples has a pass of its own.
     """
     scores, caches = with_config(missing, ScoreConfig), with_config(missing, CacheConfig)
     configs = [step.config for step in missing]
@@ -35,6 +37,6 @@ def passes(missing: Sequence[Step]) -> list[ChunkedPass]:
     return [*shared, *(GenerationPass(step) for step in with_config(missing, GenerateConfig))]
 
 
-def _reads(config: ChunkedConfig) -> tuple[str, int]:
+def _reads(config: ChunkedConfig) -> tuple[str, int, Draw | None]:
     """What the steps of a pass have in common: the teacher (and its data set) and the chunks."""
-    return config.teacher.hash, config.chunk
+    return config.teacher.hash, config.chunk, config.draw

@@ -3,75 +3,75 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import save_file
 
-from flexkd_core import (
-    GradientMoment,
-    ImportanceSum,
-    effective_dimension,
-    participation_ratio,
-    spectrum,
-)
+from flexkd_core import importance_digest
 
 from ..artifacts import Artifacts
 from ..plan import ScoreConfig
+from ..store.publishing import Draft
 from ..tracking import Progress
 from .context import Output, RunContext
-from .partial_sum import PartialSum, unpack
+from .partial_sum import Moments
+from .score_geometry import geometry_of
+from .score_sums import ScoreSums
 
 
 def run(
     config: ScoreConfig, inputs: Artifacts, out: Output, context: RunContext
 ) -> Iterator[Progress]:
-    """Publish G and the second moment of the gradients from the chunks of a `ScoringPass`.
+    """Publish G and the moments from the chunks of a `ScoringPass`.
 
-    Partial sums are added in the order of the chunks, because fp64 addition is not associative. One
-    partial artifact is in memory at a time.
+    - `importance.safetensors`: `G`, and of each half of the data `G_even` and `G_odd`.
+    - `moment.safetensors`: `M`, the second moment of the gradients, and `M_even` and `M_odd`.
+    - `features.safetensors`: `mean` and `covariance` of the hidden states, and those of each half.
+    - `geometry.json`: spectra and effective dimensions.
+
+    Partial sums are added in the order of the chunks, because fp64 addition is not associative.
     """
-    total: ImportanceSum | None = None
-    moment: GradientMoment | None = None
-    for partial in _partial_sums(out):
-        added = ImportanceSum(partial.total_D, partial.count)
-        total = added if total is None else total + added
-        if partial.gradients_NKD is not None:
-            squares = _moment(partial.gradients_NKD)
-            moment = squares if moment is None else moment + squares
-    assert total is not None, "a pass has at least one chunk"
+    names = sorted(out.store.parts(out.step))
+    sums = ScoreSums.of(out.store.read_part(out.step, name) for name in names)
+    contribution = config.importance.kind == "contribution"
+    importance_D = sums.mean(contribution=contribution)
+    halves = sums.half_means(contribution=contribution)
+    assert sums.importance is not None, "a pass has at least one chunk"
     with out.publish() as draft:
-        save_file({"G": total.mean()}, draft.folder / "importance.safetensors")
-        draft.summary |= {"digest": total.digest(), "examples": total.count}
-        if moment is not None:
-            moment_DD = moment.mean()
-            save_file({"M": moment_DD}, draft.folder / "moment.safetensors")
-            geometry = _geometry(moment_DD)
+        arrays = {"G": importance_D}
+        if halves is not None:
+            arrays |= {"G_even": halves[0], "G_odd": halves[1]}
+        save_file(arrays, draft.folder / "importance.safetensors")
+        draft.summary |= {
+            "digest": importance_digest(importance_D),
+            "examples": sums.importance.count,
+        }
+        moments = sums.all_moments
+        if moments is not None:
+            _save_moments(draft, moments, sums.moments)
+            geometry = geometry_of(moments, sums.moments)
             (draft.folder / "geometry.json").write_text(json.dumps(geometry) + "\n")
-            draft.summary["geometry"] = {k: v for k, v in geometry.items() if k != "spectrum"}
+            draft.summary["geometry"] = {
+                name: value for name, value in geometry.items() if "spectrum" not in name
+            }
     return iter(())
 
 
-def _partial_sums(out: Output) -> Iterator[PartialSum]:
-    """The partial sums of all chunks, in order."""
-    for name in sorted(out.store.parts(out.step)):
-        yield from unpack(out.store.read_part(out.step, name))
+def _save_moments(draft: Draft, moments: Moments, halves: Mapping[int, Moments]) -> None:
+    gradients: dict[str, NDArray[np.float64]] = {"M": moments.gradients.mean()}
+    features = _features(moments, "")
+    if len(halves) == 2:
+        for half, name in enumerate(("_even", "_odd")):
+            gradients[f"M{name}"] = halves[half].gradients.mean()
+            features |= _features(halves[half], name)
+    save_file(gradients, draft.folder / "moment.safetensors")
+    save_file(features, draft.folder / "features.safetensors")
 
 
-def _moment(gradients_NKD: NDArray[np.float64]) -> GradientMoment:
-    examples, outputs, units = gradients_NKD.shape
-    gradients_ND = gradients_NKD.reshape(-1, units)
-    return GradientMoment(gradients_ND.T @ gradients_ND / outputs, examples)
-
-
-def _geometry(moment_DD: NDArray[np.float64]) -> dict[str, Any]:
-    values_D = spectrum(moment_DD)
-    if not values_D.any():
-        return {"spectrum": values_D.tolist()}
+def _features(moments: Moments, name: str) -> dict[str, NDArray[np.float64]]:
     return {
-        "participation_ratio": participation_ratio(moment_DD),
-        "effective_dimension": effective_dimension(moment_DD),
-        "spectrum": values_D.tolist(),
+        f"mean{name}": moments.features.mean(),
+        f"covariance{name}": moments.features.covariance(),
     }

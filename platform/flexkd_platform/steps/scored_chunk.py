@@ -1,7 +1,6 @@
 """The teacher's results on the examples of one chunk, in order, independent of their batching.
 
-Shapes: E examples of the chunk, B of one forward, N rows compared, K gradients per example,
-D units.
+Shapes: E examples of the chunk, B of one forward, N rows compared, D units.
 """
 
 from __future__ import annotations
@@ -15,18 +14,18 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from flexkd_core import Importance
+from flexkd_core import Importance, ImportanceSum
 
 from ..plan import OUTPUTS, LayerRef, Reading, ResponseReading, ScoreConfig, Step, stack_of
 from ..tasks import Examples
 from ..training.hidden_states import HEAD_INPUT, LOGITS
-from .partial_sum import PartialSum
+from .partial_sum import Moments, PartialSum
 
 
 class ScoredChunk:
     """Collects the results of forward passes, a few examples at a time.
 
-    scores: the scores that count examples of this chunk.
+    scores: the scores of the pass.
     layers: the layers whose hidden states are kept in addition to the outputs.
     """
 
@@ -56,8 +55,11 @@ class ScoredChunk:
         for holds, rows in self._rows.items():
             rows.put(examples, found[self._names[holds]])
 
-    def problem(self, table: pa.Table, start: int) -> str:
-        """The problem of the chunk, with its first bad example; "" if there is none."""
+    def problem(self, table: pa.Table, rows: Sequence[int]) -> str:
+        """The problem of the chunk, with its first bad example; "" if there is none.
+
+        rows: the numbers of the examples in the training split.
+        """
         outputs_E = _all([rows.finite_E() for rows in self._rows.values()])
         finite_E = _all([outputs_E, *(scores.finite_E() for scores in self._scores.values())])
         bad = np.flatnonzero(~finite_E)
@@ -67,12 +69,12 @@ class ScoredChunk:
         what = "gradients" if outputs_E[place] else "outputs or hidden states"
         text = table["text" if "text" in table.column_names else "prompt"][place].as_py()
         shown = text if len(text) <= 60 else f"{text[:57]}…"
-        where = f"training example {start + place} ({shown!r})"
+        where = f"training example {rows[place]} ({shown!r})"
         return f"the teacher's {what} are NaN or infinite on {where}"
 
-    def partial(self, score: Step[ScoreConfig], counted: int) -> PartialSum:
-        """The partial sum of a score over the chunk's first `counted` examples."""
-        return self._scores[score.hash].partial(counted, keep=score.config.geometry)
+    def partial(self, score: Step[ScoreConfig]) -> PartialSum:
+        """The partial sum of a score."""
+        return self._scores[score.hash].partial()
 
     def rows(self, holds: LayerRef) -> Tensor:
         """The chunk's rows of a cache, example by example."""
@@ -80,32 +82,31 @@ class ScoredChunk:
 
 
 class _Scores:
-    """One score's importance of every example."""
+    """One score's importance of every example, and its moments, in the order of the forwards."""
 
     def __init__(self, examples: int) -> None:
         self._count = examples
         self._valid_E = np.zeros(examples, dtype=bool)
-        self._score_ED = self._gradient_EKD = np.empty(0)
+        self._score_ED = np.empty(0)
+        self._moments: Moments | None = None
 
     def put(self, examples: Sequence[int], importance: Importance) -> None:
         score_BD = importance.score_BD.cpu().numpy()
-        gradient_BKD = importance.gradient_BKD.cpu().numpy()
         if not self._score_ED.size:
             self._score_ED = np.empty((self._count, *score_BD.shape[1:]))
-            self._gradient_EKD = np.empty((self._count, *gradient_BKD.shape[1:]))
         self._score_ED[examples] = score_BD
-        self._gradient_EKD[examples] = gradient_BKD
         self._valid_E[examples] = importance.valid_B.cpu().numpy()
+        if importance.gradients is not None and importance.features is not None:
+            added = Moments(importance.gradients, importance.features)
+            self._moments = added if self._moments is None else self._moments + added
 
     def finite_E(self) -> NDArray[np.bool_]:
         return _all(np.isfinite(self._score_ED).T)
 
-    def partial(self, counted: int, *, keep: bool) -> PartialSum:
-        counts_E = self._valid_E & (np.arange(self._count) < counted)
+    def partial(self) -> PartialSum:
         # numpy adds up rows sequentially, in the order of the examples.
-        total_D = self._score_ED[counts_E].sum(axis=0)
-        gradients_NKD = self._gradient_EKD[counts_E] if keep else None
-        return PartialSum(total_D, int(counts_E.sum()), gradients_NKD)
+        total_D = self._score_ED[self._valid_E].sum(axis=0)
+        return PartialSum(ImportanceSum(total_D, int(self._valid_E.sum())), self._moments)
 
 
 class _Rows:

@@ -26,12 +26,13 @@ from ..training.hidden_states import HiddenStateModel
 from ..training.loop import train
 from ..training.metrics import better, compute_metrics
 from ..training.objective import DistillationObjective, uses_head
+from ..training.pairing import SamplePairing
 from ..training.reselect import Reselection
 from ..training.resume import Resumption, TrainingState
 from ..training.rollout import Rollout
 from ..training.worker import torch_threads
 from .context import Output, RunContext
-from .initial_student import initial_student
+from .initial_student import initial_student, origin_of
 from .teacher_model import language_head
 from .teacher_side import TeacherSide, teacher_side
 
@@ -82,7 +83,7 @@ class StudentTraining:
         self.terms = teacher.terms
         self.module = self._module(teacher)
         self.objective = self._objective(teacher)
-        self.before_step = self._reselection(teacher)
+        self.before_step = self._reselection(teacher) or self._pairing(teacher, inputs)
         self.draw = self._rollout(teacher)
         self.state = TrainingState()
         self.resumption = Resumption(
@@ -142,7 +143,7 @@ class StudentTraining:
         selection = self.config.method.selection
         assert selection is not None, "a method without units selects none anew"
         return Reselection(
-            selection.pairing,
+            selection,
             teacher.model,
             self.terms,
             teacher.reselect,
@@ -150,6 +151,28 @@ class StudentTraining:
             examples=teacher.examples,
             worker=self.worker,
         )
+
+    def _pairing(self, teacher: TeacherSide, inputs: Artifacts) -> SamplePairing | None:
+        """Pair the units by their features; None for a pairing by rank or index."""
+        config, selection = self.config, self.config.method.selection
+        if not self.terms or selection is None or not selection.pairs_by_sample:
+            return None
+        assert teacher.signal is not None, "a method that selects units has a teacher"
+        origins = {}
+        if selection.pairing == "origin":
+            origins = {term.teacher: origin_of(config.student, inputs) for term in self.terms}
+        pairing = SamplePairing(
+            selection,
+            self.module,
+            self.data,
+            teacher.signal,
+            self.terms,
+            self.worker,
+            seed=config.seed,
+            origins=origins,
+        )
+        pairing.pair()
+        return pairing
 
     def _rollout(self, teacher: TeacherSide) -> Rollout | None:
         method = self.config.method

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from ..plan import CacheConfig, ChunkedConfig, ScoreConfig, Step, has_config
+from ..plan import CacheConfig, ChunkedConfig, ScoreConfig, Step
 from ..store import Store
 from .chunked_pass import ChunkDone, ChunkedPass
 
@@ -18,8 +18,8 @@ from .chunked_pass import ChunkDone, ChunkedPass
 class ScoringPass(ChunkedPass):
     """One pass of a teacher for score and cache steps.
 
-    scores: each publishes G of a layer, over the first `samples` training rows.
-    caches: each publishes a layer's hidden states, or the outputs, of all training rows.
+    scores: each publishes G of a layer.
+    caches: each publishes a layer's hidden states, or the outputs.
     """
 
     scores: tuple[Step[ScoreConfig], ...]
@@ -29,12 +29,6 @@ class ScoringPass(ChunkedPass):
     def steps(self) -> tuple[Step[ChunkedConfig], ...]:
         """Scores, then caches."""
         return (*self.scores, *self.caches)
-
-    def chunks_of(self, step: Step[ChunkedConfig], total: int) -> range:
-        """All chunks for a cache, the chunks of its samples for a score."""
-        if has_config(step, ScoreConfig):
-            return range(min(total, -(-step.config.samples // self.chunk)))
-        return range(total)
 
     def open(
         self, store: Store, worker: int = 0, *, spread: bool = False

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +10,13 @@ import pyarrow as pa
 import torch
 from torch import Tensor
 
-from ..artifacts import Artifacts, read_directions, read_units
+from ..artifacts import (
+    Artifacts,
+    read_direction_weights,
+    read_directions,
+    read_unit_weights,
+    read_units,
+)
 from ..plan import (
     DistillConfig,
     LabelReading,
@@ -18,7 +24,10 @@ from ..plan import (
     OfflineTeacher,
     OnlineTeacher,
     ReselectConfig,
+    SelectConfig,
+    Step,
 )
+from ..spec import UnitSelection
 from ..tasks import Examples
 from ..training.encoding import encode
 from ..training.feature_terms import FeatureTerm, paired_units
@@ -97,13 +106,32 @@ def _online(
 
 
 def _matched(config: DistillConfig, layer: LayerRef, inputs: Artifacts) -> dict[str, Tensor]:
-    """The selected units or directions of a teacher layer, for Flex-KD."""
+    """The selected units or directions of a teacher layer and their weights, for Flex-KD."""
     for selection in config.selections:
         if selection.config.layer == layer:
-            if selection.config.target == "directions":
-                directions_TS = torch.from_numpy(read_directions(selection, inputs)).float()
-                return {"directions_TS": directions_TS}
             chosen = config.method.selection
             assert chosen is not None, "a selection is made for a method that selects"
-            return {"units": paired_units(chosen.pairing, read_units(selection, inputs))}
+            if chosen.directions:
+                return _matched_directions(selection, inputs, chosen)
+            units = read_units(selection, inputs)
+            found = {"units": paired_units(chosen.pairing, units)}
+            if chosen.weights == "importance":
+                found["weights"] = _by_unit(read_unit_weights(selection, inputs))
+            return found
     return {}
+
+
+def _matched_directions(
+    selection: Step[SelectConfig], inputs: Artifacts, chosen: UnitSelection
+) -> dict[str, Tensor]:
+    found = {"directions_TC": torch.from_numpy(read_directions(selection, inputs)).float()}
+    if chosen.weights == "spectrum":
+        found["weights"] = torch.from_numpy(read_direction_weights(selection, inputs))
+    return found
+
+
+def _by_unit(weights: Mapping[int, float]) -> Tensor:
+    """The weights at the indices of their units, 0 elsewhere; fp64."""
+    by_unit = torch.zeros(max(weights) + 1, dtype=torch.float64)
+    by_unit[list(weights)] = torch.tensor(list(weights.values()), dtype=torch.float64)
+    return by_unit

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Literal
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -15,19 +15,19 @@ from torch import Tensor
 from flexkd_core import FEATURE_LOSSES
 
 from ..plan import LayerRef
-from ..spec import Method
+from ..spec import Method, Pairing
 
-FeatureLoss = Callable[[Tensor, Tensor], Tensor]
-
-Pairing = Literal["rank", "index"]
+FeatureLoss = Callable[..., Tensor]
 
 
 class FeatureTerm:
     """One pair of layers, and what is matched in the teacher's.
 
-    units: the selected teacher units in the student's order; all units when None. May be changed
-        between steps.
-    directions_TS: columns to project the teacher's features on, instead of units.
+    units: the selected teacher units, or directions, in the student's order; all when None. May be
+        changed between steps.
+    directions_TC: columns to project the teacher's features on, instead of units.
+    signs_S: 1 or -1 for each selected direction, whose sign is arbitrary; all 1 when None.
+    weights: of each teacher unit, or direction, in the loss; uniform when None.
     """
 
     def __init__(
@@ -36,16 +36,32 @@ class FeatureTerm:
         teacher: LayerRef,
         *,
         units: Tensor | None = None,
-        directions_TS: Tensor | None = None,
+        directions_TC: Tensor | None = None,
+        weights: Tensor | None = None,
     ) -> None:
         self.student, self.teacher = student, teacher
-        self.units, self.directions_TS = units, directions_TS
+        self.units, self.directions_TC, self.weights = units, directions_TC, weights
+        self.signs_S: Tensor | None = None
 
     def matched(self, teacher_NT: Tensor) -> Tensor:
         """The teacher's side of the loss."""
-        if self.directions_TS is not None:
-            return teacher_NT @ self.directions_TS.to(teacher_NT)
-        return teacher_NT if self.units is None else teacher_NT[:, self.units.to(teacher_NT.device)]
+        matched_NS = self.candidates(teacher_NT)
+        if self.units is not None:
+            matched_NS = matched_NS[:, self.units.to(matched_NS.device)]
+        return matched_NS if self.signs_S is None else matched_NS * self.signs_S.to(matched_NS)
+
+    def candidates(self, teacher_NT: Tensor) -> Tensor:
+        """What `units` are indices of: the teacher's units, or the directions."""
+        if self.directions_TC is None:
+            return teacher_NT
+        return teacher_NT @ self.directions_TC.to(teacher_NT)
+
+    def loss_arguments(self, student_NS: Tensor) -> dict[str, Any]:
+        """The arguments of the loss that differ between terms."""
+        if self.weights is None:
+            return {}
+        weights = self.weights if self.units is None else self.weights[self.units]
+        return {"weights_S": weights.to(student_NS)}
 
 
 def feature_loss(method: Method) -> FeatureLoss:
@@ -56,5 +72,5 @@ def feature_loss(method: Method) -> FeatureLoss:
 
 
 def paired_units(pairing: Pairing, ranked: Sequence[int]) -> Tensor:
-    """The selected units in the order in which they are paired with the student's."""
+    """The selected units in the order in which they are first paired with the student's."""
     return torch.tensor(sorted(ranked) if pairing == "index" else list(ranked))

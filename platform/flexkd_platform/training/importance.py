@@ -14,6 +14,7 @@ from flexkd_core import Importance, unit_importance
 
 from ..models import head_rows, hidden_layer, output_head
 from ..plan import ImportanceConfig, LayerRef, stack_of
+from ..spec import Moment
 from ..tasks import Batch
 from .hidden_states import HEAD_INPUT, LOGITS, HiddenStateModel, forward
 
@@ -24,6 +25,8 @@ def score_batch(
     layer: LayerRef,
     settings: ImportanceConfig,
     device: torch.device,
+    *,
+    moment: Moment | None = None,
 ) -> tuple[Importance, dict[str, Tensor]]:
     """The importance of a layer's units, and the outputs of the teacher's forward pass.
 
@@ -54,11 +57,13 @@ def score_batch(
         outputs,
         hidden_layer(model, layer),
         rows_BT,
-        kind=settings.kind,
+        # The contribution of a unit follows from the moments over all examples.
+        kind="gradient" if settings.kind == "contribution" else settings.kind,
         output=output,
         labels_B=batch.labels_N.to(device) if batch.targets_BT is None else None,
         steps=settings.steps,
         seed=settings.seed,
+        moments=moment,
     )
     return importance, first
 

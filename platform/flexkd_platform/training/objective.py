@@ -139,7 +139,7 @@ class DistillationObjective(Objective):
             counts = part.counts[stack_of(term.student)]
             student_NS = worker.gather(part.out[str(term.student)], counts)
             matched_NS = worker.gather(term.matched(teacher.features[term.teacher]), counts)
-            values.append(loss(student_NS, matched_NS))
+            values.append(loss(student_NS, matched_NS, **term.loss_arguments(student_NS)))
             rows.append(len(student_NS))
             units += student_NS.shape[1]
         found = {"feature": torch.stack(values).sum()}

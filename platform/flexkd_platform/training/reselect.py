@@ -15,8 +15,9 @@ from torch import Tensor
 from flexkd_core import ImportanceSum, select_units
 
 from ..plan import ReselectConfig
+from ..spec import UnitSelection
 from ..tasks import Examples
-from .feature_terms import FeatureTerm, Pairing, paired_units
+from .feature_terms import FeatureTerm, paired_units
 from .hidden_states import HiddenStateModel
 from .importance import score_batch
 from .micro_batch import MicroBatch
@@ -26,14 +27,14 @@ from .worker import Worker
 class Reselection:
     """Changes the units of feature terms before every k-th step.
 
-    pairing: the order in which the selected units are paired with the student's.
+    selection: how the selected units are paired with the student's, and their weights.
     settings: the importance, and k.
     examples: encoded by the teacher's own tokenizer; None if it reads the student's batch.
     """
 
     def __init__(
         self,
-        pairing: Pairing,
+        selection: UnitSelection,
         teacher: Any,
         terms: Sequence[FeatureTerm],
         settings: ReselectConfig,
@@ -42,7 +43,7 @@ class Reselection:
         examples: Examples | None,
         worker: Worker,
     ) -> None:
-        self._pairing, self._terms, self._settings = pairing, terms, settings
+        self._selection, self._terms, self._settings = selection, terms, settings
         self._tapped = HiddenStateModel(teacher).eval()
         self._width, self._worker, self._examples = width, worker, examples
 
@@ -56,8 +57,11 @@ class Reselection:
             rows = self._worker.gather(row[None].to(self._worker.device), [1] * self._worker.size)
             total = rows.sum(dim=0).cpu().numpy()
             if total[-1] > 0:
-                ranked = select_units(total[:-1] / total[-1], self._width)
-                term.units = paired_units(self._pairing, [int(unit) for unit in ranked])
+                importance_D = total[:-1] / total[-1]
+                ranked = select_units(importance_D, self._width)
+                term.units = paired_units(self._selection.pairing, [int(unit) for unit in ranked])
+                if self._selection.weights == "importance":
+                    term.weights = torch.from_numpy(importance_D)
 
     def _scored(self, term: FeatureTerm, share: MicroBatch) -> Tensor:
         """Sum and count of the importance on a micro-batch, fp64 (D + 1,)."""

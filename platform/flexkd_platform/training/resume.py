@@ -18,6 +18,9 @@ from .checkpoint import Checkpoints
 from .feature_terms import FeatureTerm
 from .worker import Worker
 
+_TERM_STATE = ("units", "signs_S", "weights")
+"""The attributes of a term that may change during training."""
+
 
 @dataclass
 class TrainingState:
@@ -38,7 +41,7 @@ class Resumption:
     since: `time.perf_counter()` at the start of the training; after resuming, less the seconds that
         the steps before the checkpoint took.
     every: optimiser steps between checkpoints; the end of every epoch when None.
-    terms: the pairs of layers, whose units may be reselected during training.
+    terms: the pairs of layers, whose units may be changed during training.
     """
 
     def __init__(
@@ -69,8 +72,10 @@ class Resumption:
         state.log[:] = [StepMetrics(step, values) for step, values in notes["log"]]
         state.best = notes["best"]
         state.best_weights = dict(loaded.more["best"]) if "best" in loaded.more else None
-        for term, units in zip(self._terms, notes["units"], strict=True):
-            term.units = None if units is None else torch.tensor(units)
+        for name in _TERM_STATE:
+            kept = notes.get(name, [None] * len(self._terms))
+            for term, values in zip(self._terms, kept, strict=True):
+                setattr(term, name, None if values is None else torch.tensor(values))
         self.since -= notes.get("seconds", 0.0)  # checkpoints of an earlier version have none
         self._restore_random(notes, loaded.number)
         return loaded.number
@@ -85,13 +90,17 @@ class Resumption:
         notes = {
             "log": [[entry.step, dict(entry.values)] for entry in state.log],
             "best": state.best,
-            "units": [None if t.units is None else t.units.tolist() for t in self._terms],
+            **{name: self._term_state(name) for name in _TERM_STATE},
             "seconds": time.perf_counter() - self.since,
             "workers": self._worker.size,
             "random": [state.numpy().tobytes().hex() for state in self._random()],
         }
         more = {} if state.best_weights is None else {"best": state.best_weights}
         self._checkpoints.save(done, *self._training, notes, more)
+
+    def _term_state(self, name: str) -> list[list[float] | None]:
+        kept = [getattr(term, name) for term in self._terms]
+        return [None if values is None else values.tolist() for values in kept]
 
     def drop(self) -> None:
         """Delete the checkpoints of a training whose step is published."""

@@ -121,3 +121,51 @@ def test_shapes_must_match() -> None:
 def test_reduction_must_be_known() -> None:
     with pytest.raises(ValueError, match="'max' is not one of 'sum', 'mean'"):
         correlation_loss(torch.ones(2, 2), torch.ones(2, 2), reduction="max")  # type: ignore[arg-type]
+
+
+# --- weights -----------------------------------------------------------------------------------
+
+
+def test_weights_are_scaled_to_their_number() -> None:
+    s_NS, t_NS = features(11, 4, seed=4), features(11, 4, seed=5)
+    weights_S = torch.tensor([0.0, 3e-30, 1e-30, 6e-30], dtype=torch.float64)
+    expected_S = np.array([np.corrcoef(s_NS[:, m], t_NS[:, m])[0, 1] for m in range(4)])
+    expected = ((1 - expected_S) ** 2 * np.array([0, 1.2, 0.4, 2.4])).sum()
+    assert correlation_loss(s_NS, t_NS, weights_S=weights_S).item() == pytest.approx(expected)
+    mean = correlation_loss(s_NS, t_NS, weights_S=weights_S, reduction="mean")
+    assert mean.item() == pytest.approx(expected / 4)
+    plain = correlation_loss(s_NS, t_NS)
+    equal = correlation_loss(s_NS, t_NS, weights_S=torch.full((4,), 7.0))
+    torch.testing.assert_close(equal, plain)
+
+
+def test_a_unit_of_weight_0_has_no_gradient() -> None:
+    s_NS = features(6, 3, seed=0).requires_grad_()
+    loss = correlation_loss(s_NS, features(6, 3, seed=1), weights_S=torch.tensor([1.0, 0.0, 1.0]))
+    (gradient_NS,) = torch.autograd.grad(loss, s_NS)
+    assert not gradient_NS[:, 1].any()
+    assert gradient_NS[:, 0].any()
+
+
+def test_gradcheck_with_weights() -> None:
+    weights_S = torch.tensor([1.0, 5.0, 0.5], dtype=torch.float64)
+    t_NS = features(5, 3, seed=8)
+    assert torch.autograd.gradcheck(
+        lambda s_NS: correlation_loss(s_NS, t_NS, weights_S=weights_S),
+        features(5, 3, seed=7).requires_grad_(),
+    )
+
+
+@pytest.mark.parametrize(
+    ("weights", "message"),
+    [
+        ([1.0, 1.0], "do not fit 3 units"),
+        ([1.0, -1.0, 1.0], "must be finite, not negative"),
+        ([1.0, float("nan"), 1.0], "must be finite, not negative"),
+        ([0.0, 0.0, 0.0], "not all 0"),
+    ],
+)
+def test_wrong_weights(weights: list[float], message: str) -> None:
+    x_NS = features(4, 3, seed=0)
+    with pytest.raises(ValueError, match=message):
+        correlation_loss(x_NS, x_NS, weights_S=torch.tensor(weights))

@@ -87,3 +87,20 @@ def test_nan_reaches_the_loss(loss) -> None:
 def test_shapes_must_match(loss) -> None:
     with pytest.raises(ValueError, match=r"\(4, 3\) and teacher \(4, 2\) must both be"):
         loss(features(4, 3, seed=0), features(4, 2, seed=0))
+
+
+def test_weights_agree_with_references() -> None:
+    s_NS, t_NS = features(7, 4, seed=2), features(7, 4, seed=3)
+    weights_S = torch.tensor([1.0, 0.0, 5.0, 2.0])
+    weights = [0.5, 0.0, 2.5, 1.0]
+    pairs = zip(s_NS.numpy(), t_NS.numpy(), strict=True)
+    cosines = [distance.cosine(s, t, w=weights) for s, t in pairs]
+    found = cosine_loss(s_NS, t_NS, weights_S=weights_S).item()
+    assert found == pytest.approx(sum(cosines) / 7, rel=1e-12)
+    error = mean_squared_error(t_NS.numpy(), s_NS.numpy(), multioutput=weights)
+    assert mse_loss(s_NS, t_NS, weights_S=weights_S).item() == pytest.approx(error, rel=1e-12)
+    for loss in LOSSES:
+        equal = loss(s_NS, t_NS, weights_S=torch.full((4,), 3.0))
+        torch.testing.assert_close(equal, loss(s_NS, t_NS))
+        with pytest.raises(ValueError, match="do not fit 4 units"):
+            loss(s_NS, t_NS, weights_S=weights_S[:3])

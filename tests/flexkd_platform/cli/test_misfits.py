@@ -206,6 +206,48 @@ def test_an_aligned_student_keeps_its_order(desk: Desk) -> None:
     assert "pairing: rank" in remedy
 
 
+@pytest.mark.parametrize(
+    ("overrides", "pairings"),
+    [
+        ([methods("{kind: flexkd}")], ["rank"]),
+        ([methods("{kind: ft}", "{kind: flexkd, pairing: [rank, index]}")], ["rank", "index"]),
+        ([methods("{kind: flexkd, pairing: [matched, origin]}")], []),
+        ([methods("{kind: flexkd, select: origin}")], []),
+        ([methods("{kind: flexkd, target: directions}")], []),
+        ([methods("{kind: flexkd, alpha: 0, beta: 1}")], []),
+        ([ALIGNED, methods("{kind: flexkd}")], []),
+        ([RANDOM, methods("{kind: flexkd}")], []),
+    ],
+)
+def test_a_sliced_students_units_in_rank_order_are_a_warning_for_text(
+    desk: Desk, capsys: pytest.CaptureFixture[str], overrides: list[str], pairings: list[str]
+) -> None:
+    spec = desk.folder / "spec.yaml"
+    spec.write_text(SPECS["instruction"], encoding="utf-8")
+    arguments = ["validate", str(spec), "--storage", str(desk.folder / "storage")]
+    sliced = "student.init={kind: sliced, layers: 1, hidden_size: 8, weights: finetuned}"
+    for override in (sliced, *overrides):
+        arguments += ["--set", override]
+    assert main(arguments) == 0
+    shown = capsys.readouterr().err.splitlines()
+    warnings = [line for line in shown if line.startswith("warning: sweep.methods")]
+    assert len(warnings) == len(pairings)
+    for line, pairing in zip(warnings, pairings, strict=True):
+        assert f"{pairing} pairs each unit of a sliced student with an arbitrary unit" in line
+
+
+def test_fewer_gradients_than_units_are_a_warning(
+    desk: Desk, capsys: pytest.CaptureFixture[str]
+) -> None:
+    spec = desk.folder / "spec.yaml"
+    spec.write_text(SPECS["classification"], encoding="utf-8")
+    arguments = ["validate", str(spec), "--storage", str(desk.folder / "storage"), "--set"]
+    warning = "warning: score.samples: 40 gradients for 384 units"
+    for method, warns in (("{kind: ft}", False), ("{kind: flexkd}", True)):
+        assert main([*arguments, methods(method)]) == 0
+        assert (warning in capsys.readouterr().err) is warns
+
+
 @pytest.mark.parametrize("name", ["train", "validation", "test"])
 def test_a_set_to_measure_on_is_not_named_like_a_split(desk: Desk, name: str) -> None:
     extra = f"task.evaluation={{{name}: {{source: builtin}}}}"

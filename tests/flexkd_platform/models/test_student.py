@@ -13,8 +13,9 @@ from transformers import PreTrainedModel
 
 from flexkd_platform.model_info import ModelFacts, locate
 from flexkd_platform.models import build_student, check_student, load_with_head
-from flexkd_platform.models.slicing import even_layers, evenly, origins
+from flexkd_platform.models.slicing import even_layers, origins
 from flexkd_platform.spec import PretrainedInit, Problem, RandomInit, SlicedInit, StudentInit
+from flexkd_platform.spec.student import evenly
 
 from .conftest import same
 

@@ -99,10 +99,31 @@ SCORE = {"examples": 1500, "digest": "0123456789abcdef"}
             "1,500 examples, G 0123456789ab, effective dimension 7",
         ),
         (
+            "score",
+            {
+                **SCORE,
+                "geometry": {
+                    "effective_dimension": 7,
+                    "effective_dimension_error": 1.5,
+                    "rows": 1_500,
+                    "units": 2_048,
+                },
+            },
+            "",
+            "1,500 examples, G 0123456789ab, effective dimension 7 ± 1.5 "
+            "(warning: 1,500 gradients for 2,048 units)",
+        ),
+        (
             "select",
             {"d_student": 16, "d_teacher": 32, "kept_share": 0.756},
             "",
             "16 of 32 units, 76% of ΣG",
+        ),
+        (
+            "select",
+            {"d_student": 16, "d_teacher": 32, "kept_share": 0.7, "stability": {"units": 0.875}},
+            "",
+            "16 of 32 units, 70% of ΣG, overlap of two halves 0.88",
         ),
         ("evaluate", TEACHER, "", "test/accuracy 0.5000, validation/f1 0.2500"),
         ("warm_up", WRITER, "", "test/nll 2.5000, validation/nll 2.0000"),

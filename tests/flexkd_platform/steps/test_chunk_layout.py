@@ -16,17 +16,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import load_file
 
-from flexkd_platform.artifacts import read_responses
+from flexkd_core import FeatureMoment, GradientMoment, ImportanceSum
+from flexkd_platform.artifacts import read_moments, read_responses
 from flexkd_platform.steps import GenerationPass, RunContext, ScoringPass, execute, passes
 from flexkd_platform.steps import chunk_layout as layout
 from flexkd_platform.steps.chunk_layout import MOST_PARTS, Layout
-from flexkd_platform.steps.partial_sum import PartialSum, pack
+from flexkd_platform.steps.partial_sum import Moments, PartialSum, pack, unpack
 
 
 @given(rows=st.integers(1, 3_000_000), chunk=st.integers(1, 5000))
 def test_parts_hold_every_chunk_once_and_are_few(rows: int, chunk: int) -> None:
     found = Layout(rows, chunk)
-    parts = list(found.parts_of(range(found.chunks)))
+    parts = list(found.parts)
     assert len(parts) <= MOST_PARTS
     sizes = [len(found.part(first)) for first in parts]
     assert sum(sizes) == found.chunks
@@ -46,7 +47,7 @@ def test_parts_hold_every_chunk_once_and_are_few(rows: int, chunk: int) -> None:
 def test_few_chunks_have_a_part_each(chunks: int) -> None:
     found = Layout(chunks * 8, 8)
     assert found.per_part == 1
-    assert found.parts_of(range(chunks)) == range(chunks)
+    assert found.parts == range(chunks)
     assert found.name(chunks - 1, "json") == f"chunk-{chunks - 1:08d}.json"
 
 
@@ -57,13 +58,9 @@ def test_a_part_of_several_chunks_names_both_ends() -> None:
     assert found.part(2 * MOST_PARTS - 2) == range(2 * MOST_PARTS - 2, 2 * MOST_PARTS + 1)
 
 
-@given(bounds=st.tuples(st.integers(0, 5000), st.integers(0, 5000)))
-def test_the_parts_of_some_chunks_are_those_that_hold_them(bounds: tuple[int, int]) -> None:
-    found = Layout(5000, 1)
-    chunks = set(range(*bounds))
-    every = found.parts_of(range(5000))
-    holding = [first for first in every if chunks & set(found.part(first))]
-    assert list(found.parts_of(range(*bounds))) == holding
+MOMENTS = {
+    f"{name}{half}" for name in ("M", "mean", "covariance") for half in ("", "_even", "_odd")
+}
 
 
 # --- how many chunks a part holds changes no result ---------------------------------------------
@@ -78,13 +75,12 @@ def copy_of(lab: Any, folder: Path, kinds: tuple[str, ...]) -> Any:
 
 
 def outcome(lab: Any, request: ScoringPass) -> dict[str, Any]:
-    """Files of every score, and rows of every cache."""
+    """G of every score, and rows of every cache."""
     found: dict[str, Any] = {}
     for step in request.steps:
         folder = lab.store.folder(step)
         if step.kind == "score":
-            files = sorted(p for p in folder.iterdir() if p.name != "manifest.json")
-            found |= {f"{step.hash}/{p.name}": p.read_bytes() for p in files}
+            found[step.hash] = (folder / "importance.safetensors").read_bytes()
         else:
             parts = [load_file(p)["rows"] for p in sorted(folder.glob("chunk-*"))]
             found[step.hash] = torch.cat(parts).numpy().tobytes()
@@ -92,13 +88,12 @@ def outcome(lab: Any, request: ScoringPass) -> dict[str, Any]:
     return found
 
 
-@pytest.mark.parametrize("samples", [3, 9, 17, 26])
 @pytest.mark.parametrize(("most", "parts"), [(1, 1), (2, 2), (3, 2)])
 def test_g_and_caches_are_the_same_in_any_parts(
-    lab: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, samples: int, most: int, parts: int
+    lab: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, most: int, parts: int
 ) -> None:
-    axes = "sweep.axes={score.layer: [last, 0]}"
-    plan = lab.plan(axes, f"score.samples={samples}")
+    """The moments are added up by part: they are the same up to rounding."""
+    plan = lab.plan("sweep.axes={score.layer: [last, 0]}")
     lab.alone(plan, "dataset")
     lab.alone(plan, "teacher")
     labs = [copy_of(lab, tmp_path / name, ("dataset", "teacher")) for name in ("one", "some")]
@@ -114,19 +109,11 @@ def test_g_and_caches_are_the_same_in_any_parts(
             names = {p.name for p in each.store.folder(request.caches[0]).glob("chunk-*")}
             assert len(names) == parts
     assert found[0] == found[1]
-
-
-def test_a_score_alone_runs_no_chunk_behind_its_samples(
-    lab: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(layout, "MOST_PARTS", 1)
-    plan = lab.plan("score.samples=9")
-    lab.alone(plan, "dataset")
-    lab.alone(plan, "teacher")
-    each = copy_of(lab, tmp_path, ("dataset", "teacher"))
-    request = ScoringPass((lab.step(plan, "score"),), ())
-    done = request.open(each.store)(0)
-    assert done.examples == 16, "two chunks of eight, of which nine examples count"
+    for score in request.scores:
+        one, some = (read_moments(score, each.store) for each in labs)
+        assert one.keys() == some.keys() == MOMENTS
+        for name in MOMENTS:
+            np.testing.assert_allclose(some[name], one[name], rtol=1e-12, atol=1e-14)
 
 
 @pytest.mark.parametrize("decoding", ["greedy", "sample"])
@@ -153,14 +140,27 @@ def test_responses_are_the_same_in_any_parts(
     assert counts[0] > counts[1] == 2
 
 
-def test_a_reduction_holds_one_part_at_a_time(lab: Any, tmp_path: Path) -> None:
+def partial_of(units: int, *, moments: bool) -> PartialSum:
+    """A sum over one example whose gradient and features are 1."""
+    importance = ImportanceSum(np.full(units, 1.0), 1)
+    if not moments:
+        return PartialSum(importance)
+    ones_DD = np.ones((units, units))
+    return PartialSum(
+        importance,
+        Moments(GradientMoment(ones_DD, 1, 1), FeatureMoment(ones_DD, np.ones(units), 1, 1)),
+    )
+
+
+@pytest.mark.parametrize(("units", "moments"), [(4096, False), (256, True)])
+def test_a_reduction_holds_one_part_at_a_time(
+    lab: Any, tmp_path: Path, units: int, moments: bool
+) -> None:
     """Eight times the parts, and the same memory: tracemalloc counts numpy's arrays too."""
-    plan = lab.plan("score.geometry=false")
+    plan = lab.plan(f"score.geometry={str(moments).lower()}")
     lab.alone(plan, "dataset")
     step = lab.step(plan, "score")
-    units = 4096
-    sums = [PartialSum(np.full(units, 1.0), 1, None)] * 16
-    part = pack(sums)
+    part = pack(dict.fromkeys(range(16), partial_of(units, moments=moments)))
     peaks = []
     for parts in (8, 64):
         each = copy_of(lab, tmp_path / str(parts), ("dataset",))
@@ -171,5 +171,33 @@ def test_a_reduction_holds_one_part_at_a_time(lab: Any, tmp_path: Path) -> None:
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
         assert each.store.manifest(step).summary["examples"] == 16 * parts
-    assert peaks[0] < 4 * len(part)
+    assert peaks[0] < (40 * units**2 * 8 if moments else 4 * len(part))
     assert peaks[1] < peaks[0] + len(part)
+
+
+def test_a_part_holds_two_matrices_a_half_however_many_chunks_it_has() -> None:
+    units = 64
+    partial = partial_of(units, moments=True)
+    few, many = (len(pack(dict.fromkeys(range(chunks), partial))) for chunks in (2, 40))
+    assert many - few < 38 * (units + 2) * 8 + 100
+    importance, moments = unpack(pack(dict.fromkeys(range(5), partial)))
+    assert list(importance) == [0, 1, 2, 3, 4]
+    assert [moments[half].gradients.count for half in (0, 1)] == [3, 2]
+    np.testing.assert_array_equal(moments[0].gradients.sum_DD, np.full((units, units), 3.0))
+    np.testing.assert_array_equal(moments[1].features.sum_D, np.full(units, 2.0))
+
+
+def test_packed_moments_are_unpacked_to_the_same_bits() -> None:
+    draw = np.random.default_rng(0)
+    square_DD = draw.normal(size=(7, 7))
+    square_DD = square_DD + square_DD.T
+    moments = Moments(
+        GradientMoment(square_DD, 3, 9), FeatureMoment(square_DD * 2, draw.normal(size=7), 3, 5)
+    )
+    _, found = unpack(pack({1: PartialSum(ImportanceSum(np.ones(7), 3), moments)}))
+    assert list(found) == [1]
+    np.testing.assert_array_equal(found[1].gradients.sum_DD, square_DD)
+    np.testing.assert_array_equal(found[1].features.sum_DD, square_DD * 2)
+    np.testing.assert_array_equal(found[1].features.sum_D, moments.features.sum_D)
+    assert (found[1].gradients.count, found[1].gradients.rows) == (3, 9)
+    assert (found[1].features.count, found[1].features.rows) == (3, 5)

@@ -5,20 +5,20 @@ from __future__ import annotations
 import hashlib
 import itertools
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from safetensors.numpy import save
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-from flexkd_core import OUTPUTS
-from flexkd_platform.artifacts import read_importance, read_rows
+from flexkd_core import OUTPUTS, ImportanceSum, drawn_rows
+from flexkd_platform.artifacts import read_importance, read_moments, read_rows
 from flexkd_platform.steps import ScoringPass, passes
+from flexkd_platform.steps.partial_sum import PartialSum, pack
 
 RARE_ROW = 13
 ROWS, CHUNK = 26, 8
@@ -52,12 +52,12 @@ def score(lab: Any, *overrides: str, with_cache: bool = True, order: Any = sorte
     """Run the score step (and the cache's, in the same pass or not at all); the score step."""
     plan = lab.plan(*overrides)
     step = lab.step(plan, "score")
-    request = ScoringPass((step,), caches(plan) if with_cache else ())
-    scorer = request.open(lab.store)
-    for chunk in order(request.missing(lab.store)):
-        done = scorer(chunk)
-        assert not done.error
-    request.publish(lab.store)
+    for request in passes([step, *(caches(plan) if with_cache else ())]):
+        scorer = request.open(lab.store)
+        for chunk in order(request.missing(lab.store)):
+            done = scorer(chunk)
+            assert not done.error
+        request.publish(lab.store)
     return step
 
 
@@ -188,9 +188,8 @@ def test_partial_sums_are_added_in_the_order_of_their_chunks(trained: Any, tmp_p
     draw = np.random.default_rng(0)
     totals_KD = draw.normal(size=(4, 16)) * 10.0 ** draw.integers(-12, 12, size=(4, 16))
     for chunk in (2, 0, 3, 1):
-        content = save(
-            {"total": totals_KD[chunk : chunk + 1], "count": np.array([6 + (chunk == 0)])}
-        )
+        partial = PartialSum(ImportanceSum(totals_KD[chunk], 6 + (chunk == 0)))
+        content = pack({chunk: partial})
         name = request.layout(lab.store).name(chunk, "safetensors")
         lab.store.write_part(step, name, content)
     request.publish(lab.store)
@@ -268,22 +267,107 @@ def test_score_and_cache_are_the_same_alone_and_together(
         assert artifact(together, cache) == artifact(alone, cache)
 
 
+@pytest.mark.parametrize("seed", [0, 3])
 @pytest.mark.parametrize("samples", [1, 8, 11, 25, 26])
-def test_samples_may_end_inside_a_chunk(trained: Any, tmp_path: Path, samples: int) -> None:
+def test_samples_are_drawn_by_the_seed(
+    trained: Any, tmp_path: Path, samples: int, seed: int
+) -> None:
     together, alone = copy_of(trained, tmp_path / "both"), copy_of(trained, tmp_path / "alone")
-    override = f"score.samples={samples}"
-    step = score(together, override)
-    score(alone, override, with_cache=False)
+    overrides = (f"score.samples={samples}", f"score.seed={seed}")
+    step = score(together, *overrides)
+    score(alone, *overrides, with_cache=False)
     full = FullGraph(together)
     output = OUTPUT["predicted_logit"]
-    expected_D = torch.stack([full.gradient(row, output, 2) for row in range(samples)]).mean(0)
+    drawn = drawn_rows(ROWS, samples, seed).tolist()
+    assert len(set(drawn)) == samples
+    expected_D = torch.stack([full.gradient(row, output, 2) for row in drawn]).mean(0)
     np.testing.assert_allclose(
         read_importance(step, together.store), expected_D.numpy(), rtol=1e-4, atol=1e-6
     )
     assert together.store.manifest(step).summary["examples"] == samples
-    # The other rows of the last chunk decide its padding, and with it the last bits: they are run
-    # whether or not somebody keeps what comes out.
     assert artifact(alone, step) == artifact(together, step)
+
+
+def test_drawn_samples_are_a_pass_of_their_own_that_runs_no_other_example(
+    trained: Any, tmp_path: Path
+) -> None:
+    lab = copy_of(trained, tmp_path)
+    plan = lab.plan("score.samples=9")
+    step, kept = lab.step(plan, "score"), caches(plan)
+    alone, shared = passes([step, *kept])
+    assert (alone.steps, shared.steps) == ((step,), kept)
+    scorer = alone.open(lab.store)
+    done = [scorer(chunk) for chunk in alone.missing(lab.store)]
+    assert [each.examples for each in done] == [8, 1]
+
+
+def test_every_example_is_every_example_for_any_seed(trained: Any) -> None:
+    plain = trained.step(trained.plan(), "score")
+    for overrides in (("score.seed=5",), (f"score.samples={ROWS}", "score.seed=7")):
+        assert trained.step(trained.plan(*overrides), "score").hash == plain.hash
+    drawn = {
+        trained.step(trained.plan("score.samples=9", f"score.seed={n}"), "score").hash
+        for n in range(3)
+    }
+    assert len(drawn) == 3
+
+
+# --- the moments -------------------------------------------------------------------------------
+
+
+def moments_of(full: FullGraph, rows: Sequence[int]) -> tuple[Any, Any]:
+    """E[g gᵀ] and Cov[h] at [CLS], by a loop over examples."""
+    gradients, features = [], []
+    for row in rows:
+        hidden_1TD, logits_C = full.run(row, 2)
+        (found,) = torch.autograd.grad(logits_C.max(), hidden_1TD)
+        gradients.append(found[0, 0].numpy())
+        features.append(hidden_1TD[0, 0].detach().numpy())
+    moment_DD = sum(np.outer(g, g) for g in gradients) / len(rows)
+    return moment_DD, np.cov(np.array(features).T, bias=True)
+
+
+def test_moments_are_those_of_a_loop_over_examples_in_all_and_in_halves(
+    trained: Any, tmp_path: Path
+) -> None:
+    lab = copy_of(trained, tmp_path)
+    step = score(lab)
+    found, full = read_moments(step, lab.store), FullGraph(lab)
+    even = [row for row in range(ROWS) if row // CHUNK % 2 == 0]
+    odd = [row for row in range(ROWS) if row // CHUNK % 2]
+    for name, rows in (("", range(ROWS)), ("_even", even), ("_odd", odd)):
+        moment_DD, covariance_DD = moments_of(full, rows)
+        scale = np.abs(moment_DD).max()
+        np.testing.assert_allclose(found[f"M{name}"], moment_DD, rtol=1e-3, atol=1e-4 * scale)
+        np.testing.assert_allclose(found[f"covariance{name}"], covariance_DD, rtol=1e-3, atol=1e-5)
+    geometry = lab.store.manifest(step).summary["geometry"]
+    assert (geometry["units"], geometry["rows"]) == (16, ROWS)
+    halves = geometry["effective_dimension_halves"]
+    assert geometry["effective_dimension_error"] == abs(halves[0] - halves[1]) / 2
+    values_D = np.linalg.eigvalsh(moments_of(full, range(ROWS))[0])[::-1]
+    held_D = np.cumsum(values_D) / values_D.sum()
+    assert geometry["effective_dimension"] == 1 + int((held_D < 0.95).sum())
+
+
+def test_contribution_is_the_share_of_the_outputs_variance(trained: Any, tmp_path: Path) -> None:
+    lab = copy_of(trained, tmp_path)
+    found_D = read_importance(score(lab, "score.kind=contribution"), lab.store)
+    moment_DD, covariance_DD = moments_of(FullGraph(lab), range(ROWS))
+    expected_D = [moment_DD[unit] @ covariance_DD[:, unit] for unit in range(16)]
+    scale = np.abs(expected_D).max()
+    np.testing.assert_allclose(found_D, expected_D, rtol=1e-3, atol=1e-4 * scale)
+
+
+def test_gradient_activation_is_the_mean_product(trained: Any, tmp_path: Path) -> None:
+    lab = copy_of(trained, tmp_path)
+    found_D = read_importance(score(lab, "score.kind=gradient_activation"), lab.store)
+    full = FullGraph(lab)
+    products = []
+    for row in range(ROWS):
+        hidden_1TD, logits_C = full.run(row, 2)
+        (gradient,) = torch.autograd.grad(logits_C.max(), hidden_1TD)
+        products.append((gradient[0, 0] * hidden_1TD[0, 0]).abs().detach())
+    np.testing.assert_allclose(found_D, torch.stack(products).mean(0), rtol=1e-4, atol=1e-6)
 
 
 def test_the_digest_is_that_of_the_published_vector(trained: Any, tmp_path: Path) -> None:
@@ -325,8 +409,8 @@ def test_another_chunk_or_teacher_is_another_pass(lab: Any) -> None:
 def test_scores_of_a_shared_pass_are_those_of_passes_of_their_own(
     trained: Any, tmp_path: Path
 ) -> None:
-    """Four kinds at two layers: none of the forwards that one makes touches another's."""
-    kinds = ("gradient", "activation", "integrated_gradients", "random")
+    """Five kinds at two layers: none of the forwards that one makes touches another's."""
+    kinds = ("gradient", "activation", "integrated_gradients", "random", "contribution")
     axes = f"sweep.axes={{score.kind: [{', '.join(kinds)}], score.layer: [last, 0]}}"
     together, alone = copy_of(trained, tmp_path / "both"), copy_of(trained, tmp_path / "alone")
     plan = together.plan(axes)

@@ -216,7 +216,7 @@ def objective_of(
     if weights(settings)["feature"]:
         matched: dict[str, Any] = {}
         if settings.get("target") == "directions":
-            matched["directions_TS"] = torch.from_numpy(DIRECTIONS_TS)
+            matched["directions_TC"] = torch.from_numpy(DIRECTIONS_TS)
         elif isinstance(method, FlexKd):
             matched["units"] = paired_units(method.selection.pairing, RANKED)
         terms = [FeatureTerm(OURS, THEIRS, **matched)]

@@ -10,6 +10,14 @@ from .teacher import TeacherConfig
 
 
 @dataclass(frozen=True)
+class Draw:
+    """`samples` training examples, drawn by a hash of `seed` and their row number."""
+
+    samples: int
+    seed: int
+
+
+@dataclass(frozen=True)
 class ChunkedConfig(StepConfig):
     """A result of running a teacher on training examples, chunk by chunk.
 
@@ -18,6 +26,11 @@ class ChunkedConfig(StepConfig):
 
     teacher: Step[TeacherConfig]
     chunk: int
+
+    @property
+    def draw(self) -> Draw | None:
+        """The examples that are read; None for all."""
+        return None
 
     @property
     def dataset(self) -> Step[DatasetConfig]:

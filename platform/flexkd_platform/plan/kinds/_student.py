@@ -25,6 +25,7 @@ class StudentConfig:
     pretrained: the teacher before fine-tuning, for a student that is derived from it.
     finetuned: the teacher, for a student that is cut from it after fine-tuning.
     aligned: the units at which an aligned student is cut.
+    teacher_hidden: the width of the teacher that the student is cut from.
     """
 
     init: StudentInit
@@ -32,6 +33,7 @@ class StudentConfig:
     pretrained: Pretrained | None = None
     finetuned: Step[TeacherConfig] | None = None
     aligned: Step[SelectConfig] | None = None
+    teacher_hidden: int = 0
 
     def to_identity(self) -> dict[str, Any]:
         """The settings, and the origin by content."""
@@ -67,6 +69,7 @@ def student_config(spec: JobSpec, facts: Facts) -> StudentConfig:
         pretrained_teacher(spec, facts),
         teacher_step(spec, facts) if finetuned else None,
         aligned,
+        facts.teacher_hidden,
     )
 
 

@@ -118,8 +118,7 @@ def distill_step(spec: JobSpec, facts: Facts, method: Method, seed: int) -> Step
         reselect = ReselectConfig(importance, spec.score.every)
     selections: tuple[Step[SelectConfig], ...] = ()
     if selection is not None and reselect is None:
-        target = selection.target
-        selections = tuple(select_step(spec, facts, theirs, target) for _, theirs in pairs)
+        selections = tuple(select_step(spec, facts, theirs, selection, seed) for _, theirs in pairs)
     responses = method.responses
     return Step(
         DistillConfig(

@@ -3,26 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from dataclasses import asdict, dataclass
+from typing import Any, ClassVar
 
-from ...spec import TASK_KINDS, JobSpec, Score
+from ...spec import TASK_KINDS, ImportanceKind, JobSpec, Moment, Score
 from ..facts import Facts
 from ..layers import LayerRef
 from ..step import Step
 from ..step_kind import StepKind
-from ._chunked import ChunkedConfig
+from ._chunked import ChunkedConfig, Draw
 from .teacher import teacher_step
 
 
 def _summary_line(summary: Mapping[str, Any], metric: str = "") -> str:
     """Examples, the digest of G, and the effective dimension of the gradients where known."""
-    dimension = summary.get("geometry", {}).get("effective_dimension")
-    shown = "" if dimension is None else f", effective dimension {dimension}"
-    return f"{summary['examples']:,} examples, G {summary['digest'][:12]}{shown}"
+    text = f"{summary['examples']:,} examples, G {summary['digest'][:12]}"
+    geometry = summary.get("geometry", {})
+    if "effective_dimension" not in geometry:
+        return text
+    error = geometry.get("effective_dimension_error")
+    text += f", effective dimension {geometry['effective_dimension']}"
+    text += "" if error is None else f" ± {error:g}"
+    rows, units = geometry.get("rows", 0), geometry.get("units", 0)
+    return text if rows >= units else f"{text} (warning: {rows:,} gradients for {units:,} units)"
 
 
-KIND = StepKind("score", 2, "scoring", "pass", _summary_line)
+KIND = StepKind("score", 3, "scoring", "pass", _summary_line)
+
+
+GRADIENT_KINDS = frozenset({"gradient", "gradient_activation", "contribution"})
+"""Kinds of importance that take one gradient at the layer's own output."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +44,7 @@ class ImportanceConfig:
     seed: of random importance.
     """
 
-    kind: Literal["gradient", "activation", "integrated_gradients", "random"]
+    kind: ImportanceKind
     output: str = "predicted_logit"
     steps: int = 1
     seed: int = 0
@@ -42,7 +52,7 @@ class ImportanceConfig:
     @property
     def reads_output(self) -> bool:
         """Whether F is read."""
-        return self.kind in {"gradient", "integrated_gradients"}
+        return self.kind in {*GRADIENT_KINDS, "integrated_gradients"}
 
     @classmethod
     def of(cls, score: Score, task: str) -> ImportanceConfig:
@@ -70,37 +80,50 @@ class ImportanceConfig:
 class ScoreConfig(ChunkedConfig):
     """The importance vector G of a layer.
 
-    samples: number of scored training examples, the first ones of the split.
-    geometry: whether the second moment of the gradients is also stored.
+    drawn: the scored training examples; None for all.
+    moment: over what the second moment of the gradients is taken; None if it is not stored.
     """
 
     kind: ClassVar = KIND
     importance: ImportanceConfig
     layer: LayerRef
-    samples: int
-    geometry: bool
+    drawn: Draw | None
+    moment: Moment | None
+
+    @property
+    def draw(self) -> Draw | None:
+        """The scored examples; None for all."""
+        return self.drawn
 
     def to_identity(self) -> dict[str, Any]:
         """All settings."""
         return {
             **self.importance.to_identity(),
             "layer": self.layer,
-            "samples": self.samples,
+            "samples": "all" if self.drawn is None else asdict(self.drawn),
             "chunk": self.chunk,
-            "geometry": self.geometry,
+            "moment": self.moment,
         }
 
 
 def score_step(spec: JobSpec, facts: Facts, layer: LayerRef) -> Step[ScoreConfig]:
     """The importance of a layer of the job's teacher."""
     score = spec.score
+    geometry = score.geometry and score.kind in GRADIENT_KINDS
     return Step(
         ScoreConfig(
             teacher=teacher_step(spec, facts),
             chunk=score.chunk,
             importance=ImportanceConfig.of(score, spec.task.kind),
             layer=layer,
-            samples=facts.train_rows if score.samples == "all" else score.samples,
-            geometry=score.geometry and score.kind == "gradient",
+            drawn=_drawn(score, facts),
+            moment=score.moment if geometry else None,
         )
     )
+
+
+def _drawn(score: Score, facts: Facts) -> Draw | None:
+    """None where every example is drawn, whatever the seed."""
+    if score.samples == "all" or score.samples >= facts.train_rows:
+        return None
+    return Draw(score.samples, score.seed)

@@ -13,7 +13,18 @@ from .gram import GramDistillation
 from .jsd import JsdDistillation
 from .kd import LogitDistillation
 from .logit import LOGIT_TERMS, LogitLoss, LogitTerm
-from .method import LossSettings, MethodSettings, OnPolicy, TeacherResponses, UnitSelection, Weights
+from .method import (
+    LossSettings,
+    MethodSettings,
+    OnPolicy,
+    Pairing,
+    Target,
+    TeacherResponses,
+    TermWeights,
+    UnitOrder,
+    UnitSelection,
+    Weights,
+)
 from .minillm import MiniLlm
 from .procrustes import ProcrustesDistillation
 from .projector import ProjectorDistillation
@@ -82,14 +93,18 @@ __all__ = [
     "MethodSettings",
     "MiniLlm",
     "OnPolicy",
+    "Pairing",
     "ProcrustesDistillation",
     "ProjectorDistillation",
     "SeqKd",
     "SkewForward",
     "SkewReverse",
+    "Target",
     "TeacherMethod",
     "TeacherResponses",
+    "TermWeights",
     "TvdDistillation",
+    "UnitOrder",
     "UnitSelection",
     "Weights",
 ]

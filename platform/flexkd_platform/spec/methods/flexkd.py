@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field
 
-from .method import LossSettings, UnitSelection
+from ..section import later_field
+from .method import LossSettings, Pairing, Target, TermWeights, UnitOrder, UnitSelection
 from .weights import LayeredMethod
 
 
@@ -20,12 +21,35 @@ class FlexKd(LayeredMethod):
     reduction: Literal["sum", "mean"] = Field(
         "sum", description="of the correlation loss over the units; Eq. 5 is the sum"
     )
-    pairing: Literal["rank", "index"] = Field(
-        "rank", description="order in which selected units meet the student's"
+    pairing: Pairing = Field(
+        "rank",
+        description="how selected units are paired with the student's: by rank, by index, by the "
+        "assignment of highest correlation before the training (matched), or each with the unit "
+        "that the student's was cut from, the others matched (origin)",
     )
-    target: Literal["units", "directions"] = Field(
+    target: Target = Field(
         "units",
-        description="units of the teacher, or the main directions of its gradients (h·U)",
+        description="units of the teacher, the main directions of its gradients (h·U), or those "
+        "relative to the covariance of its features",
+    )
+    select: UnitOrder = later_field(
+        "highest",
+        description="which units: those of highest importance, or of highest importance that the "
+        "others do not explain (diverse), or those that the student was cut from (origin); lowest "
+        "and random are controls, random draws by the trial's seed",
+    )
+    term_weights: TermWeights | None = later_field(
+        None,
+        alias="weights",
+        description="weights of the loss's terms: uniform, proportional to the importance of a "
+        "unit, or to the eigenvalue of a direction (spectrum); by default uniform for units, "
+        "spectrum for directions",
+    )
+    rematch: int | None = later_field(
+        None,
+        gt=0,
+        description="optimiser steps between matchings, for pairing: matched or origin; null: "
+        "matched once, before the training",
     )
 
     @property
@@ -42,11 +66,22 @@ class FlexKd(LayeredMethod):
     @property
     def selection(self) -> UnitSelection:
         """The d_S most important units, or directions."""
-        return UnitSelection(self.target, self.pairing)
+        weights = self.term_weights
+        if weights is None:
+            weights = "uniform" if self.target == "units" else "spectrum"
+        return UnitSelection(self.target, self.pairing, self.select, self.rematch, weights)
 
     def unread(self, task: str) -> frozenset[str]:
-        """Also `reduction` for losses other than `correlation`, and `pairing` for directions."""
-        unread = set(super().unread(task))
+        """Also `reduction` for losses other than `correlation`, the order of units for directions,
+        and `weights`, which the identity has as they are in force.
+        """
+        unread = {*super().unread(task), "weights"}
         unread |= set() if self.loss == "correlation" else {"reduction"}
-        unread |= {"pairing"} if self.target == "directions" else set()
+        unread |= {"pairing"} if self.target != "units" and self.pairing != "matched" else set()
         return frozenset(unread)
+
+    @property
+    def settled(self) -> dict[str, Any]:
+        """The weights in force, unless they are uniform."""
+        weights = self.selection.weights
+        return {"weights": weights} if self.uses_features and weights != "uniform" else {}

@@ -30,15 +30,40 @@ class LossSettings:
     arguments: Mapping[str, Any] = field(default_factory=dict)
 
 
+Target = Literal["units", "directions", "contribution_directions"]
+
+UnitOrder = Literal["highest", "lowest", "diverse", "random", "origin"]
+
+Pairing = Literal["rank", "index", "matched", "origin"]
+
+TermWeights = Literal["uniform", "importance", "spectrum"]
+
+
 @dataclass(frozen=True)
 class UnitSelection:
     """What is matched in a teacher layer: selected units, or directions.
 
-    pairing: the order in which selected units are paired with the student's.
+    order: which units are selected.
+    pairing: how selected units are paired with the student's.
+    rematch: optimiser steps between matchings; None: one, before the training.
+    weights: of the terms of the loss, one for each unit or direction.
     """
 
-    target: Literal["units", "directions"]
-    pairing: Literal["rank", "index"]
+    target: Target
+    pairing: Pairing
+    order: UnitOrder = "highest"
+    rematch: int | None = None
+    weights: TermWeights = "uniform"
+
+    @property
+    def directions(self) -> bool:
+        """Whether directions are matched."""
+        return self.target != "units"
+
+    @property
+    def pairs_by_sample(self) -> bool:
+        """Whether the pairing is computed from features on a sample of the data."""
+        return self.pairing in {"matched", "origin"}
 
 
 @dataclass(frozen=True)
@@ -134,6 +159,11 @@ class MethodSettings(Section):
         """The teacher's responses that replace those of the data."""
         return None
 
+    @property
+    def settled(self) -> dict[str, Any]:
+        """Settings as they are in force, where a null of the spec stands for another value."""
+        return {}
+
     def unread(self, task: str) -> frozenset[str]:
         """The settings without effect: those of a loss with weight 0, or of another loss.
 
@@ -146,6 +176,7 @@ class MethodSettings(Section):
         """The settings that affect training on a task, as JSON."""
         unread = self.unread(task)
         identity = {name: value for name, value in self.to_json().items() if name not in unread}
+        identity |= self.settled
         if self.version is not None:
             identity["version"] = self.version
         if (

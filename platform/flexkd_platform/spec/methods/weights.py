@@ -13,6 +13,11 @@ from .method import LossSettings, MethodSettings, OnPolicy, Weights
 
 Weight = Annotated[float, Field(ge=0)]
 
+FEATURE_SETTINGS = frozenset(
+    {"loss", "form", "reduction", "pairing", "target", "select", "weights", "rematch"}
+)
+"""Settings of the feature losses."""
+
 ALPHA = "α, weight of the feature loss"
 BETA = "β, weight of the logit loss"
 LAMBDA = "λ, weight of the supervised loss"
@@ -105,7 +110,7 @@ class FeatureMethod(TeacherMethod):
         """Also the settings of a feature loss with weight 0."""
         if self.uses_features:
             return super().unread(task)
-        return super().unread(task) | {"loss", "form", "reduction", "pairing", "target"}
+        return super().unread(task) | FEATURE_SETTINGS
 
 
 class LayeredMethod(FeatureMethod):
