@@ -146,6 +146,8 @@ class MethodSettings(Section):
         """The settings that affect training on a task, as JSON."""
         unread = self.unread(task)
         identity = {name: value for name, value in self.to_json().items() if name not in unread}
+        if "logit" in identity and self.logit_term is not None:
+            identity["logit"] = self.logit_term.identity()
         if self.version is not None:
             identity["version"] = self.version
         if (

@@ -36,7 +36,14 @@ class TeacherMethod(MethodSettings):
         """
         if self.uses_outputs and not regresses(task):
             return super().unread(task)
-        return super().unread(task) | {"temperature", "top_k", "logit", "skew", "mixture"}
+        return super().unread(task) | {
+            "temperature",
+            "top_k",
+            "logit",
+            "skew",
+            "mixture",
+            "scaled",
+        }
 
     def require_weight(self, **weights: float) -> None:
         """Raise ValueError unless a weight is greater than 0."""
