@@ -218,9 +218,12 @@ class StudentTraining:
         validation = {k: v for k, v in last.items() if k.startswith("validation/")}
         if best is not None:
             validation = {f"validation/{name}": value for name, value in best.items()}
+        clipped = [e.values["train/clipped"] for e in log if "train/clipped" in e.values]
         return {
             "parameters": sum(p.numel() for p in self.model.parameters()),
             "steps": len(log),
+            # The log of a training that an earlier version began lacks its first steps.
+            "clipped_share": sum(clipped) / max(1, len(clipped)),
             "metrics": {"train/loss": last["train/loss"]} | validation,
         }
 

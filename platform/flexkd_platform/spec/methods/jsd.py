@@ -32,5 +32,5 @@ class JsdDistillation(LogitMethod):
 
     def unread(self, task: str) -> frozenset[str]:
         """Also `scaled` where it changes nothing: not set, or at an end of the mixture."""
-        scales = "scaled" in self.logit_term.identity()
+        scales = self.scaled and 0 < self.mixture < 1
         return super().unread(task) | (frozenset() if scales else {"scaled"})

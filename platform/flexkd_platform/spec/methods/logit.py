@@ -45,7 +45,7 @@ class LogitTerm(Section):
         fields = self.model_dump()
         return {name: value for name, value in fields.items() if name not in {"kind", "top_k"}}
 
-    def identity(self) -> dict[str, Any]:
+    def read_settings(self) -> dict[str, Any]:
         """The settings that affect training, as JSON."""
         return self.to_json()
 
@@ -72,12 +72,12 @@ class Jsd(LogitTerm):
     )
     scaled: bool | None = later_field(None, description=SCALED)
 
-    def identity(self) -> dict[str, Any]:
+    def read_settings(self) -> dict[str, Any]:
         """Without `scaled` where it changes nothing: not set, or at an end of the mixture."""
-        identity = self.to_json()
+        settings = self.to_json()
         if not (self.scaled and 0 < self.beta < 1):
-            identity.pop("scaled", None)
-        return identity
+            settings.pop("scaled", None)
+        return settings
 
 
 class SkewForwardKl(LogitTerm):

@@ -74,6 +74,11 @@ class MethodSettings(Section):
     main: ClassVar[str] = ""
     version: ClassVar[int | None] = None
 
+    @classmethod
+    def task_defaults(cls, task: str) -> dict[str, Any]:
+        """Settings that have another default on this task than their field has."""
+        return {}
+
     @property
     def weights(self) -> Weights:
         """α, β and λ."""
@@ -147,7 +152,7 @@ class MethodSettings(Section):
         unread = self.unread(task)
         identity = {name: value for name, value in self.to_json().items() if name not in unread}
         if "logit" in identity and self.logit_term is not None:
-            identity["logit"] = self.logit_term.identity()
+            identity["logit"] = self.logit_term.read_settings()
         if self.version is not None:
             identity["version"] = self.version
         if (
