@@ -71,6 +71,12 @@ def _task_problems(spec: JobSpec, method: Method, path: str) -> Iterator[Problem
             "use kd or logit_mse, which is the squared difference there",
         )
     selection = method.selection if method.uses_features else None
+    if selection is not None and method.normalises and spec.score.aggregation == "batch":
+        yield Problem(
+            f"{path}.normalise",
+            "gradient, but with score.aggregation: batch no units are selected before the training",
+            "set normalise: none, or score.aggregation: global",
+        )
     if selection is not None and selection.target == "directions":
         score = spec.score
         if score.kind != "gradient" or not score.geometry or score.aggregation != "global":

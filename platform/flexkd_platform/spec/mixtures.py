@@ -27,9 +27,9 @@ def scale_drawn_mixtures(methods: list[Any], space: Mapping[str, Any]) -> None:
         if method.get("kind") == "jsd" and _varies(space.get(f"{path}.mixture")):
             method.setdefault("scaled", True)
         term = method.get("logit")
-        if isinstance(term, dict) and term.get("kind") == "jsd":
-            if _varies(space.get(f"{path}.logit.beta")):
-                term.setdefault("scaled", True)
+        diverges = isinstance(term, dict) and term.get("kind") == "jsd"
+        if diverges and _varies(space.get(f"{path}.logit.beta")):
+            term.setdefault("scaled", True)
         drawn = space.get(f"{path}.logit")
         if isinstance(drawn, dict) and isinstance(terms := drawn.get("choice"), list):
             drawn["choice"] = _scaled_terms(terms)

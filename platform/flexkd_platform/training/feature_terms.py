@@ -6,6 +6,7 @@ Shapes: N rows of the global batch, S student units, T teacher units.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Literal
 
@@ -46,6 +47,13 @@ class FeatureTerm:
         if self.directions_TS is not None:
             return teacher_NT @ self.directions_TS.to(teacher_NT)
         return teacher_NT if self.units is None else teacher_NT[:, self.units.to(teacher_NT.device)]
+
+
+@dataclass
+class FeatureScale:
+    """The constant that multiplies the feature loss; set before the first step, then kept."""
+
+    value: float = 1.0
 
 
 def feature_loss(method: Method) -> FeatureLoss:

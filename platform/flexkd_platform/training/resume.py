@@ -15,7 +15,7 @@ from ..plan import Step
 from ..store import Store
 from ..tracking import StepMetrics
 from .checkpoint import Checkpoints
-from .feature_terms import FeatureTerm
+from .feature_terms import FeatureScale, FeatureTerm
 from .worker import Worker
 
 
@@ -39,6 +39,7 @@ class Resumption:
         the steps before the checkpoint took.
     every: optimiser steps between checkpoints; the end of every epoch when None.
     terms: the pairs of layers, whose units may be reselected during training.
+    scale: of the feature loss; None for a method that does not normalise it.
     """
 
     def __init__(
@@ -52,11 +53,12 @@ class Resumption:
         seed: int,
         every: int | None,
         terms: Sequence[FeatureTerm] = (),
+        scale: FeatureScale | None = None,
     ) -> None:
         self.since = since
         self._checkpoints = Checkpoints(step, store, worker)
         self._worker, self._state, self._seed = worker, state, seed
-        self._every, self._terms = every, terms
+        self._every, self._terms, self._scale = every, terms, scale
         self._training: tuple[nn.Module, Optimizer] | None = None
 
     def begin(self, wrapped: nn.Module, optimizer: Optimizer) -> int:
@@ -71,6 +73,8 @@ class Resumption:
         state.best_weights = dict(loaded.more["best"]) if "best" in loaded.more else None
         for term, units in zip(self._terms, notes["units"], strict=True):
             term.units = None if units is None else torch.tensor(units)
+        if self._scale is not None:
+            self._scale.value = notes["feature_scale"]
         self.since -= notes.get("seconds", 0.0)  # checkpoints of an earlier version have none
         self._restore_random(notes, loaded.number)
         return loaded.number
@@ -86,6 +90,7 @@ class Resumption:
             "log": [[entry.step, dict(entry.values)] for entry in state.log],
             "best": state.best,
             "units": [None if t.units is None else t.units.tolist() for t in self._terms],
+            "feature_scale": None if self._scale is None else self._scale.value,
             "seconds": time.perf_counter() - self.since,
             "workers": self._worker.size,
             "random": [state.numpy().tobytes().hex() for state in self._random()],

@@ -18,7 +18,8 @@ class FlexKd(LayeredMethod):
     kind: Literal["flexkd"]
     alpha: Weight = Field(
         0.5,
-        description=f"{ALPHA}; left out: 0.5 for classification and regression, 0.05 for text tasks",
+        description=f"{ALPHA}; left out: 0.5 for classification and regression, 0.05 for text "
+        "tasks",
     )
     loss: Literal["correlation", "mse", "cosine"] = Field(
         "correlation", description="how paired units are compared"

@@ -90,6 +90,11 @@ class MethodSettings(Section):
         return self.weights.feature > 0
 
     @property
+    def normalises(self) -> bool:
+        """Whether the feature loss is scaled by the norm of its first gradient."""
+        return False
+
+    @property
     def uses_outputs(self) -> bool:
         """Whether a term of the loss reads the teacher's outputs."""
         return self.weights.logit > 0

@@ -7,6 +7,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 from pydantic import Field, model_validator
 
 from ..layer import LayerMap
+from ..section import later_field
 from ..task import TASK_KINDS, InstructionTask, ResponseTask, regresses
 from .logit import TEMPERATURE, TOP_K, ForwardKl, LogitLoss, LogitTerm
 from .method import LossSettings, MethodSettings, OnPolicy, Weights
@@ -91,6 +92,12 @@ class FeatureMethod(TeacherMethod):
     beta: Weight = Field(0.0, description=BETA_BY_TASK)
     lambda_: Weight = Field(0.5, alias="lambda", description=LAMBDA_BY_TASK)
     logit: LogitLoss = Field(default_factory=ForwardKl, description="the logit loss that β weighs")
+    normalise: Literal["none", "gradient"] = later_field(
+        "none",
+        description="gradient: the feature loss is multiplied by a constant, so that before the "
+        "first step its gradient on the student's hidden state has the norm of the supervised "
+        "loss's; one α then means the same on every task, method and width",
+    )
 
     @model_validator(mode="after")
     def _some_weight(self) -> Self:
@@ -112,6 +119,11 @@ class FeatureMethod(TeacherMethod):
         return Weights(self.alpha, self.beta, self.lambda_)
 
     @property
+    def normalises(self) -> bool:
+        """Whether the feature loss is scaled by the norm of its first gradient."""
+        return self.normalise == "gradient" and self.uses_features
+
+    @property
     def logit_term(self) -> LogitTerm:
         """The logit loss that β weighs."""
         return self.logit
@@ -130,7 +142,8 @@ class FeatureMethod(TeacherMethod):
         """Also the settings of a feature loss with weight 0."""
         if self.uses_features:
             return super().unread(task)
-        return super().unread(task) | {"loss", "form", "reduction", "pairing", "target"}
+        settings = {"loss", "form", "reduction", "pairing", "target", "normalise"}
+        return super().unread(task) | settings
 
 
 class LayeredMethod(FeatureMethod):
