@@ -26,10 +26,9 @@ def scale_drawn_mixtures(methods: list[Any], space: Mapping[str, Any]) -> None:
         path = f"sweep.methods[{number}]"
         if method.get("kind") == "jsd" and _varies(space.get(f"{path}.mixture")):
             method.setdefault("scaled", True)
-        term = method.get("logit")
-        diverges = isinstance(term, dict) and term.get("kind") == "jsd"
-        if diverges and _varies(space.get(f"{path}.logit.beta")):
-            term.setdefault("scaled", True)
+        term: Any = method.get("logit")
+        if _diverges(term) and _varies(space.get(f"{path}.logit.beta")):
+            method["logit"] = {"scaled": True} | term
         drawn = space.get(f"{path}.logit")
         if isinstance(drawn, dict) and isinstance(terms := drawn.get("choice"), list):
             drawn["choice"] = _scaled_terms(terms)
@@ -37,14 +36,14 @@ def scale_drawn_mixtures(methods: list[Any], space: Mapping[str, Any]) -> None:
 
 def _scaled_terms(terms: list[Any]) -> list[Any]:
     """The listed logit losses, scaled if their divergences have several mixtures."""
-
-    def diverges(term: Any) -> bool:
-        return isinstance(term, dict) and term.get("kind") == "jsd"
-
-    mixtures = [term.get("beta", 0.5) for term in terms if diverges(term)]
+    mixtures = [term.get("beta", 0.5) for term in terms if _diverges(term)]
     if not _several(mixtures):
         return terms
-    return [{"scaled": True} | term if diverges(term) else term for term in terms]
+    return [{"scaled": True} | term if _diverges(term) else term for term in terms]
+
+
+def _diverges(term: Any) -> bool:
+    return isinstance(term, dict) and term.get("kind") == "jsd"
 
 
 def _several(values: Any) -> bool:
