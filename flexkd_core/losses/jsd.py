@@ -16,6 +16,7 @@ def jsd(
     teacher_NV: Tensor,
     *,
     beta: float = 0.5,
+    scaled: bool = False,
     temperature: float = 1.0,
     reduction: Reduction = "mean",
 ) -> Tensor:
@@ -24,18 +25,20 @@ def jsd(
     β is the weight of the *teacher*, in the mixture m and in the sum. By definition here, as in
     TRL's `generalized_jsd_loss`, β = 0 is the forward KL(p_T ‖ p_S) and β = 1 the reverse
     KL(p_S ‖ p_T). These are not limits of the loss, which is 0 there, but of its slope: the loss
-    divided by β, or by 1 − β, tends to them. A small β needs a large weight.
+    divided by β, or by 1 − β, tends to them. `scaled` divides it by β(1 − β), so that it is
+    continuous at both ends; without it, a small β needs a large weight.
 
     Args:
         student_NV, teacher_NV: logits, any float dtype; computed in fp32 or wider. A logit of −inf
             is a class of probability 0, finite in cost for 0 < β < 1.
         beta: β in [0, 1].
+        scaled: multiply by 1 / (β(1 − β)) where 0 < β < 1. At β = 0.5 this is a factor of 4.
         temperature: τ > 0; the factor τ² is as in `forward_kl`.
         reduction: "mean" or "sum" over the rows, or "none".
 
     Returns:
-        fp32 (or fp64) scalar ≥ 0, in nats per row, or (N,) for "none"; at most τ² · ln 2 for
-        0 < β < 1. 0 with a gradient of 0 without rows.
+        fp32 (or fp64) scalar ≥ 0, in nats per row, or (N,) for "none"; for 0 < β < 1 at most
+        τ² · ln 2, or this over β(1 − β) if scaled. 0 with a gradient of 0 without rows.
 
     Raises:
         ValueError: the shapes differ, β is outside [0, 1], the temperature is not a positive
@@ -56,4 +59,6 @@ def jsd(
         mixture_NV = log_mixture(teacher_NV, student_NV, beta)
         loss_N = beta * kl_rows(teacher_NV, mixture_NV)
         loss_N = loss_N + (1 - beta) * kl_rows(student_NV, mixture_NV)
+        if scaled:
+            loss_N = loss_N / (beta * (1 - beta))
     return reduce_rows(loss_N * temperature**2, reduction)

@@ -10,6 +10,7 @@ from typing import Any, Literal
 from ..spec import Distill, FineTune
 
 Precision = Literal["fp32", "bf16"]
+Batches = Literal["bucketed", "random"]
 
 
 @dataclass(frozen=True)
@@ -17,7 +18,8 @@ class TrainingRecipe:
     """AdamW with linear warm-up and decay.
 
     `epochs` may be a fraction; `batch_size` counts the examples of an optimiser step over all
-    workers; `seed` decides the order of the examples; `precision` is that of the matrix products.
+    workers; `seed` decides the order of the examples; `precision` is that of the matrix products;
+    `batches` says whether rows of similar length share a batch.
     """
 
     epochs: float
@@ -28,6 +30,7 @@ class TrainingRecipe:
     max_grad_norm: float
     seed: int
     precision: Precision = "fp32"
+    batches: Batches = "bucketed"
 
     @classmethod
     def of(cls, settings: FineTune | Distill, seed: int) -> TrainingRecipe:
@@ -41,13 +44,16 @@ class TrainingRecipe:
             max_grad_norm=settings.max_grad_norm,
             seed=seed,
             precision=settings.precision,
+            batches=settings.batches if isinstance(settings, Distill) else "bucketed",
         )
 
     def to_identity(self) -> dict[str, Any]:
-        """All settings. `precision` was added later and is omitted at its default."""
+        """All settings. Those that were added later are omitted at their defaults."""
         identity = asdict(self)
         if self.precision == "fp32":
             del identity["precision"]
+        if self.batches == "bucketed":
+            del identity["batches"]
         return identity
 
     def total_steps(self, examples: int) -> int:

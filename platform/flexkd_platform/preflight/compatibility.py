@@ -73,6 +73,13 @@ def _task_problems(spec: JobSpec, method: Method, path: str) -> Iterator[Problem
         )
     if method.selection is not None and method.uses_features:
         yield from selection_problems(spec, method.selection, path)
+        if method.normalises and spec.score.aggregation == "batch":
+            yield Problem(
+                f"{path}.normalise",
+                "gradient, but with score.aggregation: batch no units are selected before the "
+                "training",
+                "set normalise: none, or score.aggregation: global",
+            )
 
 
 def _top_k_problems(spec: JobSpec, method: Method, outputs: int, path: str) -> Iterator[Problem]:

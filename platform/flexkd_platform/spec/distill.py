@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from .section import Section
+from .section import Section, later_field
 
 
 class Distill(Section):
@@ -33,4 +33,9 @@ class Distill(Section):
         "auto",
         description="off runs the teacher live in every trial instead of reading its cache; auto "
         "does so where a trial would read more than 8 GiB of it",
+    )
+    batches: Literal["bucketed", "random"] = later_field(
+        "bucketed",
+        description="bucketed: rows of similar length share a batch, which saves padding; random: "
+        "any rows do, for losses that compare the rows of a batch, such as the correlation and CKA",
     )

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import copy
 import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from .document import PathPart, join_path, split_path
+from .mixtures import scale_drawn_mixtures, scale_listed_mixtures
 from .problems import Problem
 from .space import is_distribution
 
@@ -69,6 +70,8 @@ def expanded(data: dict[str, Any]) -> tuple[dict[str, Any], Origins]:
             if path not in space:
                 space[path] = axes.pop(path)
                 origins.inline[path] = ("sweep", "axes", path)
+    if isinstance(sweep.get("methods"), list):
+        scale_drawn_mixtures(sweep["methods"], space)
     if space:
         sweep["space"] = space
     return {**data, "sweep": sweep}, origins
@@ -76,9 +79,10 @@ def expanded(data: dict[str, Any]) -> tuple[dict[str, Any], Origins]:
 
 def _listed(methods: list[Any], drawn: bool, origins: Origins) -> Iterator[Any]:
     """The methods with lists as choices, or one method for each combination of list values."""
-    for place, method in enumerate(methods):
-        axes: Mapping[str, Any] = {}
-        if isinstance(method, dict):
+    for place, given in enumerate(methods):
+        method, axes = given, dict[str, Any]()
+        if isinstance(given, dict):
+            method = scale_listed_mixtures(given)
             axes = {k: v for k, v in method.items() if k != "kind" and isinstance(v, list) and v}
         if drawn:
             chosen = {k: {"choice": v} if len(v) > 1 else v[0] for k, v in axes.items()}

@@ -22,6 +22,7 @@ from .plugins import load_plugins
 from .problems import Problem, SpecError
 from .schema import schema_at
 from .search import GridSearch
+from .task_defaults import with_task_defaults
 
 AXIS_ROOTS = ("task", "teacher", "student", "score", "distill")
 """Sections that an axis may vary: those that affect a trial's result."""
@@ -137,6 +138,7 @@ def _validate(data: dict[str, Any]) -> tuple[JobSpec | None, list[Problem]]:
 
 
 def _validate_expanded(data: dict[str, Any]) -> tuple[JobSpec | None, list[Problem]]:
+    data = with_task_defaults(data)
     try:
         # JSON mode: strict about types, but accepts a list for a tuple and 1 for a float.
         return JobSpec.model_validate_json(json.dumps(data, default=str)), []

@@ -20,8 +20,10 @@ from ..models import save_model
 from ..plan import DistillConfig, TrainingConfig
 from ..tasks import Examples, decoder_start
 from ..tracking import Progress, StepMetrics
+from ..training.before_training import gradient_scale, sample_rows
 from ..training.checkpoint import copy_of_weights, put_weights
 from ..training.encoding import encode
+from ..training.feature_terms import FeatureScale
 from ..training.hidden_states import HiddenStateModel
 from ..training.loop import train
 from ..training.metrics import better, compute_metrics
@@ -82,6 +84,7 @@ class StudentTraining:
             teacher = teacher_side(distill, inputs, context, self.data, table)
         self.terms = teacher.terms
         self.module = self._module(teacher)
+        self.scale = FeatureScale() if config.method.normalises else None
         self.objective = self._objective(teacher)
         self.before_step = self._reselection(teacher) or self._pairing(teacher, inputs)
         self.draw = self._rollout(teacher)
@@ -95,6 +98,7 @@ class StudentTraining:
             seed=config.seed,
             every=context.checkpoint_steps,
             terms=self.terms,
+            scale=self.scale,
         )
 
     def _encoded(self, table: pa.Table, responses: Sequence[Response] | None = None) -> Examples:
@@ -135,6 +139,25 @@ class StudentTraining:
             self.terms,
             language_head(self.model, reading) if uses_head(method) else None,
             self.config.recipe.precision,
+            self.scale,
+        )
+
+    def _normalise(self) -> None:
+        """Set the scale of the feature loss; every worker computes the same on the same sample."""
+        method, reading, seed = self.config.method, self.config.reading, self.config.seed
+        signal = self.objective.targets
+        if self.scale is None or signal is None:
+            return
+        self.scale.value = gradient_scale(
+            self.module,
+            self.data,
+            method,
+            self.terms,
+            signal,
+            sample_rows(len(self.data), seed),
+            task=reading.task,
+            head=language_head(self.model, reading),
+            device=self.worker.device,
         )
 
     def _reselection(self, teacher: TeacherSide) -> Reselection | None:
@@ -190,6 +213,7 @@ class StudentTraining:
 
     def run(self) -> Iterator[Progress]:
         """Run all training steps, with validation metrics at the end of each epoch."""
+        self._normalise()  # before the worker wraps the module
         recipe = self.config.recipe
         per_epoch = recipe.epoch_steps(len(self.data))
         for progress in train(
@@ -241,9 +265,14 @@ class StudentTraining:
         validation = {k: v for k, v in last.items() if k.startswith("validation/")}
         if best is not None:
             validation = {f"validation/{name}": value for name, value in best.items()}
+        clipped = [e.values["train/clipped"] for e in log if "train/clipped" in e.values]
+        scale = {} if self.scale is None else {"feature_scale": self.scale.value}
         return {
             "parameters": sum(p.numel() for p in self.model.parameters()),
             "steps": len(log),
+            **scale,
+            # The log of a training that an earlier version began lacks its first steps.
+            "clipped_share": sum(clipped) / max(1, len(clipped)),
             "metrics": {"train/loss": last["train/loss"]} | validation,
         }
 

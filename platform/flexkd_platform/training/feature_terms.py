@@ -5,7 +5,8 @@ Shapes: N rows of the global batch, S student units, T teacher units.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -43,6 +44,18 @@ class FeatureTerm:
         self.units, self.directions_TC, self.weights = units, directions_TC, weights
         self.signs_S: Tensor | None = None
 
+    def state(self) -> dict[str, list[float] | None]:
+        """What may change during the training, as JSON."""
+        values = {"units": self.units, "signs": self.signs_S, "weights": self.weights}
+        return {k: None if kept is None else kept.tolist() for k, kept in values.items()}
+
+    def restore(self, state: Mapping[str, list[float] | None]) -> None:
+        """The inverse of `state`."""
+        units, signs, weights = (state.get(name) for name in ("units", "signs", "weights"))
+        self.units = None if units is None else torch.tensor(units)
+        self.signs_S = None if signs is None else torch.tensor(signs)
+        self.weights = None if weights is None else torch.tensor(weights, dtype=torch.float64)
+
     def matched(self, teacher_NT: Tensor) -> Tensor:
         """The teacher's side of the loss."""
         matched_NS = self.candidates(teacher_NT)
@@ -62,6 +75,13 @@ class FeatureTerm:
             return {}
         weights = self.weights if self.units is None else self.weights[self.units]
         return {"weights_S": weights.to(student_NS)}
+
+
+@dataclass
+class FeatureScale:
+    """The constant that multiplies the feature loss; set before the first step, then kept."""
+
+    value: float = 1.0
 
 
 def feature_loss(method: Method) -> FeatureLoss:

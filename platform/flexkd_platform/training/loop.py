@@ -36,7 +36,9 @@ def batches(lengths: Sequence[int], recipe: TrainingRecipe) -> Iterator[list[int
 
     Rows are shuffled, sorted by length within pools of a few batches, and the batches are shuffled
     again. A batch is padded to its longest row; with rows of similar length, half of the work on
-    padding is avoided. The seed determines which rows share a batch.
+    padding is avoided. The seed determines which rows share a batch. With `batches: random` nothing
+    is sorted, and a batch is a random sample: a loss with statistics of the batch, such as a
+    correlation, then compares rows of all lengths.
     """
     generator = torch.Generator().manual_seed(recipe.seed)
     size, pool = recipe.batch_size, recipe.batch_size * POOL_BATCHES
@@ -44,7 +46,9 @@ def batches(lengths: Sequence[int], recipe: TrainingRecipe) -> Iterator[list[int
         order = torch.randperm(len(lengths), generator=generator).tolist()
         grouped = []
         for first in range(0, len(order), pool):
-            alike = sorted(order[first : first + pool], key=lambda row: lengths[row])
+            alike = order[first : first + pool]
+            if recipe.batches == "bucketed":
+                alike.sort(key=lambda row: lengths[row])
             grouped += [alike[start : start + size] for start in range(0, len(alike), size)]
         for place in torch.randperm(len(grouped), generator=generator).tolist():
             yield grouped[place]
@@ -77,7 +81,8 @@ def train(
             interrupted training, and returns how many steps it had done.
 
     Yields:
-        One Progress per step, with the terms of the loss and the learning rate.
+        One Progress per step, with the terms of the loss, the learning rate, the norm of the
+        gradient before clipping, and whether it was clipped (1 or 0).
 
     Raises:
         FloatingPointError: the loss is not finite; the message names the step.
@@ -110,7 +115,11 @@ def train(
         norm = worker.clip(parameters, recipe.max_grad_norm)
         optimizer.step()
         values = {f"train/{name}": term.item() for name, term in terms.items()}
-        values |= {"train/learning_rate": recipe.rate(step, total), "train/grad_norm": norm}
+        values |= {
+            "train/learning_rate": recipe.rate(step, total),
+            "train/grad_norm": norm,
+            "train/clipped": float(norm > recipe.max_grad_norm),
+        }
         yield Progress(step + 1, total, len(rows), StepMetrics(step + 1, values))
     wrapped.eval()
 

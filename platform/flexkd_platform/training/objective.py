@@ -25,7 +25,7 @@ from flexkd_core import (
 from ..plan import stack_of
 from ..spec import LogitTerm, Method, Weights, regresses
 from ..tasks import head_of
-from .feature_terms import FeatureTerm, feature_loss
+from .feature_terms import FeatureScale, FeatureTerm, feature_loss
 from .hidden_states import HEAD_INPUT, LOGITS
 from .micro_batch import MicroBatch, MicroBatchOutputs, Objective
 from .teacher_signal import TeacherRows, TeacherSignal
@@ -43,6 +43,7 @@ class DistillationObjective(Objective):
     features: the pairs of layers; empty for a method without feature loss.
     head: the student's output head, for a language model.
     precision: of the head's matrix products.
+    scale: multiplies the feature loss beside α; None for a method that does not normalise it.
     """
 
     method: Method
@@ -51,6 +52,7 @@ class DistillationObjective(Objective):
     features: Sequence[FeatureTerm] = ()
     head: Any = None
     precision: str = "fp32"
+    scale: FeatureScale | None = None
 
     @property
     def adds_up(self) -> bool:  # type: ignore[override]
@@ -75,7 +77,11 @@ class DistillationObjective(Objective):
             terms |= found
         if self.features:
             terms |= self._feature_terms(part, teacher, worker)
-            total.append(weights.feature * terms["feature"])
+            factor = weights.feature
+            if self.scale is not None:
+                factor *= self.scale.value
+                terms["feature_scale"] = torch.tensor(self.scale.value)
+            total.append(factor * terms["feature"])
         return {"loss": torch.stack(total).sum(), **terms}
 
     def _output_terms(

@@ -15,11 +15,8 @@ from ..plan import Step
 from ..store import Store
 from ..tracking import StepMetrics
 from .checkpoint import Checkpoints
-from .feature_terms import FeatureTerm
+from .feature_terms import FeatureScale, FeatureTerm
 from .worker import Worker
-
-_TERM_STATE = ("units", "signs_S", "weights")
-"""The attributes of a term that may change during training."""
 
 
 @dataclass
@@ -42,6 +39,7 @@ class Resumption:
         the steps before the checkpoint took.
     every: optimiser steps between checkpoints; the end of every epoch when None.
     terms: the pairs of layers, whose units may be changed during training.
+    scale: of the feature loss; None for a method that does not normalise it.
     """
 
     def __init__(
@@ -55,11 +53,12 @@ class Resumption:
         seed: int,
         every: int | None,
         terms: Sequence[FeatureTerm] = (),
+        scale: FeatureScale | None = None,
     ) -> None:
         self.since = since
         self._checkpoints = Checkpoints(step, store, worker)
         self._worker, self._state, self._seed = worker, state, seed
-        self._every, self._terms = every, terms
+        self._every, self._terms, self._scale = every, terms, scale
         self._training: tuple[nn.Module, Optimizer] | None = None
 
     def begin(self, wrapped: nn.Module, optimizer: Optimizer) -> int:
@@ -72,10 +71,12 @@ class Resumption:
         state.log[:] = [StepMetrics(step, values) for step, values in notes["log"]]
         state.best = notes["best"]
         state.best_weights = dict(loaded.more["best"]) if "best" in loaded.more else None
-        for name in _TERM_STATE:
-            kept = notes.get(name, [None] * len(self._terms))
-            for term, values in zip(self._terms, kept, strict=True):
-                setattr(term, name, None if values is None else torch.tensor(values))
+        # Checkpoints of an earlier version have the units alone.
+        kept = notes.get("terms") or [{"units": units} for units in notes["units"]]
+        for term, values in zip(self._terms, kept, strict=True):
+            term.restore(values)
+        if self._scale is not None:
+            self._scale.value = notes["feature_scale"]
         self.since -= notes.get("seconds", 0.0)  # checkpoints of an earlier version have none
         self._restore_random(notes, loaded.number)
         return loaded.number
@@ -90,17 +91,14 @@ class Resumption:
         notes = {
             "log": [[entry.step, dict(entry.values)] for entry in state.log],
             "best": state.best,
-            **{name: self._term_state(name) for name in _TERM_STATE},
+            "terms": [term.state() for term in self._terms],
+            "feature_scale": None if self._scale is None else self._scale.value,
             "seconds": time.perf_counter() - self.since,
             "workers": self._worker.size,
             "random": [state.numpy().tobytes().hex() for state in self._random()],
         }
         more = {} if state.best_weights is None else {"best": state.best_weights}
         self._checkpoints.save(done, *self._training, notes, more)
-
-    def _term_state(self, name: str) -> list[list[float] | None]:
-        kept = [getattr(term, name) for term in self._terms]
-        return [None if values is None else values.tolist() for values in kept]
 
     def drop(self) -> None:
         """Delete the checkpoints of a training whose step is published."""

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -80,6 +82,43 @@ def test_agrees_with_trl(case: dict) -> None:
 def test_gradient(beta: float) -> None:
     inputs = (logits(0)[:3, :4].requires_grad_(), logits(1)[:3, :4].requires_grad_())
     assert torch.autograd.gradcheck(lambda s, t: jsd(s, t, beta=beta, temperature=2.0), inputs)
+
+
+# --- scaled by 1 / (β(1 − β)) ------------------------------------------------------------------
+
+
+def value_and_gradient(loss: Any, s_NV: torch.Tensor, t_NV: torch.Tensor) -> list[torch.Tensor]:
+    sides = [x.clone().requires_grad_() for x in (s_NV, t_NV)]
+    value = loss(*sides)
+    return [value.detach(), *torch.autograd.grad(value, sides)]
+
+
+@pytest.mark.parametrize("temperature", [1.0, 2.5])
+@pytest.mark.parametrize(("end", "limit"), [(0, forward_kl), (1, reverse_kl)])
+def test_scaled_is_continuous_at_both_ends(end: int, limit: Any, temperature: float) -> None:
+    """The distance to the end's divergence falls with β: tenfold for a tenth of it."""
+    s_NV, t_NV = logits(0) / 3, logits(1) / 3
+    expected = value_and_gradient(partial(limit, temperature=temperature), s_NV, t_NV)
+    distances = []
+    for small in (1e-3, 1e-4, 1e-5):
+        at = partial(jsd, beta=abs(end - small), scaled=True, temperature=temperature)
+        found = value_and_gradient(at, s_NV, t_NV)
+        distances.append([float((a - b).abs().max()) for a, b in zip(found, expected, strict=True)])
+    ratios = np.array(distances)[:-1] / np.array(distances)[1:]
+    np.testing.assert_allclose(ratios, 10, rtol=0.05)
+    exactly = partial(jsd, beta=end, scaled=True, temperature=temperature)
+    assert all(map(torch.equal, value_and_gradient(exactly, s_NV, t_NV), expected))
+
+
+@pytest.mark.parametrize("beta", [0.05, 0.5, 0.8])
+def test_scaled_agrees_with_the_definition_in_probabilities(beta: float) -> None:
+    s_NV, t_NV = logits(2), logits(3)
+    p_s, p_t = (softmax(x.numpy() / 2, axis=1) for x in (s_NV, t_NV))
+    mixture = beta * p_t + (1 - beta) * p_s
+    # β·KL / (β(1 − β)) is KL / (1 − β), and the other term likewise.
+    expected_N = rel_entr(p_t, mixture).sum(1) / (1 - beta) + rel_entr(p_s, mixture).sum(1) / beta
+    found_N = jsd(s_NV, t_NV, beta=beta, scaled=True, temperature=2.0, reduction="none")
+    np.testing.assert_allclose(found_N.numpy(), expected_N * 4, rtol=1e-9)
 
 
 @pytest.mark.parametrize("beta", [-0.1, 1.1, float("nan")])

@@ -262,6 +262,13 @@ ONE_PROBLEM: dict[str, tuple[str, list[str], str, str, str]] = {
         "pretrained, but the teacher is created from a config and has random weights",
         "set weights: finetuned, or student.init.kind: random",
     ),
+    "a first gradient of units that are selected later": (
+        "classification",
+        [methods("{kind: flexkd, normalise: gradient}"), "score.aggregation=batch"],
+        "sweep.methods[0].normalise",
+        "gradient, but with score.aggregation: batch no units are selected before the training",
+        "set normalise: none, or score.aggregation: global",
+    ),
     "directions of no geometry": (
         "classification",
         [methods("{kind: flexkd, target: directions}"), "score.geometry=false"],

@@ -49,6 +49,7 @@ METHODS: list[dict[str, Any]] = [
     {"kind": "cka"},
     {"kind": "flexkd", "loss": "correlation"},
     {"kind": "flexkd", "loss": "mse"},
+    {"kind": "projector", "normalise": "gradient"},
     # The feature loss alone leaves the head without a gradient, on every worker.
     {"kind": "flexkd", "lambda": 0.0},
 ]
@@ -62,7 +63,8 @@ WRITING: list[dict[str, Any]] = [
     {"kind": "projector", "layers": "every", "beta": 1.0, "lambda": 1.0},
     {"kind": "cka", "layers": "every"},
     {"kind": "flexkd", "alpha": 0.05, "beta": 1.0, "lambda": 0.0, "logit": {"kind": "reverse_kl"}},
-    {"kind": "flexkd", "lambda": 0.0},
+    {"kind": "flexkd", "beta": 0.0, "lambda": 0.0},
+    {"kind": "gram", "normalise": "gradient"},
 ]
 
 MEASURED = 5e-4

@@ -57,6 +57,8 @@ CHANGED: list[tuple[dict[str, Any], set[str]]] = [
     # The student and its training.
     ({"student.init.hidden_size": 8}, {"select"} | STUDENTS),
     ({"student.init.units": "first"}, STUDENTS),
+    ({"distill.batches": "bucketed"}, set()),
+    ({"distill.batches": "random"}, STUDENTS),
     ({"student.init": {"kind": "random", "layers": 2, "hidden_size": 16}}, STUDENTS),
     ({"distill.learning_rate": 1e-3}, STUDENTS),
     ({"distill.dropout": 0.1}, STUDENTS),

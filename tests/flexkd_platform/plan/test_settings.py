@@ -15,7 +15,9 @@ from .plans import LAYERED, OF_OUTPUTS, WRITING, Planner, needs, only
 
 UNREAD: list[dict[str, Any]] = [
     *({"kind": kind, "beta": 0, "lambda": 1, "temperature": 2, "top_k": 3} for kind in OF_OUTPUTS),
-    {"kind": "jsd", "beta": 0, "lambda": 1, "mixture": 0.1},
+    {"kind": "jsd", "beta": 0, "lambda": 1, "mixture": 0.1, "scaled": True},
+    {"kind": "jsd", "scaled": False},
+    {"kind": "cka", "alpha": 0, "normalise": "gradient"},
     {"kind": "skew_fkl", "beta": 0, "lambda": 1, "skew": 0.3},
     {"kind": "skew_rkl", "beta": 0, "lambda": 1, "skew": 0.3},
     *({"kind": kind, "logit": {"kind": "tvd", "temperature": 2.0, "top_k": 1}} for kind in LAYERED),
@@ -29,6 +31,8 @@ READ: list[dict[str, Any]] = [
     *({"kind": kind, "temperature": 2} for kind in OF_OUTPUTS),
     *({"kind": kind, "top_k": 2} for kind in OF_OUTPUTS),
     {"kind": "jsd", "mixture": 0.1},
+    {"kind": "jsd", "scaled": True},
+    *({"kind": kind, "normalise": "gradient"} for kind in LAYERED),
     {"kind": "skew_fkl", "skew": 0.3},
     {"kind": "skew_rkl", "skew": 0.3},
     *({"kind": kind, "beta": 1, "logit": {"kind": "tvd"}} for kind in LAYERED),
@@ -56,6 +60,16 @@ def test_a_setting_that_is_not_read_is_no_other_training(
 @pytest.mark.parametrize("method", READ, ids=str)
 def test_a_setting_that_is_read_is(plan: Planner, method: dict[str, Any]) -> None:
     assert len(only(plan, plain(method), method).trials) == 4
+
+
+def test_scaling_at_an_end_of_the_mixture_is_no_other_training(plan: Planner) -> None:
+    for end in (0, 1):
+        pair = [{"kind": "jsd", "mixture": end, "scaled": scaled} for scaled in (False, True)]
+        assert len(only(plan, *pair).trials) == 2
+        terms = [{"kind": "jsd", "beta": end, "scaled": scaled} for scaled in (False, True)]
+        assert len(only(plan, *({"kind": "cka", "beta": 1, "logit": t} for t in terms)).trials) == 2
+    terms = [{"kind": "jsd", "scaled": scaled} for scaled in (False, True)]
+    assert len(only(plan, *({"kind": "cka", "beta": 1, "logit": t} for t in terms)).trials) == 4
 
 
 def test_reductions_of_losses_that_have_none(plan: Planner) -> None:

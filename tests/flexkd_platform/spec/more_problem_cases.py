@@ -52,8 +52,8 @@ MORE_CASES: dict[str, Case] = {
         "sweep.methods[0].temperature",
         4,
         "unknown key 'temperature'",
-        "allowed here: alpha, beta, kind, lambda, layers, logit, loss, on_policy, pairing, "
-        "reduction, target",
+        "allowed here: alpha, beta, kind, lambda, layers, logit, loss, normalise, on_policy, "
+        "pairing, reduction, target",
     ),
     "a logit loss without kind": (
         "{kind: ft}",
@@ -62,6 +62,15 @@ MORE_CASES: dict[str, Case] = {
         4,
         "missing key",
         "allowed: forward_kl, jsd, logit_mse, reverse_kl, skew_forward_kl, skew_reverse_kl, tvd",
+    ),
+    "some classes of a loss between the logits themselves": (
+        "{kind: ft}",
+        "{kind: cka, beta: 1, logit: {kind: logit_mse, top_k: 3}}",
+        "sweep.methods[0].logit",
+        4,
+        "top_k 3 with logit_mse, but the kept classes are compared as log-probabilities, which a "
+        "shift of the logits does not change",
+        "leave top_k out, or use kind: forward_kl",
     ),
     "none of the outputs": (
         "beta: 0.5",

@@ -7,8 +7,8 @@ METHODS = (
     "'flexkd', 'procrustes', 'gram'"
 )
 DISTILL = (
-    "batch_size, dropout, epochs, keep, learning_rate, max_grad_norm, precision, teacher_cache, "
-    "warmup_share, weight_decay"
+    "batch_size, batches, dropout, epochs, keep, learning_rate, max_grad_norm, precision, "
+    "teacher_cache, warmup_share, weight_decay"
 )
 LAYERS = (
     "last: the student's last with score.layer; every: each of the student's with evenly spaced "
@@ -120,7 +120,8 @@ CASES: dict[str, Case] = {
         "sweep.methods[2].alpha[1]",
         6,
         "input should be greater than or equal to 0, but -0.5 was given",
-        "α, weight of the feature loss",
+        "α, weight of the feature loss; left out: 0.5 for classification and regression, 0.05 for "
+        "text tasks",
     ),
     "an axis of a method without values": (
         "[0.05, 0.5]",
@@ -128,7 +129,8 @@ CASES: dict[str, Case] = {
         "sweep.methods[2].alpha",
         6,
         "input should be a valid number, but [] was given",
-        "α, weight of the feature loss",
+        "α, weight of the feature loss; left out: 0.5 for classification and regression, 0.05 for "
+        "text tasks",
     ),
     "no weight at all": (
         "beta: 0.5",

@@ -73,11 +73,14 @@ def test_every_method_trains_every_kind_of_student(lab: Any, method: str, init: 
     log = read_log(trial.distill, lab.store)
     assert [entry.step for entry in log] == list(range(1, 9))
     assert manifest.summary["steps"] == 8
-    always = {f"train/{name}" for name in ("loss", "learning_rate", "grad_norm", *TERMS[method])}
+    measures = ("loss", "learning_rate", "grad_norm", "clipped", *TERMS[method])
+    always = {f"train/{name}" for name in measures}
     measured = {f"validation/{name}" for name in CLASSIFIED}
     for entry in log:
         at_the_end_of_an_epoch = entry.step in (4, 8)
         assert set(entry.values) == always | (measured if at_the_end_of_an_epoch else set())
+    clipped = [entry.values["train/grad_norm"] > 1.0 for entry in log]
+    assert manifest.summary["clipped_share"] == sum(clipped) / 8
     last = log[-1].values
     assert manifest.summary["metrics"] == {
         name: last[name] for name in ("train/loss", *sorted(measured))

@@ -72,6 +72,7 @@ def test_fitting_tells_its_progress_and_learns(fresh: Callable[[], Any]) -> None
         "train/supervised",
         "train/learning_rate",
         "train/grad_norm",
+        "train/clipped",
     }
     assert lab.store.manifest(step).summary["metrics"]["test/accuracy"] > 0.8
     assert list(run_step(step, lab.store, 1)) == []

@@ -9,6 +9,7 @@ from dataclasses import replace
 from fractions import Fraction
 from itertools import pairwise
 from types import SimpleNamespace
+from typing import Literal
 
 import pytest
 import torch
@@ -80,9 +81,16 @@ def test_there_is_one_step_at_least() -> None:
 # --- batches -----------------------------------------------------------------------------------
 
 
-@given(st.lists(st.integers(1, 9), min_size=1, max_size=90), st.integers(1, 6), st.integers(0, 5))
-def test_every_epoch_has_every_row_once(lengths: list[int], size: int, seed: int) -> None:
-    recipe = replace(RECIPE, batch_size=size, seed=seed)
+@given(
+    st.lists(st.integers(1, 9), min_size=1, max_size=90),
+    st.integers(1, 6),
+    st.integers(0, 5),
+    st.sampled_from(["bucketed", "random"]),
+)
+def test_every_epoch_has_every_row_once(
+    lengths: list[int], size: int, seed: int, how: Literal["bucketed", "random"]
+) -> None:
+    recipe = replace(RECIPE, batch_size=size, seed=seed, batches=how)
     per_epoch = -(-len(lengths) // size)
     stream = batches(lengths, recipe)
     for _ in range(2):
@@ -102,11 +110,31 @@ def test_rows_of_like_length_meet(lengths: list[int]) -> None:
     assert all(before[1] <= after[0] for before, after in pairwise(spans))
 
 
-def test_batches_depend_on_their_seed_alone() -> None:
+def test_random_batches_mix_lengths_as_a_draw_without_replacement() -> None:
+    """Half of 960 rows are long, sorted by length: of 32 rows hypergeometrically many are.
+
+    The variance is 32 · ¼ · (960 − 32) / 959 = 7.74. Over 900 batches its estimate has a relative
+    standard deviation of about 5 %: a band of ±25 % is missed by chance less than once in 10⁶.
+    """
+    lengths = [1] * 480 + [9] * 480
+
+    def variance(how: Literal["bucketed", "random"]) -> float:
+        stream = batches(lengths, replace(RECIPE, batch_size=32, batches=how))
+        long = [sum(lengths[row] == 9 for row in next(stream)) for _ in range(900)]
+        assert sum(long) == 900 * 16  # 30 whole epochs
+        return sum((count - 16) ** 2 for count in long) / 900
+
+    expected = 32 / 4 * (960 - 32) / 959
+    assert variance("random") == pytest.approx(expected, rel=0.25)
+    assert variance("bucketed") > 20 * expected  # nearly every batch is of one length
+
+
+@pytest.mark.parametrize("how", ["bucketed", "random"])
+def test_batches_depend_on_their_seed_alone(how: Literal["bucketed", "random"]) -> None:
     lengths = [1 + row % 7 for row in range(40)]
 
     def first(seed: int) -> list[list[int]]:
-        stream = batches(lengths, replace(RECIPE, seed=seed))
+        stream = batches(lengths, replace(RECIPE, seed=seed, batches=how))
         return [next(stream) for _ in range(10)]
 
     torch.manual_seed(1)
@@ -221,10 +249,23 @@ def test_every_term_rate_and_gradient_norm_is_measured() -> None:
             "train/half",
             "train/learning_rate",
             "train/grad_norm",
+            "train/clipped",
         }
         assert values["train/half"] == pytest.approx(values["train/loss"] / 2)
         assert values["train/learning_rate"] == RECIPE.rate(step, 15)
         assert values["train/grad_norm"] > 0
+        assert values["train/clipped"] == float(values["train/grad_norm"] > RECIPE.max_grad_norm)
+
+
+def test_clipped_steps_are_those_whose_norm_was_above_the_limit() -> None:
+    norms = [p.metrics.values["train/grad_norm"] for p in fit()[0] if p.metrics is not None]
+    limit = sorted(norms)[len(norms) // 2]
+    first, *_ = fit(replace(RECIPE, max_grad_norm=limit, epochs=0.1))[0]
+    assert first.metrics is not None
+    assert first.metrics.values["train/clipped"] == float(norms[0] > limit)
+    for most, share in ((1e9, 0.0), (1e-9, 1.0)):
+        progress, _, _ = fit(replace(RECIPE, max_grad_norm=most))
+        assert {p.metrics.values["train/clipped"] for p in progress if p.metrics} == {share}
 
 
 def test_one_step_is_adamw_on_the_clipped_gradient() -> None:

@@ -27,6 +27,8 @@ WAYS: dict[str, tuple[str, list[str], Resources]] = {
         ["score={aggregation: batch, every: 3}"],
         Resources(),
     ),
+    "a normalised feature loss": ("{kind: projector, normalise: gradient}", [], Resources()),
+    "random batches": ("{kind: cka}", ["distill.batches=random"], Resources()),
     "micro-batches": ("{kind: cka}", ["distill.dropout=0.2"], Resources(micro_batch=3)),
     "within an epoch": ("{kind: flexkd}", [], Resources(checkpoint_steps=3)),
 }

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
 from ..section import later_field
 from .method import LossSettings, Pairing, Target, TermWeights, UnitOrder, UnitSelection
-from .weights import LayeredMethod
+from .weights import ALPHA, LayeredMethod, Weight
 
 
 class FlexKd(LayeredMethod):
     """The teacher's d_S most task-relevant units, matched unit by unit."""
 
+    text_alpha: ClassVar[float] = 0.05
+
     kind: Literal["flexkd"]
+    alpha: Weight = Field(
+        0.5,
+        description=f"{ALPHA}; left out: 0.5 for classification and regression, 0.05 for text "
+        "tasks",
+    )
     loss: Literal["correlation", "mse", "cosine"] = Field(
         "correlation", description="how paired units are compared"
     )

@@ -6,7 +6,8 @@ from typing import Literal
 
 from pydantic import Field
 
-from .logit import Jsd, LogitTerm
+from ..section import later_field
+from .logit import SCALED, Jsd, LogitTerm
 from .weights import LogitMethod
 
 
@@ -17,8 +18,19 @@ class JsdDistillation(LogitMethod):
     mixture: float = Field(
         0.5, ge=0, le=1, description="0: forward KL, 1: reverse KL, between them the divergence"
     )
+    scaled: bool | None = later_field(None, description=SCALED)
 
     @property
     def logit_term(self) -> LogitTerm:
         """The logit loss that β weighs."""
-        return Jsd(beta=self.mixture, temperature=self.temperature, top_k=self.top_k)
+        return Jsd(
+            beta=self.mixture,
+            scaled=self.scaled,
+            temperature=self.temperature,
+            top_k=self.top_k,
+        )
+
+    def unread(self, task: str) -> frozenset[str]:
+        """Also `scaled` where it changes nothing: not set, or at an end of the mixture."""
+        scales = self.scaled and 0 < self.mixture < 1
+        return super().unread(task) | (frozenset() if scales else {"scaled"})

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar, Literal, get_args
+from typing import Annotated, Any, ClassVar, Literal, Self, get_args
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from ..section import Section
+from ..section import Section, later_field
 
 TEMPERATURE = "τ; the loss is scaled by τ²"
 TVD_TEMPERATURE = "τ; the loss is scaled by τ, since a distance shrinks with the logits' difference"
+SCALED = (
+    "divide the divergence by β(1 − β), which makes it continuous with both KLs; left out: true "
+    "where the mixture is swept (a list of several values, or a distribution), else false"
+)
 TOP_K = "compare the teacher's likeliest classes, and the rest as one"
 
 
@@ -41,6 +45,10 @@ class LogitTerm(Section):
         fields = self.model_dump()
         return {name: value for name, value in fields.items() if name not in {"kind", "top_k"}}
 
+    def read_settings(self) -> dict[str, Any]:
+        """The settings that affect training, as JSON."""
+        return self.to_json()
+
 
 class ForwardKl(LogitTerm):
     """Σ p_T (log p_T − log p_S)."""
@@ -62,6 +70,14 @@ class Jsd(LogitTerm):
     beta: float = Field(
         0.5, ge=0, le=1, description="place between the forward KL at 0 and the reverse KL at 1"
     )
+    scaled: bool | None = later_field(None, description=SCALED)
+
+    def read_settings(self) -> dict[str, Any]:
+        """Without `scaled` where it changes nothing: not set, or at an end of the mixture."""
+        settings = self.to_json()
+        if not (self.scaled and 0 < self.beta < 1):
+            settings.pop("scaled", None)
+        return settings
 
 
 class SkewForwardKl(LogitTerm):
@@ -96,6 +112,16 @@ class LogitMse(LogitTerm):
     between_numbers: ClassVar[bool] = True
     kind: Literal["logit_mse"] = "logit_mse"
     temperature: float = Field(1.0, gt=0, description="τ; without effect on this loss")
+
+    @model_validator(mode="after")
+    def _all_classes(self) -> Self:
+        if self.top_k is not None:
+            raise ValueError(
+                f"top_k {self.top_k} with logit_mse, but the kept classes are compared as "
+                "log-probabilities, which a shift of the logits does not change; leave top_k out, "
+                "or use kind: forward_kl"
+            )
+        return self
 
 
 LogitLoss = Annotated[

@@ -99,6 +99,11 @@ class MethodSettings(Section):
     main: ClassVar[str] = ""
     version: ClassVar[int | None] = None
 
+    @classmethod
+    def task_defaults(cls, task: str) -> dict[str, Any]:
+        """Settings that have another default on this task than their field has."""
+        return {}
+
     @property
     def weights(self) -> Weights:
         """α, β and λ."""
@@ -108,6 +113,11 @@ class MethodSettings(Section):
     def uses_features(self) -> bool:
         """Whether a term of the loss reads the teacher's hidden states."""
         return self.weights.feature > 0
+
+    @property
+    def normalises(self) -> bool:
+        """Whether the feature loss is scaled by the norm of its first gradient."""
+        return False
 
     @property
     def uses_outputs(self) -> bool:
@@ -176,6 +186,8 @@ class MethodSettings(Section):
         """The settings that affect training on a task, as JSON."""
         unread = self.unread(task)
         identity = {name: value for name, value in self.to_json().items() if name not in unread}
+        if "logit" in identity and self.logit_term is not None:
+            identity["logit"] = self.logit_term.read_settings()
         identity |= self.settled
         if self.version is not None:
             identity["version"] = self.version

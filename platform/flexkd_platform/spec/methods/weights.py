@@ -2,25 +2,42 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
 from ..layer import LayerMap
-from ..task import regresses
+from ..section import later_field
+from ..task import TASK_KINDS, InstructionTask, ResponseTask, regresses
 from .logit import TEMPERATURE, TOP_K, ForwardKl, LogitLoss, LogitTerm
 from .method import LossSettings, MethodSettings, OnPolicy, Weights
 
 Weight = Annotated[float, Field(ge=0)]
 
 FEATURE_SETTINGS = frozenset(
-    {"loss", "form", "reduction", "pairing", "target", "select", "weights", "rematch"}
+    {
+        "loss",
+        "form",
+        "reduction",
+        "pairing",
+        "target",
+        "select",
+        "weights",
+        "rematch",
+        "normalise",
+    }
 )
 """Settings of the feature losses."""
 
 ALPHA = "α, weight of the feature loss"
 BETA = "β, weight of the logit loss"
 LAMBDA = "λ, weight of the supervised loss"
+ALPHA_BY_TASK = f"{ALPHA}; left out: 0.5 for classification and regression, 1 for text tasks"
+BETA_BY_TASK = f"{BETA}; left out: 0 for classification and regression, 1 for text tasks"
+LAMBDA_BY_TASK = (
+    f"{LAMBDA}; left out: 0.5 for classification and regression, 1 for summarization, 0 for "
+    "instruction"
+)
 
 
 class TeacherMethod(MethodSettings):
@@ -41,7 +58,14 @@ class TeacherMethod(MethodSettings):
         """
         if self.uses_outputs and not regresses(task):
             return super().unread(task)
-        return super().unread(task) | {"temperature", "top_k", "logit", "skew", "mixture"}
+        return super().unread(task) | {
+            "temperature",
+            "top_k",
+            "logit",
+            "skew",
+            "mixture",
+            "scaled",
+        }
 
     def require_weight(self, **weights: float) -> None:
         """Raise ValueError unless a weight is greater than 0."""
@@ -71,25 +95,48 @@ class LogitMethod(TeacherMethod):
 
 
 class FeatureMethod(TeacherMethod):
-    """Distillation of hidden states, and of outputs where β is not 0; the paper's weights for
-    classification by default.
+    """Distillation of hidden states, and of outputs where β is not 0. By default with the paper's
+    weights for the task; the defaults of the fields are those for classification.
+
+    text_alpha: the default of α for tasks that generate text.
     """
 
     main: ClassVar[str] = "alpha"
-    alpha: Weight = Field(0.5, description=ALPHA)
-    beta: Weight = Field(0.0, description=BETA)
-    lambda_: Weight = Field(0.5, alias="lambda", description=LAMBDA)
+    text_alpha: ClassVar[float] = 1.0
+    alpha: Weight = Field(0.5, description=ALPHA_BY_TASK)
+    beta: Weight = Field(0.0, description=BETA_BY_TASK)
+    lambda_: Weight = Field(0.5, alias="lambda", description=LAMBDA_BY_TASK)
     logit: LogitLoss = Field(default_factory=ForwardKl, description="the logit loss that β weighs")
+    normalise: Literal["none", "gradient"] = later_field(
+        "none",
+        description="gradient: the feature loss is multiplied by a constant, so that before the "
+        "first step its gradient on the student's hidden state has the norm of the supervised "
+        "loss's; one α then means the same on every task, method and width",
+    )
 
     @model_validator(mode="after")
     def _some_weight(self) -> Self:
         self.require_weight(alpha=self.alpha, beta=self.beta, lambda_=self.lambda_)
         return self
 
+    @classmethod
+    def task_defaults(cls, task: str) -> dict[str, Any]:
+        """The paper's weights for a task that generates text (Appendices B.2 and B.3)."""
+        kind = TASK_KINDS[task]
+        if not issubclass(kind, ResponseTask):
+            return {}
+        supervised = 0.0 if issubclass(kind, InstructionTask) else 1.0
+        return {"alpha": cls.text_alpha, "beta": 1.0, "lambda": supervised}
+
     @property
     def weights(self) -> Weights:
         """α, β and λ."""
         return Weights(self.alpha, self.beta, self.lambda_)
+
+    @property
+    def normalises(self) -> bool:
+        """Whether the feature loss is scaled by the norm of its first gradient."""
+        return self.normalise == "gradient" and self.uses_features
 
     @property
     def logit_term(self) -> LogitTerm:
