@@ -265,7 +265,8 @@ CASES: dict[str, Case] = {
         "{kind: cka, layers: {first: 1}}",
         "sweep.methods[0].layers.first",
         4,
-        "string should match pattern '^((encoder|decoder)\\.)?(last|-?\\d+)$', but \"first\" was given",
+        "string should match pattern '^((encoder|decoder)\\.)?(last|-?\\d+)$', "
+        'but "first" was given',
         LAYERS,
     ),
 }
