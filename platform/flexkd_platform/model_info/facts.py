@@ -6,6 +6,7 @@ import hashlib
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ..plan import Stacks
 from ..spec import sha256_of
 from .checkpoint import CONFIG, TOKENIZER_FILES, weight_files
 
@@ -19,7 +20,7 @@ class ModelFacts:
 
     fingerprint: hex SHA-256 over the contents of config, tokenizer and weights; `name@commit` for
         a hub model.
-    stacks: name and number of layers of each stack: one under "", or encoder and decoder.
+    stacks: one, or encoder and decoder.
     encoder_decoder: whether there are two of them.
     layers, heads, head_size, intermediate_size: of the last stack, which is the decoder if there
         are two; head_size is the width of one attention head, intermediate_size the inner width of
@@ -37,7 +38,7 @@ class ModelFacts:
     fingerprint: str
     model_type: str
     hidden_size: int
-    stacks: tuple[tuple[str, int], ...]
+    stacks: Stacks
     encoder_decoder: bool
     layers: int
     heads: int

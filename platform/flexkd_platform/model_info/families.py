@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from .errors import ModelError
@@ -15,6 +15,8 @@ class Stack:
     """One stack of hidden layers.
 
     path: of the list of layers inside the backbone.
+    norm: path of the norm between the last layer and the head; None for an architecture without.
+    norm_if: config keys and the values at which a model has that norm; none: it always does.
     inner: config key of the FFN's inner width; null there means 4 × the hidden size.
     layers: config key of their number.
     heads: config key of the number of attention heads of each.
@@ -24,6 +26,8 @@ class Stack:
     inner: str
     layers: str = "num_hidden_layers"
     heads: str = "num_attention_heads"
+    norm: str | None = None
+    norm_if: Mapping[str, bool] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -79,14 +83,22 @@ FAMILIES: dict[str, Family] = {
         dropouts=("dropout", "attention_dropout", "seq_classif_dropout"),
     ),
     "gpt2": Family(
-        stacks={"": Stack("h", inner="n_inner")},
+        stacks={"": Stack("h", inner="n_inner", norm="ln_f")},
         head_reads="last",
         head="score.weight",
         dropouts=("resid_pdrop", "embd_pdrop", "attn_pdrop"),
         language_model="causal",
     ),
     "opt": Family(
-        stacks={"": Stack("decoder.layers", inner="ffn_dim")},
+        stacks={
+            "": Stack(
+                "decoder.layers",
+                inner="ffn_dim",
+                # Its input is as wide as the layers; project_out, of some models, comes after it.
+                norm="decoder.final_layer_norm",
+                norm_if={"do_layer_norm_before": True, "_remove_final_layer_norm": False},
+            )
+        },
         head_reads="last",
         head="score.weight",
         dropouts=("dropout", "attention_dropout", "layerdrop"),
@@ -94,7 +106,7 @@ FAMILIES: dict[str, Family] = {
         embedding_size="word_embed_proj_dim",
     ),
     "llama": Family(
-        stacks={"": Stack("layers", inner="intermediate_size")},
+        stacks={"": Stack("layers", inner="intermediate_size", norm="norm")},
         head_reads="last",
         head="score.weight",
         dropouts=("attention_dropout",),
@@ -127,10 +139,15 @@ FAMILIES: dict[str, Family] = {
     ),
     "t5": Family(
         stacks={
-            "encoder": Stack("encoder.block", inner="d_ff", layers="num_layers", heads="num_heads"),
-            "decoder": Stack(
-                "decoder.block", inner="d_ff", layers="num_decoder_layers", heads="num_heads"
-            ),
+            side: Stack(
+                f"{side}.block",
+                inner="d_ff",
+                layers=layers,
+                heads="num_heads",
+                # A dropout follows it, which is the identity in eval mode.
+                norm=f"{side}.final_layer_norm",
+            )
+            for side, layers in (("encoder", "num_layers"), ("decoder", "num_decoder_layers"))
         },
         head_reads="eos",
         head="classification_head.out_proj.weight",
@@ -161,6 +178,12 @@ def family_of_config(config: Any) -> Family:
 def layer_count(config: Any, stack: Stack) -> int:
     """How many layers a stack has."""
     return int(getattr(config, stack.layers))
+
+
+def final_norm(config: Any, stack: Stack) -> str | None:
+    """Path of the norm that ends a stack, inside the backbone; None if the model has none."""
+    exists = all(getattr(config, key) is value for key, value in stack.norm_if.items())
+    return stack.norm if exists else None
 
 
 def head_size(config: Any, stack: Stack) -> int:

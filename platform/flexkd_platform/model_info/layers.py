@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from ..plan import LayerRef, Stacks, layer_refs
+from ..plan import LayerRef, Stacks, StackShape, layer_refs
 from ..spec import Problem
 from .errors import ModelError
 from .facts import ModelFacts
 
 Layer = int | str
-"""A layer in a spec: `last`, a number (negative counts from the end), or `decoder.-1`."""
+"""A layer in a spec: `last`, a number (negative counts from the end), or `decoder.last`."""
 
 
 def layer_index(layer: Layer, facts: ModelFacts | int) -> int:
-    """The layer's index from 0; `last` is the final one, negative numbers count from the end.
+    """The block's index from 0; `last` is the final one, negative numbers count from the end.
 
     Args:
         layer: as in a spec, without a stack.
@@ -22,7 +22,7 @@ def layer_index(layer: Layer, facts: ModelFacts | int) -> int:
         ModelError: the layer does not exist.
     """
     count = facts if isinstance(facts, int) else facts.layers
-    return int(_found(layer, (("", count),))[0])
+    return int(_found(layer, (StackShape("", count, final_norm=False),))[0])
 
 
 def resolve_layers(layer: Layer, facts: ModelFacts) -> tuple[LayerRef, ...]:

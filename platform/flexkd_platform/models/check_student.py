@@ -102,7 +102,7 @@ def _check_cut_width(init: CutInit, config: Any, path: str) -> list[Problem]:
 
 
 def _check_layers(init: CutInit, teacher: ModelFacts, path: str) -> list[Problem]:
-    fewest = min(count for _, count in teacher.stacks)
+    fewest = min(stack.layers for stack in teacher.stacks)
     if isinstance(init.layers, int):
         if 0 < init.layers <= fewest:
             return []

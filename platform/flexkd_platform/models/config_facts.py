@@ -12,9 +12,10 @@ from transformers import AutoConfig, AutoModel, PreTrainedModel, PreTrainedToken
 from ..model_info import UNLIMITED, Family, ModelError, ModelFacts, family_of
 from ..model_info.checkpoint import CONFIG, gguf_argument, gguf_of
 from ..model_info.errors import first_line
-from ..model_info.families import family_of_config, head_size, inner_size, layer_count
+from ..model_info.families import family_of_config, final_norm, head_size, inner_size, layer_count
 from ..model_info.gguf_file import Shapes, gguf_shapes, read_once
 from ..model_info.quiet import quiet
+from ..plan import StackShape
 from ..spec import canonical_json, sha256_of
 
 LM_HEAD = "lm_head.weight"
@@ -38,7 +39,10 @@ def facts_of(
         fingerprint=fingerprint,
         model_type=config.model_type,
         hidden_size=config.hidden_size,
-        stacks=tuple((name, layer_count(config, stack)) for name, stack in family.stacks.items()),
+        stacks=tuple(
+            StackShape(name, layer_count(config, stack), final_norm(config, stack) is not None)
+            for name, stack in family.stacks.items()
+        ),
         encoder_decoder=family.encoder_decoder,
         layers=layer_count(config, last),
         heads=getattr(config, last.heads),

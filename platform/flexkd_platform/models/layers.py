@@ -1,7 +1,7 @@
 """The hidden layers of a model, by stack and index.
 
 The layers of a model with one stack are numbered from 0. Those of an encoder–decoder are prefixed
-with their stack: `encoder.3`, `decoder.0`.
+with their stack: `encoder.3`, `decoder.0`. `last` is the norm that ends a stack.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from torch.nn.parallel import DistributedDataParallel
 from transformers import PreTrainedModel
 
 from ..model_info.errors import ModelError
-from ..model_info.families import family_of_config
+from ..model_info.families import family_of_config, final_norm
 from ..plan import LayerRef
 
 
@@ -56,6 +56,24 @@ def hidden_layers(model: nn.Module) -> list[nn.Module]:
 
 
 def hidden_layer(model: nn.Module, ref: LayerRef) -> nn.Module:
-    """The module of one layer, with a name from `resolve_layers`; the model may be wrapped."""
-    stack, _, place = str(ref).rpartition(".")
-    return stacks(model)[stack][int(place)]
+    """The module whose output a name from `resolve_layers` means; the model may be wrapped.
+
+    A number is a block. `last` is the final norm, whose output is `hidden_states[-1]` of Hugging
+    Face models, as wide as the blocks' outputs: a projection that follows it, which some OPT models
+    have, is not applied, nor is T5's dropout while training.
+
+    Raises:
+        ModelError: `last` of a stack without a final norm, which resolves to a number.
+    """
+    name, _, place = str(ref).rpartition(".")
+    if place != "last":
+        return stacks(model)[name][int(place)]
+    inner = unwrapped(model)
+    path = final_norm(inner.config, family_of_config(inner.config).stacks[name])
+    if path is None:
+        raise ModelError(
+            f"no norm follows the last layer of this {inner.config.model_type} model",
+            "name its last layer by its number",
+        )
+    norm: nn.Module = inner.base_model.get_submodule(path)
+    return norm

@@ -14,7 +14,15 @@ from .kinds.score import GRADIENT_KINDS, ImportanceConfig, ScoreConfig, score_st
 from .kinds.select import SelectConfig
 from .kinds.teacher import ModelSource, Pretrained, TeacherConfig, teacher_step
 from .kinds.warm_up import WarmUpConfig
-from .layers import LayerRef, Stacks, layer_pairs, layer_refs, stack_of
+from .layers import (
+    LayerRef,
+    Stacks,
+    StackShape,
+    layer_pairs,
+    layer_refs,
+    precedes_norm,
+    stack_of,
+)
 from .planner import Plan, trial_settings
 from .reading import LabelReading, Reading, ResponseReading
 from .recipe import Precision, TrainingRecipe
@@ -65,9 +73,11 @@ __all__ = [
     "TrainingRecipe",
     "LayerRef",
     "OUTPUTS",
+    "StackShape",
     "Stacks",
     "layer_pairs",
     "layer_refs",
+    "precedes_norm",
     "score_step",
     "stack_of",
     "teacher_step",

@@ -14,11 +14,11 @@ from .layers import LayerRef, Stacks
 class Facts:
     """Facts about one trial's spec: its data, and the shapes of its teacher and student.
 
-    Sizes are hidden units. `outputs` is the width of the head, or the vocabulary size for text. A
-    stack is its name and its number of layers; `scored` are the teacher layers that `score.layer`
-    selects. `sets` are the fingerprints of the evaluation sets, `bertscore` that of its encoder. A
-    source is where a worker loads a model from: an absolute folder, package:NAME, or a hub model
-    pinned to its commit; "" for the name in the spec.
+    Sizes are hidden units. `outputs` is the width of the head, or the vocabulary size for text.
+    `scored` are the teacher layers that `score.layer` selects. `sets` are the fingerprints of the
+    evaluation sets, `bertscore` that of its encoder. A source is where a worker loads a model from:
+    an absolute folder, package:NAME, or a hub model pinned to its commit; "" for the name in the
+    spec.
     """
 
     data_fingerprint: str

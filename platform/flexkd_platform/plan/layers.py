@@ -1,48 +1,85 @@
 """Layer names, and the pairs of student and teacher layers that are compared.
 
-A layer is a number in a model with one stack of layers, and `encoder.3` or `decoder.3` in a model
-with two. Stacks are given as their names and numbers of layers: `(("", 12),)`, or
-`(("encoder", 6), ("decoder", 6))`.
+A number is the output of one block: 3 in a model with one stack of blocks, `encoder.3` or
+`decoder.3` in a model with two. `last`, `encoder.last` or `decoder.last` is the output of the norm
+that ends the stack, which the head reads. In a stack without such a norm the head reads the last
+block's output, and `last` resolves to its number.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from ..spec import MethodSettings
 
 LayerRef = int | str
-Stacks = tuple[tuple[str, int], ...]
 Pair = tuple[LayerRef, LayerRef]
 
 
+@dataclass(frozen=True)
+class StackShape:
+    """One stack of a model.
+
+    name: "" in a model with one stack, `encoder` or `decoder` in a model with two.
+    layers: number of its blocks.
+    final_norm: whether a norm follows the last block.
+    """
+
+    name: str
+    layers: int
+    final_norm: bool
+
+    def ref(self, place: int | str) -> LayerRef:
+        """The name of a block's output, or of `last`."""
+        return f"{self.name}.{place}" if self.name else place
+
+    @property
+    def last(self) -> LayerRef:
+        """The hidden state that the head reads: after the final norm where there is one."""
+        return self.ref("last" if self.final_norm else self.layers - 1)
+
+
+Stacks = tuple[StackShape, ...]
+
+
 def layer_refs(layer: LayerRef, stacks: Stacks) -> tuple[LayerRef, ...]:
-    """The layers that `last`, a number or `decoder.-1` selects, one for each stack it names.
+    """The layers that `last`, a number or `decoder.last` selects, one for each stack it names.
 
     Raises:
         ValueError: the layer does not exist; the message lists the valid ones.
     """
-    counts = dict(stacks)
-    named, _, number = layer.rpartition(".") if isinstance(layer, str) else ("", "", layer)
-    if named and named not in counts:
-        raise ValueError(f"the model has no {named}; give a number, for example {number}")
-    meant = [named] if named else list(counts)
+    named, _, place = str(layer).rpartition(".")
+    meant = [stack for stack in stacks if not named or stack.name == named]
+    if not meant:
+        example = "last" if place == "last" else f"a number, for example {place}"
+        raise ValueError(f"the model has no {named}; give {example}")
+    if place == "last":
+        return tuple(stack.last for stack in meant)
     found: list[LayerRef] = []
     for stack in meant:
-        count = counts[stack]
-        index = count - 1 if number == "last" else int(number)
-        index += count if index < 0 else 0
+        count = stack.layers
+        index = int(place) + (count if int(place) < 0 else 0)
         if not 0 <= index < count:
-            where = f"{stack} of {count} layers" if stack else f"model of {count} layers"
+            where = f"{stack.name or 'model'} of {count} layers"
             raise ValueError(
-                f"there is no layer {layer} in {'an' if stack == 'encoder' else 'a'} {where}; "
+                f"there is no layer {layer} in {'an' if stack.name == 'encoder' else 'a'} {where}; "
                 f"layers are 0 to {count - 1}, or -1 to -{count} from the end"
             )
-        found.append(f"{stack}.{index}" if stack else index)
+        found.append(stack.ref(index))
     return tuple(found)
 
 
 def stack_of(layer: LayerRef) -> str:
     """`encoder` or `decoder`; "" in a model of one stack."""
-    return layer.partition(".")[0] if isinstance(layer, str) else ""
+    return layer.rpartition(".")[0] if isinstance(layer, str) else ""
+
+
+def precedes_norm(layer: LayerRef, stacks: Stacks) -> bool:
+    """Whether a layer is the last block's own output, which only a norm reads.
+
+    What the model computes then does not depend on the scale of the layer's output.
+    """
+    return any(stack.final_norm and layer == stack.ref(stack.layers - 1) for stack in stacks)
 
 
 def layer_pairs(
@@ -57,7 +94,7 @@ def layer_pairs(
         ValueError: a map names a layer that does not exist, joins two stacks, or names a pair
             twice, as -1 and 2 may; or the models have different stacks.
     """
-    if dict(student).keys() != dict(teacher).keys():
+    if {stack.name for stack in student} != {stack.name for stack in teacher}:
         raise ValueError("an encoder–decoder and a single-stack model have no layers in common")
     layers = method.layer_map
     if layers == "last":
@@ -69,7 +106,7 @@ def layer_pairs(
     pairs: list[Pair] = []
     entries: list[str] = []
     for ours, theirs in layers.items():
-        mine = layer_refs(ours if "." in ours else int(ours), student)
+        mine = layer_refs(ours, student)
         yours = layer_refs(theirs, teacher)
         if [stack_of(ref) for ref in mine] != [stack_of(ref) for ref in yours]:
             raise ValueError(f"layers {ours}: {theirs} joins an encoder and a decoder")
@@ -97,11 +134,17 @@ def _refuse_twice(pairs: list[Pair], entries: list[str], *, projected: bool) -> 
 
 
 def _every(student: Stacks, teacher: Stacks) -> tuple[Pair, ...]:
-    """Student layer i of S with teacher layer ⌊(i + 1)·T / S⌋ − 1 of T: evenly spaced."""
-    counts = dict(teacher)
+    """Student layer i of S with teacher layer ⌊(i + 1)·T / S⌋ − 1 of T: evenly spaced.
+
+    They are block outputs, except that the last pair is `last` with `last`, as in the hidden states
+    of Hugging Face models.
+    """
+    by_name = {stack.name: stack for stack in teacher}
     pairs: list[Pair] = []
-    for stack, kept in student:
-        for ours in range(kept):
-            theirs = max(0, (ours + 1) * counts[stack] // kept - 1)
-            pairs.append((f"{stack}.{ours}", f"{stack}.{theirs}") if stack else (ours, theirs))
+    for ours in student:
+        theirs = by_name[ours.name]
+        for place in range(ours.layers - 1):
+            spaced = max(0, (place + 1) * theirs.layers // ours.layers - 1)
+            pairs.append((ours.ref(place), theirs.ref(spaced)))
+        pairs.append((ours.last, theirs.last))
     return tuple(pairs)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ..model_info import FAMILIES, ModelFacts
-from ..plan import layer_pairs, layer_refs, stack_of
+from ..plan import LayerRef, layer_pairs, layer_refs, precedes_norm, stack_of
 from ..spec import (
     AlignedInit,
     BlankModel,
@@ -100,17 +100,47 @@ def _layer_problems(
 ) -> Iterator[Problem]:
     if not method.uses_features:
         return
-    if dict(teacher.stacks).keys() != dict(student.stacks).keys():
+    if [stack.name for stack in teacher.stacks] != [stack.name for stack in student.stacks]:
         return  # reported as a problem of the student's model, which does not fit the task
     try:
         scored = layer_refs(spec.score.layer, teacher.stacks)
     except ValueError:
         return  # reported as a problem of score.layer
     try:
-        layer_pairs(method, student.stacks, teacher.stacks, scored)
+        pairs = layer_pairs(method, student.stacks, teacher.stacks, scored)
     except ValueError as error:
         what, _, remedy = str(error).partition("; ")
         yield Problem(f"{path}.layers", what, remedy or "name layers that both models have")
+        return
+    if method.selection is not None and method.layer_map != "last":
+        for layer in dict.fromkeys(theirs for _, theirs in pairs):
+            if _scale_free(spec, layer, teacher):
+                yield Problem(f"{path}.layers", _SCALE_FREE.format(layer), _SCALED_LAYERS)
+
+
+_SCALE_FREE = (
+    "integrated gradients at layer {}, but a norm follows it: the output does not depend on the "
+    "scale of this layer's hidden state"
+)
+_SCALED_LAYERS = "name last, which is after the norm, or an earlier layer"
+
+
+def scale_problems(spec: JobSpec, teacher: ModelFacts) -> list[Problem]:
+    """The problem of integrated gradients at a scored layer that a norm follows."""
+    try:
+        scored = layer_refs(spec.score.layer, teacher.stacks)
+    except ValueError:
+        return []  # reported as a problem of score.layer
+    return [
+        Problem("score.layer", _SCALE_FREE.format(layer), _SCALED_LAYERS)
+        for layer in scored
+        if _scale_free(spec, layer, teacher)
+    ]
+
+
+def _scale_free(spec: JobSpec, layer: LayerRef, teacher: ModelFacts) -> bool:
+    """Whether integrated gradients are degenerate: they integrate over the scale of the layer."""
+    return spec.score.kind == "integrated_gradients" and precedes_norm(layer, teacher.stacks)
 
 
 def model_problems(spec: JobSpec, model: str, facts: ModelFacts, path: str) -> Iterator[Problem]:
@@ -232,7 +262,7 @@ def pair_problems(spec: JobSpec, teacher: ModelFacts, student: ModelFacts) -> It
 
 def _aligned_problems(spec: JobSpec, teacher: ModelFacts) -> Iterator[Problem]:
     """The problems of an aligned student with the scored layer and the methods' pairings."""
-    last = teacher.stacks[-1][0]
+    last = teacher.stacks[-1].name
     try:
         scored = layer_refs(spec.score.layer, teacher.stacks)
     except ValueError:
@@ -241,7 +271,7 @@ def _aligned_problems(spec: JobSpec, teacher: ModelFacts) -> Iterator[Problem]:
         yield Problem(
             "score.layer",
             f"{spec.score.layer} does not include the {last}, whose units an aligned student needs",
-            f"set score.layer: last, or {last}.-1",
+            f"set score.layer: last, or {last}.last",
         )
     for place, method in enumerate(spec.sweep.methods):
         selection = method.selection if method.uses_features else None

@@ -18,6 +18,7 @@ from typing import Any
 
 from ..model_info import ModelError, ModelFacts, locate
 from ..model_info.facts import folder_fingerprint
+from ..plan import StackShape
 from ..spec import BlankModel, PretrainedInit, Problem, StudentInit, sha256_of
 
 Checked = tuple[ModelFacts | None, list[Problem]]
@@ -96,7 +97,7 @@ def _remembered(what: str, key: object, check: Callable[[], Checked]) -> Checked
 
 
 def _facts_of(values: Mapping[str, Any]) -> ModelFacts:
-    stacks = tuple((str(name), int(count)) for name, count in values["stacks"])
+    stacks = tuple(StackShape(**stack) for stack in values["stacks"])
     return ModelFacts(**{**values, "stacks": stacks})
 
 

@@ -26,7 +26,7 @@ from ..spec import (
     spec_with,
     split_path,
 )
-from .compatibility import method_problems, model_problems, pair_problems
+from .compatibility import method_problems, model_problems, pair_problems, scale_problems
 from .model_checks import checked_config, checked_model, checked_student
 from .selection import geometry_warnings, score_problems, selection_warnings
 from .sharded_models import sharing_problems
@@ -119,6 +119,7 @@ class Preflight:
         outputs = None
         if teacher is not None:
             problems += check_layer(spec.score.layer, teacher)
+            problems += scale_problems(spec, teacher)
             problems += _head_problems(spec, data, teacher)
             problems += model_problems(spec, _name(spec.teacher.model), teacher, "teacher.model")
             if data is not None:
@@ -241,9 +242,9 @@ def _layered(
 ) -> tuple[ModelFacts | None, list[Problem]]:
     """The result of a model check, or a single problem if the model has no layers."""
     facts, problems = checked
-    if facts is None or all(count for _, count in facts.stacks):
+    if facts is None or all(stack.layers for stack in facts.stacks):
         return checked
-    empty = next(name for name, count in facts.stacks if not count)
+    empty = next(stack.name for stack in facts.stacks if not stack.layers)
     whose = f"the {empty} of this model" if empty else "this model"
     message = f"{whose} has 0 layers"
     return None, [*problems, Problem(path, message, "name a model with at least 1 layer")]

@@ -7,13 +7,13 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 
-NAME = r"^(last|(encoder|decoder)\.-?\d+)$"
+NAME = r"^((encoder|decoder)\.-?\d+|((encoder|decoder)\.)?last)$"
 """Pattern of a layer that is not a plain number."""
 
 
 def _known(layer: int | str) -> int | str:
     if isinstance(layer, str) and not re.fullmatch(NAME, layer):
-        raise ValueError(f"unknown layer {layer!r}; give last, a number, or decoder.-1")
+        raise ValueError(f"unknown layer {layer!r}; give last, a number, or decoder.last")
     return layer
 
 
@@ -23,11 +23,12 @@ Layer = Annotated[
     WithJsonSchema(
         {
             "anyOf": [{"type": "integer"}, {"type": "string", "pattern": NAME}],
-            "description": "last, a number, or decoder.-1",
+            "description": "last, a number, or decoder.last",
         }
     ),
 ]
-"""`last`, a number (negative counts from the end), or a stack and a number, as `decoder.-1`."""
+"""`last` is the hidden state that the head reads; a number is a block's output, negative from the
+end. An encoder–decoder also has names for one stack: `decoder.last`, `decoder.-1`."""
 
 
 def _text_keys(value: Any) -> Any:
@@ -36,7 +37,7 @@ def _text_keys(value: Any) -> Any:
 
 
 LayerMap = Annotated[
-    dict[Annotated[str, Field(pattern=r"^((encoder|decoder)\.)?-?\d+$")], Layer],
+    dict[Annotated[str, Field(pattern=r"^((encoder|decoder)\.)?(last|-?\d+)$")], Layer],
     Field(min_length=1),
     BeforeValidator(_text_keys),
 ]

@@ -40,8 +40,9 @@ class Score(Section):
     )
     layer: Layer = Field(
         "last",
-        description="teacher layer that is scored and matched: last, a number (negative from the "
-        "end), or of an encoder–decoder one stack's alone, as decoder.-1",
+        description="teacher layer that is scored and matched: last, the hidden state that the "
+        "head reads, after the final norm; a number, a block's output (negative from the end); or "
+        "of an encoder–decoder one stack's alone, as decoder.last",
     )
     samples: Literal["all"] | int = Field(
         "all", description="how many training examples are scored, drawn with `seed`"

@@ -90,6 +90,16 @@ def regressor(request: pytest.FixtureRequest) -> Teacher:
     return make(request.param, classes=1)
 
 
+@pytest.fixture
+def teacher_before_norm() -> tuple[Teacher, nn.Module]:
+    """GPT-2 in fp64, and the norm after its last block, without the norm's ε."""
+    teacher = make("gpt2")
+    teacher.model.double()
+    norm = teacher.model.transformer.ln_f
+    norm.eps = 0.0
+    return teacher, norm
+
+
 class Head(nn.Module):
     """logits = A · Σ_t h_t³, with gradients known in closed form; `layer` returns what it gets."""
 

@@ -167,6 +167,44 @@ def test_integrated_gradients_are_complete(hidden_BTD: Tensor) -> None:
     torch.testing.assert_close(total_B, importance.logits_BC[:, 0].double(), rtol=1e-2, atol=0)
 
 
+def test_integrated_gradients_before_a_norm_are_degenerate(teacher_before_norm) -> None:
+    """F(a·h) = F(h) for a > 0, so ∂F/∂h at a·h is (1/a)·∂F/∂h at h.
+
+    The m steps add up to H_m = Σ 1/k times |h·∂F/∂h|, which grows without a limit, and the
+    attributions that should add up to F(h) − F(0) cancel to rounding. After the norm they converge.
+    """
+    teacher, norm = teacher_before_norm
+    block = teacher.layers[-1]
+
+    def scores(layer: nn.Module, steps: int) -> Tensor:
+        return unit_importance(
+            teacher.forward,
+            layer,
+            teacher.mask_BT,
+            kind="integrated_gradients",
+            steps=steps,
+        ).score_BD
+
+    kept: list[Tensor] = []
+    handle = block.register_forward_hook(
+        lambda module, inputs, output: kept.append(
+            output[0] if isinstance(output, tuple) else output
+        )
+    )
+    value = teacher.forward().max(dim=1).values.sum()
+    handle.remove()
+    (gradient_BTD,) = torch.autograd.grad(value, kept[0])
+    product_BTD = (kept[0] * gradient_BTD).detach()
+    assert product_BTD.sum(dim=2).abs().max() < 1e-9 * product_BTD.abs().sum(dim=2).max()
+    once_BD = mean_over_rows(product_BTD.abs(), teacher.mask_BT)
+    for steps in (1, 4, 64):
+        harmonic = sum(1 / k for k in range(1, steps + 1))
+        torch.testing.assert_close(scores(block, steps), harmonic * once_BD, rtol=1e-6, atol=0)
+    after_BD = [scores(norm, steps) for steps in (1, 64)]
+    # The head is linear there: any number of steps is exact.
+    torch.testing.assert_close(after_BD[0], after_BD[1], rtol=1e-9, atol=0)
+
+
 def test_integrated_gradients_keep_the_class_of_the_unscaled_forward() -> None:
     # logits (h, 0.5): class 0 is predicted at h = 1, class 1 below h = 0.5, where ∂F/∂h is 0.
     class Crossing(nn.Module):

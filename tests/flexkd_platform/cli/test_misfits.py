@@ -193,7 +193,7 @@ def test_an_aligned_student_is_cut_at_the_decoders_units(desk: Desk) -> None:
         (
             "score.layer",
             "encoder.-1 does not include the decoder, whose units an aligned student needs",
-            "set score.layer: last, or decoder.-1",
+            "set score.layer: last, or decoder.last",
         )
     ]
 

@@ -164,7 +164,7 @@ def test_the_teacher_is_measured_on_what_it_writes(written: tuple[Shop, dict[str
 def test_the_selection_has_its_units_and_geometry(written: tuple[Shop, dict[str, Any]]) -> None:
     _, results = written
     (selection,) = results["selection"]
-    assert selection["layer"] == 1
+    assert selection["layer"] == "last"
     assert (selection["d_teacher"], selection["d_student"]) == (16, 8)
     assert len(set(selection["units"])) == 8
     assert set(selection["units"]) <= set(range(16))

@@ -272,7 +272,7 @@ def test_random_language_models(make: Make, facts_at: Facts, batch_of: Batch, ki
     facts, problems = check_student(init, facts_at(folder), must_fit=False)
     assert problems == []
     assert facts is not None
-    assert {count for _, count in facts.stacks} == {4}
+    assert {stack.layers for stack in facts.stacks} == {4}
     assert facts.parameters == sum(p.numel() for p in _backbone(made[0]).values())
 
 

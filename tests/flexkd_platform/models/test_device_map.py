@@ -34,15 +34,16 @@ def test_what_fits_on_one_device_is_moved_there_whole() -> None:
     assert model.hf_device_map == {"": "cpu"} or set(model.hf_device_map.values()) != {"disk"}
 
 
+@pytest.mark.parametrize("layer", [1, "last"])
 @pytest.mark.filterwarnings("ignore")
-def test_taps_work_on_layers_that_come_and_go(tmp_path: Path) -> None:
+def test_taps_work_on_layers_that_come_and_go(layer: int | str, tmp_path: Path) -> None:
     """Weights that lie elsewhere between forwards, here on disk."""
     plain, offloaded = tiny(), tiny()
     disk_offload(offloaded, str(tmp_path), execution_device=torch.device("cpu"))
     assert {p.device.type for p in offloaded.transformer.h.parameters()} == {"meta"}
     kept = []
     for model in (plain, offloaded):
-        with torch.no_grad(), HiddenStateHook(hidden_layer(model, 1)) as tap:
+        with torch.no_grad(), HiddenStateHook(hidden_layer(model, layer)) as tap:
             model(IDS_BT)
             kept.append(tap.take())
     torch.testing.assert_close(*kept)

@@ -112,6 +112,10 @@ def test_taps_work_inside_a_data_parallel_wrapper(
     wrapped(**tokens())
     hidden_BTD = late.take()
     assert torch.equal(early.take(), hidden_BTD)
+    with HiddenStateHook(hidden_layer(wrapped, "last")) as last:
+        state_BTD = wrapped(**tokens(), output_hidden_states=True).hidden_states[-1]
+        assert torch.equal(last.take(), state_BTD)
+        late.take()
     torch.autograd.backward(hidden_BTD.sum())
     batch = tokens()
     assert torch.equal(head_rows(wrapped, **batch), head_rows(model, **batch))

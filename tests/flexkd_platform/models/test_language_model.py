@@ -27,6 +27,7 @@ from flexkd_platform.models import (
     load_with_head,
     save_model,
 )
+from flexkd_platform.plan import StackShape
 from flexkd_platform.spec import PretrainedInit, SlicedInit
 
 Make = Callable[..., Path]
@@ -255,7 +256,11 @@ def test_smollm_from_its_header_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     assert problems == []
     assert facts is not None
     # The published model: 30 layers, 576 wide, 9 heads on 3 key-value heads, tied.
-    assert (facts.model_type, facts.stacks, facts.hidden_size) == ("llama", (("", 30),), 576)
+    assert (facts.model_type, facts.stacks, facts.hidden_size) == (
+        "llama",
+        (StackShape("", 30, final_norm=True),),
+        576,
+    )
     assert (facts.heads, facts.head_size, facts.intermediate_size) == (9, 64, 1536)
     assert (facts.parameters, facts.vocab_size, facts.max_positions) == (134_515_008, 49_152, 8192)
     assert facts.language_model

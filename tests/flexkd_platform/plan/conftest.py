@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from flexkd_platform.plan import Facts, FactsOf, Plan, Stacks, layer_refs
+from flexkd_platform.plan import Facts, FactsOf, Plan, StackShape, layer_refs
 from flexkd_platform.search import build_plan
 from flexkd_platform.spec import (
     METHODS,
@@ -42,14 +43,20 @@ Planner = Callable[..., Plan]
 
 
 def facts_of(spec: JobSpec) -> Facts:
-    """A teacher of 6 layers (or 6 and 4) of 32 units, and 100 training examples."""
+    """A teacher of 6 layers (or 6 and 4) of 32 units, and 100 training examples.
+
+    Its stack ends in a norm where it is a causal language model or GPT-2, not where it is BERT or
+    BART.
+    """
     init = spec.student.init
     model = spec.teacher.model
     named = model.to_json() if isinstance(model, BlankModel) else model
     teacher = sha256_of([named, spec.teacher.revision])
     pretrained = isinstance(init, PretrainedInit)
     two, writes = spec.task.kind == "summarization", spec.task.kind in TASKS
-    stacks: Stacks = (("encoder", 6), ("decoder", 4)) if two else (("", 6),)
+    normed = spec.task.kind == "instruction" or "gpt2" in str(named)
+    counts = {"encoder": 6, "decoder": 4} if two else {"": 6}
+    stacks = tuple(StackShape(name, count, normed) for name, count in counts.items())
     kept = (
         2 if isinstance(init, PretrainedInit) or not isinstance(init.layers, int) else init.layers
     )
@@ -63,7 +70,7 @@ def facts_of(spec: JobSpec) -> Facts:
         scored=layer_refs(spec.score.layer, stacks),
         student_fingerprint=sha256_of([init.to_json(), "" if pretrained else teacher]),
         student_hidden=24 if isinstance(init, PretrainedInit) else init.hidden_size,
-        student_stacks=tuple((name, kept) for name, _ in stacks),
+        student_stacks=tuple(replace(stack, layers=kept) for stack in stacks),
         sets={name: sha256_of(source.to_json()) for name, source in spec.task.evaluation.items()},
     )
 

@@ -2,28 +2,41 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flexkd_platform.plan import LayerRef, Stacks, layer_pairs, layer_refs, stack_of
+from flexkd_platform.plan import (
+    LayerRef,
+    Stacks,
+    StackShape,
+    layer_pairs,
+    layer_refs,
+    precedes_norm,
+    stack_of,
+)
 from flexkd_platform.spec import METHODS, FeatureMethod, LayeredMethod
-
-ONE: Stacks = (("", 6),)
-TWO: Stacks = (("encoder", 6), ("decoder", 4))
 
 COUNTS = st.integers(1, 24)
 LAYERED = [name for name, method in METHODS.items() if issubclass(method, LayeredMethod)]
 
 
-def stacks_of(*counts: int) -> Stacks:
-    """One stack of layers, or an encoder and a decoder."""
-    return tuple(zip(("",) if len(counts) == 1 else ("encoder", "decoder"), counts, strict=True))
+def stacks_of(*counts: int, norm: bool = False) -> Stacks:
+    """One stack of layers, or an encoder and a decoder, and whether each ends in a norm."""
+    names = ("",) if len(counts) == 1 else ("encoder", "decoder")
+    return tuple(StackShape(name, n, norm) for name, n in zip(names, counts, strict=True))
 
+
+ONE, TWO = stacks_of(6), stacks_of(6, 4)
+NORMED, NORMED_TWO = stacks_of(6, norm=True), stacks_of(6, 4, norm=True)
 
 SHAPES = st.lists(COUNTS, min_size=1, max_size=2).map(lambda counts: stacks_of(*counts))
+ANY_SHAPES = st.tuples(SHAPES, st.booleans()).map(
+    lambda drawn: tuple(replace(stack, final_norm=drawn[1]) for stack in drawn[0])
+)
 
 
 def method(layers: Any, kind: str = "cka") -> FeatureMethod:
@@ -40,19 +53,44 @@ def number(ref: LayerRef) -> int:
 
 
 @given(SHAPES)
-def test_last_is_each_stacks_last(stacks: Stacks) -> None:
+def test_last_without_a_norm_is_each_stacks_last_block(stacks: Stacks) -> None:
     refs = layer_refs("last", stacks)
-    assert [(stack_of(ref), number(ref) + 1) for ref in refs] == list(stacks)
+    expected = [(stack.name, stack.layers) for stack in stacks]
+    assert [(stack_of(ref), number(ref) + 1) for ref in refs] == expected
     assert refs == layer_refs(-1, stacks)
+    assert not any(precedes_norm(ref, stacks) for ref in refs)
 
 
-@given(SHAPES, st.data())
+@given(SHAPES)
+def test_last_with_a_norm_is_no_block(shapes: Stacks) -> None:
+    """Its name is `last`; -1 is the last block, whose output the norm reads."""
+    stacks = tuple(replace(stack, final_norm=True) for stack in shapes)
+    refs = layer_refs("last", stacks)
+    assert refs == (("last",) if len(stacks) == 1 else ("encoder.last", "decoder.last"))
+    assert [stack_of(ref) for ref in refs] == [stack.name for stack in stacks]
+    assert layer_refs(-1, stacks) == layer_refs(-1, shapes)
+    for place, stack in enumerate(stacks):
+        assert layer_refs(refs[place], stacks) == (refs[place],)
+        for block in range(stack.layers):
+            assert precedes_norm(stack.ref(block), stacks) == (block == stack.layers - 1)
+        assert not precedes_norm(refs[place], stacks)
+
+
+def test_last_of_stacks_of_which_one_has_a_norm() -> None:
+    stacks = (StackShape("encoder", 6, final_norm=False), StackShape("decoder", 4, final_norm=True))
+    assert layer_refs("last", stacks) == ("encoder.5", "decoder.last")
+    assert layer_refs("encoder.last", stacks) == ("encoder.5",)
+    assert precedes_norm("decoder.3", stacks)
+    assert not precedes_norm("encoder.5", stacks)
+
+
+@given(ANY_SHAPES, st.data())
 def test_a_number_counts_from_either_end(stacks: Stacks, data: st.DataObject) -> None:
-    fewest = min(count for _, count in stacks)
+    fewest = min(stack.layers for stack in stacks)
     place = data.draw(st.integers(0, fewest - 1))
     assert [number(ref) for ref in layer_refs(place, stacks)] == [place] * len(stacks)
     back = layer_refs(-1 - place, stacks)
-    assert [number(ref) for ref in back] == [count - 1 - place for _, count in stacks]
+    assert [number(ref) for ref in back] == [stack.layers - 1 - place for stack in stacks]
     for ref in (*layer_refs(place, stacks), *back):
         assert layer_refs(ref, stacks) == (ref,)  # a name is its own meaning
 
@@ -60,7 +98,7 @@ def test_a_number_counts_from_either_end(stacks: Stacks, data: st.DataObject) ->
 @given(COUNTS, COUNTS, st.sampled_from(["encoder", "decoder"]), st.integers(-30, 30))
 def test_a_stacks_name_names_it_alone(encoder: int, decoder: int, stack: str, layer: int) -> None:
     stacks = stacks_of(encoder, decoder)
-    count = dict(stacks)[stack]
+    count = {"encoder": encoder, "decoder": decoder}[stack]
     if -count <= layer < count:
         assert layer_refs(f"{stack}.{layer}", stacks) == (f"{stack}.{layer % count}",)
     else:
@@ -96,6 +134,7 @@ def test_a_stacks_name_names_it_alone(encoder: int, decoder: int, stack: str, la
             "-6 from the end",
         ),
         ("decoder.0", ONE, "the model has no decoder; give a number, for example 0"),
+        ("decoder.last", NORMED, "the model has no decoder; give last"),
     ],
 )
 def test_a_layer_that_is_not_there(layer: LayerRef, stacks: Stacks, message: str) -> None:
@@ -146,10 +185,33 @@ def test_every_by_example() -> None:
     )
 
 
-@given(SHAPES, st.data())
+@given(st.booleans(), st.booleans(), COUNTS, COUNTS, st.sampled_from(["last", "every"]))
+def test_the_last_pair_is_last_with_last(
+    ours: bool, theirs: bool, kept: int, all_: int, layers: str
+) -> None:
+    """Each by its own architecture, as the last of the hidden states of Hugging Face models."""
+    student, teacher = stacks_of(kept, norm=ours), stacks_of(all_, norm=theirs)
+    pairs = layer_pairs(method(layers), student, teacher, layer_refs("last", teacher))
+    assert pairs[-1] == ("last" if ours else kept - 1, "last" if theirs else all_ - 1)
+    plain = layer_pairs(method(layers), stacks_of(kept), stacks_of(all_), (all_ - 1,))
+    assert pairs[:-1] == plain[:-1]  # the others are blocks in any case
+
+
+def test_every_by_example_with_norms() -> None:
+    student = stacks_of(2, 2, norm=True)
+    assert layer_pairs(method("every"), student, NORMED_TWO, ("decoder.last",)) == (
+        ("encoder.0", "encoder.2"),
+        ("encoder.last", "encoder.last"),
+        ("decoder.0", "decoder.1"),
+        ("decoder.last", "decoder.last"),
+    )
+
+
+@given(ANY_SHAPES, st.data())
 def test_last_meets_what_is_scored(teacher: Stacks, data: st.DataObject) -> None:
-    student = tuple((name, data.draw(COUNTS)) for name, _ in teacher)
-    layer = data.draw(st.integers(-min(c for _, c in teacher), -1) | st.just("last"))
+    student = tuple(replace(stack, layers=data.draw(COUNTS)) for stack in teacher)
+    fewest = min(stack.layers for stack in teacher)
+    layer = data.draw(st.integers(-fewest, -1) | st.just("last"))
     scored = layer_refs(layer, teacher)
     pairs = layer_pairs(method("last"), student, teacher, scored)
     assert pairs == tuple(zip(layer_refs("last", student), scored, strict=True))
@@ -166,6 +228,17 @@ def test_one_stack_scored_is_one_pair() -> None:
     ("layers", "student", "teacher", "expected"),
     [
         ({0: 2, 1: "last"}, stacks_of(2), ONE, ((0, 2), (1, 5))),
+        ({"last": "last"}, stacks_of(2), ONE, ((1, 5),)),
+        ({"last": "last"}, stacks_of(2, norm=True), NORMED, (("last", "last"),)),
+        ({"last": "last"}, stacks_of(2), NORMED, ((1, "last"),)),
+        # A block and the state after the norm are two layers.
+        ({1: 5, "last": "last"}, stacks_of(2, norm=True), NORMED, ((1, 5), ("last", "last"))),
+        (
+            {"encoder.last": "encoder.-1", "decoder.last": "decoder.last"},
+            stacks_of(2, 2, norm=True),
+            NORMED_TWO,
+            (("encoder.last", "encoder.5"), ("decoder.last", "decoder.last")),
+        ),
         ({-1: -2}, stacks_of(2), ONE, ((1, 4),)),
         (
             {"encoder.0": "encoder.-1", "decoder.-1": "decoder.0"},

@@ -53,6 +53,60 @@ def test_two_layers_of_the_teacher_for_one_of_the_student(tiny_world: Path, tmp_
     )
 
 
+NORMED = CONFIG.replace("MODEL", "llama") + ", num_hidden_layers: 3"
+DEGENERATE = (
+    "integrated gradients at layer 2, but a norm follows it: the output does not depend on the "
+    "scale of this layer's hidden state"
+)
+
+
+@pytest.mark.parametrize(
+    ("kind", "layer", "method", "paths"),
+    [
+        ("integrated_gradients", "2", "{kind: flexkd}", ["score.layer"]),
+        ("integrated_gradients", "-1", "{kind: flexkd}", ["score.layer"]),
+        ("integrated_gradients", "last", "{kind: flexkd}", []),
+        ("integrated_gradients", "1", "{kind: flexkd}", []),
+        ("gradient", "-1", "{kind: flexkd}", []),
+        # A map selects from its own layers; `every` ends with last.
+        (
+            "integrated_gradients",
+            "last",
+            "{kind: flexkd, layers: {0: 1, 1: 2}}",
+            ["sweep.methods[0].layers"],
+        ),
+        ("integrated_gradients", "last", "{kind: flexkd, layers: {0: 1, last: last}}", []),
+        ("integrated_gradients", "last", "{kind: flexkd, layers: every}", []),
+        # A method that selects no units needs no scores of its layers.
+        ("integrated_gradients", "last", "{kind: cka, layers: {1: 2}}", []),
+        ("integrated_gradients", "last", "{kind: flexkd, layers: {1: 2}, alpha: 0, beta: 1}", []),
+    ],
+)
+def test_integrated_gradients_before_a_norm(
+    kind: str, layer: str, method: str, paths: list[str], tiny_world: Path, tmp_path: Path
+) -> None:
+    """The output does not depend on the scale that they integrate over."""
+    found = problems(
+        tiny_world,
+        tmp_path,
+        f"teacher.model={{config: {{{NORMED}}}}}",
+        "student.init.weights=finetuned",
+        f"score={{kind: {kind}, layer: {layer}}}",
+        f"sweep.methods=[{method}]",
+    )
+    remedy = "name last, which is after the norm, or an earlier layer"
+    assert found == [Problem(path, DEGENERATE, remedy) for path in paths]
+
+
+@pytest.mark.parametrize("layer", ["2", "-1", "last"])
+def test_integrated_gradients_at_the_end_of_a_bert(
+    layer: str, tiny_world: Path, tmp_path: Path
+) -> None:
+    """No norm follows its last layer: its output is what the head reads."""
+    score = f"score={{kind: integrated_gradients, layer: {layer}}}"
+    assert problems(tiny_world, tmp_path, score, "sweep.methods=[{kind: flexkd}]") == []
+
+
 def test_a_teacher_without_layers_is_one_problem(tiny_world: Path, tmp_path: Path) -> None:
     """It said "give 1 to 0" of the student, and "layers are 0 to -1" of what is scored."""
     config = f"{{{CONFIG.replace('MODEL', 'bert')}, num_hidden_layers: 0}}"

@@ -11,7 +11,7 @@ MORE_CASES: dict[str, Case] = {
         "sweep.methods[0].layers.0",
         4,
         "input should be a valid integer, but 1.5 was given; or input should be a valid string",
-        "last, a number, or decoder.-1",
+        "last, a number, or decoder.last",
     ),
     "an unknown way to pair layers": (
         "{kind: ft}",

@@ -12,11 +12,12 @@ DISTILL = (
 )
 LAYERS = (
     "last: the student's last with score.layer; every: each of the student's with evenly spaced "
-    "ones of the teacher; or a map {student layer: teacher layer}"
+    "ones of the teacher, and last with last; or a map {student layer: teacher layer}"
 )
 SCORED = (
-    "teacher layer that is scored and matched: last, a number (negative from the end), or of an "
-    "encoder–decoder one stack's alone, as decoder.-1"
+    "teacher layer that is scored and matched: last, the hidden state that the head reads, after "
+    "the final norm; a number, a block's output (negative from the end); or of an encoder–decoder "
+    "one stack's alone, as decoder.last"
 )
 
 Case = tuple[str, str, str, int, str, str]
@@ -243,7 +244,7 @@ CASES: dict[str, Case] = {
         "score.layer",
         2,
         "unknown layer 'first'",
-        "give last, a number, or decoder.-1",
+        "give last, a number, or decoder.last",
     ),
     "a mapping where one of two types goes": (
         "name: quick\n",
@@ -259,14 +260,15 @@ CASES: dict[str, Case] = {
         "sweep.methods[0].layers.0",
         4,
         "unknown layer 'middle.1'",
-        "give last, a number, or decoder.-1",
+        "give last, a number, or decoder.last",
     ),
     "a student's layer by no known name": (
         "{kind: ft}",
         "{kind: cka, layers: {first: 1}}",
         "sweep.methods[0].layers.first",
         4,
-        "string should match pattern '^((encoder|decoder)\\.)?-?\\d+$', but \"first\" was given",
+        "string should match pattern '^((encoder|decoder)\\.)?(last|-?\\d+)$', "
+        'but "first" was given',
         LAYERS,
     ),
 }

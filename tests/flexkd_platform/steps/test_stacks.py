@@ -38,11 +38,20 @@ STACKS = {
 }
 """Where each architecture keeps the layers of its stacks."""
 
+NORMS = {
+    ("gpt2", ""): "transformer.ln_f",
+    ("opt", ""): "model.decoder.final_layer_norm",
+    ("llama", ""): "model.norm",
+    ("t5", "encoder"): "encoder.final_layer_norm",
+    ("t5", "decoder"): "decoder.final_layer_norm",
+}
+"""The norm that ends a stack, where there is one."""
+
 LAYERS = [
     (architecture, task, f"{stack}.{place}" if stack else place)
     for architecture, task in WORLDS
     for stack in (("encoder", "decoder") if task == "summarization" else ("",))
-    for place in (0, 1)
+    for place in (0, 1, *(["last"] if (architecture, stack) in NORMS else []))
 ]
 
 
@@ -62,7 +71,8 @@ class Plain:
         """
         kept = []
         stack, _, place = str(layer).rpartition(".")
-        path = f"{STACKS[self.architecture, stack]}.{place}"
+        key = (self.architecture, stack)
+        path = NORMS[key] if place == "last" else f"{STACKS[key]}.{place}"
 
         def keep(module: Any, inputs: Any, output: Any) -> None:
             kept.append(output[0] if isinstance(output, tuple) else output)

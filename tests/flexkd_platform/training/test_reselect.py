@@ -16,7 +16,13 @@ from flexkd_platform.training.encoding import encode
 
 from ..lab import training_of
 
-WORLDS = [("bert", "classification"), ("gpt2", "instruction"), ("bart", "summarization")]
+WORLDS = [
+    ("bert", "classification", [0]),
+    ("gpt2", "instruction", [0]),
+    ("gpt2", "instruction", ["last"]),
+    ("bart", "summarization", ["encoder.0", "decoder.0"]),
+    ("t5", "summarization", ["encoder.last", "decoder.last"]),
+]
 
 
 def importance_alone(model: Any, data: Any, rows: list[int], layer: Any) -> Any:
@@ -33,21 +39,22 @@ def importance_alone(model: Any, data: Any, rows: list[int], layer: Any) -> Any:
             value = logits_NV.gather(1, batch.labels_N[:, None]).sum()
             counted = batch.feature_masks[stack][0].nonzero()[:, 0]
         kept = getattr(output, f"{stack}_hidden_states" if stack else "hidden_states")
-        hidden_1TD = kept[int(place) + 1]
+        hidden_1TD = kept[-1 if place == "last" else int(place) + 1]
         (gradient_1TD,) = torch.autograd.grad(value, hidden_1TD)
         scores.append(gradient_1TD[0, counted].abs().mean(dim=0).numpy())
     return np.mean(scores, axis=0)
 
 
-@pytest.mark.parametrize(("architecture", "task"), WORLDS)
+@pytest.mark.parametrize(("architecture", "task", "layers"), WORLDS)
 def test_units_change_every_k_steps_and_are_those_of_the_batch(
-    world: Callable[..., Any], architecture: str, task: str
+    world: Callable[..., Any], architecture: str, task: str, layers: list[int | str]
 ) -> None:
-    """Layer 0 of the teacher: transformers gives the last one after a final norm."""
+    """Of a block, and of the state after the final norm."""
+    scored = str(layers[0]).rpartition(".")[2]
     lab = world(architecture, task)
     plan = lab.plan(
         "sweep.methods=[{kind: flexkd}]",
-        "score={aggregation: batch, every: 2, layer: 0}",
+        f"score={{aggregation: batch, every: 2, layer: {scored}}}",
         "distill={batch_size: 4, epochs: 2, learning_rate: 1e-3}",
     )
     lab.share(plan)
@@ -70,7 +77,6 @@ def test_units_change_every_k_steps_and_are_those_of_the_batch(
 
     training.before_step = watched  # type: ignore[assignment]
     assert len(list(training.run())) == len(seen) == 6
-    layers = ["encoder.0", "decoder.0"] if task == "summarization" else [0]
     for step, (rows, chosen) in enumerate(seen):
         assert list(chosen) == layers
         if step % 2:

@@ -166,7 +166,8 @@ class LayeredMethod(FeatureMethod):
     layers: Literal["last", "every"] | LayerMap = Field(
         "last",
         description="last: the student's last with score.layer; every: each of the student's with "
-        "evenly spaced ones of the teacher; or a map {student layer: teacher layer}",
+        "evenly spaced ones of the teacher, and last with last; or a map "
+        "{student layer: teacher layer}",
     )
 
     @property
