@@ -3,7 +3,7 @@
 from .facts import Facts, FactsOf
 from .kinds import KINDS, register_kind
 from .kinds._chunked import ChunkedConfig, Draw
-from .kinds._student import StudentConfig, TrainingConfig
+from .kinds._student import RowCounts, StudentConfig, TrainingConfig, labelled_rows
 from .kinds.base import BaseConfig
 from .kinds.cache import OUTPUTS, CacheConfig
 from .kinds.dataset import DatasetConfig
@@ -69,7 +69,9 @@ __all__ = [
     "Pretrained",
     "ReselectConfig",
     "ResponseReading",
+    "RowCounts",
     "StudentConfig",
+    "labelled_rows",
     "TrainingRecipe",
     "LayerRef",
     "OUTPUTS",

@@ -30,6 +30,7 @@ from .compatibility import method_problems, model_problems, pair_problems, scale
 from .model_checks import checked_config, checked_model, checked_student
 from .selection import geometry_warnings, score_problems, selection_warnings
 from .sharded_models import sharing_problems
+from .student_rows import student_row_problems
 
 T = TypeVar("T")
 
@@ -132,6 +133,7 @@ class Preflight:
             if outputs is not None and isinstance(spec.task, ResponseTask):
                 outputs = min(outputs, student.vocab_size)
         problems += [*score_problems(spec), *method_problems(spec, outputs, teacher, student)]
+        problems += student_row_problems(spec, data)
         problems += sharing_problems(spec)
         rows = None if data is None else data.sizes["train"]
         return [*problems, *self._bertscore(spec)[1], *search_problems(spec, rows)]

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from .section import Section
+from .section import Section, later_field
 from .teacher import FineTune
 
 Layers = Annotated[
@@ -76,8 +76,18 @@ class Student(Section):
     """The model that learns."""
 
     init: StudentInit = Field(default_factory=SlicedInit, description="where the student starts")
+    labels: Literal["all"] | int | float = later_field(
+        "all",
+        description="training rows whose labels the student reads: all, a number, or a share; "
+        "drawn by the trial's seed, in proportion to the classes",
+    )
+    unlabelled: bool | int = later_field(
+        False,
+        description="whether the other rows serve the teacher's signal without their label: all of "
+        "them, or a number",
+    )
     warm_up: FineTune | None = Field(
         None,
-        description="fine-tuning before distillation, which starts from its best checkpoint on "
-        "the validation split; its seed is the trial's",
+        description="fine-tuning before distillation, on the labelled rows; distillation starts "
+        "from its best checkpoint on the validation split; its seed is the trial's",
     )

@@ -35,6 +35,7 @@ from ..training.rollout import Rollout
 from ..training.worker import torch_threads
 from .context import Output, RunContext
 from .initial_student import initial_student, origin_of
+from .student_rows import masked, student_rows
 from .teacher_model import language_head
 from .teacher_side import TeacherSide, teacher_side
 
@@ -77,6 +78,9 @@ class StudentTraining:
         responses = None
         if distill is not None and distill.generated is not None:
             responses = read_responses(distill.generated, inputs)
+        self.rows = student_rows(config, table)
+        # No label of another row is read, whatever the loss is.
+        table = masked(table, self.rows.labelled)
         self.data = self._encoded(table, responses)
         self.validation = self._encoded(read_rows(dataset, "validation"))
         teacher = TeacherSide()
@@ -154,7 +158,7 @@ class StudentTraining:
             method,
             self.terms,
             signal,
-            sample_rows(len(self.data), seed),
+            [self.rows.labelled[place] for place in sample_rows(len(self.rows.labelled), seed)],
             task=reading.task,
             head=language_head(self.model, reading),
             device=self.worker.device,
@@ -191,6 +195,7 @@ class StudentTraining:
             teacher.signal,
             self.terms,
             self.worker,
+            rows=self.rows.read,
             seed=config.seed,
             origins=origins,
         )
@@ -215,7 +220,7 @@ class StudentTraining:
         """Run all training steps, with validation metrics at the end of each epoch."""
         self._normalise()  # before the worker wraps the module
         recipe = self.config.recipe
-        per_epoch = recipe.epoch_steps(len(self.data))
+        per_epoch = recipe.epoch_steps(self.rows.epoch)
         for progress in train(
             self.module,
             self.data,
@@ -226,6 +231,8 @@ class StudentTraining:
             before_step=self.before_step,
             micro_batch=self.context.micro_batch,
             begin=self.resumption.begin,
+            rows=self.rows.read,
+            epoch=self.rows.epoch,
         ):
             assert progress.metrics is not None
             entry = progress.metrics
@@ -270,6 +277,7 @@ class StudentTraining:
         return {
             "parameters": sum(p.numel() for p in self.model.parameters()),
             "steps": len(log),
+            **({} if self.config.rows is None else {"labels": len(self.rows.labelled)}),
             **scale,
             # The log of a training that an earlier version began lacks its first steps.
             "clipped_share": sum(clipped) / max(1, len(clipped)),

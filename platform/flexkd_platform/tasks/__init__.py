@@ -8,6 +8,7 @@ from .prompts import GenerationExamples, encode_documents, encode_prompts, encod
 from .rouge import mean_rouge, rouge
 from .sampling import draw_responses, token_positions
 from .text import LabelExamples, encode_texts
+from .unlabelled import has_label, without_label
 
 __all__ = [
     "HEADS",
@@ -28,8 +29,10 @@ __all__ = [
     "encode_responses",
     "encode_texts",
     "generate",
+    "has_label",
     "mean_rouge",
     "regression_metrics",
     "rouge",
     "token_positions",
+    "without_label",
 ]

@@ -43,6 +43,10 @@ class Examples(Protocol):
         """How many rows of outputs are compared."""
         ...
 
+    def label_rows(self, row: int) -> int:
+        """How many of the compared outputs have a label."""
+        ...
+
     def feature_rows(self, row: int, stack: str) -> int:
         """How many rows of a stack's hidden states are compared."""
         ...

@@ -152,6 +152,10 @@ class GenerationExamples:
         """Target tokens of an example."""
         return len(self.responses[row])
 
+    def label_rows(self, row: int) -> int:
+        """All target tokens."""
+        return self.target_rows(row)
+
     def feature_rows(self, row: int, stack: str) -> int:
         """Document tokens for the encoder, target tokens for a decoder."""
         return len(self.prompts[row] if stack == "encoder" else self.responses[row])

@@ -14,6 +14,7 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from .batch import Batch
+from .unlabelled import has_label
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,7 +22,7 @@ class LabelExamples:
     """The token ids of a split's texts, unpadded, special tokens included, with their labels.
 
     types: token type ids if pairs have them; empty otherwise.
-    labels: (examples,) int64 classes or fp32 numbers.
+    labels: (examples,) int64 classes or fp32 numbers; see `has_label`.
     pad_id: the token that fills a batch's shorter rows; masked, so its value does not matter.
     """
 
@@ -41,6 +42,10 @@ class LabelExamples:
     def target_rows(self, row: int) -> int:
         """One: the output of the head."""
         return 1
+
+    def label_rows(self, row: int) -> int:
+        """One if the label is known, else none."""
+        return int(has_label(self.labels[row]))
 
     def feature_rows(self, row: int, stack: str) -> int:
         """One: the input of the head."""

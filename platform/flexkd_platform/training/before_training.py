@@ -145,7 +145,10 @@ def _supervised_gradient(
 ) -> float:
     """‖∂L_supervised/∂h‖. Batches have separate positions, so that their squares add up."""
     objective = DistillationObjective(FineTuning(kind="ft"), task, head=head)
-    total = {"targets": [sum(map(data.target_rows, rows))]}
+    total = {
+        "targets": [sum(map(data.target_rows, rows))],
+        "labels": [sum(map(data.label_rows, rows))],
+    }
     layers, squares = list(dict.fromkeys(term.student for term in terms)), 0.0
     was_training = module.training
     module.to(device).eval()

@@ -65,6 +65,8 @@ def train(
     before_step: Callable[[int, Sequence[MicroBatch]], None] | None = None,
     micro_batch: int | None = None,
     begin: Callable[[nn.Module, torch.optim.Optimizer], int] | None = None,
+    rows: Sequence[int] | None = None,
+    epoch: int | None = None,
 ) -> Iterator[Progress]:
     """Train `module`, a model with hidden-state extraction, on `data`.
 
@@ -79,6 +81,9 @@ def train(
             gradient is the same, see `Gradient`.
         begin: called with the wrapped module and the optimiser before the first step; restores an
             interrupted training, and returns how many steps it had done.
+        rows: the examples that are read; all when None.
+        epoch: how many examples count as an epoch, which decides the number of steps; those that
+            are read when None.
 
     Yields:
         One Progress per step, with the terms of the loss, the learning rate, the norm of the
@@ -98,17 +103,19 @@ def train(
         fused=True,
     )
     done = 0 if begin is None else begin(wrapped, optimizer)
-    total = recipe.total_steps(len(data))
-    lengths = [data.length(row) for row in range(len(data))]
-    for step, rows in zip(range(total), batches(lengths, recipe), strict=False):
+    known = range(len(data)) if rows is None else rows
+    total = recipe.total_steps(len(known) if epoch is None else epoch)
+    lengths = [data.length(row) for row in known]
+    for step, places in zip(range(total), batches(lengths, recipe), strict=False):
         if step < done:
             continue
+        batch = [known[place] for place in places]
         for group in optimizer.param_groups:
             group["lr"] = recipe.rate(step, total)
-        shares, counts = _shares(data, rows, worker, step, draw, micro_batch)
+        shares, counts = _shares(data, batch, worker, step, draw, micro_batch)
         if before_step is not None:
             before_step(step, shares)
-        check = partial(_require_finite, rows=rows, step=step + 1, total=total)
+        check = partial(_require_finite, rows=batch, step=step + 1, total=total)
         optimizer.zero_grad(set_to_none=True)
         gradient = Gradient(wrapped, objective, worker, recipe.precision, check)
         terms = gradient(shares, counts)
@@ -120,7 +127,7 @@ def train(
             "train/grad_norm": norm,
             "train/clipped": float(norm > recipe.max_grad_norm),
         }
-        yield Progress(step + 1, total, len(rows), StepMetrics(step + 1, values))
+        yield Progress(step + 1, total, len(batch), StepMetrics(step + 1, values))
     wrapped.eval()
 
 
@@ -180,7 +187,10 @@ def _counts(
         stack: [sum(data.feature_rows(row, stack) for row in part) for part in parts]
         for stack in stacks
     }
-    return counts | {"targets": [sum(map(data.target_rows, part)) for part in parts]}
+    return counts | {
+        "targets": [sum(map(data.target_rows, part)) for part in parts],
+        "labels": [sum(map(data.label_rows, part)) for part in parts],
+    }
 
 
 def _gathered_counts(shares: Sequence[MicroBatch], worker: Worker) -> dict[str, list[int]]:
@@ -193,4 +203,5 @@ def _gathered_counts(shares: Sequence[MicroBatch], worker: Worker) -> dict[str, 
         mine = [before + more for before, more in zip(mine, found, strict=True)]
     row = torch.tensor([mine], dtype=torch.float64)
     gathered = worker.gather(row.to(worker.device), [1] * worker.size).long().T.tolist()
-    return dict(zip([*stacks, "targets"], gathered, strict=True))
+    counts = dict(zip([*stacks, "targets"], gathered, strict=True))
+    return counts | {"labels": counts["targets"]}

@@ -41,7 +41,7 @@ class MicroBatchOutputs(MicroBatch):
 
     out: outputs of the student and its hidden states at the counted rows.
     counts: by stack, how many feature rows of the whole batch each worker has; under "targets" the
-        rows of outputs.
+        rows of outputs, and under "labels" those of them that have a label; all if absent.
     teacher: the teacher signal at the counted rows; None if the objective needs none.
     """
 

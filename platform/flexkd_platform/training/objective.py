@@ -24,7 +24,7 @@ from flexkd_core import (
 
 from ..plan import stack_of
 from ..spec import LogitTerm, Method, Weights, regresses
-from ..tasks import head_of
+from ..tasks import has_label, head_of
 from .feature_terms import FeatureScale, FeatureTerm, feature_loss
 from .hidden_states import HEAD_INPUT, LOGITS
 from .micro_batch import MicroBatch, MicroBatchOutputs, Objective
@@ -99,13 +99,19 @@ class DistillationObjective(Objective):
         labels_N = part.labels_N
         if self.head is None:
             outputs_NC = part.out[LOGITS]
-            targets = {"labels": labels_N.to(outputs_NC.device)}
-            if teacher is not None and teacher.outputs is not None:
-                targets["teacher"] = teacher.outputs
-            sums = {
-                name: term.loss(outputs_NC, targets[term.target], reduction="none").sum() / rows
-                for name, term in wanted.items()
-            }
+            known_N = has_label(labels_N).to(outputs_NC.device)
+            labels_N = labels_N.to(outputs_NC.device)
+            sums = {}
+            for name, term in wanted.items():
+                if term.target == "labels":
+                    values_N = term.loss(outputs_NC[known_N], labels_N[known_N], reduction="none")
+                    labels = part.counts.get("labels", part.counts["targets"])
+                    sums[name] = values_N.sum() / max(1, sum(labels))
+                else:
+                    assert teacher is not None, "the logit term has a teacher"
+                    assert teacher.outputs is not None, "the logit term reads the outputs"
+                    values_N = term.loss(outputs_NC, teacher.outputs, reduction="none")
+                    sums[name] = values_N.sum() / rows
             local = torch.stack([wanted[name].weight * value for name, value in sums.items()]).sum()
         else:
             hidden_ND = part.out[HEAD_INPUT]

@@ -44,7 +44,8 @@ class SamplePairing:
     results may differ in their last bits.
 
     origins: by teacher layer, the teacher unit that each student unit was cut from.
-    seed: of the draw of the sample.
+    rows: the examples that the student is trained on, from which the sample is drawn.
+    seed: of the draw.
     """
 
     def __init__(
@@ -56,12 +57,14 @@ class SamplePairing:
         terms: Sequence[FeatureTerm],
         worker: Worker,
         *,
+        rows: Sequence[int],
         seed: int,
         origins: Mapping[LayerRef, Sequence[int]],
     ) -> None:
         self._selection, self._module, self._data, self._signal = selection, module, data, signal
         self._terms, self._worker, self._origins = terms, worker, origins
-        self._rows = drawn_rows(len(data), min(SAMPLE, len(data)), seed).tolist()
+        places = drawn_rows(len(rows), min(SAMPLE, len(rows)), seed)
+        self._rows = [rows[place] for place in places]
 
     def __call__(self, step: int, shares: Sequence[MicroBatch]) -> None:
         """Pair again before every `rematch`-th step."""

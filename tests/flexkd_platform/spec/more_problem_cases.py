@@ -53,7 +53,7 @@ MORE_CASES: dict[str, Case] = {
         4,
         "unknown key 'temperature'",
         "allowed here: alpha, beta, kind, lambda, layers, logit, loss, normalise, on_policy, "
-        "pairing, reduction, target",
+        "pairing, reduction, rematch, select, target, weights",
     ),
     "a logit loss without kind": (
         "{kind: ft}",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from ...spec import AlignedInit, CutInit, JobSpec, Method, PretrainedInit, StudentInit
@@ -51,6 +51,31 @@ class StudentConfig:
         return needs
 
 
+@dataclass(frozen=True)
+class RowCounts:
+    """How many rows a student reads, if not all with their labels."""
+
+    labels: int
+    unlabelled: int
+
+
+def labelled_rows(labels: Literal["all"] | int | float, rows: int) -> int:
+    """How many of `rows` training rows have a label; a share is rounded, to at least one row."""
+    if labels == "all":
+        return rows
+    return labels if isinstance(labels, int) else max(1, round(labels * rows))
+
+
+def row_counts(spec: JobSpec, facts: Facts) -> RowCounts | None:
+    """The rows of a job's students; None for all."""
+    rows, unlabelled = facts.train_rows, spec.student.unlabelled
+    labels = labelled_rows(spec.student.labels, rows)
+    if labels == rows:
+        return None
+    rest = rows - labels
+    return RowCounts(labels, rest if unlabelled is True else int(unlabelled))
+
+
 def student_config(spec: JobSpec, facts: Facts) -> StudentConfig:
     """The initial student of a job."""
     init = spec.student.init
@@ -80,6 +105,7 @@ class TrainingConfig(StepConfig):
     recipe: its seed is the trial's, which also initializes the student's head.
     dropout: of the student.
     keep: the student at the end, or at its best epoch on the validation split.
+    rows: the rows that the student reads; None for all.
     """
 
     method: Method
@@ -89,6 +115,7 @@ class TrainingConfig(StepConfig):
     keep: Literal["last", "best"]
     reading: Reading
     dataset: Step[DatasetConfig]
+    rows: RowCounts | None
 
     @property
     def seed(self) -> int:
@@ -105,6 +132,7 @@ class TrainingConfig(StepConfig):
             "distill": {**recipe, "dropout": self.dropout, "keep": self.keep},
             "seed": seed,
             **self.reading.to_identity(),
+            **({} if self.rows is None else {"rows": asdict(self.rows)}),
         }
 
     def settings(self) -> dict[str, Any]:

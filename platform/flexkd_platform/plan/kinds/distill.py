@@ -13,7 +13,7 @@ from ..reading import reading_of
 from ..recipe import TrainingRecipe
 from ..step import Step
 from ..step_kind import StepKind, metrics_line
-from ._student import TrainingConfig, student_config
+from ._student import TrainingConfig, row_counts, student_config
 from .cache import OUTPUTS, CacheConfig, cache_numbers, cache_step
 from .dataset import dataset_step
 from .generate import GenerateConfig, generate_step
@@ -129,6 +129,7 @@ def distill_step(spec: JobSpec, facts: Facts, method: Method, seed: int) -> Step
             keep=spec.distill.keep,
             reading=reading_of(spec, facts.outputs),
             dataset=dataset_step(spec, facts),
+            rows=row_counts(spec, facts),
             teacher=_teacher(spec, facts, method, pairs, online=reselect is not None),
             layers=pairs,
             selections=selections,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from ...spec import FineTune, FineTuning, JobSpec
@@ -11,7 +11,7 @@ from ..reading import reading_of
 from ..recipe import TrainingRecipe
 from ..step import Step
 from ..step_kind import StepKind, metrics_line
-from ._student import TrainingConfig, student_config
+from ._student import TrainingConfig, row_counts, student_config
 from .dataset import dataset_step
 
 KIND = StepKind("warm_up", 1, "student warm-up", "task", metrics_line)
@@ -25,7 +25,8 @@ class WarmUpConfig(TrainingConfig):
 
 
 def warm_up_step(spec: JobSpec, facts: Facts, settings: FineTune, seed: int) -> Step[WarmUpConfig]:
-    """The warm-up of the trials with one seed."""
+    """The warm-up of the trials with one seed, on the labelled rows."""
+    rows = row_counts(spec, facts)
     return Step(
         WarmUpConfig(
             method=FineTuning(kind="ft"),
@@ -35,5 +36,6 @@ def warm_up_step(spec: JobSpec, facts: Facts, settings: FineTune, seed: int) -> 
             keep="best",
             reading=reading_of(spec, facts.outputs),
             dataset=dataset_step(spec, facts),
+            rows=None if rows is None else replace(rows, unlabelled=0),
         )
     )
