@@ -92,14 +92,15 @@ def contribution_directions(moment_DD: Matrix, covariance_DD: Matrix, count: int
         ValueError: the matrices differ in shape or are not finite and square; there are not as many
             directions in which the features vary.
     """
-    root_DR, inverse_DR = _roots(moment_DD, covariance_DD)
+    moment_DD, covariance_DD = _pair(moment_DD, covariance_DD)
+    root_DR, inverse_DR = _roots(covariance_DD)
     rank = root_DR.shape[1]
     if not 0 <= count <= rank:
         raise ValueError(
             f"cannot take {count} directions: the features vary in {rank} only; score more "
             "examples, or use directions of the gradients alone"
         )
-    values_R, vectors_RR = np.linalg.eigh(root_DR.T @ _symmetric(moment_DD) @ root_DR)
+    values_R, vectors_RR = np.linalg.eigh(root_DR.T @ moment_DD @ root_DR)
     vectors_DC = inverse_DR @ vectors_RR[:, ::-1][:, :count]
     return Directions(_signed(vectors_DC), values_R[::-1][:count].clip(min=0))
 
@@ -112,9 +113,10 @@ def contribution_spectrum(moment_DD: Matrix, covariance_DD: Matrix) -> Vector:
     Raises:
         ValueError: the matrices differ in shape or are not finite and square.
     """
-    root_DR, _ = _roots(moment_DD, covariance_DD)
+    moment_DD, covariance_DD = _pair(moment_DD, covariance_DD)
+    root_DR, _ = _roots(covariance_DD)
     values_D = np.zeros(len(root_DR))
-    inner_RR = root_DR.T @ _symmetric(moment_DD) @ root_DR
+    inner_RR = root_DR.T @ moment_DD @ root_DR
     values_D[: len(inner_RR)] = np.linalg.eigvalsh(inner_RR)[::-1].clip(min=0)
     return values_D
 
@@ -175,27 +177,45 @@ def spectrum_dimension(values_D: Vector, *, share: float = 0.95) -> int:
     return int(np.argmax(held_D >= share * held_D[-1] * (1 - 1e-12))) + 1
 
 
-def subspace_overlap(directions_DC: Matrix, others_DC: Matrix) -> float:
-    """‖QᵀQ'‖²_F / C in [0, 1] with orthonormal bases Q, Q' of the two spans: 1 for equal ones.
+def subspace_overlap(
+    directions_DC: Matrix, others_DC: Matrix, *, covariance_DD: Matrix | None = None
+) -> float:
+    """‖QᵀQ'‖²_F / C in [0, 1], with orthonormal bases Q and Q' of the two spans.
+
+    Args:
+        directions_DC, others_DC: directions as columns.
+        covariance_DD: Σ, in whose inner product vᵀΣw the bases are orthonormal: the spans are then
+            those of the features, in any basis of h. The identity when None.
 
     Raises:
-        ValueError: the shapes differ, or there are no directions.
+        ValueError: the shapes differ, there are no directions, or the covariance does not fit.
     """
     first_DC, second_DC = (
-        np.linalg.qr(side)[0] for side in _same_directions(directions_DC, others_DC)
+        np.linalg.qr(side)[0] for side in _compared(directions_DC, others_DC, covariance_DD)
     )
     return float(np.square(first_DC.T @ second_DC).sum() / first_DC.shape[1])
 
 
-def recurring_directions(directions_DC: Matrix, others_DC: Matrix, *, cosine: float = 0.9) -> int:
+def recurring_directions(
+    directions_DC: Matrix,
+    others_DC: Matrix,
+    *,
+    cosine: float = 0.9,
+    covariance_DD: Matrix | None = None,
+) -> int:
     """How many directions have a partner among the others with |cos| ≥ `cosine`, one to one.
 
+    Args:
+        directions_DC, others_DC: directions as columns.
+        cosine: the least |cos| of a pair.
+        covariance_DD: Σ, with which the cosine is the correlation of the features vᵀh and wᵀh, in
+            any basis of h. The identity when None.
+
     Raises:
-        ValueError: the shapes differ, or there are no directions.
+        ValueError: the shapes differ, there are no directions, or the covariance does not fit.
     """
-    first_DC, second_DC = (
-        side / np.linalg.norm(side, axis=0) for side in _same_directions(directions_DC, others_DC)
-    )
+    sides = _compared(directions_DC, others_DC, covariance_DD)
+    first_DC, second_DC = (side / np.linalg.norm(side, axis=0) for side in sides)
     cosine_CC = np.abs(first_DC.T @ second_DC)
     rows, columns = linear_sum_assignment(cosine_CC, maximize=True)
     return int((cosine_CC[rows, columns] >= cosine).sum())
@@ -224,9 +244,8 @@ def _signed(vectors_DC: Matrix) -> Matrix:
     return np.ascontiguousarray(vectors_DC * signs_C)
 
 
-def _roots(moment_DD: Matrix, covariance_DD: Matrix) -> tuple[Matrix, Matrix]:
+def _roots(covariance_DD: Matrix) -> tuple[Matrix, Matrix]:
     """Σ^½ and Σ^-½ as (D, R) factors on the numerical range of Σ."""
-    _, covariance_DD = _pair(moment_DD, covariance_DD)
     # Units of very different scale: the range is that of the correlations.
     scale_D = np.sqrt(np.diagonal(covariance_DD).clip(min=0))
     scale_D = np.where(scale_D > 0, scale_D, 1.0)
@@ -247,12 +266,22 @@ def _pair(moment_DD: Matrix, covariance_DD: Matrix) -> tuple[Matrix, Matrix]:
     return moment_DD, covariance_DD
 
 
-def _same_directions(directions_DC: Matrix, others_DC: Matrix) -> tuple[Matrix, Matrix]:
+def _compared(
+    directions_DC: Matrix, others_DC: Matrix, covariance_DD: Matrix | None
+) -> tuple[Matrix, Matrix]:
+    """Both, as coordinates in which the inner product is the usual one."""
     if directions_DC.shape != others_DC.shape or not directions_DC.size:
         raise ValueError(
             f"directions {directions_DC.shape} and {others_DC.shape} cannot be compared"
         )
-    return directions_DC, others_DC
+    if covariance_DD is None:
+        return directions_DC, others_DC
+    root_DR, _ = _roots(_symmetric(covariance_DD))
+    if len(root_DR) != len(directions_DC):
+        raise ValueError(
+            f"a covariance of {len(root_DR)} units does not fit directions {directions_DC.shape}"
+        )
+    return root_DR.T @ directions_DC, root_DR.T @ others_DC
 
 
 def _symmetric(moment_DD: Matrix) -> Matrix:

@@ -74,10 +74,15 @@ class GradientMoment:
 
 @dataclass(frozen=True, eq=False)
 class FeatureMoment:
-    """Sums of h and h hᵀ over examples that can be merged with others, in the data's order."""
+    """Mean and scatter of h over examples that can be merged with others, in the data's order.
 
-    sum_DD: Matrix
-    """Σ over examples of the mean over the rows of h hᵀ, fp64, symmetric."""
+    The scatter is kept about the mean: E[h hᵀ] − μ μᵀ would lose (μ/σ)² of the precision, and with
+    it the rank of a covariance of few examples.
+    """
+
+    scatter_DD: Matrix
+    """Σ over examples of the mean over the rows of (h − μ)(h − μ)ᵀ, fp64, symmetric; μ is the mean
+    of these examples."""
     sum_D: Vector
     """Σ over examples of the mean over the rows of h, fp64."""
     count: int
@@ -86,8 +91,8 @@ class FeatureMoment:
     """How many rows are in the sum."""
 
     def __post_init__(self) -> None:
-        _check("feature", self.sum_DD, self.count, self.rows)
-        if self.sum_D.shape != self.sum_DD.shape[:1]:
+        _check("feature", self.scatter_DD, self.count, self.rows)
+        if self.sum_D.shape != self.scatter_DD.shape[:1]:
             raise ValueError(f"a sum of {self.sum_D.shape} features does not fit its moment")
 
     @classmethod
@@ -96,18 +101,22 @@ class FeatureMoment:
         return cls(np.zeros((units, units)), np.zeros(units), 0, 0)
 
     def merge(self, other: FeatureMoment) -> FeatureMoment:
-        """The sum over both sides' examples; `+` is the same.
+        """The moment of both sides' examples; `+` is the same.
+
+        The scatters and that of the two means, δ δᵀ n₁ n₂ / (n₁ + n₂).
 
         Raises:
             ValueError: the sides have different numbers of units.
+
+        Source: Chan, Golub & LeVeque 1983, doi:10.1080/00031305.1983.10483115.
         """
-        _require_same("feature", self.sum_DD, other.sum_DD)
-        return FeatureMoment(
-            self.sum_DD + other.sum_DD,
-            self.sum_D + other.sum_D,
-            self.count + other.count,
-            self.rows + other.rows,
-        )
+        _require_same("feature", self.scatter_DD, other.scatter_DD)
+        count = self.count + other.count
+        scatter_DD = self.scatter_DD + other.scatter_DD
+        if self.count and other.count:
+            gap_D = self.mean() - other.mean()
+            scatter_DD += np.outer(gap_D, gap_D) * (self.count * other.count / count)
+        return FeatureMoment(scatter_DD, self.sum_D + other.sum_D, count, self.rows + other.rows)
 
     __add__ = merge
 
@@ -120,17 +129,14 @@ class FeatureMoment:
         return self.sum_D / _counted(self.count)
 
     def covariance(self) -> Matrix:
-        """Σ = E[h hᵀ] − μ μᵀ, fp64, symmetric; variances below rounding are set to 0.
+        """Σ = E[(h − μ)(h − μ)ᵀ], fp64, symmetric; a constant unit has exactly 0.
 
         Raises:
             ValueError: no example was counted.
         """
-        mean_D = self.mean()
-        second_DD = self.sum_DD / _counted(self.count)
-        covariance_DD = second_DD - np.outer(mean_D, mean_D)
-        # A constant unit leaves a residue of the difference's last bits.
-        floor_D = 8 * np.finfo(np.float64).eps * np.diagonal(second_DD)
-        dead_D = np.diagonal(covariance_DD) <= floor_D
+        covariance_DD = self.scatter_DD / _counted(self.count)
+        # Means of a constant differ in their last bits. Features of 24 bits or less vary by more.
+        dead_D = np.diagonal(covariance_DD) <= np.square(1e-12 * self.mean())
         covariance_DD[dead_D] = covariance_DD[:, dead_D] = 0
         return covariance_DD
 
@@ -159,11 +165,20 @@ def gradient_moment(
 
 
 def feature_moment(hidden_BTD: Tensor, rows_BT: Tensor) -> FeatureMoment:
-    """The moment of one batch's features at the counted positions."""
+    """The moment of one batch's features at the counted positions.
+
+    Args:
+        hidden_BTD: any float dtype; computed in fp64 on its device.
+        rows_BT: bool, True at the counted positions. Values at the others have no effect.
+    """
     rows_BT = rows_BT.to(hidden_BTD.device)
-    rows_ND, count = _weighted_rows(hidden_BTD, rows_BT, "token")
-    sum_D = (rows_ND * _row_weights(rows_BT.sum(dim=1))[:, None]).sum(dim=0)
-    return FeatureMoment(_outer(rows_ND), sum_D.cpu().numpy(), count, len(rows_ND))
+    counts_B = rows_BT.sum(dim=1)
+    count = int((counts_B > 0).sum())
+    rows_ND = hidden_BTD[rows_BT].to(torch.float64)
+    root_N1 = _row_weights(counts_B)[:, None]
+    sum_D = (rows_ND * root_N1.square()).sum(dim=0)
+    centred_ND = (rows_ND - sum_D / max(count, 1)) * root_N1
+    return FeatureMoment(_outer(centred_ND), sum_D.cpu().numpy(), count, len(rows_ND))
 
 
 def _weighted_rows(values_BTD: Tensor, rows_BT: Tensor, kind: MomentKind) -> tuple[Tensor, int]:

@@ -26,6 +26,10 @@ def matched_units(
     The Hungarian assignment of the selected teacher units to the student's positions. C is the
     Pearson correlation over the rows, fp64; 0 for a unit without variance.
 
+    The same arguments give the same order. SciPy returns one of several assignments of exactly the
+    same sum, and the identity where all correlations are equal: units then stay in the order of
+    `units`, which is by rank.
+
     Args:
         student_NS: features of the student.
         teacher_NT: features of all teacher units on the same rows.

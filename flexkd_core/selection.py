@@ -58,7 +58,8 @@ def select_diverse(importance_D: ArrayLike, covariance_DD: ArrayLike, count: int
 
     Greedy: the next unit has the largest G_i · ρ_i, where ρ_i is the share of unit i's variance
     that the units selected so far do not explain linearly (1 − R²_i). Uncorrelated units are
-    selected by importance alone. Ties go to the lower index.
+    selected by importance alone. Where every gain is 0, as with fewer examples than units, the rest
+    follows by importance, units without variance last. Ties go to the lower index.
 
     Args:
         importance_D: G ≥ 0.
@@ -89,7 +90,9 @@ def select_diverse(importance_D: ArrayLike, covariance_DD: ArrayLike, count: int
         scale_D = np.where(variance_D > 0, variance_D, 1.0)
         unexplained_D = (residual_D / scale_D).clip(min=0)
         unexplained_D[unexplained_D < 1e-12] = 0  # the rounding of an explained unit
-        unit = int(np.argmax(np.where(free_D, values_D * unexplained_D, -1.0)))
+        # The last key is the first to sort by; a stable sort keeps ties in index order.
+        keys = (-values_D, variance_D <= 0, -values_D * unexplained_D, ~free_D)
+        unit = int(np.lexsort(keys)[0])
         units.append(unit)
         free_D[unit] = False
         if unexplained_D[unit] > 0:

@@ -5,7 +5,7 @@ Shapes: B examples, T positions, D units, C classes, K outputs F per example.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Final
@@ -36,27 +36,10 @@ class Importance:
     """The scored layer's output, detached, in its own dtype."""
     logits_BC: Tensor
     """What `forward` returned, detached, in its own dtype."""
-    gradient_BKD: Tensor
-    """Signed ∂F_k/∂h, the mean over an example's counted rows, fp64. K is 1 for most outputs, C for
-    `logit_jacobian`, and 0 for kinds other than the two of gradients."""
     gradients: GradientMoment | None = None
     """Second moment of the gradients over the counted rows; None where it was not asked for."""
     features: FeatureMoment | None = None
     """Moments of the layer's output over the same rows; None where they were not asked for."""
-
-    @property
-    def gradient_BD(self) -> Tensor:
-        """The signed gradient of the one output F.
-
-        Raises:
-            ValueError: there is not exactly one (use `gradient_BKD`).
-        """
-        if self.gradient_BKD.shape[1] != 1:
-            raise ValueError(
-                f"this importance holds {self.gradient_BKD.shape[1]} gradients per example, not 1: "
-                "score with kind 'gradient', and read gradient_BKD for output 'logit_jacobian'"
-            )
-        return self.gradient_BKD[:, 0]
 
 
 def unit_importance(
@@ -105,7 +88,7 @@ def unit_importance(
     Raises:
         ValueError: an unknown name, rows that do not fit the layer's output, logits that do not
             depend on the layer, an output that does not fit logits or labels, steps < 1, or moments
-        of a kind that takes no gradient.
+            of a kind that takes no gradient.
 
     Source: Saadi & Wang 2025, arXiv:2507.10155; Sundararajan et al. 2017, arXiv:1703.01365.
     """
@@ -164,21 +147,14 @@ class _Request:
         score_BD: Tensor,
         leaf: LayerLeaf,
         logits_BC: Tensor,
-        signed_BD: Sequence[Tensor] = (),
         gradients: GradientMoment | None = None,
     ) -> Importance:
         hidden_BTD = leaf.hidden_BTD.detach()
-        gradient_BKD = (
-            torch.stack(list(signed_BD), dim=1)
-            if signed_BD
-            else score_BD.new_empty(len(score_BD), 0, score_BD.shape[1])
-        )
         return Importance(
             score_BD=score_BD,
             valid_B=self.rows_BT.any(dim=1).to(score_BD.device),
             hidden_BTD=hidden_BTD,
             logits_BC=logits_BC.detach(),
-            gradient_BKD=gradient_BKD,
             gradients=gradients,
             features=None if gradients is None else feature_moment(hidden_BTD, self.rows_BT),
         )
@@ -190,7 +166,7 @@ def _gradient(request: _Request) -> Importance:
 
 def _gradient_activation(request: _Request) -> Importance:
     return _of_gradients(
-        request, lambda gradient_BTD, hidden_BTD: (gradient_BTD * hidden_BTD).abs()
+        request, lambda gradient_BTD, hidden_BTD: (_wide(gradient_BTD) * hidden_BTD).abs()
     )
 
 
@@ -198,18 +174,16 @@ def _of_gradients(request: _Request, score: Callable[[Tensor, Tensor], Tensor]) 
     leaf, logits_BC = request.run(graph=True)
     hidden_BTD, outputs_KB = leaf.hidden_BTD.detach(), request.outputs(logits_BC)
     scores_BD: list[Tensor] = []
-    signed_BD: list[Tensor] = []
     total: GradientMoment | None = None
     # Reduced one by one: only one (B, T, D) gradient is alive at a time.
     for gradient_BTD in _gradients(outputs_KB, leaf.hidden_BTD):
         scores_BD.append(_row_mean(score(gradient_BTD, hidden_BTD), request.rows_BT))
-        signed_BD.append(_row_mean(gradient_BTD, request.rows_BT))
         if request.moments is not None:
             added = gradient_moment(gradient_BTD, request.rows_BT, request.moments)
             total = added if total is None else total + added
     gradients = None if total is None else total.over_outputs(len(outputs_KB))
     score_BD = torch.stack(scores_BD).mean(dim=0)
-    return request.result(score_BD, leaf, logits_BC, signed_BD, gradients)
+    return request.result(score_BD, leaf, logits_BC, gradients)
 
 
 def _activation(request: _Request) -> Importance:
@@ -281,7 +255,12 @@ def _gradients(outputs_KB: Tensor, hidden_BTD: Tensor) -> Iterator[Tensor]:
 
 
 def _stacked_gradients(outputs_KB: Tensor, hidden_BTD: Tensor) -> Tensor:
-    return torch.stack(list(_gradients(outputs_KB, hidden_BTD)))
+    return torch.stack([_wide(gradient_BTD) for gradient_BTD in _gradients(outputs_KB, hidden_BTD)])
+
+
+def _wide(values_BTD: Tensor) -> Tensor:
+    """In fp32 or wider: a product g·h of two fp16 numbers is often below fp16's smallest."""
+    return values_BTD.to(torch.promote_types(values_BTD.dtype, torch.float32))
 
 
 def _row_mean(values_BTD: Tensor, rows_BT: Tensor) -> Tensor:

@@ -302,3 +302,36 @@ def test_directions_recur_in_any_order_and_sign() -> None:
     turned_DC[:, 0] = np.cos(angle) * basis_DD[:, 0] + np.sin(angle) * basis_DD[:, 1]
     assert recurring_directions(basis_DD[:, :1], turned_DC[:, :1]) == 0
     assert recurring_directions(basis_DD[:, :1], turned_DC[:, :1], cosine=0.8) == 1
+
+
+@pytest.mark.parametrize("basis", BASES)
+def test_recurrence_of_features_does_not_depend_on_the_basis(basis: str) -> None:
+    draw = np.random.default_rng(4)
+    _, covariance_DD = drawn_moments()
+    scale_D1 = 1 / np.sqrt(np.diagonal(covariance_DD))[:, None]
+    first_DC = draw.normal(size=(6, 4)) * scale_D1
+    second_DC = first_DC + 1.5 * draw.normal(size=(6, 4)) * scale_D1
+    inverse_DD = np.linalg.inv(BASES[basis]).T
+    moved = (inverse_DD @ first_DC, inverse_DD @ second_DC)
+    there_DD = BASES[basis] @ covariance_DD @ BASES[basis].T
+    overlap = subspace_overlap(first_DC, second_DC, covariance_DD=covariance_DD)
+    assert 0.5 < overlap < 0.99
+    assert subspace_overlap(*moved, covariance_DD=there_DD) == pytest.approx(overlap, rel=1e-6)
+    # The cosine is the correlation of features drawn with this covariance.
+    feature_ND = draw.multivariate_normal(np.zeros(6), covariance_DD, size=100_000)
+    correlation_CC = np.corrcoef((feature_ND @ first_DC).T, (feature_ND @ second_DC).T)[:4, 4:]
+    middle = float(np.median(np.abs(np.diagonal(correlation_CC))))
+    counts = [
+        recurring_directions(first_DC, second_DC, cosine=middle, covariance_DD=covariance_DD),
+        recurring_directions(*moved, cosine=middle, covariance_DD=there_DD),
+    ]
+    assert counts == [2, 2]
+
+
+def test_correlated_features_recur_where_their_vectors_look_alike_or_do_not() -> None:
+    covariance_DD = np.diag([1.0, 1e-8])  # unit 1 hardly varies: what a vector has there is noise
+    first_DC, noisy_DC = np.array([[1.0], [0.0]]), np.array([[1.0], [5.0]])
+    assert recurring_directions(first_DC, noisy_DC) == 0
+    assert recurring_directions(first_DC, noisy_DC, covariance_DD=covariance_DD) == 1
+    with pytest.raises(ValueError, match="covariance of 3 units does not fit"):
+        recurring_directions(first_DC, noisy_DC, covariance_DD=np.eye(3))

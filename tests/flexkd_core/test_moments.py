@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from flexkd_core.geometry import contribution_directions
 from flexkd_core.moments import FeatureMoment, GradientMoment, feature_moment, gradient_moment
 from flexkd_core.scoring import unit_importance
 
@@ -65,9 +66,9 @@ def test_values_that_are_not_counted_have_no_effect(kind: str) -> None:
     expected = gradient_moment(values_BTD, ROWS_BT, kind)  # type: ignore[arg-type]
     found = gradient_moment(spoiled_BTD, ROWS_BT, kind)  # type: ignore[arg-type]
     np.testing.assert_array_equal(found.sum_DD, expected.sum_DD)
-    np.testing.assert_array_equal(
-        feature_moment(spoiled_BTD, ROWS_BT).sum_DD, feature_moment(values_BTD, ROWS_BT).sum_DD
-    )
+    spoiled, clean = (feature_moment(side, ROWS_BT) for side in (spoiled_BTD, values_BTD))
+    np.testing.assert_array_equal(spoiled.scatter_DD, clean.scatter_DD)
+    np.testing.assert_array_equal(spoiled.sum_D, clean.sum_D)
 
 
 def test_features_have_the_weighted_mean_and_covariance() -> None:
@@ -93,9 +94,28 @@ def test_a_small_spread_around_a_large_mean_is_kept_and_a_constant_has_none() ->
     np.testing.assert_allclose(
         covariance_DD[np.ix_(others, others)],
         expected_DD[np.ix_(others, others)],
-        atol=1e-6 * 1e-4,
+        rtol=1e-9,
     )
     assert not covariance_DD[1].any()
+
+
+@pytest.mark.parametrize("mean", [0.0, 10.0, 1e3])
+def test_few_examples_have_the_rank_of_their_number_whatever_their_mean(mean: float) -> None:
+    """12 examples vary in 11 directions of 30, also where they are merged one by one."""
+    draw = np.random.default_rng(0)
+    features = draw.normal(size=(12, 1, 30)) + mean * draw.uniform(-1, 1, 30)
+    features[:, :, 4] = 0.1 * mean
+    total = FeatureMoment.empty(30)
+    for example in features:
+        total += feature_moment(torch.from_numpy(example[None]), torch.ones(1, 1).bool())
+    np.testing.assert_allclose(
+        total.covariance(), np.cov(features[:, 0].T, bias=True), rtol=1e-9, atol=1e-12
+    )
+    covariance_DD = total.covariance()
+    assert not covariance_DD[4].any()
+    contribution_directions(np.eye(30), covariance_DD, 11)
+    with pytest.raises(ValueError, match="the features vary in 11 only"):
+        contribution_directions(np.eye(30), covariance_DD, 12)
 
 
 def test_parts_add_up_to_the_whole() -> None:
@@ -110,6 +130,10 @@ def test_parts_add_up_to_the_whole() -> None:
     np.testing.assert_allclose(gradients.sum_DD, whole.sum_DD, rtol=1e-13, atol=1e-13)
     np.testing.assert_allclose(
         features.covariance(), feature_moment(values_BTD, ROWS_BT).covariance(), atol=1e-13
+    )
+    assert (features + FeatureMoment.empty(5)).count == 3
+    np.testing.assert_array_equal(
+        (FeatureMoment.empty(5) + features).covariance(), features.covariance()
     )
 
 

@@ -54,6 +54,19 @@ def test_a_unit_without_variance_takes_what_is_left() -> None:
     assert matched_units(student_NS, teacher_NT, [0, 1, 2]) == [2, 0, 1]
 
 
+def test_equal_correlations_keep_the_order_by_rank() -> None:
+    teacher_NT = drawn(12, 7, 5)
+    units = [6, 2, 5, 0]
+    dead_NS = np.ones((12, 4))
+    assert matched_units(dead_NS, teacher_NT, units) == units
+    assert matched_units(dead_NS, teacher_NT, units, fixed={1: 0}) == [6, 0, 2, 5]
+    # Two dead units, and copies of one unit on both sides: the rest is in the order by rank.
+    teacher_NT[:, 5] = teacher_NT[:, 2]
+    student_NS = np.column_stack([teacher_NT[:, [2, 2]], dead_NS[:, :2]])
+    for _ in range(3):
+        assert matched_units(student_NS, teacher_NT, units) == [2, 5, 6, 0]
+
+
 def test_directions_are_matched_with_their_sign() -> None:
     teacher_NC = drawn(30, 5, 4)
     student_NS = teacher_NC[:, [3, 0, 4]] * [-2, 1, -0.1] + 1

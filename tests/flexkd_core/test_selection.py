@@ -120,6 +120,18 @@ def test_units_without_variance_come_last_and_their_order_is_that_of_their_index
     assert selected[3:] == [1, 3]
 
 
+def test_what_is_explained_already_follows_by_importance() -> None:
+    """9 examples vary in 8 directions of 20: after 8 units every gain is rounding."""
+    feature_ND = np.random.default_rng(1).normal(size=(9, 20))
+    feature_ND[:, [3, 7]] = 5.0
+    importance_D = np.random.default_rng(2).permutation(np.arange(1.0, 21))
+    selected = select_diverse(importance_D, np.cov(feature_ND.T), 20)
+    rest = [unit for unit in selected[8:] if unit not in (3, 7)]
+    assert selected[-2:] == sorted((3, 7), key=lambda unit: -importance_D[unit])
+    assert rest == sorted(rest, key=lambda unit: -importance_D[unit])
+    assert sorted(selected) == list(range(20))
+
+
 def test_diverse_errors() -> None:
     with pytest.raises(ValueError, match="nowhere negative"):
         select_diverse([1.0, -1.0], np.eye(2), 1)

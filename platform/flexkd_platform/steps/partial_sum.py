@@ -86,7 +86,7 @@ def _packed(moments: Moments, half: int) -> dict[str, NDArray[np.generic]]:
     gradients, features = moments.gradients, moments.features
     return {
         f"moment.{half}": _triangle(gradients.sum_DD),
-        f"features.{half}": _triangle(features.sum_DD),
+        f"features.{half}": _triangle(features.scatter_DD),
         f"feature_sum.{half}": features.sum_D,
         f"rows.{half}": np.array([gradients.count, gradients.rows, features.count, features.rows]),
     }

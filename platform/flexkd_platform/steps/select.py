@@ -143,11 +143,15 @@ def _unit_stability(
 
 
 def _direction_stability(config: SelectConfig, moments: Mapping[str, Array]) -> dict[str, float]:
-    """`subspace`: overlap of the spans; `directions`: how many recur with |cos| ≥ 0.9."""
+    """`subspace`: overlap of the spans; `directions`: how many recur with |cos| ≥ 0.9.
+
+    Contribution directions are compared by the correlation of their features.
+    """
     if "M_even" not in moments:
         return {}
     first, second = (_directions(config, moments, half).vectors_DC for half in HALVES)
+    covariance_DD = None if config.target == "directions" else moments["covariance"]
     return {
-        "subspace": subspace_overlap(first, second),
-        "directions": recurring_directions(first, second),
+        "subspace": subspace_overlap(first, second, covariance_DD=covariance_DD),
+        "directions": recurring_directions(first, second, covariance_DD=covariance_DD),
     }

@@ -169,3 +169,22 @@ def test_wrong_weights(weights: list[float], message: str) -> None:
     x_NS = features(4, 3, seed=0)
     with pytest.raises(ValueError, match=message):
         correlation_loss(x_NS, x_NS, weights_S=torch.tensor(weights))
+
+
+def test_weights_keep_the_range_and_move_the_loss_to_the_heavy_units() -> None:
+    s_NS = features(6, 3, seed=3)
+    t_NS = torch.cat([-s_NS[:, :1], s_NS[:, 1:]], dim=1)  # costs 4, 0, 0
+    only_S = torch.tensor([1.0, 0.0, 0.0])
+    assert correlation_loss(s_NS, t_NS, weights_S=only_S).item() == pytest.approx(12)
+    assert correlation_loss(s_NS, t_NS, weights_S=1 - only_S).item() == pytest.approx(0, abs=1e-12)
+    loss = correlation_loss(s_NS[:1], t_NS[:1], weights_S=only_S)
+    assert loss.item() == 0
+
+
+def test_weights_of_half_precision_features() -> None:
+    s_NS, t_NS = features(9, 3, 0, torch.bfloat16), features(9, 3, 1, torch.bfloat16)
+    weights_S = torch.tensor([1e-30, 3e-30, 2e-30], dtype=torch.float64)
+    loss = correlation_loss(s_NS, t_NS, weights_S=weights_S)
+    assert loss.dtype == torch.float32
+    wide = correlation_loss(s_NS.double(), t_NS.double(), weights_S=weights_S)
+    assert loss.item() == pytest.approx(wide.item(), rel=1e-5)

@@ -104,3 +104,21 @@ def test_weights_agree_with_references() -> None:
         torch.testing.assert_close(equal, loss(s_NS, t_NS))
         with pytest.raises(ValueError, match="do not fit 4 units"):
             loss(s_NS, t_NS, weights_S=weights_S[:3])
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_gradient_with_weights(loss) -> None:
+    weights_S = torch.tensor([1.0, 0.0, 4.0], dtype=torch.float64)
+    inputs = (features(4, 3, seed=4).requires_grad_(), features(4, 3, seed=5).requires_grad_())
+    assert torch.autograd.gradcheck(lambda s, t: loss(s, t, weights_S=weights_S), inputs)
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_weighted_rows_of_two_workers_add_up(loss) -> None:
+    s_NS, t_NS = features(7, 4, seed=2), features(7, 4, seed=3)
+    weights_S = torch.tensor([1.0, 0.0, 5.0, 2.0])
+    first, second = (
+        loss(s_NS[part], t_NS[part], weights_S=weights_S) for part in (slice(3), slice(3, 7))
+    )
+    whole = loss(s_NS, t_NS, weights_S=weights_S)
+    torch.testing.assert_close((3 * first + 4 * second) / 7, whole)

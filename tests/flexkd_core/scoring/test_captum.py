@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import pytest
 import torch
 from captum.attr import (
@@ -83,19 +84,40 @@ def test_gradient_is_the_saliency_of_the_layer(setting: Setting) -> None:
     )
 
 
-def test_signed_gradient_times_activation_is_that_of_the_layer(setting: Setting) -> None:
-    if (setting.rows_BT.sum(dim=1) > 1).any():
-        setting.rows_BT[:] = torch.arange(POSITIONS) == 2  # a product of means is no mean
+def test_gradient_times_activation_is_that_of_the_layer(setting: Setting) -> None:
     importance = unit_importance(
-        lambda: setting.model(setting.input_BTI), setting.model.layer, setting.rows_BT
+        lambda: setting.model(setting.input_BTI),
+        setting.model.layer,
+        setting.rows_BT,
+        kind="gradient_activation",
     )
     attribution_BTD = LayerGradientXActivation(setting.model, setting.model.layer).attribute(
         setting.input_BTI, target=setting.target_B
     )
-    product_BD = importance.gradient_BD * setting.row_mean(importance.hidden_BTD)
     torch.testing.assert_close(
-        product_BD, setting.row_mean(attribution_BTD), rtol=1e-12, atol=1e-14
+        importance.score_BD, setting.row_mean(attribution_BTD.abs()), rtol=1e-12, atol=1e-14
     )
+
+
+def test_moments_are_those_of_the_signed_saliency(setting: Setting) -> None:
+    attribution_BTD = Saliency(setting.model.head).attribute(
+        setting.hidden_BTD.clone().requires_grad_(), target=setting.target_B, abs=False
+    )
+    signed_BD = setting.row_mean(attribution_BTD)
+    rows_BT = setting.rows_BT.double()
+    weights_BT = rows_BT / rows_BT.sum(dim=1, keepdim=True)
+    expected = {
+        "example": signed_BD.T @ signed_BD,
+        "token": torch.einsum("bti,btj,bt->ij", attribution_BTD, attribution_BTD, weights_BT),
+    }
+    for moments, expected_DD in expected.items():
+        found = unit_importance(
+            lambda: setting.model(setting.input_BTI),
+            setting.model.layer,
+            setting.rows_BT,
+            moments=moments,
+        ).gradients
+        np.testing.assert_allclose(found.sum_DD, expected_DD, rtol=1e-11, atol=1e-13)
 
 
 # Powers of two: Captum keeps the step size 1/m in fp32, which 1/5 does not fit into.

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
+from flexkd_core.moments import MomentKind
 from flexkd_core.scoring import Importance, ImportanceSum, unit_importance
 
 VOCABULARY, UNITS, PADDING = 11, 4, 0
@@ -52,7 +54,7 @@ def next_tokens(ids_BT: Tensor = IDS_BT) -> Tensor:
     return labels_BT
 
 
-def score(ids_BT: Tensor, labels_BT: Tensor) -> Importance:
+def score(ids_BT: Tensor, labels_BT: Tensor, moments: MomentKind | None = None) -> Importance:
     model = Causal()
     return unit_importance(
         lambda: model(ids_BT),
@@ -60,11 +62,15 @@ def score(ids_BT: Tensor, labels_BT: Tensor) -> Importance:
         labels_BT != -100,
         output="label_logprob",
         labels_B=labels_BT,
+        moments=moments,
     )
 
 
 def reference(example: int) -> tuple[Tensor, Tensor]:
-    """|∂F/∂h| and ∂F/∂h of one unpadded example, F summed token by token, mean over its rows."""
+    """Mean of |∂F/∂h| over the rows of one unpadded example, and ∂F/∂h at each of them.
+
+    F is summed token by token.
+    """
     model, length, prompt = Causal(), LENGTHS_B[example], PROMPTS_B[example]
     ids_T = IDS_BT[example, :length]
     hidden_TD = torch.tanh(model.embedding_VD[ids_T]).detach().requires_grad_()
@@ -72,7 +78,7 @@ def reference(example: int) -> tuple[Tensor, Tensor]:
     total = sum(log_p_TV[t - 1, ids_T[t]] for t in range(prompt, length))
     (gradient_TD,) = torch.autograd.grad(total, hidden_TD)
     rows_RD = gradient_TD[prompt - 1 : length - 1]
-    return rows_RD.abs().mean(dim=0), rows_RD.mean(dim=0)
+    return rows_RD.abs().mean(dim=0), rows_RD
 
 
 def test_labels_are_those_of_the_next_response_token() -> None:
@@ -86,9 +92,24 @@ def test_labels_are_those_of_the_next_response_token() -> None:
 @pytest.mark.parametrize("example", [0, 1])
 def test_agrees_with_one_unpadded_example_at_a_time(example: int) -> None:
     importance = score(IDS_BT, next_tokens())
-    magnitude_D, signed_D = reference(example)
+    magnitude_D, _ = reference(example)
     torch.testing.assert_close(importance.score_BD[example], magnitude_D, rtol=1e-12, atol=1e-14)
-    torch.testing.assert_close(importance.gradient_BD[example], signed_D, rtol=1e-12, atol=1e-14)
+
+
+@pytest.mark.parametrize("moments", ["token", "example"])
+def test_moments_agree_with_a_loop_over_examples_and_tokens(moments: MomentKind) -> None:
+    found = score(IDS_BT, next_tokens(), moments).gradients
+    assert found is not None
+    expected_DD, rows = np.zeros((UNITS, UNITS)), 0
+    for example in (0, 1):
+        rows_RD = reference(example)[1].numpy()
+        if moments == "example":
+            rows_RD = rows_RD.mean(axis=0, keepdims=True)
+        for row_D in rows_RD:
+            expected_DD += np.outer(row_D, row_D) / len(rows_RD)
+        rows += len(rows_RD)
+    assert (found.count, found.rows) == (2, rows)  # the third example has no row
+    np.testing.assert_allclose(found.sum_DD, expected_DD, rtol=1e-11, atol=1e-14)
 
 
 def test_unshifted_labels_give_another_score() -> None:
@@ -102,7 +123,6 @@ def test_an_example_without_any_label_is_not_valid_and_counts_in_no_mean() -> No
     importance = score(IDS_BT, next_tokens())
     assert importance.valid_B.tolist() == [True, True, False]
     assert not importance.score_BD[2].any()
-    assert not importance.gradient_BD[2].any()
     total = ImportanceSum.of(importance)
     assert total.count == 2
     expected_D = (reference(0)[0] + reference(1)[0]) / 2

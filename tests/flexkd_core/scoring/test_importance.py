@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -91,32 +92,36 @@ def test_hidden_and_logits_are_those_of_a_plain_forward(teacher, kind: str) -> N
 
 
 def test_gradient_of_a_cubic_head(cubic, hidden_BTD: Tensor, rows_BT: Tensor) -> None:
-    importance = unit_importance(lambda: cubic(hidden_BTD), cubic.layer, rows_BT)
+    importance = unit_importance(lambda: cubic(hidden_BTD), cubic.layer, rows_BT, moments="example")
     weight_BD = cubic.weight_CD[importance.logits_BC.argmax(1)].detach()
     gradient_BTD = 3 * hidden_BTD.square() * weight_BD[:, None]
     expected_BD = mean_over_rows(gradient_BTD.abs(), rows_BT)
     torch.testing.assert_close(importance.score_BD, expected_BD, rtol=1e-5, atol=1e-6)
-    torch.testing.assert_close(
-        importance.gradient_BD, mean_over_rows(gradient_BTD, rows_BT), rtol=1e-5, atol=1e-6
+    signed_BD = mean_over_rows(gradient_BTD, rows_BT)
+    np.testing.assert_allclose(
+        importance.gradients.sum_DD, signed_BD.T @ signed_BD, rtol=1e-5, atol=1e-6
     )
 
 
-def test_jacobian_averages_magnitudes_and_keeps_every_signed_gradient(
+def test_jacobian_averages_magnitudes_and_the_moments_of_every_signed_gradient(
     cubic, hidden_BTD: Tensor, rows_BT: Tensor
 ) -> None:
     importance = unit_importance(
-        lambda: cubic(hidden_BTD), cubic.layer, rows_BT, output="logit_jacobian"
+        lambda: cubic(hidden_BTD),
+        cubic.layer,
+        rows_BT,
+        output="logit_jacobian",
+        moments="example",
     )
     square_BD = mean_over_rows(3 * hidden_BTD.square(), rows_BT)
     weight_CD = cubic.weight_CD.detach().double()
-    torch.testing.assert_close(
-        importance.gradient_BKD, square_BD[:, None] * weight_CD, rtol=1e-5, atol=1e-6
-    )
+    signed_BCD = square_BD[:, None] * weight_CD
+    expected_DD = torch.einsum("bci,bcj->ij", signed_BCD, signed_BCD) / 3
+    np.testing.assert_allclose(importance.gradients.sum_DD, expected_DD, rtol=1e-5, atol=1e-6)
+    assert (importance.gradients.count, importance.gradients.rows) == (2, 6)
     torch.testing.assert_close(
         importance.score_BD, square_BD * weight_CD.abs().mean(0), rtol=1e-5, atol=1e-6
     )
-    with pytest.raises(ValueError, match="3 gradients per example"):
-        _ = importance.gradient_BD
 
 
 def test_activation_is_the_mean_magnitude(cubic, hidden_BTD: Tensor, rows_BT: Tensor) -> None:
@@ -124,7 +129,8 @@ def test_activation_is_the_mean_magnitude(cubic, hidden_BTD: Tensor, rows_BT: Te
         lambda: cubic(hidden_BTD), cubic.layer, rows_BT, kind="activation", output="value"
     )
     torch.testing.assert_close(importance.score_BD, mean_over_rows(hidden_BTD.abs(), rows_BT))
-    assert importance.gradient_BKD.shape == (3, 0, 4)
+    assert importance.gradients is None
+    assert importance.features is None
 
 
 @pytest.mark.parametrize("steps", [1, 4])
@@ -244,7 +250,7 @@ def test_example_without_rows_is_zero_and_not_valid(cubic, hidden_BTD, rows_BT, 
     assert not importance.score_BD[2].any()
 
 
-@pytest.mark.parametrize("kind", ["gradient", "activation", "integrated_gradients"])
+@pytest.mark.parametrize("kind", [kind for kind in IMPORTANCE_KINDS if kind != "random"])
 def test_rows_that_do_not_count_change_nothing(cubic, hidden_BTD, rows_BT, kind: str) -> None:
     def score(hidden_BTD: Tensor) -> Tensor:
         return unit_importance(
@@ -352,3 +358,24 @@ def test_the_mean_over_one_row_is_that_row_to_the_last_bit() -> None:
     assert found_BD.numpy().tobytes() == expected_BD.numpy().tobytes()
     assert found_BD[1, 0].signbit().item() is False
     assert torch.equal(found_BD[0], values_BTD[0, 0].double())
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("kind", ["gradient_activation", "integrated_gradients"])
+def test_products_of_half_precision_are_taken_in_fp32(kind: str, dtype: torch.dtype) -> None:
+    # |g h| is about 1e-8, where fp16 has only 0 and 6e-8, and bf16 three digits at any size.
+    generator = torch.Generator().manual_seed(1)
+    weight_CD = (1e-4 * torch.randn(2, 4, generator=generator)).to(dtype)
+    hidden_BTD = (1e-3 * torch.randn(3, 1, 4, generator=generator)).to(dtype)
+    labels_B, layer = torch.tensor([0, 1, 0]), nn.Identity()
+    importance = unit_importance(
+        lambda: layer(hidden_BTD)[:, 0] @ weight_CD.T,
+        layer,
+        torch.ones(3, 1, dtype=torch.bool),
+        kind=kind,
+        output="label_logit",
+        labels_B=labels_B,
+        steps=8,
+    )
+    expected_BD = (hidden_BTD[:, 0].double() * weight_CD[labels_B].double()).abs()
+    torch.testing.assert_close(importance.score_BD, expected_BD, rtol=1e-6, atol=0)

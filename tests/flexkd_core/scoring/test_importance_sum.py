@@ -19,7 +19,6 @@ def importance(score_BD: torch.Tensor, valid: list[bool] | None = None) -> Impor
         valid_B=torch.tensor(valid if valid is not None else [True] * examples, dtype=torch.bool),
         hidden_BTD=torch.zeros(examples, 1, units),
         logits_BC=torch.zeros(examples, 2),
-        gradient_BKD=torch.zeros(examples, 0, units),
     )
 
 

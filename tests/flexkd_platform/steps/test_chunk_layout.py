@@ -197,7 +197,7 @@ def test_packed_moments_are_unpacked_to_the_same_bits() -> None:
     _, found = unpack(pack({1: PartialSum(ImportanceSum(np.ones(7), 3), moments)}))
     assert list(found) == [1]
     np.testing.assert_array_equal(found[1].gradients.sum_DD, square_DD)
-    np.testing.assert_array_equal(found[1].features.sum_DD, square_DD * 2)
+    np.testing.assert_array_equal(found[1].features.scatter_DD, square_DD * 2)
     np.testing.assert_array_equal(found[1].features.sum_D, moments.features.sum_D)
     assert (found[1].gradients.count, found[1].gradients.rows) == (3, 9)
     assert (found[1].features.count, found[1].features.rows) == (3, 5)
