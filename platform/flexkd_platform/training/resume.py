@@ -72,7 +72,8 @@ class Resumption:
         state.best = notes["best"]
         state.best_weights = dict(loaded.more["best"]) if "best" in loaded.more else None
         # Checkpoints of an earlier version have the units alone.
-        kept = notes.get("terms") or [{"units": units} for units in notes["units"]]
+        if (kept := notes.get("terms")) is None:
+            kept = [{"units": units} for units in notes["units"]]
         for term, values in zip(self._terms, kept, strict=True):
             term.restore(values)
         if self._scale is not None:

@@ -85,8 +85,10 @@ def gradient_norms(training: Any, rows: list[int]) -> tuple[float, float]:
     logits = out.logits if batch.targets_BT is None else out.logits[batch.targets_BT]
     supervised = torch.nn.functional.cross_entropy(logits, batch.labels_N)
     by_layer = [
-        torch.autograd.grad(loss(s_NS, t_NS), h_BTD, retain_graph=True)[0]
-        for s_NS, t_NS, h_BTD in zip(student, teacher, hidden, strict=True)
+        torch.autograd.grad(
+            loss(s_NS, t_NS, **term.loss_arguments(s_NS)), h_BTD, retain_graph=True
+        )[0]
+        for term, s_NS, t_NS, h_BTD in zip(training.terms, student, teacher, hidden, strict=True)
     ]
     found = by_layer, torch.autograd.grad(supervised, hidden)
     feature, labels = (math.sqrt(sum(float(g.square().sum()) for g in each)) for each in found)
@@ -95,6 +97,7 @@ def gradient_norms(training: Any, rows: list[int]) -> tuple[float, float]:
 
 NORMALISED = [
     "{kind: flexkd, normalise: gradient}",
+    "{kind: flexkd, normalise: gradient, weights: importance, pairing: matched}",
     "{kind: projector, normalise: gradient, loss: mse, alpha: 0.2}",
     "{kind: cka, normalise: gradient, lambda: 0, beta: 1}",
 ]
@@ -177,7 +180,7 @@ def test_a_gradient_that_gives_no_scale_is_an_error(
 
 
 def test_normalising_draws_nothing_from_the_global_generator(lab: Lab) -> None:
-    training = training_of(lab.trial(NORMALISED[1]).distill, lab.store)
+    training = training_of(lab.trial(NORMALISED[2]).distill, lab.store)
     before = torch.get_rng_state()
     training._normalise()
     assert torch.equal(torch.get_rng_state(), before)
