@@ -60,6 +60,10 @@ class SelectConfig(StepConfig):
             identity["origin"] = self.origin.units
         return identity
 
+    def settings(self) -> dict[str, Any]:
+        """The identity without the seed of random units, which is the trial's."""
+        return {name: value for name, value in self.to_identity().items() if name != "seed"}
+
     def needs(self) -> dict[str, Step]:
         """The importance of the units."""
         return {"score": self.score}
