@@ -11,6 +11,7 @@ from ..steps import ChunkDone, ChunkedPass, run_step, run_trial
 from ..tracking import Progress
 from .early_stopping import Halving, RungScores, cannot_stop
 from .executor import Executor
+from .progress_batches import bundled
 from .work import (
     Advanced,
     Ended,
@@ -59,8 +60,8 @@ class InProcessExecutor(Executor):
                 self._submit_pass(work, on_event)
             else:
                 on_event(Started(work))
-                for progress in self._trial(work.trial):
-                    on_event(Advanced(work, [progress]))
+                for bundle in bundled(self._trial(work.trial)):
+                    on_event(Advanced(work, bundle))
         except Exception as error:  # a failed step does not stop work that does not depend on it
             failure = failure_of(error)
         on_event(Ended(work, failure))

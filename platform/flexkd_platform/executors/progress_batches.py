@@ -1,4 +1,4 @@
-"""Batch the progress of a training: each send is a round trip to the driver."""
+"""Batch the progress of a training: each send is a round trip to the driver or to tracking."""
 
 from __future__ import annotations
 
