@@ -40,6 +40,8 @@ class ScoreSums:
                 half = chunk % 2
                 sums.halves[half] = sums.halves[half] + added if half in sums.halves else added
             for half, added_moments in moments.items():
+                if not added_moments.gradients.count:
+                    continue  # no example of these chunks has a counted row
                 known = sums.moments.get(half)
                 sums.moments[half] = added_moments if known is None else known + added_moments
         return sums
@@ -65,6 +67,8 @@ class ScoreSums:
         if len(self.halves) < 2 or not all(half.count for half in self.halves.values()):
             return None
         if contribution:
+            if len(self.moments) < 2:
+                return None
             return _contribution(self.moments[0]), _contribution(self.moments[1])
         return self.halves[0].mean(), self.halves[1].mean()
 

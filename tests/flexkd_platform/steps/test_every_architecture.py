@@ -52,8 +52,9 @@ def methods_of(task: str) -> Iterator[str]:
         if method in BETWEEN_PROBABILITIES and task == "regression":
             continue
         yield f"{{kind: {method}}}"
-    yield "{kind: flexkd, beta: 1}"
-    yield "{kind: flexkd, lambda: 0}"
+    # Other weights than the defaults of the task: with and without the supervised loss.
+    yield "{kind: flexkd, beta: 0.7}"
+    yield f"{{kind: flexkd, lambda: {0.5 if task == 'instruction' else 0}}}"
     yield "{kind: flexkd, target: directions}"
     yield "{kind: flexkd, layers: every}"
     yield f"{{kind: flexkd, layers: {{{crossed}}}}}"
