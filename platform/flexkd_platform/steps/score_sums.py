@@ -67,8 +67,6 @@ class ScoreSums:
         if len(self.halves) < 2 or not all(half.count for half in self.halves.values()):
             return None
         if contribution:
-            if len(self.moments) < 2:
-                return None
             return _contribution(self.moments[0]), _contribution(self.moments[1])
         return self.halves[0].mean(), self.halves[1].mean()
 
