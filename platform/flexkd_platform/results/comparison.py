@@ -23,6 +23,9 @@ OF_THE_METHOD = (
 )
 """Settings that belong to a method: its own, and those of what it reads from the teacher."""
 
+OF_EVERY_TRAINING = ("distill", "rows")
+"""Settings that every training depends on, omitted at their default: few labels are not all."""
+
 
 @dataclass(frozen=True)
 class Group:
@@ -86,7 +89,8 @@ def group_trials(
 
     A group is compared with the group of the baseline method that has the same settings, except for
     the methods' own. Settings that only one of them depends on (fine-tuning has no teacher) are
-    ignored; if there are several such groups, the best one is used.
+    ignored, unless every training depends on them: a missing one then has its default. If there are
+    several such groups, the best one is used.
 
     Args:
         baseline: method to compare with, for example `ft`; None for no comparison.
@@ -206,6 +210,8 @@ def _opponent(cell: _Cell, baselines: Sequence[_Cell], metrics: Sequence[str]) -
 def _same_surroundings(ours: Mapping[str, Json], theirs: Mapping[str, Json]) -> bool:
     """Whether the settings that both have are equal, except for those of the method."""
     left, right = _surroundings(ours), _surroundings(theirs)
+    if any(_within(path, OF_EVERY_TRAINING) for path in left.keys() ^ right.keys()):
+        return False
     # `teacher.finetune: null` contradicts `teacher.finetune.epochs: 1`, though no path is shared.
     branches = {
         path[:end]
@@ -219,11 +225,11 @@ def _same_surroundings(ours: Mapping[str, Json], theirs: Mapping[str, Json]) -> 
 
 
 def _surroundings(settings: Mapping[str, Json]) -> dict[str, Json]:
-    return {
-        path: value
-        for path, value in settings.items()
-        if not any(f"{path}.".startswith(f"{name}.") for name in OF_THE_METHOD)
-    }
+    return {path: value for path, value in settings.items() if not _within(path, OF_THE_METHOD)}
+
+
+def _within(path: str, sections: Sequence[str]) -> bool:
+    return any(f"{path}.".startswith(f"{name}.") for name in sections)
 
 
 def _versus(

@@ -189,6 +189,32 @@ def test_settings_that_one_of_them_does_not_depend_on_do_not_count() -> None:
     assert grouped([*FT, flex])[0].versus is not None
 
 
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"rows__labels": 200, "rows__unlabelled": 2200},
+        {"distill__precision": "bf16"},
+        {"distill__batches": "random"},
+    ],
+)
+def test_a_setting_of_every_training_is_compared_even_if_omitted_at_its_default(
+    changed: dict[str, Any],
+) -> None:
+    """Settings at their default are not recorded: few labels meet few labels, and all meet all."""
+    values = {"ft": (0.6, 0.9), "kd": (0.7, 0.8)}
+    trials = [
+        trial(method, 10, value, **given)
+        for method, pair in values.items()
+        for value, given in zip(pair, (changed, {}), strict=True)
+    ]
+    differences = [
+        group.versus[ACCURACY].mean for group in grouped(trials) if group.versus is not None
+    ]
+    assert sorted(differences) == pytest.approx([-0.1, 0.1])
+    alone = grouped([trials[1], trials[2]])  # all labels, and few
+    assert [group.versus for group in alone] == [None, None]
+
+
 def test_what_methods_read_of_the_teacher_is_no_other_setting() -> None:
     """Caches, layers and a live teacher are how a method works, as its own settings are."""
     shared: dict[str, Any] = {"teacher__finetune": None, "cache__dtype": "float32"}
