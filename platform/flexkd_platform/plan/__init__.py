@@ -3,7 +3,13 @@
 from .facts import Facts, FactsOf
 from .kinds import KINDS, register_kind
 from .kinds._chunked import ChunkedConfig, Draw
-from .kinds._student import RowCounts, StudentConfig, TrainingConfig, labelled_rows
+from .kinds._student import (
+    RowCounts,
+    StudentConfig,
+    TrainingConfig,
+    epoch_rows,
+    labelled_rows,
+)
 from .kinds.base import BaseConfig
 from .kinds.cache import OUTPUTS, CacheConfig
 from .kinds.dataset import DatasetConfig
@@ -71,6 +77,7 @@ __all__ = [
     "ResponseReading",
     "RowCounts",
     "StudentConfig",
+    "epoch_rows",
     "labelled_rows",
     "TrainingRecipe",
     "LayerRef",

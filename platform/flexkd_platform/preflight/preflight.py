@@ -133,9 +133,9 @@ class Preflight:
             if outputs is not None and isinstance(spec.task, ResponseTask):
                 outputs = min(outputs, student.vocab_size)
         problems += [*score_problems(spec), *method_problems(spec, outputs, teacher, student)]
-        problems += student_row_problems(spec, data)
-        problems += sharing_problems(spec)
-        rows = None if data is None else data.sizes["train"]
+        of_rows = student_row_problems(spec, data)
+        problems += [*of_rows, *sharing_problems(spec)]
+        rows = None if data is None or of_rows else data.sizes["train"]
         return [*problems, *self._bertscore(spec)[1], *search_problems(spec, rows)]
 
     def _bertscore(self, spec: JobSpec) -> tuple[ModelFacts | None, list[Problem]]:
@@ -174,7 +174,7 @@ class Preflight:
         must_fit = any(m.selection is not None and m.uses_features for m in spec.sweep.methods)
         return self._once(
             "student",
-            [spec.student.to_json(), teacher.fingerprint, must_fit],
+            [spec.student.init.to_json(), teacher.fingerprint, must_fit],
             lambda: _layered(
                 checked_student(spec.student.init, teacher, must_fit=must_fit), "student.init.model"
             ),

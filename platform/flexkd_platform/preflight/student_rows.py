@@ -16,7 +16,7 @@ def student_row_problems(spec: JobSpec, data: DataFacts | None) -> list[Problem]
     labels = spec.student.labels
     if isinstance(labels, float) and not 0 < labels < 1:
         remedy = "a share between 0 and 1, or a number of rows"
-        return [Problem(LABELS, f"{labels:g} is not a share of the rows", remedy)]
+        return [Problem(LABELS, f"{labels!r} is not a share of the rows", remedy)]
     if isinstance(labels, int) and labels < 1:
         return [Problem(LABELS, f"{labels} rows with a label", "1 or more")]
     found = list(_unlabelled_problems(spec))
@@ -37,7 +37,7 @@ def _unlabelled_problems(spec: JobSpec) -> Iterator[Problem]:
             f"{shown}, but in {spec.task.kind} every term of the loss reads the response",
             "set unlabelled: false, or train on the teacher's responses with seqkd",
         )
-    if spec.student.labels == "all":
+    if spec.student.labels == "all" and not _swept(spec):
         yield Problem(
             UNLABELLED, f"{shown}, but every row has a label", "set student.labels, or leave it out"
         )
@@ -55,6 +55,13 @@ def _unlabelled_problems(spec: JobSpec) -> Iterator[Problem]:
         )
     if unlabelled is not True and unlabelled < 1:
         yield Problem(UNLABELLED, f"{shown} rows", "1 or more, true or false")
+
+
+def _swept(spec: JobSpec) -> bool:
+    """Whether other points of the sweep have fewer labels: `all` is then the upper end."""
+    return any(value != "all" for value in spec.sweep.axes.get(LABELS, ())) or (
+        LABELS in spec.sweep.space
+    )
 
 
 def _size_problems(spec: JobSpec, rows: int, classes: int | None) -> Iterator[Problem]:

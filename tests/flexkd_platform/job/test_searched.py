@@ -191,6 +191,29 @@ def test_a_scheduler_that_never_stops_anything_is_refused(
     assert [path for path, _ in problems] == ["sweep.scheduler.grace_steps"] * refused
 
 
+@pytest.mark.parametrize(
+    ("rows", "grace", "refused"),
+    [
+        (["student.labels=8"], 1, False),
+        (["student.labels=8"], 2, True),
+        (["student.labels=8", "student.unlabelled=8"], 2, False),
+        (["student.labels=8", "student.unlabelled=true"], 4, False),
+    ],
+)
+def test_a_scheduler_counts_the_steps_of_the_student_s_rows(
+    rows: list[str], grace: int, refused: bool, shop: Shop
+) -> None:
+    """Two epochs in batches of 8: of 8, 16 or 26 rows, which are 1, 2 or 4 steps each."""
+    scheduler = f"sweep.scheduler={{kind: asha, grace_steps: {grace}}}"
+    problems = found(shop, scheduler, "distill.epochs=2", *rows)
+    assert [path for path, _ in problems] == ["sweep.scheduler.grace_steps"] * refused
+
+
+def test_a_wrong_number_of_labels_is_one_problem_beside_a_scheduler(shop: Shop) -> None:
+    ((path, _),) = found(shop, "sweep.scheduler={kind: asha, grace_steps: 1}", "student.labels=0")
+    assert path == "student.labels"
+
+
 def test_the_edges_of_what_is_drawn_are_looked_at(shop: Shop) -> None:
     drawn = "sweep.axes={task.max_length: {int_uniform: [8, 4000]}}"
     ((path, message),) = found(shop, drawn)

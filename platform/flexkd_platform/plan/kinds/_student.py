@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from ...spec import AlignedInit, CutInit, JobSpec, Method, PretrainedInit, StudentInit
+from ...spec import AlignedInit, CutInit, JobSpec, Method, PretrainedInit, Student, StudentInit
 from ..facts import Facts
 from ..layers import stack_of
 from ..reading import Reading
@@ -66,14 +66,19 @@ def labelled_rows(labels: Literal["all"] | int | float, rows: int) -> int:
     return labels if isinstance(labels, int) else max(1, round(labels * rows))
 
 
-def row_counts(spec: JobSpec, facts: Facts) -> RowCounts | None:
-    """The rows of a job's students; None for all."""
-    rows, unlabelled = facts.train_rows, spec.student.unlabelled
-    labels = labelled_rows(spec.student.labels, rows)
+def row_counts(student: Student, rows: int) -> RowCounts | None:
+    """The rows of a job's students, of `rows` training rows; None for all."""
+    labels = labelled_rows(student.labels, rows)
     if labels == rows:
         return None
     rest = rows - labels
-    return RowCounts(labels, rest if unlabelled is True else int(unlabelled))
+    return RowCounts(labels, rest if student.unlabelled is True else int(student.unlabelled))
+
+
+def epoch_rows(student: Student, rows: int) -> int:
+    """How many of `rows` training rows count as an epoch of the trials, of any method."""
+    counts = row_counts(student, rows)
+    return rows if counts is None else counts.labels + counts.unlabelled
 
 
 def student_config(spec: JobSpec, facts: Facts) -> StudentConfig:

@@ -129,7 +129,7 @@ def distill_step(spec: JobSpec, facts: Facts, method: Method, seed: int) -> Step
             keep=spec.distill.keep,
             reading=reading_of(spec, facts.outputs),
             dataset=dataset_step(spec, facts),
-            rows=row_counts(spec, facts),
+            rows=row_counts(spec.student, facts.train_rows),
             teacher=_teacher(spec, facts, method, pairs, online=reselect is not None),
             layers=pairs,
             selections=selections,

@@ -26,7 +26,7 @@ class WarmUpConfig(TrainingConfig):
 
 def warm_up_step(spec: JobSpec, facts: Facts, settings: FineTune, seed: int) -> Step[WarmUpConfig]:
     """The warm-up of the trials with one seed, on the labelled rows."""
-    rows = row_counts(spec, facts)
+    rows = row_counts(spec.student, facts.train_rows)
     return Step(
         WarmUpConfig(
             method=FineTuning(kind="ft"),
