@@ -5,12 +5,19 @@ from __future__ import annotations
 from .figure import Figure, KeyEntry
 from .metric_figure import metric_figure
 from .report_data import ReportData
-from .selection_figures import importance_figure, overlap_figure
+from .selection_figures import importance_figure, overlap_figure, pairs_figure
 from .training_figures import loss_figure, validation_figure
 
 __all__ = ["FIGURES", "Figure", "KeyEntry", "report_figures"]
 
-FIGURES = (metric_figure, loss_figure, validation_figure, importance_figure, overlap_figure)
+FIGURES = (
+    metric_figure,
+    loss_figure,
+    validation_figure,
+    importance_figure,
+    overlap_figure,
+    pairs_figure,
+)
 """Each takes the report's data and returns its figure, or None if there is nothing to draw."""
 
 

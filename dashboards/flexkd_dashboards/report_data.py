@@ -141,6 +141,8 @@ class ImportanceCurve:
     """G, one value for each of the d_T teacher units, by unit index."""
     units: tuple[int, ...]
     """The d_S selected units in rank order."""
+    note: str = ""
+    """What is known of its geometry and stability, as a phrase."""
 
     def __post_init__(self) -> None:
         outside = [unit for unit in self.units if not 0 <= unit < len(self.importance)]

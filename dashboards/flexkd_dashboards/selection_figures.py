@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import plotly.graph_objects as go
@@ -38,6 +38,7 @@ def importance_figure(data: ReportData) -> Figure | None:
         caption=(
             "G of each unit of the scored layer, sorted; the thick part is what was selected"
             + (f" ({sizes})." if alone else ".")
+            + _notes(data.importance)
         ),
         plot=canvas(
             traces,
@@ -56,7 +57,29 @@ def overlap_figure(data: ReportData) -> Figure | None:
         return None
     if len(data.importance) == 1:
         return _strip(data.importance[0])
-    return _matrix(data.importance)
+    return _matrix(
+        data.importance,
+        _jaccard,
+        name="overlap",
+        title="Units that selections share",
+        caption="Jaccard index: shared units over all units of the two selections. "
+        + _chance(data.importance),
+    )
+
+
+def pairs_figure(data: ReportData) -> Figure | None:
+    """How many ranks hold the same unit in two selections; none for a single one."""
+    if len(data.importance) < 2:
+        return None
+    return _matrix(
+        data.importance,
+        _same_ranks,
+        name="pairs",
+        title="Ranks with the same unit",
+        caption="Share of the ranks that hold the same unit in both selections: with pairing by "
+        "rank, student unit m is matched with the unit of rank m. Sets may be stable where ranks "
+        "are not. ",
+    )
 
 
 def _ranked(selection: ImportanceCurve, label: str, colour: Colour, rest: Colour) -> list[Any]:
@@ -149,11 +172,18 @@ def _strip(selection: ImportanceCurve) -> Figure:
     )
 
 
-def _matrix(selections: Sequence[ImportanceCurve]) -> Figure:
-    """Jaccard index of each pair of selections, blank if their widths differ."""
+def _matrix(
+    selections: Sequence[ImportanceCurve],
+    measure: Callable[[ImportanceCurve, ImportanceCurve], float | None],
+    *,
+    name: str,
+    title: str,
+    caption: str,
+) -> Figure:
+    """A measure of each pair of selections, blank if they cannot be compared."""
     numbers = [str(i + 1) for i in range(len(selections))]
     labels = [figure_text(_label(s, i)) for i, s in enumerate(selections)]
-    cells = [[_jaccard(a, b) for b in selections] for a in selections]
+    cells = [[measure(a, b) for b in selections] for a in selections]
     numbered = len(selections) <= MOST_NUMBERED_CELLS
     heatmap = go.Heatmap(
         x=numbers,
@@ -171,14 +201,11 @@ def _matrix(selections: Sequence[ImportanceCurve]) -> Figure:
         hoverongaps=False,
     )
     return Figure(
-        name="overlap",
-        title="Units that selections share",
-        caption=(
-            "Jaccard index: shared units over all units of the two selections. "
-            + _chance(selections)
-            + "Columns are numbered as the rows; selections of layers that differ in width are "
-            "not compared."
-        ),
+        name=name,
+        title=title,
+        caption=caption
+        + "Columns are numbered as the rows; selections of layers that differ in width are not "
+        "compared.",
         plot=canvas(
             [heatmap],
             height=110 + 46 * len(selections),
@@ -201,6 +228,18 @@ def _jaccard(one: ImportanceCurve, other: ImportanceCurve) -> float | None:
         return None
     union = set(one.units) | set(other.units)
     return rounded(len(set(one.units) & set(other.units)) / len(union)) if union else None
+
+
+def _notes(selections: Sequence[ImportanceCurve]) -> str:
+    numbered = enumerate(selections)
+    return "".join(f" {_label(chosen, i)}: {chosen.note}." for i, chosen in numbered if chosen.note)
+
+
+def _same_ranks(one: ImportanceCurve, other: ImportanceCurve) -> float | None:
+    if len(one.importance) != len(other.importance) or len(one.units) != len(other.units):
+        return None
+    same = sum(a == b for a, b in zip(one.units, other.units, strict=True))
+    return rounded(same / len(one.units)) if one.units else None
 
 
 def _label(selection: ImportanceCurve, index: int) -> str:

@@ -112,6 +112,30 @@ def test_jaccard_matrix_and_its_blanks(report: ReportData) -> None:
     ]
 
 
+def test_ranks_that_hold_the_same_unit_and_their_blanks(report: ReportData) -> None:
+    selections = (
+        ImportanceCurve("one", (4.0, 3.0, 2.0, 1.0), (0, 1, 2)),
+        ImportanceCurve("other", (1.0, 3.0, 2.0, 0.5), (0, 2, 1)),
+        ImportanceCurve("narrow", (1.0,) * 4, (0, 1)),
+    )
+    cells = drawn(replace(report, importance=selections))["pairs"]["data"][0]["z"]
+    # Both have the units 0, 1 and 2; unit 0 alone has the same rank.
+    third = pytest.approx(1 / 3, abs=1e-6)
+    assert [list(row) for row in cells] == [[1, third, None], [third, 1, None], [None, None, 1]]
+    assert "pairs" not in drawn(replace(report, importance=selections[:1]))
+
+
+def test_the_caption_has_what_is_known_of_each_selection(report: ReportData) -> None:
+    selections = (
+        ImportanceCurve("one", (4.0, 3.0), (0,), "effective dimension 2 ± 0.5 of 2"),
+        ImportanceCurve("other", (1.0, 3.0), (1,)),
+    )
+    figures = report_figures(replace(report, importance=selections))
+    caption = next(figure.caption for figure in figures if figure.name == "importance")
+    assert "1: one: effective dimension 2 ± 0.5 of 2." in caption
+    assert "2: other" not in caption
+
+
 def test_key_names_exactly_what_is_drawn(report: ReportData) -> None:
     for figure in report_figures(report):
         groups = {trace.legendgroup for trace in figure.plot.data}

@@ -66,7 +66,7 @@ def test_every_figure_is_drawn(
 ) -> None:
     data = with_two_selections(report, make_selection)
     parts = figure_parts(dom_of(render_report(data), tmp_path))
-    assert list(parts) == ["metric", "loss", "validation", "importance", "overlap"]
+    assert list(parts) == ["metric", "loss", "validation", "importance", "overlap", "pairs"]
     for name, part in parts.items():
         assert '<svg class="main-svg"' in part, name
         assert re.search(r'class="(trace scatter|hm|heatmaplayer|point)', part), name

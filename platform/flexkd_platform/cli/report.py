@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from flexkd_dashboards import (
     ImportanceCurve,
@@ -54,15 +56,18 @@ def report_data(job: JobFiles, spec: JobSpec) -> ReportData:
     curves = [
         _curve(job, trial) for trial in results["trials"] if trial["status"] in {"done", "reused"}
     ]
-    # Directions have the units of their score as well, which are shown once.
+    # Directions have the units of their score as well, which are shown once; so are random units,
+    # which each seed draws anew.
     selections = {
-        (entry["score_hash"], entry["d_student"]): entry for entry in results["selection"]
+        (entry["score_hash"], entry["d_student"], entry.get("select")): entry
+        for entry in results["selection"]
     }
     importance = [
         ImportanceCurve(
-            label=f"layer {entry['layer']}, {entry['score_kind']}, {entry['d_student']} units",
+            label=_selection_label(entry),
             importance=tuple(job.importance(entry["score_hash"])),
             units=tuple(entry["units"]),
+            note=_selection_note(entry),
         )
         for entry in selections.values()
     ]
@@ -78,6 +83,33 @@ def report_data(job: JobFiles, spec: JobSpec) -> ReportData:
             PublishedResult(p.method, p.metric, p.mean, p.std, p.source) for p in spec.reference
         ),
     )
+
+
+def _selection_label(entry: Mapping[str, Any]) -> str:
+    """`layer 5, gradient, 800 samples of seed 2, 128 lowest units`."""
+    select, draw = entry.get("select", "highest"), entry.get("score_draw")
+    drawn = "" if draw is None else f", {draw['samples']} samples of seed {draw['seed']}"
+    which = "" if select == "highest" else f"{select} "
+    kind = entry["score_kind"]
+    return f"layer {entry['layer']}, {kind}{drawn}, {entry['d_student']} {which}units"
+
+
+def _selection_note(entry: Mapping[str, Any]) -> str:
+    """The effective dimension with its error bar, and the stability over two halves of the data."""
+    geometry, stability = entry.get("geometry") or {}, entry.get("stability") or {}
+    parts = []
+    if "effective_dimension" in geometry:
+        error = geometry.get("effective_dimension_error")
+        bar = "" if error is None else f" ± {error:g}"
+        parts.append(
+            f"effective dimension {geometry['effective_dimension']}{bar} of {entry['d_teacher']}"
+        )
+    if "units" in stability:
+        parts.append(
+            f"two halves of the data share {stability['units']:.0%} of the units (Jaccard index) "
+            f"and {stability['pairs']:.0%} of the ranks"
+        )
+    return "; ".join(parts)
 
 
 def _curve(job: JobFiles, trial: dict[str, object]) -> TrainingCurve:

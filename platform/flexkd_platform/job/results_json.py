@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from ..artifacts import read_units
@@ -111,11 +111,15 @@ def _selection_json(steps: Sequence[Step], store: Store) -> list[dict[str, Any]]
                 "d_student": summary["d_student"],
                 "units": read_units(step, store),
                 "target": summary["target"],
+                "select": summary.get("select", "highest"),
+                "rank": summary.get("rank"),
+                "stability": summary.get("stability"),
                 "kept_share": summary["kept_share"],
                 "kept_moment": summary.get("kept_moment"),
                 "geometry": store.manifest(score).summary.get("geometry"),
                 "score_digest": store.manifest(score).summary["digest"],
                 "score_kind": score.config.importance.kind,
+                "score_draw": None if score.config.draw is None else asdict(score.config.draw),
                 "score_hash": score.hash,
             }
         )
