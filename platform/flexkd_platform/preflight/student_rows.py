@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ..data import DataFacts
-from ..plan import labelled_rows
+from ..plan import ImportanceConfig, labelled_rows
 from ..spec import ClassificationTask, JobSpec, Problem, ResponseTask
 
 LABELS, UNLABELLED = "student.labels", "student.unlabelled"
@@ -31,11 +31,19 @@ def _unlabelled_problems(spec: JobSpec) -> Iterator[Problem]:
     shown = str(unlabelled).lower()
     if unlabelled is False:
         return
+    importance = ImportanceConfig.of(spec.score, spec.task.kind)
     if isinstance(spec.task, ResponseTask):
         yield Problem(
             UNLABELLED,
             f"{shown}, but in {spec.task.kind} every term of the loss reads the response",
             "set unlabelled: false, or train on the teacher's responses with seqkd",
+        )
+    elif spec.score.aggregation == "batch" and importance.reads_labels:
+        yield Problem(
+            UNLABELLED,
+            f"{shown}, but score.aggregation: batch scores every training batch, and "
+            f"{importance.output} reads its labels",
+            "set score.aggregation: global, or leave score.output out",
         )
     if spec.student.labels == "all" and not _swept(spec):
         yield Problem(
@@ -46,12 +54,6 @@ def _unlabelled_problems(spec: JobSpec) -> Iterator[Problem]:
             UNLABELLED,
             f"{shown}, but no method of the sweep reads the teacher",
             "add a method as kd or flexkd, or leave unlabelled out",
-        )
-    if spec.score.aggregation == "batch":
-        yield Problem(
-            UNLABELLED,
-            f"{shown}, but score.aggregation: batch scores every training batch by its labels",
-            "set score.aggregation: global",
         )
     if unlabelled is not True and unlabelled < 1:
         yield Problem(UNLABELLED, f"{shown} rows", "1 or more, true or false")

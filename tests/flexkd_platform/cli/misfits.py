@@ -443,11 +443,12 @@ ONE_PROBLEM: dict[str, tuple[str, list[str], str, str, str]] = {
             methods("{kind: flexkd}"),
             "student.labels=30",
             "student.unlabelled=true",
-            "score.aggregation=batch",
+            "score={aggregation: batch, output: label_logit}",
         ],
         "student.unlabelled",
-        "true, but score.aggregation: batch scores every training batch by its labels",
-        "set score.aggregation: global",
+        "true, but score.aggregation: batch scores every training batch, and label_logit reads its "
+        "labels",
+        "set score.aggregation: global, or leave score.output out",
     ),
     "labels of one point of an axis": (
         "classification",

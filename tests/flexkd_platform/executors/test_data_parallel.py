@@ -67,6 +67,14 @@ WRITING: list[dict[str, Any]] = [
     {"kind": "gram", "normalise": "gradient"},
 ]
 
+FEW: list[dict[str, Any]] = [
+    {"kind": "ft"},
+    {"kind": "kd"},
+    {"kind": "flexkd", "loss": "mse", "beta": 0.5},
+    {"kind": "projector", "normalise": "gradient"},
+]
+"""Methods of students of few labels."""
+
 MEASURED = 5e-4
 """Relative, for what students are measured at. A correlation does not change when a unit is shifted
 or scaled, so those weights have a gradient of 0 but for rounding, and Adam makes steps of that."""
@@ -125,6 +133,8 @@ def references(
     """Every method, with the cached and the live teacher, on labels and on text."""
     plans = {name: _plan(spec_of, plan_of, material, rows) for name, rows in ROWS.items()}
     plans |= {task: _writing_plan(spec_of, plan_of, task) for task in WRITERS}
+    for task in ("classification", "regression"):
+        plans[f"{task} of few labels"] = _few_labels_plan(spec_of, plan_of, material, task)
     found = {}
     for name, plan in plans.items():
         prepared = tmp_path_factory.mktemp("prepared")
@@ -199,6 +209,20 @@ def test_losses_do_not_depend_on_how_a_batch_is_computed(
     assert max(worst.values()) < (LATER if WAYS[way].resources.micro_batch else 1e-4)
 
 
+@pytest.mark.parametrize("task", ["classification", "regression"])
+def test_few_labels_train_batches_without_a_label(
+    task: str, references: dict[str, Reference]
+) -> None:
+    """The bounds above are of such batches too: their supervised loss is 0, not their gradient."""
+    reference = references[f"{task} of few labels"]
+    for trial in reference.trials:
+        log = [entry.values for entry in read_log(trial.distill, reference.trained)]
+        assert len(log) == 2 * 4  # of 24 rows, whatever a method reads
+        assert all(values["train/grad_norm"] > 0 for values in log)
+        # Fine-tuning reads the labelled rows alone, and each of its batches is one of those.
+        assert (0.0 in [values["train/supervised"] for values in log]) == (trial.method != "ft")
+
+
 def fewer(trials: list[Trial], *, live: bool) -> list[Trial]:
     """Every method once: with the cached or with the live teacher, or on the way it is here."""
     found: dict[str, Trial] = {}
@@ -236,6 +260,21 @@ def _writing_plan(spec_of: SpecOf, plan_of: PlanOf, task: str) -> Plan:
     axes = {"score.aggregation": ["global", "batch"]}
     sweep = {"methods": WRITING, "axes": axes, "seeds": [1]}
     return plan_of(spec_of(**writing_json(task) | {"sweep": sweep}))
+
+
+def _few_labels_plan(spec_of: SpecOf, plan_of: PlanOf, material: Path, task: str) -> Plan:
+    """3 of 24 rows have a label, in batches of 6: a worker, or the whole batch, often has none."""
+    data = {"source": "files", "path": str(material / "data"), "train": 24}
+    init = {"kind": "sliced", "layers": 2, "hidden_size": 12}
+    return plan_of(
+        spec_of(
+            task={"kind": task, "data": data, "max_length": 16},
+            student={"init": init, "labels": 3, "unlabelled": True},
+            distill={"epochs": 2, "batch_size": 6, "learning_rate": 1e-3},
+            sweep={"methods": FEW, "seeds": [1]},
+            evaluate={},
+        )
+    )
 
 
 def _largest_difference(trial: Trial, one: Store, two: Store, steps: int | None = None) -> float:

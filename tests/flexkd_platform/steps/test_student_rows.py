@@ -124,15 +124,18 @@ def spoiled(lab: Any, labelled: list[int]) -> None:
     pq.write_table(changed, folder / "train.parquet")
 
 
-@pytest.mark.parametrize("method", [FT, KD, FLEXKD])
+@pytest.mark.parametrize(
+    ("method", "score"),
+    [(FT, "global"), (KD, "global"), (FLEXKD, "global"), (FLEXKD, "batch")],
+)
 def test_no_label_of_another_row_reaches_a_student(
-    fresh: Callable[[], Any], monkeypatch: pytest.MonkeyPatch, method: str
+    fresh: Callable[[], Any], monkeypatch: pytest.MonkeyPatch, method: str, score: str
 ) -> None:
     """The same teacher, caches and draw, other labels: the same student to the last bit."""
     students = []
     for spoil in (False, True):
         lab = fresh()
-        trial = trial_of(lab, method, *FEW)
+        trial = trial_of(lab, method, *FEW, f"score.aggregation={score}")
         if spoil:
             # The draw itself is in proportion to the classes of all rows.
             rows = student_rows(trial.distill.config, table_of(lab))
@@ -155,7 +158,7 @@ def test_the_supervised_loss_is_the_mean_over_the_labelled_rows(
     shown_N[labelled] = labels_N[labelled]
     logits_NC = torch.randn(4, 2, generator=torch.Generator().manual_seed(0)).requires_grad_()
     loss = supervised(training, logits_NC, shown_N, len(labelled))
-    expected = -sum(float(logits_NC[row].log_softmax(0)[labels_N[row]]) for row in labelled) / max(
+    expected = -sum(logits_NC[row].log_softmax(0)[labels_N[row]].item() for row in labelled) / max(
         1, len(labelled)
     )
     assert loss.item() == pytest.approx(expected, rel=1e-6)

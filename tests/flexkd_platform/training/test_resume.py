@@ -30,6 +30,7 @@ WAYS: dict[str, tuple[str, list[str], Resources]] = {
     "a normalised feature loss": ("{kind: projector, normalise: gradient}", [], Resources()),
     "random batches": ("{kind: cka}", ["distill.batches=random"], Resources()),
     "micro-batches": ("{kind: cka}", ["distill.dropout=0.2"], Resources(micro_batch=3)),
+    "few labels": ("{kind: kd}", ["student.labels=10", "student.unlabelled=true"], Resources()),
     "within an epoch": ("{kind: flexkd}", [], Resources(checkpoint_steps=3)),
 }
 

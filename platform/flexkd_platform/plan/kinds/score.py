@@ -34,6 +34,9 @@ KIND = StepKind("score", 3, "scoring", "pass", _summary_line)
 GRADIENT_KINDS = frozenset({"gradient", "gradient_activation", "contribution"})
 """Kinds of importance that take one gradient at the layer's own output."""
 
+LABEL_OUTPUTS = frozenset({"label_logit", "label_logprob", "loss"})
+"""Outputs F that depend on an example's label."""
+
 
 @dataclass(frozen=True)
 class ImportanceConfig:
@@ -53,6 +56,11 @@ class ImportanceConfig:
     def reads_output(self) -> bool:
         """Whether F is read."""
         return self.kind in {*GRADIENT_KINDS, "integrated_gradients"}
+
+    @property
+    def reads_labels(self) -> bool:
+        """Whether F depends on the labels of the examples."""
+        return self.reads_output and self.output in LABEL_OUTPUTS
 
     @classmethod
     def of(cls, score: Score, task: str) -> ImportanceConfig:
