@@ -59,7 +59,8 @@ def run(
     Raises:
         ValueError: moments are needed, but the score kept none.
     """
-    importance_D = read_importance(config.score, inputs).clip(min=0)
+    importance_D = read_importance(config.score, inputs)
+    positive_D = importance_D.clip(min=0)  # a contribution may be negative
     halves = read_importance_halves(config.score, inputs)
     moments = read_moments(config.score, inputs)
     units = _units(config, importance_D, moments, "")
@@ -67,7 +68,7 @@ def run(
         "d_teacher": len(importance_D),
         "d_student": len(units),
         "target": config.target,
-        "kept_share": float(kept_share(importance_D, units)),
+        "kept_share": float(kept_share(positive_D, units)),
     }
     if config.order != "highest":
         summary["select"] = config.order
@@ -87,7 +88,7 @@ def run(
     with out.publish() as draft:
         draft.summary |= summary
         (draft.folder / "units.json").write_text(json.dumps(units) + "\n")
-        weights = [float(importance_D[unit]) for unit in units]
+        weights = [float(positive_D[unit]) for unit in units]
         (draft.folder / "weights.json").write_text(json.dumps(weights) + "\n")
         if directions is not None:
             columns = {"U": directions.vectors_DC, "values": directions.values_C}
@@ -102,7 +103,7 @@ def _units(
     count, total = config.count, len(importance_D)
     if config.order == "diverse":
         covariance_DD = _stored(moments, f"covariance{half}", "diverse units")
-        return select_diverse(importance_D, covariance_DD, count)
+        return select_diverse(importance_D.clip(min=0), covariance_DD, count)
     if config.order == "random":
         return [int(unit) for unit in drawn_order(total, config.seed)[:count]]
     if config.order == "origin":
@@ -136,7 +137,7 @@ def _unit_stability(
 ) -> dict[str, float]:
     """`units`: Jaccard overlap; `pairs`: share of ranks with the same unit."""
     first, second = (
-        _units(config, importance_D.clip(min=0), moments, half)
+        _units(config, importance_D, moments, half)
         for importance_D, half in zip(halves, HALVES, strict=True)
     )
     return {"units": jaccard(first, second), "pairs": pair_agreement(first, second)}
