@@ -41,11 +41,13 @@ def _selectors() -> Iterable[Line]:
     meanings = {
         "gradient": "mean |∂F/∂h| of a teacher unit over examples (the paper's)",
         "activation": "mean |h|",
+        "gradient_activation": "mean |h · ∂F/∂h|",
+        "contribution": "covariance of a unit's share g·h with the output: (M Σ)_ii",
         "integrated_gradients": "mean |integrated gradient| from the baseline 0",
         "random": "seeded random importance: the control",
     }
     kinds = get_args(Score.model_fields["kind"].annotation)
-    return ((name, meanings[name]) for name in kinds)
+    return [(name, meanings[name]) for name in kinds]
 
 
 def _models() -> Iterable[Line]:

@@ -77,7 +77,7 @@ def test_the_training_draws_on_those_steps_alone(lab: Any) -> None:
         else:
             assert part.batch is drawn[step]
         counts = _gathered_counts([part], SoloWorker())
-        assert counts.pop("targets") == [len(part.batch.labels_N)]
+        assert counts.pop("targets") == counts.pop("labels") == [len(part.batch.labels_N)]
         masks = part.batch.feature_masks
         assert counts == {stack: [int(mask.sum())] for stack, mask in masks.items()}
 
