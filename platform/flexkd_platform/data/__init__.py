@@ -4,11 +4,12 @@
 examples, `load_evaluation` those of an evaluation set. The other modules, in reading order:
 `sources` (the reader of each source), `builtin`, `files` with `formats`, `hub`; `prepare` (the
 examples of each task), `labelled` with `labels`, `prompts` with `templates`; `splits`, `sizes`,
-`evaluation`, `checks`.
+`evaluation` with `scripts`, `checks`.
 """
 
 from .checks import DataFacts, check_data, load_evaluation, load_splits
 from .evaluation import SetFacts
+from .scripts import WordRule, shown_rules, word_rules
 from .splits import SPLITS, Splits, texts_of
 from .templates import RESPONSE_MARKERS
 
@@ -18,8 +19,11 @@ __all__ = [
     "DataFacts",
     "SetFacts",
     "Splits",
+    "WordRule",
     "check_data",
     "load_evaluation",
     "load_splits",
+    "shown_rules",
     "texts_of",
+    "word_rules",
 ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -13,6 +13,7 @@ from .evaluation import SetFacts, read_evaluation
 from .labels import Labels
 from .prepare import prepare
 from .prepared import KEY
+from .scripts import word_rule_of
 from .sizes import cut
 from .splits import SPLITS, Splits
 
@@ -29,6 +30,7 @@ class DataFacts:
         None for other tasks.
     skipped: skipped rows of each split of the source, which contain nothing to learn.
     evaluation: facts of each evaluation set.
+    word_rules: of the validation and the test split, as `SetFacts.word_rule`.
     """
 
     fingerprint: str
@@ -36,6 +38,7 @@ class DataFacts:
     classes: int | None
     skipped: Mapping[str, int] = field(default_factory=dict)
     evaluation: Mapping[str, SetFacts] = field(default_factory=dict)
+    word_rules: Mapping[str, str] = field(default_factory=dict)
 
 
 def load_splits(task: Task, fingerprint: str | None = None) -> Splits:
@@ -111,7 +114,7 @@ def check_data(task: Task, *, path: str = "task.data") -> tuple[DataFacts | None
             sets[name] = set_facts
     if problems or facts is None:
         return None, problems
-    return DataFacts(facts.fingerprint, facts.sizes, facts.classes, facts.skipped, sets), []
+    return replace(facts, evaluation=sets), []
 
 
 def _examine(
@@ -133,7 +136,13 @@ def _examine(
     fingerprint = sha256_of({"content": reading.fingerprint, "rules": made.rules})
     sizes = {split: len(tables[split]) for split in SPLITS}
     skipped = {split: made.skipped.get(split, 0) for split in SPLITS}
-    facts = DataFacts(fingerprint, sizes, labels.classes if labels else None, skipped)
+    facts = DataFacts(
+        fingerprint,
+        sizes,
+        labels.classes if labels else None,
+        skipped,
+        word_rules={split: word_rule_of(tables[split]) for split in ("validation", "test")},
+    )
     bare = {split: table.drop_columns([KEY]) for split, table in tables.items()}
     return Splits(**bare, skipped=skipped, fingerprint=fingerprint), facts, known, []
 

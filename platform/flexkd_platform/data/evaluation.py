@@ -11,6 +11,7 @@ from ..spec import Problem, SplitSizes, Task, TextTask, sha256_of
 from .labels import Labels
 from .prepare import prepare
 from .prepared import KEY
+from .scripts import word_rule_of
 from .sizes import sized
 
 
@@ -22,11 +23,13 @@ class SetFacts:
         reads it, the classes' names, and the subset.
     rows: number of used examples.
     skipped: skipped rows, which have nothing to compare with.
+    word_rule: how ROUGE reads its references if the spec does not say, see `scripts.word_rules`.
     """
 
     fingerprint: str
     rows: int
     skipped: int
+    word_rule: str = "words"
 
 
 def read_evaluation(
@@ -58,7 +61,8 @@ def read_evaluation(
     identity: dict[str, Any] = {"content": reading.fingerprint, "rules": made.rules}
     if data.test is not None:
         identity["subset"] = [data.test, data.subset_seed]
-    facts = SetFacts(sha256_of(identity), len(table), made.skipped["test"])
+    rule = word_rule_of(table)
+    facts = SetFacts(sha256_of(identity), len(table), made.skipped["test"], rule)
     return table.drop_columns([KEY]), facts, []
 
 

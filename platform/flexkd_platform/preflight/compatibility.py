@@ -190,15 +190,23 @@ def model_problems(spec: JobSpec, model: str, facts: ModelFacts, path: str) -> I
     yield from _length_problems(spec, task, model, facts)
 
 
+def metric_problems(spec: JobSpec) -> Iterator[Problem]:
+    """The problem of a setting of a metric that is not reported."""
+    chosen = spec.evaluate.rouge_tokenizer
+    if chosen != "auto" and not any(name.startswith("rouge") for name in spec.metrics):
+        yield Problem(
+            "evaluate.rouge_tokenizer",
+            f"{chosen}, but no ROUGE metric is reported",
+            "leave it out, or add a ROUGE metric to evaluate.metrics",
+        )
+
+
 def _length_problems(
     spec: JobSpec, task: InstructionTask | SummarizationTask, model: str, facts: ModelFacts
 ) -> Iterator[Problem]:
-    written = spec.evaluate.max_new_tokens or task.max_new_tokens
-    wanted = {
-        "task.max_prompt": task.max_prompt,
-        "task.max_response": task.max_response,
-        "evaluate.max_new_tokens": written,
-    }
+    wanted = {"task.max_prompt": task.max_prompt, "task.max_response": task.max_response}
+    if task.writes_for(spec.metrics):
+        wanted["evaluate.max_new_tokens"] = spec.evaluate.max_new_tokens or task.max_new_tokens
     longest = facts.max_positions
     if task.language_model == "seq2seq":  # its decoder has separate positions
         for key, tokens in wanted.items():
@@ -206,7 +214,7 @@ def _length_problems(
                 message = f"{tokens} tokens, but {model} has {longest} positions"
                 yield Problem(key, message, f"at most {longest}")
     else:
-        new = max(("task.max_response", "evaluate.max_new_tokens"), key=lambda key: wanted[key])
+        new = max((key for key in wanted if key != "task.max_prompt"), key=lambda key: wanted[key])
         if task.max_prompt + wanted[new] > longest:
             yield Problem(
                 "task.max_prompt",

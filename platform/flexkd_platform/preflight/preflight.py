@@ -26,7 +26,13 @@ from ..spec import (
     spec_with,
     split_path,
 )
-from .compatibility import method_problems, model_problems, pair_problems, scale_problems
+from .compatibility import (
+    method_problems,
+    metric_problems,
+    model_problems,
+    pair_problems,
+    scale_problems,
+)
 from .model_checks import checked_config, checked_model, checked_student
 from .selection import geometry_warnings, score_problems, selection_warnings
 from .sharded_models import sharing_problems
@@ -97,6 +103,7 @@ class Preflight:
             student_stacks=student.stacks,
             sets={name: found.fingerprint for name, found in data.evaluation.items()},
             bertscore=bertscore.fingerprint if bertscore else "",
+            word_rules=_word_rules(data),
             bertscore_source=(
                 _source(spec.evaluate.bertscore_model, None, bertscore) if bertscore else ""
             ),
@@ -134,7 +141,7 @@ class Preflight:
                 outputs = min(outputs, student.vocab_size)
         problems += [*score_problems(spec), *method_problems(spec, outputs, teacher, student)]
         of_rows = student_row_problems(spec, data)
-        problems += [*of_rows, *sharing_problems(spec)]
+        problems += [*of_rows, *sharing_problems(spec), *metric_problems(spec)]
         rows = None if data is None or of_rows else data.sizes["train"]
         return [*problems, *self._bertscore(spec)[1], *search_problems(spec, rows)]
 
@@ -287,6 +294,12 @@ def _score_problems(spec: JobSpec, data: DataFacts | None) -> list[Problem]:
             )
         )
     return problems
+
+
+def _word_rules(data: DataFacts) -> dict[str, str]:
+    rules = {name: found.word_rule for name, found in data.evaluation.items()}
+    rules |= data.word_rules
+    return {name: rule for name, rule in rules.items() if rule != "words"}
 
 
 def _a(noun: str) -> str:

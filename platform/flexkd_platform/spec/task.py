@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import AfterValidator, Field
@@ -118,6 +119,11 @@ class ResponseTask(TaskKind):
     def validation_metrics(cls) -> tuple[str, ...]:
         """Only the metrics that need no generated text."""
         return ("nll",)
+
+    @classmethod
+    def writes_for(cls, metrics: Iterable[str]) -> bool:
+        """Whether any of these metrics needs generated text."""
+        return bool(set(metrics) - set(cls.validation_metrics()))
 
 
 class InstructionTask(ResponseTask):
