@@ -9,21 +9,26 @@ examples of each task), `labelled` with `labels`, `prompts` with `templates`; `s
 
 from .checks import DataFacts, check_data, load_evaluation, load_splits
 from .evaluation import SetFacts
+from .prepared import Conversations
 from .scripts import WordRule, shown_rules, word_rules
-from .splits import SPLITS, Splits, texts_of
-from .templates import RESPONSE_MARKERS
+from .splits import SPLITS, Splits, texts_of, training_texts
+from .templates import TEMPLATES, PromptParts, split_prompt
 
 __all__ = [
-    "RESPONSE_MARKERS",
     "SPLITS",
+    "PromptParts",
+    "Conversations",
     "DataFacts",
     "SetFacts",
+    "TEMPLATES",
     "Splits",
     "WordRule",
     "check_data",
     "load_evaluation",
     "load_splits",
     "shown_rules",
+    "split_prompt",
     "texts_of",
+    "training_texts",
     "word_rules",
 ]

@@ -12,7 +12,7 @@ from ..spec import Problem, SpecError, Task, TextTask, sha256_of
 from .evaluation import SetFacts, read_evaluation
 from .labels import Labels
 from .prepare import prepare
-from .prepared import KEY
+from .prepared import KEY, Conversations, PreparedData
 from .scripts import word_rule_of
 from .sizes import cut
 from .splits import SPLITS, Splits
@@ -30,6 +30,7 @@ class DataFacts:
         None for other tasks.
     skipped: skipped rows of each split of the source, which contain nothing to learn.
     evaluation: facts of each evaluation set.
+    conversations: of its prompts; None if they are not conversations.
     word_rules: of the validation and the test split, as `SetFacts.word_rule`.
     """
 
@@ -38,6 +39,7 @@ class DataFacts:
     classes: int | None
     skipped: Mapping[str, int] = field(default_factory=dict)
     evaluation: Mapping[str, SetFacts] = field(default_factory=dict)
+    conversations: Conversations | None = None
     word_rules: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -106,6 +108,8 @@ def check_data(task: Task, *, path: str = "task.data") -> tuple[DataFacts | None
     _, facts, known, problems = _examine(task, path)
     beside = path.rpartition(".")[0]
     sets = {}
+    if facts is not None and facts.conversations is not None:
+        task = task.model_copy(update={"template": "chat"})
     for name in task.evaluation:
         set_path = f"{beside}.evaluation.{name}" if beside else f"evaluation.{name}"
         _, set_facts, found = read_evaluation(task, name, set_path, known)
@@ -130,6 +134,7 @@ def _examine(
         train = tables["train"]
         if labels is not None and not labels.problems and not found and len(train):
             problems += _one_label(train, task, path)
+    problems = [*problems, *_template_problems(task, made)]
     known = labels if tables and labels is not None and not labels.problems else None
     if problems:
         return None, None, known, problems
@@ -141,10 +146,19 @@ def _examine(
         sizes,
         labels.classes if labels else None,
         skipped,
+        conversations=made.conversations,
         word_rules={split: word_rule_of(tables[split]) for split in ("validation", "test")},
     )
     bare = {split: table.drop_columns([KEY]) for split, table in tables.items()}
     return Splits(**bare, skipped=skipped, fingerprint=fingerprint), facts, known, []
+
+
+def _template_problems(task: Task, made: PreparedData) -> list[Problem]:
+    """The problem of conversations that are to be read without a chat template."""
+    if made.conversations is None or getattr(task, "template", "chat") != "none":
+        return []
+    message = "none, but the rows are conversations, which need the tokenizer's chat template"
+    return [Problem("task.template", message, "leave it out, or set template: chat")]
 
 
 def _one_label(train: pa.Table, task: Task, path: str) -> list[Problem]:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 import pyarrow as pa
-import regex
+import regex  # type: ignore[import-untyped]
 
 WordRule = Literal["words", "unicode"]
 """`words`: of a–z and digits, in lower case, with English stems; `unicode`: of any script."""

@@ -139,10 +139,14 @@ class InstructionTask(ResponseTask):
     evaluation: dict[SetName, InstructionSource] = Field(
         default_factory=dict, description=EVALUATION
     )
-    template: Literal["alpaca", "none"] = Field(
-        "alpaca", description="how an instruction becomes a prompt; none: the instruction is it"
+    template: Literal["alpaca", "none", "chat"] = Field(
+        "alpaca",
+        description="how an instruction becomes a prompt; none: the instruction is it; chat: by "
+        "the tokenizer's chat template, by which messages are always read",
     )
-    max_prompt: int = Field(256, gt=0, description="tokens kept of a prompt")
+    max_prompt: int = Field(
+        256, gt=0, description="tokens kept of a prompt; instruction and input are truncated"
+    )
     max_response: int = Field(
         256, gt=0, description="tokens kept of a training response, its end included"
     )

@@ -29,7 +29,7 @@ from ..plan import (
 from ..spec import ResponseTask, Sampling
 from ..tasks import Examples, bertscore, decode, decoder_start, generate, mean_rouge, rouge
 from ..tracking import Progress
-from ..training.encoding import encode, encode_inputs
+from ..training.encoding import encode, encode_inputs, end_of_response
 from ..training.metrics import check_outputs, compute_metrics, label_metrics, predict
 from ..training.worker import torch_threads
 from .context import Output, RunContext
@@ -175,7 +175,7 @@ class _Model:
     ) -> dict[int, list[str]]:
         """The response to every prompt, by seed; a single seed 0 if decoding does not sample."""
         decoding, protocol = settings.decoding, settings.protocol
-        prompts = encode_inputs(table, self.tokenizer, reading, protocol)
+        prompts = encode_inputs(table, self.tokenizer, reading, protocol).ids
         seeds = decoding.seeds if isinstance(decoding, Sampling) else (0,)
         return {
             seed: decode(
@@ -187,7 +187,7 @@ class _Model:
                     max_new_tokens=settings.max_new_tokens,
                     seed=seed,
                     pad_id=self.tokenizer.pad_token_id,
-                    eos_id=self.tokenizer.eos_token_id,
+                    eos_id=end_of_response(self.tokenizer, reading),
                     no_repeat_ngram=NO_REPEAT_NGRAM[protocol],
                     device=self.device,
                 ),

@@ -17,12 +17,12 @@ from flexkd_core import Projector
 
 from ..artifacts import Artifacts, Response, read_responses, read_rows, write_log
 from ..models import save_model
-from ..plan import DistillConfig, TrainingConfig
+from ..plan import DistillConfig, ResponseReading, TrainingConfig
 from ..tasks import Examples, decoder_start
 from ..tracking import Progress, StepMetrics
 from ..training.before_training import gradient_scale, sample_rows
 from ..training.checkpoint import copy_of_weights, put_weights
-from ..training.encoding import encode
+from ..training.encoding import encode, end_of_response
 from ..training.feature_terms import FeatureScale
 from ..training.hidden_states import HiddenStateModel
 from ..training.loop import train
@@ -203,15 +203,16 @@ class StudentTraining:
         return pairing
 
     def _rollout(self, teacher: TeacherSide) -> Rollout | None:
-        method = self.config.method
+        method, reading = self.config.method, self.config.reading
         if method.draws is None:
             return None
+        assert isinstance(reading, ResponseReading), "checked: only tasks that write text draw"
         return Rollout(
             method.draws,
             self.model,
             teacher.model,
-            self.data,  # type: ignore[arg-type]  # checked: only tasks that write text draw
-            eos_id=self.tokenizer.eos_token_id,
+            self.data,  # type: ignore[arg-type]  # as its reading
+            eos_id=end_of_response(self.tokenizer, reading),
             seed=self.config.seed,
             device=self.worker.device,
         )

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import numpy as np
-import regex
+import regex  # type: ignore[import-untyped]
 
 NAMES = ("rouge1", "rouge2", "rougeL")
 

@@ -81,7 +81,7 @@ def teacher_step(spec: JobSpec, facts: Facts) -> Step[TeacherConfig]:
         TeacherConfig(
             fingerprint=facts.teacher_fingerprint,
             finetune=TrainingRecipe.of(finetune, finetune.seed) if finetune else None,
-            reading=reading_of(spec, facts.outputs),
+            reading=reading_of(spec, facts),
             dataset=dataset_step(spec, facts),
             pretrained=pretrained_teacher(spec, facts),
         )
