@@ -30,6 +30,7 @@ from ..spec import ResponseTask, Sampling
 from ..tasks import Examples, bertscore, decode, decoder_start, generate, mean_rouge, rouge
 from ..tracking import Progress
 from ..training.encoding import encode, encode_inputs, end_of_response
+from ..training.lengths import lengths_json
 from ..training.metrics import check_outputs, compute_metrics, label_metrics, predict
 from ..training.worker import torch_threads
 from .context import Output, RunContext
@@ -77,6 +78,7 @@ def run(
         for name, (_, predictions) in evaluated.items():
             suffix = "" if name == config.split else f"-{name}"
             pq.write_table(predictions, draft.folder / f"predictions{suffix}.parquet")
+        draft.summary["lengths"] = model.lengths
         if model.word_rules:
             draft.summary["rouge_tokenizer"] = {
                 name: shown_rules(rules) for name, rules in model.word_rules.items()
@@ -113,7 +115,7 @@ class _Model:
     """The model to evaluate.
 
     word_rules: by set, the rule by which ROUGE reads each of its examples; filled as sets are
-        evaluated.
+        evaluated, as is `lengths`, how many texts of each set are truncated.
     """
 
     model: Any
@@ -121,6 +123,7 @@ class _Model:
     config: EvaluateConfig
     device: torch.device
     word_rules: dict[str, list[WordRule]] = field(default_factory=dict)
+    lengths: dict[str, Any] = field(default_factory=dict)
 
     def on(self, table: pa.Table, name: str) -> Evaluated:
         """Metrics and predictions on one set."""
@@ -128,6 +131,7 @@ class _Model:
         examples = encode(
             table, self.tokenizer, reading, decoder_start_id=decoder_start(self.model)
         )
+        self.lengths[name] = lengths_json(examples)
         if isinstance(reading, LabelReading):
             return self._on_labels(examples, name)
         assert self.config.generation is not None, "a language model generates"

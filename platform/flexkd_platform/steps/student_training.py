@@ -25,6 +25,7 @@ from ..training.checkpoint import copy_of_weights, put_weights
 from ..training.encoding import encode, end_of_response
 from ..training.feature_terms import FeatureScale
 from ..training.hidden_states import HiddenStateModel
+from ..training.lengths import lengths_json
 from ..training.loop import train
 from ..training.metrics import better, compute_metrics
 from ..training.objective import DistillationObjective, uses_head
@@ -278,6 +279,10 @@ class StudentTraining:
         return {
             "parameters": sum(p.numel() for p in self.model.parameters()),
             "steps": len(log),
+            "lengths": {
+                "train": lengths_json(self.data),
+                "validation": lengths_json(self.validation),
+            },
             **({} if self.config.rows is None else {"labels": len(self.rows.labelled)}),
             **scale,
             # The log of a training that an earlier version began lacks its first steps.
