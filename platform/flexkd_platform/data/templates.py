@@ -75,7 +75,7 @@ class PromptParts:
 
 
 def split_prompt(prompt: str, template: str) -> PromptParts:
-    """The parts of a prompt that `prompt_of` made.
+    """The parts of a prompt that `prompt_of` made with a template that has a text of its own.
 
     Raises:
         ValueError: it is not a prompt of this template.
@@ -83,11 +83,9 @@ def split_prompt(prompt: str, template: str) -> PromptParts:
     for made in reversed(TEMPLATES[template]):  # the one with an input has a beginning of its own
         fixed = tuple(_FIELD.split(made))
         head, tail = fixed[0], fixed[-1]
-        if prompt.startswith(head) and prompt.endswith(tail) and fixed != ("", ""):
+        if prompt.startswith(head) and prompt.endswith(tail):
             content = prompt[len(head) : len(prompt) - len(tail)]
             contents = tuple(content.split(fixed[1], 1)) if len(fixed) == 3 else (content,)
             if len(contents) == len(fixed) - 1:
                 return PromptParts(fixed, contents)
-    if template == "none":  # where the instruction ends is not known
-        return PromptParts(("", ""), (prompt,))
     raise ValueError(f"the prompt {prompt[:40]!r} is not one of the template {template}")
