@@ -24,6 +24,15 @@ TODAY = datetime(2024, 7, 26)
 """The date that templates with a date write, which is the default of Llama 3's: the same texts give
 the same tokens on every day."""
 
+_FORMATS = ("%d %b %Y", "%Y-%m-%d", "%d %B %Y", "%B %d, %Y", "%d/%m/%Y", "%A, %d %B %Y", "%Y")
+_FIXED_DATE = (
+    "{% macro strftime_now(format) %}{{ "
+    f"{ {each: TODAY.strftime(each) for each in _FORMATS} }"
+    f".get(format, '{TODAY:%Y-%m-%d}')"
+    " }}{% endmacro %}"
+)
+"""Replaces the clock that transformers gives to templates."""
+
 _QUESTION, _ANSWER = "flexkd question", "flexkd answer"
 """Contents that no template contains."""
 
@@ -61,6 +70,14 @@ class Chat:
 
     tokenizer: PreTrainedTokenizerBase
 
+    @property
+    def template(self) -> str:
+        """The tokenizer's chat template, the default one of several; "" if it has none."""
+        found: Any = self.tokenizer.chat_template
+        if isinstance(found, dict):
+            found = found.get("default")
+        return found or ""
+
     def text(self, messages: Messages, *, answered: bool) -> str:
         """The conversation as text; answered: it ends with a message of the assistant, otherwise
         with the start of one.
@@ -70,7 +87,8 @@ class Chat:
         """
         from jinja2 import TemplateError  # as transformers does, when a template is used
 
-        if not self.tokenizer.chat_template:
+        template = self.template
+        if not template:
             raise ChatTemplateError(
                 "the tokenizer has no chat template",
                 "name a chat model, or add the template of one to the model's folder as "
@@ -81,10 +99,10 @@ class Chat:
                 list(messages),
                 tokenize=False,
                 add_generation_prompt=not answered,
+                chat_template=_FIXED_DATE + template if "strftime_now" in template else template,
                 date_string=TODAY.strftime("%d %b %Y"),
-                strftime_now=TODAY.strftime,
             )
-        except TemplateError as error:
+        except (TemplateError, TypeError, ValueError, LookupError, AttributeError) as error:
             roles = ", ".join(message["role"] for message in messages)
             raise ChatTemplateError(
                 f"the tokenizer's chat template refuses the roles {roles}: {error}",

@@ -45,4 +45,4 @@ def measure(
 
 def chat_digest(tokenizer: Any) -> str:
     """Hex SHA-256 of the tokenizer's chat template."""
-    return sha256_of(Chat(tokenizer).tokenizer.chat_template)
+    return sha256_of(Chat(tokenizer).template)
