@@ -38,7 +38,11 @@ class TaskReading:
     def to_identity(self) -> dict[str, Any]:
         """All settings, and the version of a task of another package."""
         version = self.kind.version
-        return asdict(self) | ({} if version is None else {"task_version": version})
+        return self.settings() | ({} if version is None else {"task_version": version})
+
+    def settings(self) -> dict[str, Any]:
+        """All settings, for the identity."""
+        return asdict(self)
 
 
 @dataclass(frozen=True)
@@ -59,21 +63,24 @@ class ResponseReading(TaskReading):
     max_prompt, max_response: tokens of each; the end of a response is included.
     template: how an instruction becomes a prompt.
     chat_template: hex SHA-256 of the tokenizer's chat template; "" unless it is read.
+    packing: whether the rows of training batches hold several examples.
     """
 
     max_prompt: int
     max_response: int
     template: Literal["alpaca", "none", "chat"]
     chat_template: str = ""
+    packing: bool = False
 
-    def to_identity(self) -> dict[str, Any]:
-        """All settings; and how prompts with a template of ours are truncated, which earlier
-        versions did at their ends.
+    def settings(self) -> dict[str, Any]:
+        """All settings; those that were added later are omitted at their defaults. How prompts with
+        a template of ours are truncated is named: earlier versions did so at their ends.
         """
-        identity = super().to_identity()
-        if not self.chat_template:
-            del identity["chat_template"]
-        return identity | ({"truncation": "contents"} if self.template == "alpaca" else {})
+        settings = asdict(self)
+        for name in ("chat_template", "packing"):
+            if not settings[name]:
+                del settings[name]
+        return settings | ({"truncation": "contents"} if self.template == "alpaca" else {})
 
 
 Reading = LabelReading | ResponseReading
@@ -95,4 +102,7 @@ def reading_with(
     if conversations:
         template = "chat"
     chat = chat_template if template == "chat" else ""
-    return ResponseReading(task.kind, outputs, task.max_prompt, task.max_response, template, chat)
+    packing = isinstance(task, InstructionTask) and task.packing
+    return ResponseReading(
+        task.kind, outputs, task.max_prompt, task.max_response, template, chat, packing
+    )

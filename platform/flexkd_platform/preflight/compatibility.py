@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ..model_info import FAMILIES, ModelFacts
+from ..model_info import FAMILIES, PACKED, ModelFacts
 from ..plan import LayerRef, layer_pairs, layer_refs, precedes_norm, stack_of
 from ..spec import (
     AlignedInit,
@@ -188,6 +188,31 @@ def model_problems(spec: JobSpec, model: str, facts: ModelFacts, path: str) -> I
             "name the checkpoint of a language model, not of a backbone or classifier",
         )
     yield from _length_problems(spec, task, model, facts)
+
+
+def packing_problems(
+    spec: JobSpec, teacher: ModelFacts, student: ModelFacts | None
+) -> Iterator[Problem]:
+    """The problems of packed training batches."""
+    if not isinstance(spec.task, InstructionTask) or not spec.task.packing:
+        return
+    known = ", ".join(sorted(PACKED))
+    models = {"teacher.model": teacher, "student.init": student}
+    for path, facts in models.items():
+        if facts is not None and facts.model_type not in PACKED:
+            yield Problem(
+                "task.packing",
+                f"{facts.model_type}, the architecture of {path}, is not known to keep packed "
+                "examples apart",
+                f"leave packing out, or use one of these architectures: {known}",
+            )
+            break
+    if spec.score.aggregation == "batch":
+        yield Problem(
+            "task.packing",
+            "true, but score.aggregation: batch reads each example of a batch by itself",
+            "leave packing out, or set score.aggregation: global",
+        )
 
 
 def metric_problems(spec: JobSpec) -> Iterator[Problem]:

@@ -30,6 +30,7 @@ from .compatibility import (
     method_problems,
     metric_problems,
     model_problems,
+    packing_problems,
     pair_problems,
     scale_problems,
 )
@@ -133,6 +134,7 @@ class Preflight:
             problems += check_layer(spec.score.layer, teacher)
             problems += scale_problems(spec, teacher)
             problems += _head_problems(spec, data, teacher)
+            problems += packing_problems(spec, teacher, student)
             problems += model_problems(spec, _name(spec.teacher.model), teacher, "teacher.model")
             if data is not None:
                 outputs = _outputs(spec, data, teacher)

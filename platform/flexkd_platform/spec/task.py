@@ -8,7 +8,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import AfterValidator, Field
 
 from .decoding import Beam, Decoding, Sampling
-from .section import Section
+from .section import Section, later_field
 from .sources import BuiltinData, BuiltinDocstrings, DataSource, DocumentSource, InstructionSource
 
 
@@ -149,6 +149,11 @@ class InstructionTask(ResponseTask):
     )
     max_response: int = Field(
         256, gt=0, description="tokens kept of a training response, its end included"
+    )
+    packing: bool = later_field(
+        False,
+        description="training batches hold several examples in a row of max_prompt + max_response "
+        "tokens; no example sees another",
     )
 
 

@@ -82,7 +82,7 @@ class StudentTraining:
         self.rows = student_rows(config, table)
         # No label of another row is read, whatever the loss is.
         table = masked(table, self.rows.labelled)
-        self.data = self._encoded(table, responses)
+        self.data = self._encoded(table, responses, training=True)
         self.validation = self._encoded(read_rows(dataset, "validation"))
         teacher = TeacherSide()
         if distill is not None:
@@ -106,13 +106,20 @@ class StudentTraining:
             scale=self.scale,
         )
 
-    def _encoded(self, table: pa.Table, responses: Sequence[Response] | None = None) -> Examples:
+    def _encoded(
+        self,
+        table: pa.Table,
+        responses: Sequence[Response] | None = None,
+        *,
+        training: bool = False,
+    ) -> Examples:
         return encode(
             table,
             self.tokenizer,
             self.config.reading,
             responses=responses,
             decoder_start_id=decoder_start(self.model),
+            training=training,
         )
 
     def _module(self, teacher: TeacherSide) -> HiddenStateModel:

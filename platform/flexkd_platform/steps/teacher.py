@@ -88,6 +88,7 @@ class _Teacher:
                 self.tokenizer,
                 self.config.reading,
                 decoder_start_id=decoder_start(self.model),
+                training=split == "train",
             )
         return self.encoded[split]
 

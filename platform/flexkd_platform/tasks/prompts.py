@@ -15,6 +15,7 @@ from transformers import PreTrainedTokenizerBase
 
 from ..data import PromptParts, split_prompt
 from .batch import Batch
+from .packing import packed_batch
 from .sampling import Prompts, padded
 from .truncation import Encoded, Lengths, plain_ids, truncated, whole_lengths
 
@@ -139,6 +140,8 @@ class GenerationExamples:
     earlier: positions in each prompt of further targets, in ascending order from 1: the earlier
         turns of the assistant in a conversation. Empty: there are none in any prompt.
     lengths: of the whole `prompts` and `responses`.
+    packed: tokens of a row of a batch that holds several examples one after the other; longer if an
+        example is. 0: each example has a row of its own. Causal models only.
 
     Raises:
         ValueError: the numbers of prompts and responses differ, a response is empty, a prompt of a
@@ -153,6 +156,7 @@ class GenerationExamples:
     decoder_start_id: int | None
     earlier: Ids = ()
     lengths: Mapping[str, Lengths] = field(default_factory=dict)
+    packed: int = 0
 
     def __post_init__(self) -> None:
         if len(self.prompts) != len(self.responses):
@@ -176,7 +180,7 @@ class GenerationExamples:
 
     def target_rows(self, row: int) -> int:
         """Target tokens of an example."""
-        return len(self.responses[row]) + len(self.earlier[row] if self.earlier else ())
+        return len(self.responses[row]) + len(self._earlier(row))
 
     def label_rows(self, row: int) -> int:
         """All target tokens."""
@@ -199,20 +203,26 @@ class GenerationExamples:
             labels_N = torch.tensor([token for response in responses for token in response])
             return self._seq2seq(prompts, responses, self.decoder_start_id, labels_N)
         whole = [(*prompt, *response) for prompt, response in zip(prompts, responses, strict=True)]
+        # The positions whose logits predict a target: a position's logits predict the next token.
+        targets = [
+            [*(place - 1 for place in self._earlier(row)), *range(len(prompt) - 1, len(text) - 1)]
+            for row, prompt, text in zip(rows, prompts, whole, strict=True)
+        ]
+        if self.packed:
+            return packed_batch(whole, targets, self.packed, self.pad_id)
         input_ids_BT, attention_mask_BT = padded(whole, self.pad_id, side="right")
-        places_T = torch.arange(input_ids_BT.shape[1])
-        first_B1 = torch.tensor([[len(prompt) - 1] for prompt in prompts])
-        end_B1 = torch.tensor([[len(row) - 1] for row in whole])
-        targets_BT = (places_T >= first_B1) & (places_T < end_B1)
-        for place, row in enumerate(rows if self.earlier else ()):
-            # A position's logits predict the next token.
-            targets_BT[place, torch.tensor(self.earlier[row], dtype=torch.long) - 1] = True
+        targets_BT = torch.zeros_like(input_ids_BT, dtype=torch.bool)
+        for place, positions in enumerate(targets):
+            targets_BT[place, positions] = True
         return Batch(
             inputs={"input_ids": input_ids_BT, "attention_mask": attention_mask_BT},
             targets_BT=targets_BT,
             labels_N=input_ids_BT.roll(-1, dims=1)[targets_BT],
             feature_masks={"": targets_BT},
         )
+
+    def _earlier(self, row: int) -> tuple[int, ...]:
+        return self.earlier[row] if self.earlier else ()
 
     def _seq2seq(
         self, prompts: Prompts, responses: Prompts, start_id: int, labels_N: Tensor

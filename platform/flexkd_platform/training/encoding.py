@@ -33,6 +33,7 @@ def encode(
     *,
     responses: Sequence[Response] | None = None,
     decoder_start_id: int | None = None,
+    training: bool = False,
 ) -> Examples:
     """Encode the rows of a split as examples.
 
@@ -42,6 +43,7 @@ def encode(
         responses: used instead of the table's responses; earlier answers of a conversation are
             then no targets.
         decoder_start_id: of an encoder–decoder's config.
+        training: whether batches are for training, which may be packed.
     """
     if isinstance(reading, LabelReading):
         return _labelled(table, tokenizer, reading)
@@ -58,6 +60,7 @@ def encode(
         decoder_start_id=decoder_start_id,
         earlier=prompts.earlier if given else (),
         lengths={"prompts": prompts.lengths, "responses": answers.lengths},
+        packed=reading.max_prompt + reading.max_response if training and reading.packing else 0,
     )
 
 
