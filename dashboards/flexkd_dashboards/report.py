@@ -43,6 +43,7 @@ def render_report(data: ReportData) -> str:
         _cut(data, "failed"),
         _cut(data, "pruned"),
         _teacher(data),
+        _texts(data),
         _steps(data),
         _spec(data),
         _versions(data),
@@ -202,6 +203,17 @@ def _teacher(data: ReportData) -> Markup:
         facts = {"Parameters": f"{parameters:,}"} | facts
     entries = (tag("div", tag("dt", name), tag("dd", value)) for name, value in facts.items())
     return _section("teacher", "Teacher", tag("dl", *entries, class_="facts"))
+
+
+def _texts(data: ReportData) -> Markup:
+    """How many texts are truncated, and what ROUGE reads as words."""
+    contents: list[Content] = []
+    if data.texts.get("lengths"):
+        contents.append(tables.lengths(data.texts["lengths"]))
+    if rules := data.texts.get("rouge_tokenizer"):
+        shown = "; ".join(f"{name}: {rule}" for name, rule in rules.items())
+        contents.append(tag("p", f"Words of ROUGE, {shown}.", class_="note"))
+    return _section("texts", "Texts", *contents) if contents else Markup()
 
 
 def _steps(data: ReportData) -> Markup:

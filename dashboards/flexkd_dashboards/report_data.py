@@ -84,6 +84,24 @@ class Group(TypedDict):
     versus: Mapping[str, Versus] | None
 
 
+class Lengths(TypedDict):
+    """Texts of one kind in a split: how many are truncated; tokens of the longest whole one."""
+
+    cut: int
+    longest: int
+
+
+class Texts(TypedDict):
+    """How the texts of a job are read.
+
+    lengths: split or set → `rows`, and the `Lengths` of its `prompts`, `responses` or `texts`.
+    rouge_tokenizer: set → what ROUGE reads as words.
+    """
+
+    lengths: NotRequired[Mapping[str, Mapping[str, Any]]]
+    rouge_tokenizer: NotRequired[Mapping[str, str]]
+
+
 class Chosen(TypedDict):
     """The point of a method's search that is best on the validation split."""
 
@@ -246,6 +264,11 @@ class ReportData:
     def search(self) -> Search | None:
         """How points were drawn; None for a grid."""
         return cast("Search | None", self.results.get("search"))
+
+    @property
+    def texts(self) -> Texts:
+        """How texts are read; {} in results of earlier versions."""
+        return cast(Texts, self.results.get("texts", {}))
 
     @property
     def setups(self) -> list[Setup]:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from .labels import count, duration, p_text, sentence_case, settings_text
 from .markup import Content, Markup, joined, table, tag
 from .metric_styles import ABSENT, MetricStyle, bare_name, name_of, style_of, title_of
@@ -13,6 +16,7 @@ __all__ = [
     "chosen",
     "cut_trials",
     "leaderboard",
+    "lengths",
     "other_metrics",
     "published_list",
     "steps",
@@ -111,6 +115,22 @@ def published_list(data: ReportData) -> Markup:
             )
             for row in data.reference
         ),
+    )
+
+
+def lengths(texts: Mapping[str, Mapping[str, Any]]) -> Markup:
+    """Of each split and set, how many texts of each kind are truncated."""
+    rows: list[list[Content]] = [
+        [split, kind, f"{found['rows']:,}", f"{each['cut']:,}", f"{each['longest']:,}"]
+        for split, found in texts.items()
+        for kind, each in found.items()
+        if kind != "rows"
+    ]
+    return table(
+        "Truncated texts",
+        ["Split or set", "Texts", "Rows", "Truncated", "Longest, tokens"],
+        rows,
+        numeric=frozenset({2, 3, 4}),
     )
 
 

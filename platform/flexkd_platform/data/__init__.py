@@ -4,22 +4,31 @@
 examples, `load_evaluation` those of an evaluation set. The other modules, in reading order:
 `sources` (the reader of each source), `builtin`, `files` with `formats`, `hub`; `prepare` (the
 examples of each task), `labelled` with `labels`, `prompts` with `templates`; `splits`, `sizes`,
-`evaluation`, `checks`.
+`evaluation` with `scripts`, `checks`.
 """
 
 from .checks import DataFacts, check_data, load_evaluation, load_splits
 from .evaluation import SetFacts
-from .splits import SPLITS, Splits, texts_of
-from .templates import RESPONSE_MARKERS
+from .prepared import Conversations
+from .scripts import WordRule, shown_rules, word_rules
+from .splits import SPLITS, Splits, texts_of, training_texts
+from .templates import TEMPLATES, PromptParts, split_prompt
 
 __all__ = [
-    "RESPONSE_MARKERS",
     "SPLITS",
+    "PromptParts",
+    "Conversations",
     "DataFacts",
     "SetFacts",
+    "TEMPLATES",
     "Splits",
+    "WordRule",
     "check_data",
     "load_evaluation",
     "load_splits",
+    "shown_rules",
+    "split_prompt",
     "texts_of",
+    "training_texts",
+    "word_rules",
 ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -12,7 +12,8 @@ from ..spec import Problem, SpecError, Task, TextTask, sha256_of
 from .evaluation import SetFacts, read_evaluation
 from .labels import Labels
 from .prepare import prepare
-from .prepared import KEY
+from .prepared import KEY, Conversations, PreparedData
+from .scripts import word_rule_of
 from .sizes import cut
 from .splits import SPLITS, Splits
 
@@ -29,6 +30,8 @@ class DataFacts:
         None for other tasks.
     skipped: skipped rows of each split of the source, which contain nothing to learn.
     evaluation: facts of each evaluation set.
+    conversations: of its prompts; None if they are not conversations.
+    word_rules: of the validation and the test split, as `SetFacts.word_rule`.
     """
 
     fingerprint: str
@@ -36,6 +39,8 @@ class DataFacts:
     classes: int | None
     skipped: Mapping[str, int] = field(default_factory=dict)
     evaluation: Mapping[str, SetFacts] = field(default_factory=dict)
+    conversations: Conversations | None = None
+    word_rules: Mapping[str, str] = field(default_factory=dict)
 
 
 def load_splits(task: Task, fingerprint: str | None = None) -> Splits:
@@ -103,6 +108,8 @@ def check_data(task: Task, *, path: str = "task.data") -> tuple[DataFacts | None
     _, facts, known, problems = _examine(task, path)
     beside = path.rpartition(".")[0]
     sets = {}
+    if facts is not None and facts.conversations is not None:
+        task = task.model_copy(update={"template": "chat"})
     for name in task.evaluation:
         set_path = f"{beside}.evaluation.{name}" if beside else f"evaluation.{name}"
         _, set_facts, found = read_evaluation(task, name, set_path, known)
@@ -111,7 +118,7 @@ def check_data(task: Task, *, path: str = "task.data") -> tuple[DataFacts | None
             sets[name] = set_facts
     if problems or facts is None:
         return None, problems
-    return DataFacts(facts.fingerprint, facts.sizes, facts.classes, facts.skipped, sets), []
+    return replace(facts, evaluation=sets), []
 
 
 def _examine(
@@ -127,15 +134,31 @@ def _examine(
         train = tables["train"]
         if labels is not None and not labels.problems and not found and len(train):
             problems += _one_label(train, task, path)
+    problems = [*problems, *_template_problems(task, made)]
     known = labels if tables and labels is not None and not labels.problems else None
     if problems:
         return None, None, known, problems
     fingerprint = sha256_of({"content": reading.fingerprint, "rules": made.rules})
     sizes = {split: len(tables[split]) for split in SPLITS}
     skipped = {split: made.skipped.get(split, 0) for split in SPLITS}
-    facts = DataFacts(fingerprint, sizes, labels.classes if labels else None, skipped)
+    facts = DataFacts(
+        fingerprint,
+        sizes,
+        labels.classes if labels else None,
+        skipped,
+        conversations=made.conversations,
+        word_rules={split: word_rule_of(tables[split]) for split in ("validation", "test")},
+    )
     bare = {split: table.drop_columns([KEY]) for split, table in tables.items()}
     return Splits(**bare, skipped=skipped, fingerprint=fingerprint), facts, known, []
+
+
+def _template_problems(task: Task, made: PreparedData) -> list[Problem]:
+    """The problem of conversations that are to be read without a chat template."""
+    if made.conversations is None or getattr(task, "template", "chat") != "none":
+        return []
+    message = "none, but the rows are conversations, which need the tokenizer's chat template"
+    return [Problem("task.template", message, "leave it out, or set template: chat")]
 
 
 def _one_label(train: pa.Table, task: Task, path: str) -> list[Problem]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from ..spec import DocumentColumns, InstructionColumns, Problem, TextColumns
@@ -11,8 +11,9 @@ from ..spec import DocumentColumns, InstructionColumns, Problem, TextColumns
 NAMES_SHOWN = 12
 """Longer lists of names are shortened in messages."""
 
-Holds = Literal["text", "label", "responses"]
-"""What a column holds; `responses` are a string, a list of strings, or a list of instances."""
+Holds = Literal["text", "label", "responses", "json"]
+"""What a column holds; `responses` are a string, a list of strings, or a list of instances; `json`
+is any value, which is checked when examples are made of it."""
 
 HOLDS: dict[str, Holds] = {
     "text": "text",
@@ -23,10 +24,19 @@ HOLDS: dict[str, Holds] = {
     "output": "responses",
     "document": "text",
     "summary": "responses",
+    "messages": "json",
+    "conversations": "json",
+    "prompt": "json",
+    "completion": "json",
 }
 """By the role of a column, which is the key of the data section that names it."""
 
-EXAMPLES = {"text": "some text", "label": 0, "responses": "some text"}
+EXAMPLES = {
+    "text": "some text",
+    "label": 0,
+    "responses": "some text",
+    "json": [{"role": "user", "content": "some text"}, {"role": "assistant", "content": "…"}],
+}
 """Example values of a column, for messages."""
 
 
@@ -38,17 +48,37 @@ class Columns:
     origin: the file or split that must have them, as named in messages.
     path: of the data section in the spec, as `task.data`.
     optional: roles whose column may be absent.
+    instead: groups of roles, which are the names of their columns, each of which replaces `names`
+        in a source that has all of a group and lacks one of `names`; the first such group is read.
     """
 
     names: Mapping[str, str]
     origin: str
     path: str
     optional: frozenset[str] = field(default_factory=frozenset)
+    instead: tuple[tuple[str, ...], ...] = ()
+
+    @property
+    def candidates(self) -> dict[str, str]:
+        """Role and name of every column that may be read."""
+        return {**self.names, **{name: name for group in self.instead for name in group}}
+
+    def chosen(self, there: list[str]) -> Columns:
+        """The columns that are read from a source with the columns `there`."""
+        needed = [name for role, name in self.names.items() if role not in self.optional]
+        if not all(name in there for name in needed):
+            for group in self.instead:
+                if all(name in there for name in group):
+                    names = {name: name for name in group}
+                    return replace(self, names=names, optional=frozenset(), instead=())
+        return replace(self, instead=())
 
     def absent(self, there: list[str]) -> list[Problem]:
         """Problems of the columns, given the names that are `there`."""
         problems = []
         roles: dict[str, str] = {}
+        if self.instead:
+            return self.chosen(there).absent(there)
         for role, name in self.names.items():
             count = there.count(name)
             if count == 0 and role not in self.optional:
@@ -67,7 +97,8 @@ class Columns:
 
     def present(self, there: list[str]) -> dict[str, str]:
         """Role and name of those columns that are `there`."""
-        return {role: name for role, name in self.names.items() if name in there}
+        names = self.chosen(there).names
+        return {role: name for role, name in names.items() if name in there}
 
     def broken(self, what: str, remedy: str) -> Problem:
         """The problem of an unreadable file; `what` continues a sentence starting with its name."""
@@ -83,12 +114,30 @@ def column_names(
     """
     if isinstance(data, TextColumns):
         names = {"text": data.text, "text_pair": data.text_pair, "label": data.label}
+    elif isinstance(data, InstructionColumns) and data.messages is not None:
+        names = {"messages": data.messages}
     elif isinstance(data, InstructionColumns):
         names = {"instruction": data.instruction, "input": data.input, "output": data.output}
     else:
         names = {"document": data.document, "summary": data.summary}
     optional = frozenset({"input"} if names.get("input") == "input" else ())
     return {role: name for role, name in names.items() if name is not None}, optional
+
+
+def other_columns(
+    data: TextColumns | InstructionColumns | DocumentColumns,
+) -> tuple[tuple[str, ...], ...]:
+    """The columns that are read where those of `column_names` are absent, for `Columns.instead`.
+
+    These are the usual names of conversations and of prompts with completions, and are read only if
+    the spec names no column.
+    """
+    usual = InstructionColumns()
+    named = isinstance(data, InstructionColumns) and (
+        (data.instruction, data.input, data.output, data.messages)
+        == (usual.instruction, usual.input, usual.output, usual.messages)
+    )
+    return (("messages",), ("conversations",), ("prompt", "completion")) if named else ()
 
 
 def listed(names: list[str]) -> str:

@@ -10,7 +10,8 @@ import pyarrow as pa
 from ..spec import Problem, SplitSizes, Task, TextTask, sha256_of
 from .labels import Labels
 from .prepare import prepare
-from .prepared import KEY
+from .prepared import KEY, Conversations, PreparedData
+from .scripts import word_rule_of
 from .sizes import sized
 
 
@@ -22,11 +23,15 @@ class SetFacts:
         reads it, the classes' names, and the subset.
     rows: number of used examples.
     skipped: skipped rows, which have nothing to compare with.
+    conversations: of its prompts; None if they are not conversations.
+    word_rule: how ROUGE reads its references if the spec does not say, see `scripts.word_rules`.
     """
 
     fingerprint: str
     rows: int
     skipped: int
+    word_rule: str = "words"
+    conversations: Conversations | None = None
 
 
 def read_evaluation(
@@ -48,7 +53,7 @@ def read_evaluation(
     if isinstance(task, TextTask) and known is None and made.labels is not None:
         # The data that define the meaning of its labels cannot be read.
         found = [problem for problem in found if problem not in made.labels.problems]
-    problems += found
+    problems += [*found, *_other_template(task, made, path)]
     if not made.tables or not len(made.tables["test"]):
         return None, None, problems
     table, found = sized(made.tables["test"], "test", data, path)
@@ -58,8 +63,20 @@ def read_evaluation(
     identity: dict[str, Any] = {"content": reading.fingerprint, "rules": made.rules}
     if data.test is not None:
         identity["subset"] = [data.test, data.subset_seed]
-    facts = SetFacts(sha256_of(identity), len(table), made.skipped["test"])
+    rule = word_rule_of(table)
+    facts = SetFacts(
+        sha256_of(identity), len(table), made.skipped["test"], rule, made.conversations
+    )
     return table.drop_columns([KEY]), facts, []
+
+
+def _other_template(task: Task, made: PreparedData, path: str) -> list[Problem]:
+    """The problem of conversations beside data that are not read with a chat template."""
+    template = getattr(task, "template", None)
+    if made.conversations is None or template == "chat":
+        return []
+    message = f"the set holds conversations, but the task's own data are read as {template}"
+    return [Problem(path, message, "set task.template: chat, or leave the set out")]
 
 
 def _unused_sizes(data: SplitSizes, path: str) -> list[Problem]:

@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 
 from ..spec import FilesSource, Problem, SpecError, Task, sha256_of
-from .columns import Columns, column_names, listed
+from .columns import Columns, column_names, listed, other_columns
 from .formats import FORMATS
 from .reading import READING_VERSION, Examples, Purpose, Reading
 from .splits import SPLITS
@@ -29,7 +29,7 @@ def read_files(task: Task, path: str, purpose: Purpose) -> Reading:
     for split, file in files.items():
         one_file = file == _expanded(data.path)
         origin = data.path if one_file else str(Path(data.path, file.name))
-        columns = Columns(names, origin, path, optional)
+        columns = Columns(names, origin, path, optional, other_columns(data))
         suffix = file.suffix.lower()
         try:
             splits[split] = Examples(FORMATS[suffix](file, columns), columns.origin)

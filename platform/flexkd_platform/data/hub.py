@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from ..spec import HubSource, Problem, SpecError, SplitNames, Task, sha256_of
-from .columns import Columns, column_names, listed, shortened
+from .columns import Columns, column_names, listed, other_columns, shortened
 from .reading import READING_VERSION, Examples, Purpose, Reading
 from .roles import by_role
 from .splits import SPLITS
@@ -49,7 +49,7 @@ def read_hub(task: Task, path: str, purpose: Purpose) -> Reading:
     splits = {}
     for split, name in names.items():
         origin = f"{_title(data)} ({name})"
-        wanted = Columns(columns, origin, path, optional)
+        wanted = Columns(columns, origin, path, optional, other_columns(data))
         there = dataset[name].column_names
         absent = wanted.absent(there)
         problems += absent

@@ -22,7 +22,7 @@ from .utf8 import not_utf8
 _CHUNK = 1 << 16
 """Rows that are held as Python objects at a time."""
 
-_ARROW = {"text": pa.string(), "responses": RESPONSES}
+_ARROW = {"text": pa.string(), "responses": RESPONSES, "json": pa.string()}
 
 
 @dataclass
@@ -88,10 +88,9 @@ def _table(
     rows: Iterable[tuple[str, dict[str, Any]]], columns: Columns, complaints: _Complaints
 ) -> pa.Table:
     there: dict[str, None] = {}
-    values: dict[str, list[Any]] = {role: [] for role in columns.names}
-    chunks: dict[str, list[pa.Array]] = {
-        role: [] for role in columns.names if HOLDS[role] != "label"
-    }
+    candidates = columns.candidates
+    values: dict[str, list[Any]] = {role: [] for role in candidates}
+    chunks: dict[str, list[pa.Array]] = {role: [] for role in candidates if HOLDS[role] != "label"}
 
     def pack() -> None:
         for role, packed in chunks.items():
@@ -100,7 +99,7 @@ def _table(
 
     for number, (place, row) in enumerate(rows, start=1):
         there.update(dict.fromkeys(row))
-        for role, name in columns.names.items():
+        for role, name in candidates.items():
             try:
                 values[role].append(_value(row.get(name), role))
             except ValueError as error:
@@ -112,11 +111,12 @@ def _table(
     if problems:
         raise SpecError(problems)
     pack()
+    chosen = columns.chosen(list(there))
     return pa.table(
         {
             role: pa.chunked_array(chunks[role]) if role in chunks else _label_array(values[role])
-            for role, name in columns.names.items()
-            if name in there or role not in columns.optional
+            for role, name in chosen.names.items()
+            if name in there or role not in chosen.optional
         }
     )
 
@@ -127,6 +127,8 @@ def _value(value: Any, role: str) -> Any:
     Raises:
         ValueError: the value is invalid for the column.
     """
+    if HOLDS[role] == "json":
+        return None if value is None else json.dumps(value)
     if HOLDS[role] == "responses":
         return instances_of(value, nested=role == "output")
     if HOLDS[role] == "text" and value is not None and not isinstance(value, str):

@@ -2,85 +2,54 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
-
-import pyarrow as pa
+from typing import Any
 
 from ..spec import (
     DocumentColumns,
     InstructionColumns,
     InstructionTask,
     Problem,
+    SpecError,
     SummarizationTask,
     Task,
 )
 from .columns import column_names
+from .conversation_rows import as_instructions, has_conversations, make_conversations
 from .labels import Labels
-from .prepared import KEY, PreparedData
+from .prepared import Conversations, PreparedData
+from .prompt_rows import CHUNK, Rows, finish
 from .reading import Examples
 from .responses import Instance
 from .roles import is_text
 from .templates import TEMPLATES, prompt_of
 
-SCHEMA = pa.schema(
-    [
-        ("prompt", pa.string()),
-        ("response", pa.string()),
-        ("references", pa.list_(pa.string())),
-        (KEY, pa.string()),
-    ]
-)
-
-_CHUNK = 1 << 14
-"""Rows that are held as Python objects at a time."""
-
-
-@dataclass
-class _Rows:
-    """Collects examples in Arrow memory, and counts the skipped rows."""
-
-    skipped: int = 0
-    prompts: list[str] = field(default_factory=list)
-    references: list[list[str]] = field(default_factory=list)
-    keys: list[str] = field(default_factory=list)
-    batches: list[pa.RecordBatch] = field(default_factory=list)
-
-    def add(self, prompt: str, references: list[str], key: str) -> None:
-        self.prompts.append(prompt)
-        self.references.append(references)
-        # The digest, since documents are long.
-        self.keys.append(hashlib.blake2b(key.encode(), digest_size=16).hexdigest())
-        if len(self.prompts) == _CHUNK:
-            self.pack()
-
-    def pack(self) -> None:
-        first = [references[0] for references in self.references]
-        columns = [self.prompts, first, self.references, self.keys]
-        arrays = [
-            pa.array(values, kind) for values, kind in zip(columns, SCHEMA.types, strict=True)
-        ]
-        self.batches.append(pa.record_batch(arrays, schema=SCHEMA))
-        for values in (self.prompts, self.references, self.keys):
-            values.clear()
-
-    def table(self) -> pa.Table:
-        self.pack()
-        return pa.Table.from_batches(self.batches, SCHEMA)
-
 
 def make_instructions(
     splits: Mapping[str, Examples], task: Task, path: str, known: Labels | None
 ) -> PreparedData:
-    """Apply the template to instruction and input; one example for each instance of a row."""
+    """Apply the template to instruction and input; one example for each instance of a row. Rows of
+    messages are one example each, see `make_conversations`.
+    """
     assert isinstance(task, InstructionTask), "the caller goes by the task"
-    made = PreparedData(rules={"task": task.kind, "template": TEMPLATES[task.template]})
+    if any(has_conversations(examples.table) for examples in splits.values()):
+        return make_conversations(splits, task, path)
+    template: Any = TEMPLATES.get(task.template, task.template)
+    made = PreparedData(rules={"task": task.kind, "template": template})
+    if task.template == "chat":
+        made.conversations = Conversations(given=False)
     if isinstance(task.data, InstructionColumns):
         made.rules["columns"] = column_names(task.data)[0]
+    if any("completion" in examples.table.column_names for examples in splits.values()):
+        made.rules["columns"] = {"instruction": "prompt", "output": "completion"}
+        try:
+            splits = {name: as_instructions(examples, path) for name, examples in splits.items()}
+        except SpecError as error:
+            made.problems += error.problems
+            return made
     if _all_texts(splits, {"instruction": "instruction", "input": "input"}, path, made):
         for name, examples in splits.items():
-            rows = _Rows()
+            rows = Rows()
             for instruction, given, instances in _parts(examples, "instruction", "input", "output"):
                 if not instances:
                     rows.skipped += 1
@@ -93,7 +62,7 @@ def make_instructions(
                     # Independent of the template: another one must not move an example.
                     key = prompt_of(instruction, own, "none")
                     rows.add(prompt_of(instruction, own, task.template), references, key)
-            _finish(rows, name, examples, "output", path, made)
+            finish(rows, name, examples, "output", path, made)
     return made
 
 
@@ -107,14 +76,14 @@ def make_summaries(
         made.rules["columns"] = column_names(task.data)[0]
     if _all_texts(splits, {"document": "document"}, path, made):
         for name, examples in splits.items():
-            rows = _Rows()
+            rows = Rows()
             for document, _, instances in _parts(examples, "document", "", "summary"):
                 references = _given([text for one in instances for text in one["output"]])
                 if _blank(document) or not references:
                     rows.skipped += 1
                     continue
                 rows.add(task.prefix + document, references, document)
-            _finish(rows, name, examples, "summary", path, made)
+            finish(rows, name, examples, "summary", path, made)
     return made
 
 
@@ -138,23 +107,12 @@ def _parts(
 ) -> Iterator[tuple[str, str | None, list[Instance]]]:
     """Text, input and instances of every row, with few rows as Python objects at a time."""
     wanted = [name for name in (text, given, responses) if name in examples.table.column_names]
-    for batch in examples.table.select(wanted).to_batches(max_chunksize=_CHUNK):
+    for batch in examples.table.select(wanted).to_batches(max_chunksize=CHUNK):
         columns = batch.to_pydict()
         inputs = columns.get(given, [None] * len(batch))
         yield from zip(
             columns[text], inputs, (row or [] for row in columns[responses]), strict=True
         )
-
-
-def _finish(
-    rows: _Rows, name: str, examples: Examples, responses: str, path: str, made: PreparedData
-) -> None:
-    table = made.tables[name] = rows.table()
-    made.skipped[name] = rows.skipped
-    if rows.skipped and not len(table):
-        message = f"no row of {examples.origin} has both an input and a response"
-        remedy = "name the columns that hold them"
-        made.problems.append(Problem(f"{path}.{responses}", message, remedy))
 
 
 def _given(texts: list[str]) -> list[str]:

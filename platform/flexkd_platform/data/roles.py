@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pyarrow as pa
 
 from ..spec import Problem, SpecError
@@ -18,14 +20,7 @@ def by_role(table: pa.Table, columns: Columns) -> pa.Table:
         SpecError: the type of the responses is invalid.
     """
     roles = columns.present(table.column_names)
-    return pa.table(
-        {
-            role: _responses(table[name], role, columns)
-            if HOLDS[role] == "responses"
-            else table[name]
-            for role, name in roles.items()
-        }
-    )
+    return pa.table({role: _converted(table[name], role, columns) for role, name in roles.items()})
 
 
 def is_text(kind: pa.DataType) -> bool:
@@ -34,6 +29,22 @@ def is_text(kind: pa.DataType) -> bool:
     # A column of only nulls has its own type; its rows are reported, not the column.
     tests = (pa.types.is_string, pa.types.is_large_string, pa.types.is_null)
     return any(test(value) for test in tests)
+
+
+def _converted(values: pa.ChunkedArray, role: str, columns: Columns) -> pa.ChunkedArray:
+    if HOLDS[role] == "responses":
+        return _responses(values, role, columns)
+    return _json(values) if HOLDS[role] == "json" else values
+
+
+def _json(values: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Each value as JSON, whatever its type; null stays null."""
+
+    def text_of(value: object) -> str | None:
+        return None if value is None else json.dumps(value, default=str)
+
+    chunks = [pa.array(map(text_of, chunk.to_pylist()), pa.string()) for chunk in values.chunks]
+    return pa.chunked_array(chunks, pa.string())
 
 
 def _responses(values: pa.ChunkedArray, role: str, columns: Columns) -> pa.ChunkedArray:

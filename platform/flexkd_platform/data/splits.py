@@ -77,6 +77,13 @@ def texts_of(table: pa.Table, column: str) -> Iterator[str | None]:
         yield from batch[column].to_pylist()
 
 
+def training_texts(table: pa.Table) -> Iterator[str]:
+    """The texts of a training split that a tokenizer is trained on, column by column."""
+    columns = [n for n in ("text", "text_pair", "prompt", "response") if n in table.column_names]
+    found = (text for name in columns for text in texts_of(table, name))
+    return (text for text in found if text is not None)
+
+
 def _hashes(texts: Iterable[str | None], purpose: str) -> np.ndarray:
     """64 bits of BLAKE2b of `purpose`, a zero byte and the text, as whole numbers."""
     start = hashlib.blake2b(purpose.encode() + b"\0", digest_size=8)

@@ -23,7 +23,7 @@ from ..tracking import (
     TrialStatus,
 )
 from ..tracking.provenance import current_user, provenance
-from .results_json import Outcome, teacher_json
+from .results_json import Outcome, teacher_json, texts_json
 
 
 class Recorder:
@@ -136,7 +136,14 @@ class Recorder:
     def _job_metrics(self, outcome: Outcome) -> dict[str, float]:
         metrics = {"seconds": outcome.seconds, "trials": float(len(outcome.trials))}
         found = teacher_json(self.plan, self._store).get("metrics", {})
-        return metrics | {f"teacher/{name}": value for name, value in found.items()}
+        metrics |= {f"teacher/{name}": value for name, value in found.items()}
+        lengths = texts_json(self.plan, self._store).get("texts", {}).get("lengths", {})
+        return metrics | {
+            f"truncated/{split}/{name}": float(kind["cut"])
+            for split, each in lengths.items()
+            for name, kind in each.items()
+            if name != "rows"
+        }
 
     def _record(self, trial: Trial, status: TrialStatus, reason: str) -> TrialRecord:
         metrics: dict[str, float] = {}

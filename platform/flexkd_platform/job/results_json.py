@@ -70,6 +70,7 @@ def results_json(outcome: Outcome, store: Store) -> dict[str, Any]:
         "selection": _selection_json(outcome.plan.shared, store),
         "trials": [_trial_json(record) for record in outcome.records],
         "groups": [to_json(group) for group in outcome.groups()],
+        **texts_json(outcome.plan, store),
         **search_json(outcome.plan, outcome.records),
     }
 
@@ -95,6 +96,28 @@ def teacher_json(plan: Plan, store: Store) -> dict[str, Any]:
         if evaluation.config.model.hash == teacher.hash and store.has(evaluation):
             metrics |= store.manifest(evaluation).summary["metrics"]
     return {"parameters": summary["parameters"], "metrics": metrics}
+
+
+def texts_json(plan: Plan, store: Store) -> dict[str, Any]:
+    """`texts`: how many texts of each split and set are truncated, and what ROUGE reads as words.
+
+    Lengths are those of the spec's teacher, of an evaluation for the other sets. Empty until they
+    are known.
+    """
+    steps: list[Step] = [*plan.teachers[:1], *plan.teacher_evaluations]
+    # One trial's evaluation is enough: all have the same sets.
+    steps += [trial.evaluate for trial in plan.trials if store.has(trial.evaluate)][:1]
+    lengths: dict[str, Any] = {}
+    rules: dict[str, str] = {}
+    for step in steps:
+        if not store.has(step):
+            continue
+        summary = store.manifest(step).summary
+        lengths = summary.get("lengths", {}) | lengths
+        rules = summary.get("rouge_tokenizer", {}) | rules
+    found = {"lengths": lengths, "rouge_tokenizer": rules}
+    found = {name: value for name, value in found.items() if value}
+    return {"texts": found} if found else {}
 
 
 def _selection_json(steps: Sequence[Step], store: Store) -> list[dict[str, Any]]:

@@ -8,9 +8,11 @@ from .facts import UNLIMITED, ModelFacts
 from .families import FAMILIES, Family, Stack, family_of
 from .layers import check_layer, layer_index, resolve_layers
 from .locate import locate
+from .packing import PACKED
 
 __all__ = [
     "FAMILIES",
+    "PACKED",
     "UNLIMITED",
     "Family",
     "ModelError",

@@ -28,9 +28,14 @@ class ModelError(ValueError):
         return f"{self.message}; {self.remedy}"
 
     def problem(self, path: str) -> Problem:
-        """The error as a problem of the spec; `path` is that of its key `model`."""
-        section = path.rpartition(".")[0]
-        return Problem(f"{section}.{self.key}", self.message, self.remedy)
+        """The error as a problem of the spec.
+
+        path: of the key that names the model, as `teacher.model` or `evaluate.bertscore_model`. A
+            key `revision` is beside a key `model` alone.
+        """
+        section, _, name = path.rpartition(".")
+        place = f"{section}.revision" if self.key == "revision" and name == "model" else path
+        return Problem(place, self.message, self.remedy)
 
 
 def first_line(error: Exception) -> str:

@@ -6,7 +6,7 @@ Scoring and distillation access their internals with `stacks`, `HiddenStateHook`
 `OutputRows`.
 """
 
-from .base import make_base
+from .base import make_base, make_base_tokenizer
 from .check import check_model
 from .check_config import check_config
 from .check_student import check_student
@@ -41,6 +41,7 @@ __all__ = [
     "load_tokenizer",
     "load_with_head",
     "make_base",
+    "make_base_tokenizer",
     "output_head",
     "placed",
     "save_model",

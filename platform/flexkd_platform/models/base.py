@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoModel
+from transformers import AutoModel, PreTrainedTokenizerFast
 
 from ..model_info import UNLIMITED
 from ..model_info.families import family_of_config
@@ -46,10 +46,7 @@ def make_base(
     Raises:
         ModelError: the config's architecture is unknown, or cannot generate text.
     """
-    config = config_from(values, vocab_size)
-    positions = family_of_config(config).positions
-    longest = UNLIMITED if positions is None else getattr(config, positions)
-    tokenizer = train_tokenizer(texts, vocab_size, config.model_type, longest)
+    config, tokenizer = _config_and_tokenizer(values, vocab_size, texts)
     for role in ("pad", "bos", "eos"):
         setattr(config, f"{role}_token_id", getattr(tokenizer, f"{role}_token_id"))
     if config.model_type in DECODER_START:
@@ -61,3 +58,19 @@ def make_base(
     with quiet(), kept_random_state(seed):
         model = auto.from_config(config, dtype=torch.float32)
     save_model(model, tokenizer, folder)
+
+
+def make_base_tokenizer(
+    values: Mapping[str, Any], vocab_size: int, texts: Iterable[str]
+) -> PreTrainedTokenizerFast:
+    """The tokenizer that `make_base` trains with the same arguments."""
+    return _config_and_tokenizer(values, vocab_size, texts)[1]
+
+
+def _config_and_tokenizer(
+    values: Mapping[str, Any], vocab_size: int, texts: Iterable[str]
+) -> tuple[Any, PreTrainedTokenizerFast]:
+    config = config_from(values, vocab_size)
+    positions = family_of_config(config).positions
+    longest = UNLIMITED if positions is None else getattr(config, positions)
+    return config, train_tokenizer(texts, vocab_size, config.model_type, longest)

@@ -30,7 +30,7 @@ from .layers import (
     stack_of,
 )
 from .planner import Plan, trial_settings
-from .reading import LabelReading, Reading, ResponseReading
+from .reading import LabelReading, Reading, ResponseReading, reading_with
 from .recipe import Precision, TrainingRecipe
 from .step import Step, StepConfig, has_config, with_config
 from .step_kind import RunsOn, StepKind
@@ -75,6 +75,7 @@ __all__ = [
     "Pretrained",
     "ReselectConfig",
     "ResponseReading",
+    "reading_with",
     "RowCounts",
     "StudentConfig",
     "epoch_rows",

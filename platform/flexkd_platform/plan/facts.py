@@ -16,9 +16,11 @@ class Facts:
 
     Sizes are hidden units. `outputs` is the width of the head, or the vocabulary size for text.
     `scored` are the teacher layers that `score.layer` selects. `sets` are the fingerprints of the
-    evaluation sets, `bertscore` that of its encoder. A source is where a worker loads a model from:
-    an absolute folder, package:NAME, or a hub model pinned to its commit; "" for the name in the
-    spec.
+    evaluation sets, `bertscore` that of its encoder. `word_rules` says by set or split how ROUGE
+    reads its references, where not as `words`. `conversations`: whether the data hold messages;
+    `chat_template` is a digest of the models' chat templates, if they are read. A source is where a
+    worker loads a model from: an absolute folder, package:NAME, or a hub model pinned to its
+    commit; "" for the name in the spec.
     """
 
     data_fingerprint: str
@@ -33,6 +35,9 @@ class Facts:
     student_stacks: Stacks
     sets: Mapping[str, str] = field(default_factory=dict)
     bertscore: str = ""
+    word_rules: Mapping[str, str] = field(default_factory=dict)
+    conversations: bool = False
+    chat_template: str = ""
     teacher_source: str = ""
     student_source: str = ""
     bertscore_source: str = ""

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from ..spec import TASK_KINDS, InstructionTask, JobSpec, ResponseTask, TaskKind, TextTask, regresses
+from .facts import Facts
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,11 @@ class TaskReading:
     def to_identity(self) -> dict[str, Any]:
         """All settings, and the version of a task of another package."""
         version = self.kind.version
-        return asdict(self) | ({} if version is None else {"task_version": version})
+        return self.settings() | ({} if version is None else {"task_version": version})
+
+    def settings(self) -> dict[str, Any]:
+        """All settings, for the identity."""
+        return asdict(self)
 
 
 @dataclass(frozen=True)
@@ -57,20 +62,47 @@ class ResponseReading(TaskReading):
 
     max_prompt, max_response: tokens of each; the end of a response is included.
     template: how an instruction becomes a prompt.
+    chat_template: hex SHA-256 of the tokenizer's chat template; "" unless it is read.
+    packing: whether the rows of training batches hold several examples.
     """
 
     max_prompt: int
     max_response: int
-    template: Literal["alpaca", "none"]
+    template: Literal["alpaca", "none", "chat"]
+    chat_template: str = ""
+    packing: bool = False
+
+    def settings(self) -> dict[str, Any]:
+        """All settings; those that were added later are omitted at their defaults. How prompts with
+        a template of ours are truncated is named: earlier versions did so at their ends.
+        """
+        settings = asdict(self)
+        for name in ("chat_template", "packing"):
+            if not settings[name]:
+                del settings[name]
+        return settings | ({"truncation": "contents"} if self.template == "alpaca" else {})
 
 
 Reading = LabelReading | ResponseReading
 
 
-def reading_of(spec: JobSpec, outputs: int) -> Reading:
+def reading_of(spec: JobSpec, facts: Facts) -> Reading:
     """How the models of a job read its examples."""
+    return reading_with(spec, facts.outputs, facts.conversations, facts.chat_template)
+
+
+def reading_with(
+    spec: JobSpec, outputs: int, conversations: bool = False, chat_template: str = ""
+) -> Reading:
+    """The same from single facts, for checks that come before the others are known."""
     task = spec.task
     if isinstance(task, TextTask):
         return LabelReading(task.kind, outputs, task.max_length, task.padding)
     template = task.template if isinstance(task, InstructionTask) else "none"
-    return ResponseReading(task.kind, outputs, task.max_prompt, task.max_response, template)
+    if conversations:
+        template = "chat"
+    chat = chat_template if template == "chat" else ""
+    packing = isinstance(task, InstructionTask) and task.packing
+    return ResponseReading(
+        task.kind, outputs, task.max_prompt, task.max_response, template, chat, packing
+    )

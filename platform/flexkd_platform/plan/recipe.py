@@ -17,9 +17,10 @@ Batches = Literal["bucketed", "random"]
 class TrainingRecipe:
     """AdamW with linear warm-up and decay.
 
-    `epochs` may be a fraction; `batch_size` counts the examples of an optimiser step over all
-    workers; `seed` decides the order of the examples; `precision` is that of the matrix products;
-    `batches` says whether rows of similar length share a batch.
+    `epochs` may be a fraction, and is not read if there are `max_steps`; `batch_size` counts the
+    examples of an optimiser step over all workers; `seed` decides the order of the examples;
+    `precision` is that of the matrix products; `batches` says whether rows of similar length share
+    a batch.
     """
 
     epochs: float
@@ -31,6 +32,7 @@ class TrainingRecipe:
     seed: int
     precision: Precision = "fp32"
     batches: Batches = "bucketed"
+    max_steps: int | None = None
 
     @classmethod
     def of(cls, settings: FineTune | Distill, seed: int) -> TrainingRecipe:
@@ -45,11 +47,13 @@ class TrainingRecipe:
             seed=seed,
             precision=settings.precision,
             batches=settings.batches if isinstance(settings, Distill) else "bucketed",
+            max_steps=settings.max_steps,
         )
 
     def to_identity(self) -> dict[str, Any]:
-        """All settings. Those that were added later are omitted at their defaults."""
+        """All settings that are read. Those that were added later are omitted at their defaults."""
         identity = asdict(self)
+        del identity["max_steps" if self.max_steps is None else "epochs"]
         if self.precision == "fp32":
             del identity["precision"]
         if self.batches == "bucketed":
@@ -58,6 +62,8 @@ class TrainingRecipe:
 
     def total_steps(self, examples: int) -> int:
         """Optimiser steps of the whole training, at least one."""
+        if self.max_steps is not None:
+            return self.max_steps
         # Exact decimal: in floats, 1.1 epochs of 10 steps are more than 11 steps.
         return max(1, math.ceil(Fraction(str(self.epochs)) * self.epoch_steps(examples)))
 

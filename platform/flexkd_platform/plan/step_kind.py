@@ -32,6 +32,16 @@ def metrics_line(summary: Mapping[str, Any], metric: str = "") -> str:
     return ", ".join(f"{name} {value:.4f}" for name, value in summary["metrics"].items())
 
 
+def truncations(lengths: Mapping[str, Any]) -> list[str]:
+    """Phrases such as `950 of 1,000 train prompts truncated`, of the `lengths` in a summary."""
+    return [
+        f"{kind['cut']:,} of {found['rows']:,} {split} {name} truncated"
+        for split, found in lengths.items()
+        for name, kind in found.items()
+        if name != "rows" and kind["cut"]
+    ]
+
+
 @dataclass(frozen=True)
 class StepKind:
     """Properties of all steps of one kind.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ..model_info import FAMILIES, ModelFacts
+from ..model_info import FAMILIES, PACKED, ModelFacts
 from ..plan import LayerRef, layer_pairs, layer_refs, precedes_norm, stack_of
 from ..spec import (
     AlignedInit,
@@ -190,15 +190,48 @@ def model_problems(spec: JobSpec, model: str, facts: ModelFacts, path: str) -> I
     yield from _length_problems(spec, task, model, facts)
 
 
+def packing_problems(
+    spec: JobSpec, teacher: ModelFacts, student: ModelFacts | None
+) -> Iterator[Problem]:
+    """The problems of packed training batches."""
+    if not isinstance(spec.task, InstructionTask) or not spec.task.packing:
+        return
+    known = ", ".join(sorted(PACKED))
+    models = {"teacher.model": teacher, "student.init": student}
+    for path, facts in models.items():
+        if facts is not None and facts.model_type not in PACKED:
+            yield Problem(
+                "task.packing",
+                f"{facts.model_type}, the architecture of {path}, is not known to keep packed "
+                "examples apart",
+                f"leave packing out, or use one of these architectures: {known}",
+            )
+            break
+    if spec.score.aggregation == "batch":
+        yield Problem(
+            "task.packing",
+            "true, but score.aggregation: batch reads each example of a batch by itself",
+            "leave packing out, or set score.aggregation: global",
+        )
+
+
+def metric_problems(spec: JobSpec) -> Iterator[Problem]:
+    """The problem of a setting of a metric that is not reported."""
+    chosen = spec.evaluate.rouge_tokenizer
+    if chosen != "auto" and not any(name.startswith("rouge") for name in spec.metrics):
+        yield Problem(
+            "evaluate.rouge_tokenizer",
+            f"{chosen}, but no ROUGE metric is reported",
+            "leave it out, or add a ROUGE metric to evaluate.metrics",
+        )
+
+
 def _length_problems(
     spec: JobSpec, task: InstructionTask | SummarizationTask, model: str, facts: ModelFacts
 ) -> Iterator[Problem]:
-    written = spec.evaluate.max_new_tokens or task.max_new_tokens
-    wanted = {
-        "task.max_prompt": task.max_prompt,
-        "task.max_response": task.max_response,
-        "evaluate.max_new_tokens": written,
-    }
+    wanted = {"task.max_prompt": task.max_prompt, "task.max_response": task.max_response}
+    if task.writes_for(spec.metrics):
+        wanted["evaluate.max_new_tokens"] = spec.evaluate.max_new_tokens or task.max_new_tokens
     longest = facts.max_positions
     if task.language_model == "seq2seq":  # its decoder has separate positions
         for key, tokens in wanted.items():
@@ -206,7 +239,7 @@ def _length_problems(
                 message = f"{tokens} tokens, but {model} has {longest} positions"
                 yield Problem(key, message, f"at most {longest}")
     else:
-        new = max(("task.max_response", "evaluate.max_new_tokens"), key=lambda key: wanted[key])
+        new = max((key for key in wanted if key != "task.max_prompt"), key=lambda key: wanted[key])
         if task.max_prompt + wanted[new] > longest:
             yield Problem(
                 "task.max_prompt",

@@ -9,7 +9,7 @@ import hashlib
 import json
 import os
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
@@ -38,7 +38,7 @@ def checked_model(model: str, revision: str | None, *, path: str) -> Checked:
 
         return check_model(model, revision, path=path)
 
-    return _remembered("model", _files_of(model, revision), check)
+    return _remembered("model", files_of(model, revision), check)
 
 
 def checked_config(model: BlankModel, *, path: str) -> Checked:
@@ -62,12 +62,12 @@ def checked_student(init: StudentInit, teacher: ModelFacts, *, must_fit: bool) -
 
     key: list[Any] | None = [init.to_json(), asdict(teacher), must_fit]
     if isinstance(init, PretrainedInit):
-        files = _files_of(init.model, init.revision)
+        files = files_of(init.model, init.revision)
         key = None if files is None else [files, teacher.hidden_size, must_fit]
     return _remembered("student", key, check)
 
 
-def _files_of(model: str, revision: str | None) -> object:
+def files_of(model: str, revision: str | None) -> object:
     """The cache key of a model's files; None if the model is not determined by local files."""
     try:
         source = locate(model, revision)
@@ -81,11 +81,9 @@ def _files_of(model: str, revision: str | None) -> object:
 
 def _remembered(what: str, key: object, check: Callable[[], Checked]) -> Checked:
     """The result of a check, from the cache if an earlier process found no problem."""
-    folder = _folder()
-    if key is None or folder is None:
+    file = _file_of(what, key)
+    if file is None:
         return check()
-    name = sha256_of({"what": what, "key": key, "code": _code(), "packages": _packages()})
-    file = folder / f"{name}.json"
     try:
         return _facts_of(json.loads(file.read_text(encoding="utf-8"))), []
     except (OSError, ValueError, TypeError, KeyError):
@@ -94,6 +92,31 @@ def _remembered(what: str, key: object, check: Callable[[], Checked]) -> Checked
     if facts is not None and not problems:
         _write(file, json.dumps(asdict(facts)))
     return facts, problems
+
+
+def remembered_json(what: str, key: object, check: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """The result of any check as JSON, from the cache if an earlier process found no `problems`."""
+    file = _file_of(what, key)
+    if file is None:
+        return check()
+    try:
+        found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+        return found
+    except (OSError, ValueError):
+        pass  # not cached, or incomplete
+    found = check()
+    if not found.get("problems"):
+        _write(file, json.dumps(found))
+    return found
+
+
+def _file_of(what: str, key: object) -> Path | None:
+    """The file of a remembered check; None if it cannot be remembered."""
+    folder = _folder()
+    if key is None or folder is None:
+        return None
+    name = sha256_of({"what": what, "key": key, "code": _code(), "packages": _packages()})
+    return folder / f"{name}.json"
 
 
 def _facts_of(values: Mapping[str, Any]) -> ModelFacts:
@@ -124,8 +147,14 @@ def _folder() -> Path | None:
 @cache
 def _code() -> str:
     """Hex SHA-256 over the code of the model checks: a change invalidates the cache."""
-    digest, package = hashlib.sha256(), Path(__file__).parents[1]
-    for file in sorted([*package.glob("models/*.py"), *package.glob("model_info/*.py")]):
+    package = Path(__file__).parents[1]
+    return source_digest([*package.glob("models/*.py"), *package.glob("model_info/*.py")])
+
+
+def source_digest(files: Iterable[Path]) -> str:
+    """Hex SHA-256 over the names and contents of files, in the order of their paths."""
+    digest = hashlib.sha256()
+    for file in sorted(files):
         digest.update(file.name.encode() + b"\0" + file.read_bytes())
     return digest.hexdigest()
 

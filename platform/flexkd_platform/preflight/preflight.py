@@ -26,7 +26,15 @@ from ..spec import (
     spec_with,
     split_path,
 )
-from .compatibility import method_problems, model_problems, pair_problems, scale_problems
+from .compatibility import (
+    method_problems,
+    metric_problems,
+    model_problems,
+    packing_problems,
+    pair_problems,
+    scale_problems,
+)
+from .lengths import TextFacts, checked_texts, truncation_warnings
 from .model_checks import checked_config, checked_model, checked_student
 from .selection import geometry_warnings, score_problems, selection_warnings
 from .sharded_models import sharing_problems
@@ -66,7 +74,8 @@ class Preflight:
         scored = rows if samples == "all" else min(samples, rows)
         selects = any(m.selection is not None and m.uses_features for m in spec.sweep.methods)
         geometry = geometry_warnings(spec, scored, facts.teacher_hidden) if selects else ()
-        return [*selection_warnings(spec), *geometry]
+        truncated = truncation_warnings(self.lengths(spec), spec.task)
+        return [*selection_warnings(spec), *geometry, *truncated]
 
     def facts_of(self, spec: JobSpec) -> Facts:
         """The facts that planning needs.
@@ -97,6 +106,9 @@ class Preflight:
             student_stacks=student.stacks,
             sets={name: found.fingerprint for name, found in data.evaluation.items()},
             bertscore=bertscore.fingerprint if bertscore else "",
+            word_rules=_word_rules(data),
+            conversations=data.conversations is not None and data.conversations.given,
+            chat_template=self._texts(spec)[0].chat_template,
             bertscore_source=(
                 _source(spec.evaluate.bertscore_model, None, bertscore) if bertscore else ""
             ),
@@ -122,6 +134,7 @@ class Preflight:
             problems += check_layer(spec.score.layer, teacher)
             problems += scale_problems(spec, teacher)
             problems += _head_problems(spec, data, teacher)
+            problems += packing_problems(spec, teacher, student)
             problems += model_problems(spec, _name(spec.teacher.model), teacher, "teacher.model")
             if data is not None:
                 outputs = _outputs(spec, data, teacher)
@@ -134,7 +147,8 @@ class Preflight:
                 outputs = min(outputs, student.vocab_size)
         problems += [*score_problems(spec), *method_problems(spec, outputs, teacher, student)]
         of_rows = student_row_problems(spec, data)
-        problems += [*of_rows, *sharing_problems(spec)]
+        problems += [*of_rows, *sharing_problems(spec), *metric_problems(spec)]
+        problems += self._texts(spec)[1]
         rows = None if data is None or of_rows else data.sizes["train"]
         return [*problems, *self._bertscore(spec)[1], *search_problems(spec, rows)]
 
@@ -146,6 +160,20 @@ class Preflight:
         return self._once(
             "bertscore", model, lambda: checked_model(model, None, path="evaluate.bertscore_model")
         )
+
+    def _texts(self, spec: JobSpec) -> tuple[TextFacts, list[Problem]]:
+        """How the models read the data, once all of them are known."""
+        data, _ = self._data(spec)
+        teacher, _ = self._teacher(spec)
+        student, _ = self._student(spec, teacher)
+        if data is None or teacher is None:
+            return TextFacts(), []
+        key = [spec.task.to_json(), spec.teacher.to_json(), spec.student.init.to_json()]
+        return self._once("texts", key, lambda: checked_texts(spec, data, teacher, student))
+
+    def lengths(self, spec: JobSpec) -> Mapping[str, Any]:
+        """How many texts of each split and set are truncated, see `TextFacts`."""
+        return self._texts(spec)[0].lengths
 
     def _data(self, spec: JobSpec) -> tuple[DataFacts | None, list[Problem]]:
         return self._once("data", spec.task, lambda: check_data(spec.task))
@@ -287,6 +315,12 @@ def _score_problems(spec: JobSpec, data: DataFacts | None) -> list[Problem]:
             )
         )
     return problems
+
+
+def _word_rules(data: DataFacts) -> dict[str, str]:
+    rules = {name: found.word_rule for name, found in data.evaluation.items()}
+    rules |= data.word_rules
+    return {name: rule for name, rule in rules.items() if rule != "words"}
 
 
 def _a(noun: str) -> str:

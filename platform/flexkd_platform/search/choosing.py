@@ -7,11 +7,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 from ..executors import Halving
-from ..plan import Plan, epoch_rows
+from ..plan import Plan, TrainingRecipe, epoch_rows
 from ..results.comparison import Group, group_trials, lower_is_better, to_json
 from ..spec import Asha, GridSearch, JobSpec, Metric, OptunaSearch, Problem
 from ..store import Store
@@ -33,8 +32,8 @@ def search_problems(spec: JobSpec, train_rows: int | None) -> Iterator[Problem]:
         return
     yield from _metric_problems(spec, scheduler.metric, "sweep.scheduler.metric")
     if train_rows is not None:
-        per_epoch = math.ceil(epoch_rows(spec.student, train_rows) / spec.distill.batch_size)
-        total = math.ceil(Fraction(str(spec.distill.epochs)) * per_epoch)
+        recipe, rows = TrainingRecipe.of(spec.distill, 0), epoch_rows(spec.student, train_rows)
+        per_epoch, total = recipe.epoch_steps(rows), recipe.total_steps(rows)
         last = (total - 1) // per_epoch * per_epoch
         if last < scheduler.grace_steps:
             measured = f"last evaluated at step {last} before" if last else "evaluated only at"

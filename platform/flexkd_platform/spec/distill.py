@@ -10,9 +10,12 @@ from .section import Section, later_field
 
 
 class Distill(Section):
-    """AdamW with linear warm-up and decay over a number of epochs."""
+    """AdamW with linear warm-up and decay over a number of epochs, or of steps."""
 
     epochs: float = Field(2, gt=0, description="passes over the training split")
+    max_steps: int | None = later_field(
+        None, gt=0, description="optimiser steps, in place of epochs"
+    )
     batch_size: int = Field(32, gt=0, description="examples per optimiser step, over all workers")
     learning_rate: float = Field(3e-4, gt=0, description="peak learning rate")
     weight_decay: float = Field(0.01, ge=0, description="AdamW's decoupled weight decay")

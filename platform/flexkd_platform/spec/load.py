@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from .document import PathPart, join_path, line_of, parse_yaml, set_path, split_path
+from .duration import duration_problems
 from .expand import expanded
 from .job import JobSpec
 from .naming import naming_problems
@@ -52,6 +53,7 @@ def load_spec(path: Path, overrides: Sequence[str] = ()) -> JobSpec:
         raise SpecError([problem], source)
     data = _plain(data, source)
     problems = _apply(data, overrides)
+    problems += duration_problems(data)
     unloaded = load_plugins(data, path.parent.absolute())
     spec, found = _validate(data)
     found = [*unloaded, *found]

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from .section import Section
+from .section import Section, later_field
 
 Rows = Annotated[int, Field(gt=0)]
 
@@ -93,9 +93,12 @@ class TextColumns(Section):
 
 
 class InstructionColumns(Section):
-    """An instruction, an optional input, and one correct response or a list of them.
+    """An instruction, an optional input, and one correct response or a list of them; or messages.
 
-    Rows without an instruction or a response are skipped and counted.
+    Rows without an instruction or a response are skipped and counted. A source without these
+    columns, which the spec must not name, may have a column `messages` or `conversations` (lists of
+    messages `{role, content}` or `{from, value}`) or the columns `prompt` and `completion` (texts
+    or lists of messages). Messages are read with the tokenizer's chat template.
     """
 
     instruction: str = Field("instruction", description="column that holds the instruction")
@@ -108,6 +111,11 @@ class InstructionColumns(Section):
         "output",
         description="column that holds the response, a list of correct responses, or a list of "
         "instances as Self-Instruct has them, each with an `output` and perhaps an `input`",
+    )
+    messages: str | None = later_field(
+        None,
+        description="column that holds a list of messages, in place of the three columns; "
+        "`messages` and `conversations` are found without it",
     )
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import AfterValidator, Field
 
 from .decoding import Beam, Decoding, Sampling
-from .section import Section
+from .section import Section, later_field
 from .sources import BuiltinData, BuiltinDocstrings, DataSource, DocumentSource, InstructionSource
 
 
@@ -119,6 +120,11 @@ class ResponseTask(TaskKind):
         """Only the metrics that need no generated text."""
         return ("nll",)
 
+    @classmethod
+    def writes_for(cls, metrics: Iterable[str]) -> bool:
+        """Whether any of these metrics needs generated text."""
+        return bool(set(metrics) - set(cls.validation_metrics()))
+
 
 class InstructionTask(ResponseTask):
     """A response to each instruction, by a causal language model."""
@@ -133,12 +139,21 @@ class InstructionTask(ResponseTask):
     evaluation: dict[SetName, InstructionSource] = Field(
         default_factory=dict, description=EVALUATION
     )
-    template: Literal["alpaca", "none"] = Field(
-        "alpaca", description="how an instruction becomes a prompt; none: the instruction is it"
+    template: Literal["alpaca", "none", "chat"] = Field(
+        "alpaca",
+        description="how an instruction becomes a prompt; none: the instruction is it; chat: by "
+        "the tokenizer's chat template, by which messages are always read",
     )
-    max_prompt: int = Field(256, gt=0, description="tokens kept of a prompt")
+    max_prompt: int = Field(
+        256, gt=0, description="tokens kept of a prompt; instruction and input are truncated"
+    )
     max_response: int = Field(
         256, gt=0, description="tokens kept of a training response, its end included"
+    )
+    packing: bool = later_field(
+        False,
+        description="training batches hold several examples in a row of max_prompt + max_response "
+        "tokens; no example sees another",
     )
 
 

@@ -6,13 +6,16 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from .section import Section
+from .section import Section, later_field
 
 
 class FineTune(Section):
     """Supervised training with AdamW and a linear schedule."""
 
     epochs: float = Field(1, gt=0, description="passes over the training split")
+    max_steps: int | None = later_field(
+        None, gt=0, description="optimiser steps, in place of epochs"
+    )
     batch_size: int = Field(32, gt=0, description="examples per optimiser step")
     learning_rate: float = Field(5e-5, gt=0, description="peak learning rate")
     weight_decay: float = Field(0.01, ge=0, description="AdamW's decoupled weight decay")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ..artifacts import Artifacts, read_rows
-from ..data import texts_of
+from ..data import training_texts
 from ..models import make_base
 from ..plan import BaseConfig
 from ..tracking import Progress
@@ -17,14 +17,11 @@ def run(
 ) -> Iterator[Progress]:
     """Publish `model/`, the output of `save_pretrained`."""
     table = read_rows(inputs.folder(config.dataset), "train")
-    columns = [n for n in ("text", "text_pair", "prompt", "response") if n in table.column_names]
-    found = (text for name in columns for text in texts_of(table, name))
-    texts = (text for text in found if text is not None)
     with out.publish() as draft:
         make_base(
             config.model.config,
             config.model.vocab_size,
-            texts,
+            training_texts(table),
             config.model.seed,
             draft.folder / "model",
             language_model=config.language_model,

@@ -13,7 +13,7 @@ from ..plan import ResponseReading
 from ..spec import Sampling
 from ..store import Store
 from ..tasks import decode, generate
-from ..training.encoding import encode_inputs
+from ..training.encoding import encode_inputs, end_of_response
 from ..training.worker import local_device, torch_threads
 from .chunked_pass import CHUNK_THREADS, ChunkDone
 from .generation_pass import GenerationPass
@@ -47,7 +47,7 @@ class ChunkWriter:
         reading, decoding = self._config.teacher.config.reading, self._config.decoding
         assert isinstance(reading, ResponseReading), "only a language model generates"
         table = self._rows.rows(*self._layout.bounds(chunk))
-        prompts = encode_inputs(table, self._tokenizer, reading)
+        prompts = encode_inputs(table, self._tokenizer, reading).ids
         # A separate seed for each chunk: the result does not depend on the worker.
         seed = decoding.seeds[0] * 1_000_003 + chunk if isinstance(decoding, Sampling) else 0
         limit = self._config.max_new_tokens
@@ -59,7 +59,7 @@ class ChunkWriter:
                 max_new_tokens=limit,
                 seed=seed,
                 pad_id=self._tokenizer.pad_token_id,
-                eos_id=self._tokenizer.eos_token_id,
+                eos_id=end_of_response(self._tokenizer, reading),
                 device=self._device,
             )
         # A response that reached the token limit did not end, and must not teach an end token.

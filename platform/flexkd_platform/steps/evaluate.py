@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 import torch
 
 from ..artifacts import Artifacts, read_rows
+from ..data import WordRule, shown_rules, word_rules
 from ..model_info import locate
 from ..models import load_encoder, load_saved, load_tokenizer, placed
 from ..plan import (
@@ -25,10 +26,11 @@ from ..plan import (
     TeacherConfig,
     has_config,
 )
-from ..spec import Sampling
+from ..spec import ResponseTask, Sampling
 from ..tasks import Examples, bertscore, decode, decoder_start, generate, mean_rouge, rouge
 from ..tracking import Progress
-from ..training.encoding import encode, encode_inputs
+from ..training.encoding import encode, encode_inputs, end_of_response
+from ..training.lengths import lengths_json
 from ..training.metrics import check_outputs, compute_metrics, label_metrics, predict
 from ..training.worker import torch_threads
 from .context import Output, RunContext
@@ -36,6 +38,16 @@ from .teacher_model import load_teacher
 
 NO_REPEAT_NGRAM = {"clean": 0, "minillm": 6}
 """Size of the n-grams that a generated text must not repeat, by protocol; 0: no limit."""
+
+PREDICTIONS = pa.schema(
+    [
+        ("seed", pa.int64()),
+        ("example", pa.int64()),
+        ("prediction", pa.string()),
+        ("references", pa.list_(pa.string())),
+    ]
+)
+"""Of generated texts."""
 
 Evaluated = tuple[dict[str, float], pa.Table]
 """Metrics and predictions on one set."""
@@ -47,7 +59,8 @@ def run(
     """Publish the predictions of each set and the metrics (`test/accuracy`, `dolly/rougeL`).
 
     `predictions.parquet` has the label and outputs of each example; for text, the prediction of
-    each seed with its references. The file of another set is `predictions-NAME.parquet`.
+    each seed with its references, without rows if no metric needs generated text. The file of
+    another set is `predictions-NAME.parquet`.
     """
     started = time.perf_counter()
     with torch_threads(context.threads):
@@ -65,6 +78,11 @@ def run(
         for name, (_, predictions) in evaluated.items():
             suffix = "" if name == config.split else f"-{name}"
             pq.write_table(predictions, draft.folder / f"predictions{suffix}.parquet")
+        draft.summary["lengths"] = model.lengths
+        if model.word_rules:
+            draft.summary["rouge_tokenizer"] = {
+                name: shown_rules(rules) for name, rules in model.word_rules.items()
+            }
         (draft.folder / "metrics.json").write_text(json.dumps(metrics, indent=1) + "\n")
         draft.summary["metrics"] = metrics
     return iter(())
@@ -94,12 +112,18 @@ def _load(config: EvaluateConfig, inputs: Artifacts, context: RunContext) -> _Mo
 
 @dataclass(frozen=True, eq=False)
 class _Model:
-    """The model to evaluate."""
+    """The model to evaluate.
+
+    word_rules: by set, the rule by which ROUGE reads each of its examples; filled as sets are
+        evaluated, as is `lengths`, how many texts of each set are truncated.
+    """
 
     model: Any
     tokenizer: Any
     config: EvaluateConfig
     device: torch.device
+    word_rules: dict[str, list[WordRule]] = field(default_factory=dict)
+    lengths: dict[str, Any] = field(default_factory=dict)
 
     def on(self, table: pa.Table, name: str) -> Evaluated:
         """Metrics and predictions on one set."""
@@ -107,6 +131,7 @@ class _Model:
         examples = encode(
             table, self.tokenizer, reading, decoder_start_id=decoder_start(self.model)
         )
+        self.lengths[name] = lengths_json(examples)
         if isinstance(reading, LabelReading):
             return self._on_labels(examples, name)
         assert self.config.generation is not None, "a language model generates"
@@ -130,11 +155,16 @@ class _Model:
         metrics: dict[str, float] = {}
         if "nll" in self.config.metrics:
             metrics |= compute_metrics(self.model, examples, reading.task, name, self.device)
-        written = self._generated(table, reading, settings)
+        assert issubclass(reading.kind, ResponseTask), "its reading is that of responses"
+        writes = reading.kind.writes_for(self.config.metrics)
+        written = self._generated(table, reading, settings) if writes else {}
         references = table["references"].to_pylist()
-        by_seed = [self._text_metrics(texts, references) for texts in written.values()]
+        if writes:
+            self._choose_words(name, references)
+        by_seed = [self._text_metrics(name, texts, references) for texts in written.values()]
         metrics |= {
-            metric: sum(one[metric] for one in by_seed) / len(by_seed) for metric in by_seed[0]
+            metric: sum(one[metric] for one in by_seed) / len(by_seed)
+            for metric in (by_seed[0] if by_seed else ())
         }
         columns = {
             "seed": [seed for seed in written for _ in range(len(table))],
@@ -142,14 +172,14 @@ class _Model:
             "prediction": [text for texts in written.values() for text in texts],
             "references": references * len(written),
         }
-        return metrics, pa.table(columns)
+        return metrics, pa.table(columns, schema=PREDICTIONS)
 
     def _generated(
         self, table: pa.Table, reading: ResponseReading, settings: GenerationConfig
     ) -> dict[int, list[str]]:
         """The response to every prompt, by seed; a single seed 0 if decoding does not sample."""
         decoding, protocol = settings.decoding, settings.protocol
-        prompts = encode_inputs(table, self.tokenizer, reading, protocol)
+        prompts = encode_inputs(table, self.tokenizer, reading, protocol).ids
         seeds = decoding.seeds if isinstance(decoding, Sampling) else (0,)
         return {
             seed: decode(
@@ -161,7 +191,7 @@ class _Model:
                     max_new_tokens=settings.max_new_tokens,
                     seed=seed,
                     pad_id=self.tokenizer.pad_token_id,
-                    eos_id=self.tokenizer.eos_token_id,
+                    eos_id=end_of_response(self.tokenizer, reading),
                     no_repeat_ngram=NO_REPEAT_NGRAM[protocol],
                     device=self.device,
                 ),
@@ -176,8 +206,19 @@ class _Model:
         source = locate(self.config.bertscore.source, None)
         return load_encoder(source).to(self.device), load_tokenizer(source)
 
-    def _text_metrics(self, texts: list[str], references: list[list[str]]) -> dict[str, float]:
-        metrics = dict(mean_rouge(rouge(texts, references)))
+    def _choose_words(self, name: str, references: list[list[str]]) -> None:
+        """Decide how ROUGE reads a set, if it is among the metrics."""
+        if any(metric.startswith("rouge") for metric in self.config.metrics):
+            chosen = self.config.rouge_tokenizer
+            rules = word_rules(references) if chosen == "auto" else [chosen] * len(references)
+            self.word_rules[name] = rules
+
+    def _text_metrics(
+        self, name: str, texts: list[str], references: list[list[str]]
+    ) -> dict[str, float]:
+        metrics: dict[str, float] = {}
+        if name in self.word_rules:
+            metrics |= mean_rouge(rouge(texts, references, self.word_rules[name]))
         if self.config.bertscore is not None:
             model, tokenizer = self._encoder
             scores = bertscore(

@@ -17,14 +17,15 @@ from flexkd_core import Projector
 
 from ..artifacts import Artifacts, Response, read_responses, read_rows, write_log
 from ..models import save_model
-from ..plan import DistillConfig, TrainingConfig
+from ..plan import DistillConfig, ResponseReading, TrainingConfig
 from ..tasks import Examples, decoder_start
 from ..tracking import Progress, StepMetrics
 from ..training.before_training import gradient_scale, sample_rows
 from ..training.checkpoint import copy_of_weights, put_weights
-from ..training.encoding import encode
+from ..training.encoding import encode, end_of_response
 from ..training.feature_terms import FeatureScale
 from ..training.hidden_states import HiddenStateModel
+from ..training.lengths import lengths_json
 from ..training.loop import train
 from ..training.metrics import better, compute_metrics
 from ..training.objective import DistillationObjective, uses_head
@@ -81,7 +82,7 @@ class StudentTraining:
         self.rows = student_rows(config, table)
         # No label of another row is read, whatever the loss is.
         table = masked(table, self.rows.labelled)
-        self.data = self._encoded(table, responses)
+        self.data = self._encoded(table, responses, training=True)
         self.validation = self._encoded(read_rows(dataset, "validation"))
         teacher = TeacherSide()
         if distill is not None:
@@ -105,13 +106,20 @@ class StudentTraining:
             scale=self.scale,
         )
 
-    def _encoded(self, table: pa.Table, responses: Sequence[Response] | None = None) -> Examples:
+    def _encoded(
+        self,
+        table: pa.Table,
+        responses: Sequence[Response] | None = None,
+        *,
+        training: bool = False,
+    ) -> Examples:
         return encode(
             table,
             self.tokenizer,
             self.config.reading,
             responses=responses,
             decoder_start_id=decoder_start(self.model),
+            training=training,
         )
 
     def _module(self, teacher: TeacherSide) -> HiddenStateModel:
@@ -203,15 +211,16 @@ class StudentTraining:
         return pairing
 
     def _rollout(self, teacher: TeacherSide) -> Rollout | None:
-        method = self.config.method
+        method, reading = self.config.method, self.config.reading
         if method.draws is None:
             return None
+        assert isinstance(reading, ResponseReading), "checked: only tasks that write text draw"
         return Rollout(
             method.draws,
             self.model,
             teacher.model,
-            self.data,  # type: ignore[arg-type]  # checked: only tasks that write text draw
-            eos_id=self.tokenizer.eos_token_id,
+            self.data,  # type: ignore[arg-type]  # as its reading
+            eos_id=end_of_response(self.tokenizer, reading),
             seed=self.config.seed,
             device=self.worker.device,
         )
@@ -277,6 +286,10 @@ class StudentTraining:
         return {
             "parameters": sum(p.numel() for p in self.model.parameters()),
             "steps": len(log),
+            "lengths": {
+                "train": lengths_json(self.data),
+                "validation": lengths_json(self.validation),
+            },
             **({} if self.config.rows is None else {"labels": len(self.rows.labelled)}),
             **scale,
             # The log of a training that an earlier version began lacks its first steps.

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from ..artifacts import Artifacts, read_rows
+from ..data import SPLITS
 from ..models import save_model
 from ..plan import TeacherConfig, TrainingRecipe
 from ..spec import FineTuning
@@ -19,6 +20,7 @@ from ..tasks import Examples, decoder_start
 from ..tracking import Progress
 from ..training.encoding import encode
 from ..training.hidden_states import HiddenStateModel
+from ..training.lengths import lengths_json
 from ..training.loop import train
 from ..training.metrics import compute_metrics
 from ..training.objective import DistillationObjective
@@ -58,6 +60,7 @@ def run(
                 save_model(model, tokenizer, draft.folder / "model")
             draft.summary["parameters"] = sum(p.numel() for p in model.parameters())
             metrics = teacher.metrics(context)
+            draft.summary["lengths"] = teacher.lengths()
             draft.summary["metrics"] = metrics
             (draft.folder / "metrics.json").write_text(json.dumps(metrics, indent=1) + "\n")
         out.drop_partial()  # its checkpoints
@@ -65,21 +68,33 @@ def run(
 
 @dataclass(frozen=True, eq=False)
 class _Teacher:
-    """The model and its data. dataset: the folder of the splits."""
+    """The model and its data.
+
+    dataset: the folder of the splits.
+    encoded: the splits that are encoded.
+    """
 
     model: Any
     tokenizer: Any
     config: TeacherConfig
     dataset: Path
+    encoded: dict[str, Examples] = field(default_factory=dict)
 
     def examples(self, split: str) -> Examples:
         """The encoded examples of a split."""
-        return encode(
-            read_rows(self.dataset, split),
-            self.tokenizer,
-            self.config.reading,
-            decoder_start_id=decoder_start(self.model),
-        )
+        if split not in self.encoded:
+            self.encoded[split] = encode(
+                read_rows(self.dataset, split),
+                self.tokenizer,
+                self.config.reading,
+                decoder_start_id=decoder_start(self.model),
+                training=split == "train",
+            )
+        return self.encoded[split]
+
+    def lengths(self) -> dict[str, Any]:
+        """How many texts of each split are truncated."""
+        return {split: lengths_json(self.examples(split)) for split in SPLITS}
 
     def metrics(self, context: RunContext) -> dict[str, float]:
         """Every metric that needs no generation, on the validation and the test split."""

@@ -2,12 +2,20 @@
 
 from .batch import Batch, Examples
 from .bertscore import bertscore
+from .chat import Chat, ChatPrompt, ChatTemplateError, messages_of
 from .generation import decode, decoder_start, generate
 from .heads import HEADS, Head, classification_metrics, head_of, register_head, regression_metrics
-from .prompts import GenerationExamples, encode_documents, encode_prompts, encode_responses
+from .prompts import (
+    GenerationExamples,
+    NoRoomError,
+    encode_documents,
+    encode_prompts,
+    encode_responses,
+)
 from .rouge import mean_rouge, rouge
 from .sampling import draw_responses, token_positions
 from .text import LabelExamples, encode_texts
+from .truncation import Encoded, Lengths
 from .unlabelled import has_label, without_label
 
 __all__ = [
@@ -15,10 +23,16 @@ __all__ = [
     "head_of",
     "register_head",
     "Batch",
+    "Chat",
+    "ChatPrompt",
+    "ChatTemplateError",
+    "Encoded",
     "Examples",
     "GenerationExamples",
     "Head",
     "LabelExamples",
+    "Lengths",
+    "NoRoomError",
     "bertscore",
     "classification_metrics",
     "decode",
@@ -31,6 +45,7 @@ __all__ = [
     "generate",
     "has_label",
     "mean_rouge",
+    "messages_of",
     "regression_metrics",
     "rouge",
     "token_positions",

@@ -11,6 +11,8 @@ from typing import Protocol
 
 from torch import Tensor
 
+from .truncation import Lengths
+
 
 @dataclass(frozen=True, eq=False)
 class Batch:
@@ -32,6 +34,11 @@ class Batch:
 
 class Examples(Protocol):
     """The encoded examples of a split."""
+
+    @property
+    def lengths(self) -> Mapping[str, Lengths]:
+        """How long the whole `prompts`, `responses` or `texts` are, before truncation."""
+        ...
 
     def __len__(self) -> int: ...
 

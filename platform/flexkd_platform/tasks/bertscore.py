@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
+from torch.nn import Embedding
 from torch.nn.functional import normalize
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
@@ -74,8 +75,7 @@ def _unit_states(
     device: torch.device,
 ) -> list[Tensor]:
     """Hidden states of each text's own tokens (tokens, D), of length 1, fp32 on the CPU."""
-    # RoBERTa's config has two positions more than it can read; its tokenizer has the limit.
-    positions = getattr(model.config, "max_position_embeddings", tokenizer.model_max_length)
+    positions = _positions(model, tokenizer.model_max_length)
     encoded = tokenizer(
         list(texts),
         truncation=True,
@@ -92,6 +92,16 @@ def _unit_states(
         hidden_TD[: len(row)][torch.tensor(row, dtype=torch.bool)]
         for hidden_TD, row in zip(hidden_BTD, own, strict=True)
     ]
+
+
+def _positions(model: PreTrainedModel, otherwise: int) -> int:
+    """The longest input in tokens. RoBERTa does not use the positions up to its padding token's."""
+    limit = int(getattr(model.config, "max_position_embeddings", otherwise))
+    for name, module in model.named_modules():
+        if name.endswith("position_embeddings") and isinstance(module, Embedding):
+            unused = 0 if module.padding_idx is None else module.padding_idx + 1
+            limit = min(limit, module.num_embeddings - unused)
+    return limit
 
 
 def _scores(prediction_PD: Tensor, reference_RD: Tensor) -> tuple[float, float, float]:

@@ -5,16 +5,19 @@ Shapes: B examples, T tokens of the batch's longest, N target tokens of the batc
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Literal
 
 import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
+from ..data import PromptParts, split_prompt
 from .batch import Batch
+from .packing import packed_batch
 from .sampling import Prompts, padded
+from .truncation import Encoded, Lengths, plain_ids, truncated, whole_lengths
 
 Ids = tuple[tuple[int, ...], ...]
 
@@ -24,77 +27,102 @@ def encode_prompts(
     prompts: Sequence[str],
     *,
     limit: int,
-    marker: str,
-    protocol: Literal["clean", "minillm"],
-) -> list[list[int]]:
+    template: str,
+    protocol: Literal["clean", "minillm"] = "clean",
+) -> Encoded:
     """Encode prompts of a causal model, with no special token but a beginning-of-sequence token if
     the tokenizer adds it by default.
 
     A prompt longer than `limit` tokens, including that one, is truncated. `clean` truncates the
-    text before the marker and keeps the marker's tokens, so the model still sees where the
-    response starts. `minillm` truncates the end of the prompt, including the marker, as that code
-    does.
+    instruction or the input, see `truncated`, and keeps the template's own text. If that takes
+    more than half of the limit, the template's introduction is left out, then its headings, never
+    the marker of the response. `minillm` truncates the end of the prompt, including the marker, as
+    that code does.
 
     Args:
-        marker: what every prompt ends with, such as "\\n\\n### Response:\\n"; "": nothing.
+        template: a name of `data.TEMPLATES` that made the prompts.
 
     Raises:
-        ValueError: a prompt does not end with the marker, or the limit has no room for a token
-            in addition to the marker.
+        NoRoomError: the limit has no room for a token in addition to the marker.
     """
     begin = _beginning(tokenizer)
-    encoded = []
+    encoded, lengths, bare = [], [], 0
     for prompt in prompts:
-        if not prompt.endswith(marker):
-            raise ValueError(f"the prompt {prompt[-40:]!r} does not end with the marker {marker!r}")
-        ids = _plain(tokenizer, prompt)
-        if protocol == "clean" and marker and len(begin) + len(ids) > limit:
-            content = _plain(tokenizer, prompt.removesuffix(marker))
-            # From where the two differ: a token may straddle the start of the marker.
-            tail = ids[_common(ids, content) :]
-            kept = limit - len(begin) - len(tail)
-            if kept < 1:
-                raise ValueError(
-                    f"{limit} tokens leave no room for a prompt in addition to the {len(tail)} of "
-                    f"its marker {marker!r}; raise max_prompt above {len(begin) + len(tail)}"
-                )
-            ids = ids[:kept] + tail
-        encoded.append((begin + ids)[:limit])
-    return encoded
+        ids = begin + plain_ids(tokenizer, prompt)
+        lengths.append(len(ids))
+        if len(ids) > limit and (protocol == "minillm" or template == "none"):
+            ids = ids[:limit]
+        elif len(ids) > limit:
+            ids, whole = _shortened(tokenizer, split_prompt(prompt, template), begin, limit)
+            bare += not whole
+        encoded.append(ids)
+    return Encoded(encoded, Lengths.of(lengths, limit, bare))
+
+
+def _shortened(
+    tokenizer: PreTrainedTokenizerBase, whole: PromptParts, begin: list[int], limit: int
+) -> tuple[list[int], bool]:
+    """The ids of a prompt with truncated contents, and whether all text of the template is kept.
+
+    Text of the template is left out if it takes more than half of the limit.
+    """
+    for parts in (whole, *whole.shorter()):
+
+        def ids_of(contents: Sequence[str], parts: PromptParts = parts) -> list[int]:
+            return begin + plain_ids(tokenizer, parts.joined(contents))
+
+        fixed = len(ids_of([""] * len(parts.contents)))
+        if 2 * fixed <= limit:
+            break
+    ids = truncated(tokenizer, parts.contents, ids_of, limit)
+    if ids is None:
+        raise NoRoomError(limit, fixed, f"marker {parts.fixed[-1].strip()!r}")
+    return ids, parts is whole
+
+
+class NoRoomError(ValueError):
+    """Text that a prompt must have fills `max_prompt`. needed: its tokens."""
+
+    def __init__(self, limit: int, needed: int, what: str) -> None:
+        super().__init__(limit, needed, what)
+        self.limit, self.needed, self.what = limit, needed, what
+
+    def __str__(self) -> str:
+        return (
+            f"{self.limit} tokens leave no room for a prompt: the {self.what} alone has "
+            f"{self.needed}; raise max_prompt above {self.needed}"
+        )
 
 
 def encode_documents(
     tokenizer: PreTrainedTokenizerBase, documents: Sequence[str], *, limit: int
-) -> list[list[int]]:
+) -> Encoded:
     """Encode documents of an encoder–decoder, with the special tokens that the tokenizer adds.
 
     The text of a document with more than `limit` tokens, including special ones, is truncated, so
     that the end token is kept.
     """
     if not documents:
-        return []
+        return Encoded([])
     ids = tokenizer(list(documents), truncation=True, max_length=limit)["input_ids"]
-    return [list(row) for row in ids]
+    lengths = whole_lengths(tokenizer, ids, limit, list(documents))
+    return Encoded([list(row) for row in ids], Lengths.of(lengths, limit))
 
 
 def encode_responses(
     tokenizer: PreTrainedTokenizerBase, responses: Sequence[str], *, limit: int, eos_id: int
-) -> list[list[int]]:
+) -> Encoded:
     """Encode responses as targets: no beginning-of-sequence token, `eos_id` at the end.
 
     A response of more than `limit` − 1 tokens is truncated to `limit` and gets no end token,
     because it does not end there. An empty response is the end token alone.
     """
-    encoded = []
+    encoded, lengths = [], []
     for response in responses:
-        ids = _plain(tokenizer, response)
+        ids = plain_ids(tokenizer, response)
+        lengths.append(len(ids) + 1)
         encoded.append([*ids, eos_id] if len(ids) < limit else ids[:limit])
-    return encoded
-
-
-def _plain(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
-    # Not verbose: callers truncate texts that are longer than the model reads.
-    return list(tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"])
+    return Encoded(encoded, Lengths.of(lengths, limit))
 
 
 def _beginning(tokenizer: PreTrainedTokenizerBase) -> list[int]:
@@ -103,18 +131,17 @@ def _beginning(tokenizer: PreTrainedTokenizerBase) -> list[int]:
     return first if first == [tokenizer.bos_token_id] else []
 
 
-def _common(some: Sequence[int], others: Sequence[int]) -> int:
-    """Length of the common prefix of two token sequences."""
-    pairs = enumerate(zip(some, others, strict=False))
-    return next((place for place, (a, b) in pairs if a != b), min(len(some), len(others)))
-
-
 @dataclass(frozen=True)
 class GenerationExamples:
     """Prompts and the target responses, as token ids.
 
     pad_id: the token that fills shorter rows; never a target, so it may equal any other token.
     decoder_start_id: first token that the decoder of an encoder–decoder reads; None if causal.
+    earlier: positions in each prompt of further targets, in ascending order from 1: the earlier
+        turns of the assistant in a conversation. Empty: there are none in any prompt.
+    lengths: of the whole `prompts` and `responses`.
+    packed: tokens of a row of a batch that holds several examples one after the other; longer if an
+        example is. 0: each example has a row of its own. Causal models only.
 
     Raises:
         ValueError: the numbers of prompts and responses differ, a response is empty, a prompt of a
@@ -127,6 +154,9 @@ class GenerationExamples:
     pad_id: int
     encoder_decoder: bool
     decoder_start_id: int | None
+    earlier: Ids = ()
+    lengths: Mapping[str, Lengths] = field(default_factory=dict)
+    packed: int = 0
 
     def __post_init__(self) -> None:
         if len(self.prompts) != len(self.responses):
@@ -150,7 +180,7 @@ class GenerationExamples:
 
     def target_rows(self, row: int) -> int:
         """Target tokens of an example."""
-        return len(self.responses[row])
+        return len(self.responses[row]) + len(self._earlier(row))
 
     def label_rows(self, row: int) -> int:
         """All target tokens."""
@@ -158,7 +188,7 @@ class GenerationExamples:
 
     def feature_rows(self, row: int, stack: str) -> int:
         """Document tokens for the encoder, target tokens for a decoder."""
-        return len(self.prompts[row] if stack == "encoder" else self.responses[row])
+        return len(self.prompts[row]) if stack == "encoder" else self.target_rows(row)
 
     def batch(self, rows: Sequence[int]) -> Batch:
         """Some examples, padded on the right, so that positions need no correction.
@@ -169,21 +199,30 @@ class GenerationExamples:
         """
         prompts = [self.prompts[row] for row in rows]
         responses = [self.responses[row] for row in rows]
-        labels_N = torch.tensor([token for response in responses for token in response])
         if self.decoder_start_id is not None and self.encoder_decoder:
+            labels_N = torch.tensor([token for response in responses for token in response])
             return self._seq2seq(prompts, responses, self.decoder_start_id, labels_N)
         whole = [(*prompt, *response) for prompt, response in zip(prompts, responses, strict=True)]
+        # The positions whose logits predict a target: a position's logits predict the next token.
+        targets = [
+            [*(place - 1 for place in self._earlier(row)), *range(len(prompt) - 1, len(text) - 1)]
+            for row, prompt, text in zip(rows, prompts, whole, strict=True)
+        ]
+        if self.packed:
+            return packed_batch(whole, targets, self.packed, self.pad_id)
         input_ids_BT, attention_mask_BT = padded(whole, self.pad_id, side="right")
-        places_T = torch.arange(input_ids_BT.shape[1])
-        first_B1 = torch.tensor([[len(prompt) - 1] for prompt in prompts])
-        end_B1 = torch.tensor([[len(row) - 1] for row in whole])
-        targets_BT = (places_T >= first_B1) & (places_T < end_B1)
+        targets_BT = torch.zeros_like(input_ids_BT, dtype=torch.bool)
+        for place, positions in enumerate(targets):
+            targets_BT[place, positions] = True
         return Batch(
             inputs={"input_ids": input_ids_BT, "attention_mask": attention_mask_BT},
             targets_BT=targets_BT,
-            labels_N=labels_N,
+            labels_N=input_ids_BT.roll(-1, dims=1)[targets_BT],
             feature_masks={"": targets_BT},
         )
+
+    def _earlier(self, row: int) -> tuple[int, ...]:
+        return self.earlier[row] if self.earlier else ()
 
     def _seq2seq(
         self, prompts: Prompts, responses: Prompts, start_id: int, labels_N: Tensor

@@ -5,8 +5,8 @@ Shapes: B examples, T tokens of the batch's longest.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Literal
 
 import torch
@@ -14,6 +14,7 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from .batch import Batch
+from .truncation import Lengths, whole_lengths
 from .unlabelled import has_label
 
 
@@ -24,6 +25,7 @@ class LabelExamples:
     types: token type ids if pairs have them; empty otherwise.
     labels: (examples,) int64 classes or fp32 numbers; see `has_label`.
     pad_id: the token that fills a batch's shorter rows; masked, so its value does not matter.
+    lengths: of the whole `texts`.
     """
 
     ids: tuple[tuple[int, ...], ...]
@@ -31,6 +33,7 @@ class LabelExamples:
     labels: Tensor
     pad_id: int
     padding: Literal["right", "left"] = "right"
+    lengths: Mapping[str, Lengths] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -86,18 +89,20 @@ def encode_texts(
     """
     types: Sequence[Sequence[int]] | None = None
     if pairs is not None and not _separates_pairs(tokenizer):
-        ids = _joined(tokenizer, texts, pairs, max_length)
+        ids, lengths = _joined(tokenizer, texts, pairs, max_length)
     else:
         given = (list(texts),) if pairs is None else (list(texts), list(pairs))
         encoded = tokenizer(*given, truncation=True, max_length=max_length)
         ids = encoded["input_ids"]
         types = encoded.get("token_type_ids") if pairs is not None else None
+        lengths = whole_lengths(tokenizer, ids, max_length, *given)
     return LabelExamples(
         tuple(map(tuple, ids)),
         tuple(map(tuple, types or ())),
         labels,
         tokenizer.pad_token_id or 0,
         padding,
+        {"texts": Lengths.of(lengths, max_length)},
     )
 
 
@@ -112,13 +117,15 @@ def _joined(
     texts: Sequence[str],
     pairs: Sequence[str],
     max_length: int,
-) -> list[list[int]]:
-    """Pairs with an end-of-text token in between, after the tokenizer's beginning token."""
+) -> tuple[list[list[int]], list[int]]:
+    """Pairs with an end-of-text token in between, after the tokenizer's beginning token; and the
+    lengths of the whole pairs.
+    """
     first = list(tokenizer("a")["input_ids"][:1])
     begin = first if first == [tokenizer.bos_token_id] else []
     between = [] if tokenizer.eos_token_id is None else [tokenizer.eos_token_id]
     room = max_length - len(begin) - len(between)
-    joined = []
+    joined, lengths = [], []
     for text, pair in zip(texts, pairs, strict=True):
         one, two = (
             list(tokenizer(t, add_special_tokens=False, verbose=False)["input_ids"])
@@ -127,5 +134,6 @@ def _joined(
         # The longer text gets the room that the shorter one leaves.
         kept_two = min(len(two), max(room // 2, room - len(one)))
         kept_one = min(len(one), room - kept_two)
+        lengths.append(max_length - room + len(one) + len(two))
         joined.append(begin + one[:kept_one] + between + two[:kept_two])
-    return joined
+    return joined, lengths

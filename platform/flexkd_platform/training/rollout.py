@@ -57,6 +57,9 @@ class Rollout:
             device=self._device,
         )
         examples = replace(
-            self._examples, prompts=tuple(prompts), responses=tuple(map(tuple, drawn))
+            self._examples,
+            prompts=tuple(prompts),
+            responses=tuple(map(tuple, drawn)),
+            earlier=(),  # the answers of the data are no targets
         )
         return examples.batch(range(len(rows)))

@@ -158,7 +158,8 @@ MORE_CASES: dict[str, Case] = {
         "task.data.label",
         2,
         "unknown key 'label'",
-        "allowed here: config, input, instruction, name, output, revision, source, splits, "
+        "allowed here: config, input, instruction, messages, name, output, revision, source, "
+        "splits, "
         "subset_seed, test, test_share, train, validation, validation_share",
     ),
     "an instruction column for documents": (

@@ -7,8 +7,8 @@ METHODS = (
     "'flexkd', 'procrustes', 'gram'"
 )
 DISTILL = (
-    "batch_size, batches, dropout, epochs, keep, learning_rate, max_grad_norm, precision, "
-    "teacher_cache, warmup_share, weight_decay"
+    "batch_size, batches, dropout, epochs, keep, learning_rate, max_grad_norm, max_steps, "
+    "precision, teacher_cache, warmup_share, weight_decay"
 )
 LAYERS = (
     "last: the student's last with score.layer; every: each of the student's with evenly spaced "

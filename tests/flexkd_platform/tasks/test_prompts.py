@@ -23,15 +23,18 @@ from transformers import (
     T5ForConditionalGeneration,
 )
 
+from flexkd_platform.data.templates import prompt_of, split_prompt
+from flexkd_platform.models.base_tokenizer import train_tokenizer
 from flexkd_platform.tasks.prompts import (
     GenerationExamples,
+    NoRoomError,
     encode_documents,
     encode_prompts,
     encode_responses,
 )
+from flexkd_platform.tasks.truncation import Lengths
 
 PAD, BOS, EOS, START, VOCABULARY = 0, 1, 2, 3, 60
-MARKER = "\n\n### R:\n"
 
 
 def letters(template: str = "$A") -> Any:
@@ -58,13 +61,23 @@ def letters(template: str = "$A") -> Any:
     )
 
 
-def prompts_as_text(tokenizer: Any, prompts: list[str], **rules: Any) -> list[str]:
-    ids = encode_prompts(tokenizer, prompts, **rules)
-    assert all(type(token) is int for row in ids for token in row)
-    return [tokenizer.decode(row) for row in ids]
-
-
 # --- prompts -----------------------------------------------------------------------------------
+
+RESPONSE = "\n\n### Response:\n"
+
+
+@pytest.fixture(scope="module")
+def trained() -> Any:
+    """A byte-level BPE tokenizer that knows the template's words."""
+    words = " ".join(f"word{number} naïve 天气 über" for number in range(40))
+    texts = [prompt_of(words, words, "alpaca"), prompt_of(words, None, "alpaca")] * 3
+    return train_tokenizer(texts, 900, "gpt2", 1024)
+
+
+def encoded(tokenizer: Any, prompt: str, limit: int, template: str = "alpaca") -> list[int]:
+    (ids,) = encode_prompts(tokenizer, [prompt], limit=limit, template=template).ids
+    assert all(type(token) is int for token in ids)
+    return ids
 
 
 @pytest.mark.parametrize("protocol", ["clean", "minillm"])
@@ -73,58 +86,98 @@ def prompts_as_text(tokenizer: Any, prompts: list[str], **rules: Any) -> list[st
     [("$A", ""), ("<bos> $A", "<bos>"), ("$A <eos>", ""), ("<bos> $A <eos>", "<bos>")],
 )
 def test_a_prompt_gets_the_beginning_that_is_usual_and_no_end(
-    template: str, begin: str, protocol: str
+    template: str, begin: str, protocol: Any
 ) -> None:
-    rules = {"limit": 99, "marker": MARKER, "protocol": protocol}
-    found = prompts_as_text(letters(template), ["abc" + MARKER, MARKER], **rules)
-    assert found == [f"{begin}abc{MARKER}", begin + MARKER]
+    tokenizer = letters(template)
+    found = encode_prompts(tokenizer, ["abc", "R"], limit=99, template="none", protocol=protocol)
+    assert [tokenizer.decode(row) for row in found.ids] == [f"{begin}abc", f"{begin}R"]
+    assert found.lengths == Lengths(0, 3 + bool(begin))
 
 
-@pytest.mark.parametrize("template", ["$A", "<bos> $A"])
-@pytest.mark.parametrize("limit", [9, 10, 13, 14, 15, 16])
-def test_a_long_prompt_is_cut_before_its_marker(template: str, limit: int) -> None:
-    """The marker is 8 tokens: its first two newlines are one."""
-    begin = ["<bos>"] * (template != "$A")
-    rules: Any = {"limit": limit, "marker": MARKER}
-    tokenizer, room = letters(template), limit - len(begin)
-    if room > 8:
-        (clean,) = prompts_as_text(tokenizer, ["abcdefg" + MARKER], protocol="clean", **rules)
-        assert clean == "".join(begin) + "abcdefg"[: room - 8] + MARKER
-    (ids,) = encode_prompts(tokenizer, ["abcdefgh" + MARKER], protocol="minillm", **rules)
-    tokens = [*begin, *"abcdefgh", "\n\n", *MARKER[2:]]
-    assert tokenizer.convert_ids_to_tokens(ids) == tokens[:limit]
-    assert len(ids) == limit
+CONTENT = st.lists(st.sampled_from(["word7", "naïve", "天气", "über", "x", "\n", "# "]), min_size=1)
 
 
-def test_a_prompt_of_the_limit_is_whole() -> None:
-    for limit, whole in ((11, True), (10, False)):
-        (found,) = prompts_as_text(
-            letters(), ["abc" + MARKER], limit=limit, marker=MARKER, protocol="clean"
-        )
-        assert (found == "abc" + MARKER) == whole
+@given(CONTENT, st.none() | CONTENT, st.integers(14, 120))
+def test_a_long_prompt_is_cut_inside_its_contents(
+    trained: Any, instruction: list[str], given_words: list[str] | None, limit: int
+) -> None:
+    """The law: the ids are those of a prompt whose contents start as they did."""
+    words = [" ".join(instruction), None if given_words is None else " ".join(given_words)]
+    assert words[0] is not None
+    prompt = prompt_of(words[0], words[1], "alpaca")
+    whole = trained(prompt)["input_ids"]
+    ids = encoded(trained, prompt, limit)
+    assert len(ids) <= limit
+    if len(whole) <= limit:
+        assert ids == whole
+        return
+    text = trained.decode(ids)
+    assert trained(text)["input_ids"] == ids
+    assert text.endswith(RESPONSE)
+    parts = split_prompt(prompt, "alpaca")
+    variants = (parts, *parts.shorter())
+    heads = [one for one in variants if text.startswith(one.fixed[0])]
+    assert heads
+    rest = text[len(heads[0].fixed[0]) : -len(RESPONSE)]
+    assert parts.contents[0].startswith(rest.split(heads[0].fixed[1])[0])
+    if 2 * len(trained("".join(parts.fixed))["input_ids"]) <= limit - 8:
+        assert heads[0] is parts  # the whole template has room
 
 
-def test_a_token_across_the_border_stays_with_the_marker() -> None:
-    """Of "ab\\n" + "\\nR" the newlines are one token."""
-    rules = {"limit": 3, "marker": "\nR", "protocol": "clean"}
-    assert prompts_as_text(letters(), ["abc\n\nR"], **rules) == ["a\n\nR"]
+def test_prompts_of_the_same_task_stay_distinct(trained: Any) -> None:
+    """40 inputs of one instruction, none of which fits: each keeps its own beginning."""
+    prompts = [prompt_of("word1", f"word{n} " + "x " * 200, "alpaca") for n in range(40)]
+    found = encode_prompts(trained, prompts, limit=96, template="alpaca")
+    assert len({tuple(ids) for ids in found.ids}) == 40
+    assert found.lengths.cut == 40
+    assert found.lengths.longest > 200
+    assert found.lengths.bare == 0
 
 
-def test_without_a_marker_the_head_is_kept() -> None:
-    for protocol in ("clean", "minillm"):
-        rules = {"limit": 4, "marker": "", "protocol": protocol}
-        assert prompts_as_text(letters("<bos> $A"), ["abcdef", "a"], **rules) == [
-            "<bos>abc",
-            "<bos>a",
-        ]
+def test_the_longer_content_is_cut_first(trained: Any) -> None:
+    short, long = "word3 word4", "word5 " * 200
+    for instruction, given_text in ((short, long), (long, short)):
+        text = trained.decode(encoded(trained, prompt_of(instruction, given_text, "alpaca"), 110))
+        assert short in text
+        assert text.count("word5") > 15
+    halves = trained.decode(encoded(trained, prompt_of(long, "word6 " * 200, "alpaca"), 110))
+    assert abs(halves.count("word5") - halves.count("word6")) <= 2
 
 
-def test_prompts_that_cannot_be_encoded() -> None:
-    with pytest.raises(ValueError, match="does not end with the marker"):
-        encode_prompts(letters(), ["abc"], limit=9, marker=MARKER, protocol="clean")
-    with pytest.raises(ValueError, match=r"8 tokens leave no room.*max_prompt above 8"):
-        encode_prompts(letters(), ["abc" + MARKER], limit=8, marker=MARKER, protocol="clean")
-    assert encode_prompts(letters(), [], limit=9, marker=MARKER, protocol="clean") == []
+def test_the_introduction_gives_way_before_the_contents(trained: Any) -> None:
+    prompt = prompt_of("word1 " * 100, None, "alpaca")
+    full = len(trained(prompt_of("", None, "alpaca"))["input_ids"])
+    texts = {limit: trained.decode(encoded(trained, prompt, limit)) for limit in (2 * full, 20, 10)}
+    assert texts[2 * full].startswith("Below is an instruction")
+    assert all(text.endswith(RESPONSE) and "word1" in text for text in texts.values())
+    assert not texts[10].startswith("Below")
+    assert encode_prompts(trained, [prompt], limit=10, template="alpaca").lengths.bare == 1
+    marker = len(trained(RESPONSE)["input_ids"])
+    with pytest.raises(NoRoomError, match=rf"raise max_prompt above {marker}"):
+        encoded(trained, prompt, marker)
+
+
+def test_a_slow_tokenizer_cuts_the_same_way(trained: Any, monkeypatch: Any) -> None:
+    """Without offsets the ends of tokens are guessed; the result still fits and keeps the end."""
+    prompt = prompt_of("word1 word2 " * 60, "über " * 90, "alpaca")
+    monkeypatch.setattr(type(trained), "is_fast", property(lambda self: False))
+    ids = encoded(trained, prompt, 100)
+    assert 60 < len(ids) <= 100
+    assert trained.decode(ids).endswith(RESPONSE)
+
+
+def test_minillm_cuts_the_end_as_that_code_does(trained: Any) -> None:
+    prompt = prompt_of("word1 " * 100, None, "alpaca")
+    found = encode_prompts(trained, [prompt], limit=50, template="alpaca", protocol="minillm")
+    assert found.ids == [trained(prompt)["input_ids"][:50]]
+    assert encode_prompts(trained, [], limit=9, template="alpaca").ids == []
+
+
+def test_without_a_template_the_head_is_kept() -> None:
+    tokenizer = letters("<bos> $A")
+    found = encode_prompts(tokenizer, ["abcdef", "a"], limit=4, template="none")
+    assert [tokenizer.decode(row) for row in found.ids] == ["<bos>abc", "<bos>a"]
+    assert found.lengths == Lengths(1, 7)
 
 
 # --- documents and responses --------------------------------------------------------------------
@@ -139,9 +192,12 @@ def test_prompts_that_cannot_be_encoded() -> None:
 )
 def test_a_document_keeps_its_special_tokens_when_cut(template: str, expected: list[str]) -> None:
     tokenizer = letters(template)
-    ids = encode_documents(tokenizer, ["abcdef", "a", ""], limit=4)
-    assert [tokenizer.decode(row) for row in ids] == expected
-    assert encode_documents(tokenizer, [], limit=4) == []
+    found = encode_documents(tokenizer, ["abcdef", "a", ""], limit=4)
+    assert [tokenizer.decode(row) for row in found.ids] == expected
+    added = 2 if template.startswith("<bos>") else 1
+    assert found.lengths == Lengths(1, 6 + added)
+    assert encode_documents(tokenizer, ["abc"[: 4 - added]], limit=4).lengths.cut == 0
+    assert encode_documents(tokenizer, [], limit=4).ids == []
 
 
 @pytest.mark.parametrize("template", ["$A", "<bos> $A <eos>", "$A <eos>"])
@@ -157,8 +213,9 @@ def test_a_document_keeps_its_special_tokens_when_cut(template: str, expected: l
 )
 def test_a_response_ends_where_it_ends(template: str, response: str, expected: str) -> None:
     tokenizer = letters(template)
-    (ids,) = encode_responses(tokenizer, [response], limit=4, eos_id=EOS)
-    assert tokenizer.decode(ids) == expected
+    found = encode_responses(tokenizer, [response], limit=4, eos_id=EOS)
+    assert tokenizer.decode(found.ids[0]) == expected
+    assert found.lengths == Lengths(int(not expected.endswith("<eos>")), len(response) + 1)
 
 
 # --- batches -----------------------------------------------------------------------------------

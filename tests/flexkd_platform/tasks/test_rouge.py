@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from nltk.stem.porter import PorterStemmer  # type: ignore[import-untyped]
 
-from flexkd_platform.tasks.rouge import mean_rouge, rouge
+from flexkd_platform.tasks.rouge import UnicodeWords, mean_rouge, rouge
 
 GOLDEN = json.loads((Path(__file__).parent / "golden" / "rouge.json").read_text())
 TEXTS = st.text(alphabet="aAbc dD.\n", max_size=16)
@@ -118,3 +118,44 @@ def test_wrong_requests() -> None:
         rouge(["a", "b"], [["a"], []])
     with pytest.raises(ValueError, match="no prediction"):
         mean_rouge(rouge([], []))
+
+
+SENTENCES = [
+    "这是一个用于测试的中文句子。",
+    "Сегодня хорошая погода, пойдём в парк.",
+    "これは日本語の文章です。カタカナー",
+    "ประเทศไทยเป็นประเทศที่สวยงาม",
+    "यह हिन्दी का एक वाक्य है",
+    "هذه جملة عربية للاختبار",
+    "Η Αθήνα είναι όμορφη",
+    "זהו משפט בעברית",
+    "이것은 한국어 문장입니다",
+    "Grüße aus Köln, schöne Straße",
+]
+
+
+@pytest.mark.parametrize("text", SENTENCES)
+def test_identical_texts_of_any_script_score_one(text: str) -> None:
+    found = rouge([text], [[text]], ["unicode"])
+    assert found == {"rouge1": [1.0], "rouge2": [1.0], "rougeL": [1.0]}
+    assert rouge([text], [["something else entirely"]], ["unicode"])["rouge1"] == [0.0]
+
+
+@given(st.text(alphabet="abc xyz.\n12", max_size=30), st.text(alphabet="abc xyz.\n12", max_size=30))
+def test_unicode_words_are_those_of_english_but_for_the_stems(one: str, other: str) -> None:
+    plain = [" ".join(word[:3] for word in text.split()) for text in (one, other)]
+    short = all(len(word) <= 3 for text in plain for word in re.findall("[a-z0-9]+", text))
+    assert short  # of three letters at most, so that none is stemmed
+    prediction, reference = plain
+    assert rouge([prediction], [[reference]], ["unicode"]) == rouge([prediction], [[reference]])
+
+
+def test_unicode_words_by_hand() -> None:
+    words = UnicodeWords().tokenize
+    assert words("GPT模型 2025年 ﬁne ＡＢ") == ["gpt", "模", "型", "2025", "年", "fine", "ab"]
+    assert words("हिन्दी don't") == ["हिन्दी", "don", "t"]
+    assert words("й") == words("\u0438\u0306") == ["й"]
+    assert words("ที่") == ["ที่"]
+    # 4 of 5 and 6 characters in order: F = 8 / 11.
+    found = rouge(["天气很好吗"], [["今天天气很好"]], ["unicode"])
+    assert found["rougeL"] == [pytest.approx(8 / 11)]

@@ -49,5 +49,7 @@ def cache_numbers(reading: Reading, facts: Facts, holds: LayerRef) -> int:
         # The outputs of a language model are stored as the hidden states that its head reads.
         encoder = stack_of(holds) == "encoder"
         limit = reading.max_prompt if encoder else reading.max_response
+        if reading.template == "chat":  # earlier answers are in the prompt
+            limit += reading.max_prompt
         return facts.train_rows * limit * facts.teacher_hidden
     return facts.train_rows * (facts.outputs if holds == OUTPUTS else facts.teacher_hidden)

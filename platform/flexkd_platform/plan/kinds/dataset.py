@@ -73,7 +73,10 @@ def dataset_step(spec: JobSpec, facts: Facts) -> Step[DatasetConfig]:
 
 def set_step(spec: JobSpec, facts: Facts, name: str) -> Step[DatasetConfig]:
     """One further evaluation set."""
-    return Step(DatasetConfig(_with_absolute_paths(spec.task), name, facts.sets[name]))
+    task = _with_absolute_paths(spec.task)
+    if facts.conversations:
+        task = task.model_copy(update={"template": "chat"})
+    return Step(DatasetConfig(task, name, facts.sets[name]))
 
 
 def _with_absolute_paths(task: Task) -> Task:

@@ -127,7 +127,7 @@ def distill_step(spec: JobSpec, facts: Facts, method: Method, seed: int) -> Step
             recipe=TrainingRecipe.of(spec.distill, seed),
             dropout=spec.distill.dropout,
             keep=spec.distill.keep,
-            reading=reading_of(spec, facts.outputs),
+            reading=reading_of(spec, facts),
             dataset=dataset_step(spec, facts),
             rows=row_counts(spec.student, facts.train_rows),
             teacher=_teacher(spec, facts, method, pairs, online=reselect is not None),
@@ -154,7 +154,7 @@ def _teacher(
         return None
     outputs: list[LayerRef] = [OUTPUTS] if method.uses_outputs else []
     held = list(dict.fromkeys([*outputs, *(theirs for _, theirs in pairs)]))
-    reading = reading_of(spec, facts.outputs)
+    reading = reading_of(spec, facts)
     size = sum(cache_numbers(reading, facts, holds) for holds in held)
     online = online or method.draws is not None or size > LARGEST_CACHE
     if online or spec.distill.teacher_cache == "off":

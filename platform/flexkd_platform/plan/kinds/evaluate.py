@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
 from ...spec import Decoding, JobSpec, ResponseTask
@@ -57,6 +58,9 @@ class EvaluateConfig(StepConfig):
     split: of the model's own data; `sets` are evaluated in addition.
     generation: None for a task with labels.
     bertscore: None unless it is among the metrics.
+    rouge_tokenizer: as in the spec.
+    word_rules: what `auto` chooses for each set or split that is not read as `words`; empty without
+        a ROUGE metric.
     """
 
     kind: ClassVar = KIND
@@ -66,6 +70,8 @@ class EvaluateConfig(StepConfig):
     sets: tuple[Step[DatasetConfig], ...] = ()
     generation: GenerationConfig | None = None
     bertscore: BertScoreConfig | None = None
+    rouge_tokenizer: Literal["auto", "words", "unicode"] = "words"
+    word_rules: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def reading(self) -> Reading:
@@ -88,6 +94,10 @@ class EvaluateConfig(StepConfig):
             identity |= self.generation.to_identity()
         if self.bertscore is not None:
             identity["bertscore"] = self.bertscore.fingerprint
+        if self.rouge_tokenizer == "unicode":
+            identity["rouge_tokenizer"] = "unicode"
+        elif self.rouge_tokenizer == "auto" and self.word_rules:
+            identity["rouge_tokenizer"] = dict(self.word_rules)
         return identity
 
     def needs(self) -> dict[str, Step]:
@@ -98,6 +108,9 @@ class EvaluateConfig(StepConfig):
 
 def evaluate_step(spec: JobSpec, facts: Facts, model: Model) -> Step[EvaluateConfig]:
     """The evaluation of one of the job's models."""
+    measured = {spec.evaluate.split, *spec.task.evaluation}
+    rouge = any(metric.startswith("rouge") for metric in spec.metrics)
+    rules = {n: rule for n, rule in facts.word_rules.items() if rouge and n in measured}
     return Step(
         EvaluateConfig(
             metrics=tuple(spec.metrics),
@@ -106,6 +119,8 @@ def evaluate_step(spec: JobSpec, facts: Facts, model: Model) -> Step[EvaluateCon
             sets=tuple(set_step(spec, facts, name) for name in spec.task.evaluation),
             generation=_generation(spec),
             bertscore=_bertscore(spec, facts),
+            rouge_tokenizer=spec.evaluate.rouge_tokenizer if rouge else "words",
+            word_rules=rules,
         )
     )
 

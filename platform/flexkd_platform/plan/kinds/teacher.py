@@ -11,7 +11,7 @@ from ..facts import Facts
 from ..reading import Reading, reading_of
 from ..recipe import TrainingRecipe
 from ..step import Step, StepConfig
-from ..step_kind import StepKind
+from ..step_kind import StepKind, truncations
 from .base import BaseConfig, base_step
 from .dataset import DatasetConfig, dataset_step
 
@@ -20,10 +20,9 @@ def _summary_line(summary: Mapping[str, Any], metric: str = "") -> str:
     """The size, and the ranking metric, or `nll`, the only metric computed without decoding."""
     found: Mapping[str, float] = summary["metrics"]
     split = metric.partition("/")[0] or "test"
-    for name in (metric, f"{split}/nll", *found):
-        if name in found:
-            return f"{summary['parameters']:,} parameters, {name} {found[name]:.4f}"
-    return f"{summary['parameters']:,} parameters"
+    names = [name for name in (metric, f"{split}/nll", *found) if name in found]
+    shown = [f"{summary['parameters']:,} parameters", *(f"{n} {found[n]:.4f}" for n in names[:1])]
+    return ", ".join([*shown, *truncations({"train": summary.get("lengths", {}).get("train", {})})])
 
 
 KIND = StepKind("teacher", 2, "teacher", "task", _summary_line)
@@ -81,7 +80,7 @@ def teacher_step(spec: JobSpec, facts: Facts) -> Step[TeacherConfig]:
         TeacherConfig(
             fingerprint=facts.teacher_fingerprint,
             finetune=TrainingRecipe.of(finetune, finetune.seed) if finetune else None,
-            reading=reading_of(spec, facts.outputs),
+            reading=reading_of(spec, facts),
             dataset=dataset_step(spec, facts),
             pretrained=pretrained_teacher(spec, facts),
         )
