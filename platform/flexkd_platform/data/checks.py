@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -25,10 +26,12 @@ class DataFacts:
         commit on the hub; never of paths or times) and of how the task reads it: columns,
         template, prefix. It does not include sizes and shares, which are in the spec.
     sizes: number of used examples of each split.
-    classes: classes of the head, the largest label of all splits + 1 unless the task sets it;
-        None for other tasks.
+    classes: classes of the head, those of the train split unless the task sets their number; None
+        for other tasks.
     skipped: skipped rows of each split of the source, which contain nothing to learn.
     evaluation: facts of each evaluation set.
+    names: the data's label of each class; empty where the data number the classes from 0.
+    counts: used examples of each class, by split; empty for other tasks.
     """
 
     fingerprint: str
@@ -36,6 +39,8 @@ class DataFacts:
     classes: int | None
     skipped: Mapping[str, int] = field(default_factory=dict)
     evaluation: Mapping[str, SetFacts] = field(default_factory=dict)
+    names: tuple[str, ...] = ()
+    counts: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
 
 
 def load_splits(task: Task, fingerprint: str | None = None) -> Splits:
@@ -111,7 +116,7 @@ def check_data(task: Task, *, path: str = "task.data") -> tuple[DataFacts | None
             sets[name] = set_facts
     if problems or facts is None:
         return None, problems
-    return DataFacts(facts.fingerprint, facts.sizes, facts.classes, facts.skipped, sets), []
+    return replace(facts, evaluation=sets), []
 
 
 def _examine(
@@ -126,22 +131,35 @@ def _examine(
         problems = [*problems, *found]
         train = tables["train"]
         if labels is not None and not labels.problems and not found and len(train):
-            problems += _one_label(train, task, path)
+            problems += _one_label(train, task, path, labels.names)
     known = labels if tables and labels is not None and not labels.problems else None
     if problems:
         return None, None, known, problems
     fingerprint = sha256_of({"content": reading.fingerprint, "rules": made.rules})
     sizes = {split: len(tables[split]) for split in SPLITS}
     skipped = {split: made.skipped.get(split, 0) for split in SPLITS}
-    facts = DataFacts(fingerprint, sizes, labels.classes if labels else None, skipped)
+    facts = DataFacts(fingerprint, sizes, None, skipped)
+    if labels is not None and labels.classes is not None:
+        facts = replace(
+            facts,
+            classes=labels.classes,
+            names=labels.names,
+            counts={split: _counts(tables[split], labels.classes) for split in SPLITS},
+        )
     bare = {split: table.drop_columns([KEY]) for split, table in tables.items()}
     return Splits(**bare, skipped=skipped, fingerprint=fingerprint), facts, known, []
 
 
-def _one_label(train: pa.Table, task: Task, path: str) -> list[Problem]:
+def _one_label(train: pa.Table, task: Task, path: str, names: Sequence[str]) -> list[Problem]:
     if pc.count_distinct(train["label"]).as_py() >= 2:
         return []
     where = f"{path}.train" if task.data.train is not None else f"{path}.label"
     label = train["label"][0].as_py()
+    label = names[label] if names else label
     message = f"all {len(train):,} training examples have the label {label}"
     return [Problem(where, message, "training needs examples of two labels at least")]
+
+
+def _counts(table: pa.Table, classes: int) -> tuple[int, ...]:
+    """The number of examples of each class."""
+    return tuple(np.bincount(table["label"].to_numpy(), minlength=classes).tolist())
