@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from ..spec import JobSpec
+from .heads import HeadUse
 from .layers import LayerRef, Stacks
 
 
@@ -18,7 +19,7 @@ class Facts:
     `scored` are the teacher layers that `score.layer` selects. `sets` are the fingerprints of the
     evaluation sets, `bertscore` that of its encoder. A source is where a worker loads a model from:
     an absolute folder, package:NAME, or a hub model pinned to its commit; "" for the name in the
-    spec.
+    spec. `class_names` are the names of the head's outputs, empty without names.
     """
 
     data_fingerprint: str
@@ -36,6 +37,9 @@ class Facts:
     teacher_source: str = ""
     student_source: str = ""
     bertscore_source: str = ""
+    class_names: tuple[str, ...] = ()
+    teacher_head: HeadUse = field(default_factory=HeadUse)
+    student_head: HeadUse = field(default_factory=HeadUse)
 
 
 class FactsOf(Protocol):

@@ -35,9 +35,10 @@ class TaskReading:
         return issubclass(self.kind, ResponseTask) and self.kind.language_model == "seq2seq"
 
     def to_identity(self) -> dict[str, Any]:
-        """All settings, and the version of a task of another package."""
+        """All settings but names, and the version of a task of another package."""
         version = self.kind.version
-        return asdict(self) | ({} if version is None else {"task_version": version})
+        settings = {name: value for name, value in asdict(self).items() if name != "names"}
+        return settings | ({} if version is None else {"task_version": version})
 
 
 @dataclass(frozen=True)
@@ -45,10 +46,13 @@ class LabelReading(TaskReading):
     """A text, or a pair of texts, with a label.
 
     max_length: tokens of an example, special tokens included.
+    names: of the outputs, which saved models show; empty without names. Not part of the identity:
+        they do not change what a model computes.
     """
 
     max_length: int
     padding: Literal["right", "left"]
+    names: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -67,10 +71,10 @@ class ResponseReading(TaskReading):
 Reading = LabelReading | ResponseReading
 
 
-def reading_of(spec: JobSpec, outputs: int) -> Reading:
+def reading_of(spec: JobSpec, outputs: int, names: tuple[str, ...] = ()) -> Reading:
     """How the models of a job read its examples."""
     task = spec.task
     if isinstance(task, TextTask):
-        return LabelReading(task.kind, outputs, task.max_length, task.padding)
+        return LabelReading(task.kind, outputs, task.max_length, task.padding, names)
     template = task.template if isinstance(task, InstructionTask) else "none"
     return ResponseReading(task.kind, outputs, task.max_prompt, task.max_response, template)

@@ -27,6 +27,7 @@ from ..spec import (
     split_path,
 )
 from .compatibility import method_problems, model_problems, pair_problems, scale_problems
+from .heads import class_names, head_problems, head_warnings, student_head, teacher_head
 from .model_checks import checked_config, checked_model, checked_student
 from .selection import geometry_warnings, score_problems, selection_warnings
 from .sharded_models import sharing_problems
@@ -66,7 +67,11 @@ class Preflight:
         scored = rows if samples == "all" else min(samples, rows)
         selects = any(m.selection is not None and m.uses_features for m in spec.sweep.methods)
         geometry = geometry_warnings(spec, scored, facts.teacher_hidden) if selects else ()
-        return [*selection_warnings(spec), *geometry]
+        return [*selection_warnings(spec), *geometry, *self._head_warnings(spec)]
+
+    def _head_warnings(self, spec: JobSpec) -> Iterator[Problem]:
+        data, (teacher, _) = self._data(spec)[0], self._teacher(spec)
+        return iter(()) if data is None or teacher is None else head_warnings(spec, data, teacher)
 
     def facts_of(self, spec: JobSpec) -> Facts:
         """The facts that planning needs.
@@ -95,6 +100,9 @@ class Preflight:
             student_fingerprint=student.fingerprint,
             student_hidden=student.hidden_size,
             student_stacks=student.stacks,
+            class_names=class_names(spec, data, teacher),
+            teacher_head=teacher_head(spec, data, teacher),
+            student_head=student_head(spec, data, teacher, student),
             sets={name: found.fingerprint for name, found in data.evaluation.items()},
             bertscore=bertscore.fingerprint if bertscore else "",
             bertscore_source=(
@@ -121,7 +129,8 @@ class Preflight:
         if teacher is not None:
             problems += check_layer(spec.score.layer, teacher)
             problems += scale_problems(spec, teacher)
-            problems += _head_problems(spec, data, teacher)
+            problems += _untrained_head(spec, teacher)
+            problems += head_problems(spec, data, teacher, student)
             problems += model_problems(spec, _name(spec.teacher.model), teacher, "teacher.model")
             if data is not None:
                 outputs = _outputs(spec, data, teacher)
@@ -257,8 +266,6 @@ def _outputs(spec: JobSpec, data: DataFacts, teacher: ModelFacts) -> int:
         return teacher.vocab_size
     if regresses(spec.task.kind):
         return 1
-    if spec.teacher.finetune is None and teacher.outputs is not None:
-        return teacher.outputs
     assert data.classes is not None, "a classification data set has classes"
     return data.classes
 
@@ -293,30 +300,18 @@ def _a(noun: str) -> str:
     return f"an {noun}" if noun[0] in "aeiou" else f"a {noun}"
 
 
-def _head_problems(spec: JobSpec, data: DataFacts | None, teacher: ModelFacts) -> list[Problem]:
+def _untrained_head(spec: JobSpec, teacher: ModelFacts) -> list[Problem]:
     """The problem of a teacher that is not fine-tuned and lacks the head for the task."""
     if spec.teacher.finetune is not None or isinstance(spec.task, ResponseTask):
         return []
     if isinstance(spec.teacher.model, BlankModel):
         return []  # reported by `pair_problems`
-    if teacher.outputs is None:
-        return [
-            Problem(
-                "teacher.finetune",
-                f"null, but {_name(spec.teacher.model)} has no classification head",
-                "leave finetune out to train one, or name a fine-tuned model",
-            )
-        ]
-    needed = 1
-    if not regresses(spec.task.kind):
-        needed = (data.classes or 0) if data else 0
-    fits = teacher.outputs == 1 if needed == 1 else teacher.outputs >= max(needed, 2)
-    if fits:
+    if teacher.outputs is not None:
         return []
     return [
         Problem(
-            "teacher.model",
-            f"its head has {teacher.outputs} outputs, but the data need {needed}",
-            "name a model that was fine-tuned on this task, or set teacher.finetune",
+            "teacher.finetune",
+            f"null, but {_name(spec.teacher.model)} has no classification head",
+            "leave finetune out to train one, or name a fine-tuned model",
         )
     ]

@@ -84,7 +84,7 @@ class ClassificationTask(TextTask):
     )
     label_names: dict[str, str] = later_field(
         {},
-        description='names of the classes by the data\'s label, as `{"0": negative, "1": positive}`; '
+        description='names of the classes by label, as `{"0": negative, "1": positive}`; '
         "a checkpoint's head is matched by them, and saved models show them",
     )
 

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from .section import Section
+from .section import Section, later_field
 
 
 class FineTune(Section):
@@ -49,4 +49,9 @@ class Teacher(Section):
     finetune: FineTune | None = Field(
         default_factory=FineTune,
         description="null: the model already has a head and is not fine-tuned",
+    )
+    head: Literal["keep", "new"] = later_field(
+        "keep",
+        description="keep: the checkpoint's classification head, if it has one, its outputs "
+        "matched with the data's classes by name; new: a head that is drawn and trained",
     )

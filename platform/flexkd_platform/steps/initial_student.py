@@ -8,7 +8,14 @@ from typing import Any
 from ..artifacts import Artifacts, read_units
 from ..model_info import locate
 from ..models import build_student, load_saved, load_tokenizer
-from ..plan import DistillConfig, ResponseReading, StudentConfig, TrainingConfig, stack_of
+from ..plan import (
+    DistillConfig,
+    LabelReading,
+    ResponseReading,
+    StudentConfig,
+    TrainingConfig,
+    stack_of,
+)
 from ..spec import PretrainedInit, SlicedInit
 from .teacher_model import pretrained_source
 
@@ -28,6 +35,8 @@ def initial_student(config: TrainingConfig, inputs: Artifacts) -> tuple[Any, Any
         dropout=config.dropout,
         language_model=isinstance(reading, ResponseReading),
         units=_aligned_units(student, inputs),
+        head=student.head,
+        names=reading.names if isinstance(reading, LabelReading) else (),
     )
     return model, load_tokenizer(tokenizer_source)
 

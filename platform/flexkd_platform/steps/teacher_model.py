@@ -31,7 +31,14 @@ def load_pretrained(config: TeacherConfig, artifacts: Artifacts, seed: int) -> t
     if isinstance(reading, ResponseReading):
         return load_language_model(source), load_tokenizer(source)
     regression = reading.regresses
-    model = load_with_head(source, outputs=reading.outputs, regression=regression, seed=seed)
+    model = load_with_head(
+        source,
+        outputs=reading.outputs,
+        regression=regression,
+        seed=seed,
+        head=config.head,
+        names=reading.names,
+    )
     return model, load_tokenizer(source)
 
 

@@ -127,7 +127,7 @@ def distill_step(spec: JobSpec, facts: Facts, method: Method, seed: int) -> Step
             recipe=TrainingRecipe.of(spec.distill, seed),
             dropout=spec.distill.dropout,
             keep=spec.distill.keep,
-            reading=reading_of(spec, facts.outputs),
+            reading=reading_of(spec, facts.outputs, facts.class_names),
             dataset=dataset_step(spec, facts),
             rows=row_counts(spec.student, facts.train_rows),
             teacher=_teacher(spec, facts, method, pairs, online=reselect is not None),

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from ...spec import BlankModel, JobSpec
 from ..facts import Facts
+from ..heads import HeadUse
 from ..reading import Reading, reading_of
 from ..recipe import TrainingRecipe
 from ..step import Step, StepConfig
@@ -47,6 +48,7 @@ class TeacherConfig(StepConfig):
 
     fingerprint: of the pretrained model's files, or of its config.
     finetune: None for a teacher that is used as it is.
+    head: the use of the head of the pretrained model.
     """
 
     kind: ClassVar = KIND
@@ -55,6 +57,7 @@ class TeacherConfig(StepConfig):
     reading: Reading
     dataset: Step[DatasetConfig]
     pretrained: Pretrained
+    head: HeadUse = field(default_factory=HeadUse)
 
     def to_identity(self) -> dict[str, Any]:
         """The model's fingerprint, its fine-tuning, and how it reads examples."""
@@ -62,6 +65,7 @@ class TeacherConfig(StepConfig):
             "model": self.fingerprint,
             "finetune": self.finetune.to_identity() if self.finetune else None,
             **self.reading.to_identity(),
+            **self.head.to_identity(),
         }
 
     def needs(self) -> dict[str, Step]:
@@ -81,9 +85,10 @@ def teacher_step(spec: JobSpec, facts: Facts) -> Step[TeacherConfig]:
         TeacherConfig(
             fingerprint=facts.teacher_fingerprint,
             finetune=TrainingRecipe.of(finetune, finetune.seed) if finetune else None,
-            reading=reading_of(spec, facts.outputs),
+            reading=reading_of(spec, facts.outputs, facts.class_names),
             dataset=dataset_step(spec, facts),
             pretrained=pretrained_teacher(spec, facts),
+            head=facts.teacher_head,
         )
     )
 

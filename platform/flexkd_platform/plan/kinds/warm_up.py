@@ -34,7 +34,7 @@ def warm_up_step(spec: JobSpec, facts: Facts, settings: FineTune, seed: int) -> 
             recipe=TrainingRecipe.of(settings, seed),
             dropout=spec.distill.dropout,
             keep="best",
-            reading=reading_of(spec, facts.outputs),
+            reading=reading_of(spec, facts.outputs, facts.class_names),
             dataset=dataset_step(spec, facts),
             rows=None if rows is None else replace(rows, unlabelled=0),
         )
