@@ -4,11 +4,12 @@
 examples, `load_evaluation` those of an evaluation set. The other modules, in reading order:
 `sources` (the reader of each source), `builtin`, `files` with `formats`, `hub`; `prepare` (the
 examples of each task), `labelled` with `labels`, `prompts` with `templates`; `splits`, `sizes`,
-`evaluation`, `checks`.
+`evaluation`, `checks`, `profile`.
 """
 
 from .checks import DataFacts, check_data, load_evaluation, load_splits
 from .evaluation import SetFacts
+from .profile import class_json, class_lines, untaught_classes
 from .splits import SPLITS, Splits, texts_of
 from .templates import RESPONSE_MARKERS
 
@@ -19,7 +20,10 @@ __all__ = [
     "SetFacts",
     "Splits",
     "check_data",
+    "class_json",
+    "class_lines",
     "load_evaluation",
     "load_splits",
     "texts_of",
+    "untaught_classes",
 ]

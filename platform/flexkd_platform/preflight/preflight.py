@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from ..data import DataFacts, check_data
+from ..data import DataFacts, check_data, untaught_classes
 from ..model_info import ModelFacts, check_layer, locate
 from ..plan import Facts, layer_refs
 from ..search import grid_points
@@ -61,6 +61,15 @@ class Preflight:
                 found.setdefault((warning.path, warning.message), warning)
         return list(found.values())
 
+    def data(self, spec: JobSpec) -> list[DataFacts]:
+        """The facts of every data set of a valid spec, over all points of its axes."""
+        found: dict[str, DataFacts] = {}
+        for _, changed in _points(spec):
+            facts, _ = self._data(changed)
+            if facts is not None:
+                found.setdefault(canonical_json([facts.fingerprint, dict(facts.sizes)]), facts)
+        return list(found.values())
+
     def _point_warnings(self, spec: JobSpec) -> list[Problem]:
         facts = self.facts_of(spec)
         rows, samples = facts.train_rows, spec.score.samples
@@ -71,7 +80,12 @@ class Preflight:
 
     def _head_warnings(self, spec: JobSpec) -> Iterator[Problem]:
         data, (teacher, _) = self._data(spec)[0], self._teacher(spec)
-        return iter(()) if data is None or teacher is None else head_warnings(spec, data, teacher)
+        if data is None or teacher is None:
+            return
+        yield from head_warnings(spec, data, teacher)
+        if untaught := untaught_classes(data):
+            message = f"no training example has the class {', '.join(untaught)}, which others have"
+            yield Problem("task.data.label", message, "add examples to the train split")
 
     def facts_of(self, spec: JobSpec) -> Facts:
         """The facts that planning needs.
