@@ -26,6 +26,7 @@ from ..spec import (
     spec_with,
     split_path,
 )
+from .batch_rows import batch_row_problems, batch_row_warnings
 from .compatibility import method_problems, model_problems, pair_problems, scale_problems
 from .heads import class_names, head_problems, head_warnings, student_head, teacher_head
 from .model_checks import checked_config, checked_model, checked_student
@@ -76,13 +77,14 @@ class Preflight:
         scored = rows if samples == "all" else min(samples, rows)
         selects = any(m.selection is not None and m.uses_features for m in spec.sweep.methods)
         geometry = geometry_warnings(spec, scored, facts.teacher_hidden) if selects else ()
-        return [*selection_warnings(spec), *geometry, *self._head_warnings(spec)]
+        return [*selection_warnings(spec), *geometry, *self._data_warnings(spec)]
 
-    def _head_warnings(self, spec: JobSpec) -> Iterator[Problem]:
+    def _data_warnings(self, spec: JobSpec) -> Iterator[Problem]:
         data, (teacher, _) = self._data(spec)[0], self._teacher(spec)
         if data is None or teacher is None:
             return
         yield from head_warnings(spec, data, teacher)
+        yield from batch_row_warnings(spec, data)
         if untaught := untaught_classes(data):
             message = f"no training example has the class {', '.join(untaught)}, which others have"
             yield Problem("task.data.label", message, "add examples to the train split")
@@ -157,7 +159,8 @@ class Preflight:
                 outputs = min(outputs, student.vocab_size)
         problems += [*score_problems(spec), *method_problems(spec, outputs, teacher, student)]
         of_rows = student_row_problems(spec, data)
-        problems += [*of_rows, *sharing_problems(spec)]
+        problems += [*of_rows, *batch_row_problems(spec, None if of_rows else data)]
+        problems += sharing_problems(spec)
         rows = None if data is None or of_rows else data.sizes["train"]
         return [*problems, *self._bertscore(spec)[1], *search_problems(spec, rows)]
 

@@ -273,6 +273,7 @@ class StudentTraining:
         if best is not None:
             validation = {f"validation/{name}": value for name, value in best.items()}
         clipped = [e.values["train/clipped"] for e in log if "train/clipped" in e.values]
+        skipped = sum(entry.values.get("train/skipped", 0.0) for entry in log)
         scale = {} if self.scale is None else {"feature_scale": self.scale.value}
         return {
             "parameters": sum(p.numel() for p in self.model.parameters()),
@@ -281,7 +282,11 @@ class StudentTraining:
             **scale,
             # The log of a training that an earlier version began lacks its first steps.
             "clipped_share": sum(clipped) / max(1, len(clipped)),
-            "metrics": {"train/loss": last["train/loss"]} | validation,
+            "metrics": {
+                "train/loss": last["train/loss"],
+                **({"train/skipped_batches": skipped} if skipped else {}),
+                **validation,
+            },
         }
 
 
