@@ -16,6 +16,7 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
+from ..artifacts import LabelUnit
 from ..model_info.checkpoint import gguf_argument, gguf_of, read_shapes, require_tokenizer_files
 from ..model_info.errors import ModelError, first_line
 from ..model_info.families import family_of_config
@@ -26,6 +27,7 @@ from ..plan import HeadUse
 from .config_facts import head_outputs, read_config
 from .finite import require_finite
 from .head import draw_linear, head_modules, reorder_outputs, set_class_names
+from .label_unit import convert_output, forget_unit
 
 
 def load_tokenizer(source: Source) -> PreTrainedTokenizerBase:
@@ -80,6 +82,8 @@ def load_with_head(
     dropout: float | None = None,
     head: HeadUse | None = None,
     names: Sequence[str] = (),
+    unit: LabelUnit | None = None,
+    exact: bool = False,
 ) -> PreTrainedModel:
     """A model with a classification head, from its checkpoint.
 
@@ -94,6 +98,8 @@ def load_with_head(
         dropout: set for every dropout of the architecture; None keeps the checkpoint's.
         head: the order of the outputs, or a new head; None uses the checkpoint's as it is.
         names: of the outputs, in the order of the result.
+        unit: of the output, for regression; None leaves it.
+        exact: whether the model is used without training, as in `convert_output`.
 
     Returns:
         The model on the CPU, in fp32 and in eval mode.
@@ -128,6 +134,8 @@ def load_with_head(
     require_finite(model.named_parameters(), str(folder))
     if kept and use.order:
         reorder_outputs(model, use.order)
+    if unit is not None:
+        convert_output(model, unit, kept=kept, exact=exact)
     if names or not kept:
         set_class_names(model.config, names)
     return model.eval()
@@ -146,6 +154,8 @@ def prepare_config(
     if not regression and outputs < 2:
         raise ValueError(f"classification needs at least 2 outputs, not {outputs}")
     config.num_labels = outputs
+    if not regression:
+        forget_unit(config)  # of a regressor that the model is made from
     config.problem_type = "regression" if regression else "single_label_classification"
     if family_of_config(config).head_reads != "first":
         # The head searches for the last token before the padding, which the tokenizer adds.

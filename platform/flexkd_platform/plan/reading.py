@@ -35,9 +35,14 @@ class TaskReading:
         return issubclass(self.kind, ResponseTask) and self.kind.language_model == "seq2seq"
 
     def to_identity(self) -> dict[str, Any]:
-        """All settings but names, and the version of a task of another package."""
+        """All settings but names, and the version of a task of another package.
+
+        For regression also the unit of the labels, which earlier versions did not standardise.
+        """
         version = self.kind.version
         settings = {name: value for name, value in asdict(self).items() if name != "names"}
+        if self.regresses:
+            settings["labels"] = "standardised"
         return settings | ({} if version is None else {"task_version": version})
 
 

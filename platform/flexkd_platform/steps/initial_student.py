@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from ..artifacts import Artifacts, read_units
+from ..artifacts import Artifacts, LabelUnit, read_units
 from ..model_info import locate
 from ..models import build_student, load_saved, load_tokenizer
 from ..plan import (
@@ -20,8 +20,13 @@ from ..spec import PretrainedInit, SlicedInit
 from .teacher_model import pretrained_source
 
 
-def initial_student(config: TrainingConfig, inputs: Artifacts) -> tuple[Any, Any]:
-    """The student and its tokenizer: warmed up, pretrained, or created from its teacher."""
+def initial_student(
+    config: TrainingConfig, inputs: Artifacts, unit: LabelUnit | None
+) -> tuple[Any, Any]:
+    """The student and its tokenizer: warmed up, pretrained, or created from its teacher.
+
+    unit: of the labels that it is trained on, for regression.
+    """
     if isinstance(config, DistillConfig) and config.start is not None:
         return load_saved(inputs.folder(config.start) / "model")
     student, reading = config.student, config.reading
@@ -37,6 +42,7 @@ def initial_student(config: TrainingConfig, inputs: Artifacts) -> tuple[Any, Any
         units=_aligned_units(student, inputs),
         head=student.head,
         names=reading.names if isinstance(reading, LabelReading) else (),
+        unit=unit,
     )
     return model, load_tokenizer(tokenizer_source)
 

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import pyarrow as pa
 import torch
 
-from ..artifacts import Response
+from ..artifacts import LabelUnit, Response
 from ..data import RESPONSE_MARKERS
 from ..plan import LabelReading, Reading, ResponseReading
 from ..tasks import (
@@ -28,6 +28,7 @@ def encode(
     *,
     responses: Sequence[Response] | None = None,
     decoder_start_id: int | None = None,
+    unit: LabelUnit | None = None,
 ) -> Examples:
     """Encode the rows of a split as examples.
 
@@ -36,9 +37,10 @@ def encode(
         reading: how the model reads the task's examples.
         responses: used instead of the table's responses.
         decoder_start_id: of an encoder–decoder's config.
+        unit: of the model's output, for regression; the labels are converted to it.
     """
     if isinstance(reading, LabelReading):
-        return _labelled(table, tokenizer, reading)
+        return _labelled(table, tokenizer, reading, unit)
     if responses is None:
         responses = [(text, True) for text in table["response"].to_pylist()]
     return GenerationExamples(
@@ -64,12 +66,17 @@ def encode_inputs(
     return encode_prompts(tokenizer, prompts, limit=limit, marker=marker, protocol=protocol)
 
 
-def _labelled(table: pa.Table, tokenizer: Any, reading: LabelReading) -> Examples:
+def _labelled(
+    table: pa.Table, tokenizer: Any, reading: LabelReading, unit: LabelUnit | None
+) -> Examples:
     whole = pa.types.is_integer(table.schema.field("label").type)
+    labels_N = table["label"].to_numpy()
+    if unit is not None:
+        labels_N, whole = unit.standardised(labels_N), False
     return encode_texts(
         tokenizer,
         table["text"].to_pylist(),
-        torch.tensor(table["label"].to_numpy()).to(torch.long if whole else torch.float32),
+        torch.tensor(labels_N).to(torch.long if whole else torch.float32),
         reading.max_length,
         pairs=table["text_pair"].to_pylist() if "text_pair" in table.column_names else None,
         padding=reading.padding,
