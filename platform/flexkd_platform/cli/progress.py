@@ -94,10 +94,10 @@ class LineView(SilentView):
         """`  teacher: 40/94, 61 examples/s, 28 s left`, every `LINE_SECONDS`."""
         rate = self._steps[step.hash]
         if rate.add(examples):
-            left = (
-                f", {rate.seconds / done * (total - done):.0f} s left" if 0 < done < total else ""
-            )
-            self._line(f"  {rate.label}: {done}/{max(done, total)}, {rate.text}{left}")
+            text = f"  {rate.label}: {done}/{max(done, total)}, {rate.text}"
+            if 0 < done < total:
+                text += f", {rate.seconds / done * (total - done):.0f} s left"
+            self._line(text)
 
     def step_ended(self, step: Step, label: str, status: str, seconds: float, note: str) -> None:
         """`teacher: ran in 41.2 s — 22,714,754 parameters`."""
