@@ -93,7 +93,7 @@ class LineView(SilentView):
     def step_progressed(self, step: Step, done: int, total: int, examples: int) -> None:
         """`  teacher: 40/94, 61 examples/s, 28 s left`, every `LINE_SECONDS`."""
         rate = self._steps[step.hash]
-        if rate.add(examples):
+        if rate.add(examples) and (done or total):
             text = f"  {rate.label}: {done}/{max(done, total)}, {rate.text}"
             if 0 < done < total:
                 text += f", {rate.seconds / done * (total - done):.0f} s left"
@@ -124,7 +124,7 @@ class LineView(SilentView):
 
     def trial_progressed(self, trial: Trial, done: int, total: int, examples: int) -> None:
         """`  ft seed 10: 40/188, 410 examples/s in all`, every `LINE_SECONDS`."""
-        if self._sweep.add(examples):
+        if self._sweep.add(examples) and (done or total):
             of = f"{done}/{max(done, total)}"
             self._line(f"  {trial_label(trial)}: {of}, {self._sweep.text} in all")
 

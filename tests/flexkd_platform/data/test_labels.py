@@ -188,7 +188,7 @@ def test_renumbered_labels_are_other_data(write_rows: WriteRows, task_on: TaskOn
     assert facts is not None
     assert one_based[0] is not None
     assert facts.fingerprint != one_based[0].fingerprint
-    reading, made, _ = prepare(task_on(write_rows("0.csv", rows([]))), "task.data")
+    _, made, _ = prepare(task_on(write_rows("0.csv", rows([]))), "task.data")
     assert "numbers" not in made.rules
 
 
