@@ -65,14 +65,14 @@ class Lab:
     text: str = SPEC
     preflight: Preflight = field(default_factory=Preflight)
 
-    def plan(self, *overrides: str, data: str = "reviews") -> Plan:
+    def plan(self, *overrides: str, data: str | Path = "reviews") -> Plan:
         """The plan of the tiny job, changed by `path=value` overrides."""
         file = self.folder / "job.yaml"
         text = self.text.format(data=self.folder / data, teacher=self.folder / "teacher")
         file.write_text(text, encoding="utf-8")
         return build_plan(load_spec(file, overrides), self.preflight.facts_of)
 
-    def trial(self, method: str, *overrides: str, data: str = "reviews") -> Trial:
+    def trial(self, method: str, *overrides: str, data: str | Path = "reviews") -> Trial:
         """The one trial of a method given as YAML, its shared steps run."""
         plan = self.plan(f"sweep.methods=[{method}]", *overrides, data=data)
         self.share(plan)

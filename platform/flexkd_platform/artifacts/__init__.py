@@ -3,6 +3,7 @@
 A reader takes a step and an `Artifacts`, such as a `Store`. Nothing here imports torch.
 """
 
+from .label_unit import LabelUnit
 from .published import Artifacts
 from .responses import Response, read_responses
 from .rows import SplitReader, read_rows, split_rows
@@ -20,6 +21,7 @@ from .training_log import read_log, read_log_file, write_log
 
 __all__ = [
     "Artifacts",
+    "LabelUnit",
     "Response",
     "SplitReader",
     "read_direction_weights",

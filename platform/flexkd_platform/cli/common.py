@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ..plan import Plan
 from ..spec import JobSpec, Problem, SpecError, line_in, load_spec
 from ..store import Store, StoreError, absolute_location, open_store
 from ..tracking import TRACKING_OPTION, absolute_uri, check_experiment, check_tracking, default_uri
 from .console import err
+
+if TYPE_CHECKING:
+    from ..data import DataFacts  # imports numpy
 
 ON_THIS_MACHINE = ("local", "none")
 """Addresses of this machine, whose resources are known before anything starts."""
@@ -82,6 +86,13 @@ def checked_plan(
     Raises:
         SpecError: all problems, including `more`.
     """
+    return checked_plan_and_data(spec, source, overrides, more)[0]
+
+
+def checked_plan_and_data(
+    spec: JobSpec, source: Path, overrides: list[str], more: Iterable[Problem] = ()
+) -> tuple[Plan, list[DataFacts]]:
+    """`checked_plan`, and the facts of the data sets."""
     # Checks of models and data import torch; an error in the YAML should not wait for it.
     from ..preflight import Preflight
     from ..search import build_plan
@@ -92,7 +103,7 @@ def checked_plan(
         raise SpecError(_lined(problems, source, overrides), str(source))
     for warning in _lined(preflight.warnings(spec), source, overrides):
         err.print(f"warning: {warning}", markup=False, soft_wrap=True)
-    return build_plan(spec, preflight.facts_of)
+    return build_plan(spec, preflight.facts_of), preflight.data(spec)
 
 
 def _lined(problems: Iterable[Problem], source: Path, overrides: list[str]) -> list[Problem]:

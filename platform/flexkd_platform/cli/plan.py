@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +12,13 @@ from rich.table import Table
 from rich.text import Text
 
 from ..cluster import Capacity, fitting_trials, resource_problems
+from ..data import DataFacts, class_json, class_lines
 from ..executors import open_executor, stopping_problems
 from ..plan import Plan
 from ..search import Search, refused_text
 from ..spec import SpecError
 from ..store import Store
-from .common import ON_THIS_MACHINE, checked_plan, read_request
+from .common import ON_THIS_MACHINE, checked_plan_and_data, read_request
 from .console import out
 
 FP32_BYTES = 4
@@ -31,14 +33,15 @@ def validate(
     as_json: bool,
 ) -> int:
     """Print that a spec is valid, or raise all of its problems; nothing is started."""
-    plan, _, _ = _examined(spec_path, overrides, storage, tracking, address)
+    plan, data, _, _ = _examined(spec_path, overrides, storage, tracking, address)
     if as_json:
         numbers = {"id": plan.spec.id, "spec_hash": plan.spec.hash, "trials": plan.most_trials}
-        print(json.dumps(numbers))
+        print(json.dumps(numbers | _data_numbers(data)))
     else:
         trials = f"{'at most ' if plan.search else ''}{plan.most_trials} trials"
         message = f"{spec_path} is valid: {trials}, job {plan.spec.id}"
         out.print(message, markup=False, soft_wrap=True)
+        _show_data(data)
         _show_refused(plan)
     return 0
 
@@ -55,19 +58,32 @@ def show_plan(
 
     Without an address, the resources are this machine's; with one, the cluster's.
     """
-    plan, store, capacity = _examined(spec_path, overrides, storage, tracking, address)
+    plan, data, store, capacity = _examined(spec_path, overrides, storage, tracking, address)
     numbers = plan_numbers(plan, store, capacity, in_turn=address == "none")
     if as_json:
-        print(json.dumps(numbers))
+        print(json.dumps(numbers | _data_numbers(data)))
     else:
         show_numbers(plan, numbers)
+        _show_data(data)
     return 0
+
+
+def _data_numbers(data: Sequence[DataFacts]) -> dict[str, Any]:
+    """The classes of every data set and their examples; nothing for tasks without classes."""
+    found = [numbers for facts in data if (numbers := class_json(facts))]
+    return {"data": found} if found else {}
+
+
+def _show_data(data: Sequence[DataFacts]) -> None:
+    for facts in data:
+        for line in class_lines(facts):
+            out.print(line, markup=False, soft_wrap=True)
 
 
 def _examined(
     spec_path: Path, overrides: list[str], storage: str, tracking: str, address: str
-) -> tuple[Plan, Store, Capacity]:
-    """The plan of a valid spec, its store, and the resources to run it on.
+) -> tuple[Plan, list[DataFacts], Store, Capacity]:
+    """The plan of a valid spec, its data, its store, and the resources to run it on.
 
     Raises:
         SpecError: all problems of the spec, the storage, tracking and the cluster.
@@ -87,9 +103,9 @@ def _examined(
     if known:  # this machine's resources are irrelevant for a cluster that was not reached
         problems += resource_problems(spec.resources, capacity)
     problems += stopping_problems(spec.sweep.scheduler, address)
-    plan = checked_plan(spec, spec_path, overrides, problems)
+    plan, data = checked_plan_and_data(spec, spec_path, overrides, problems)
     assert store is not None, "a storage that cannot be written is a problem"
-    return plan, store, capacity
+    return plan, data, store, capacity
 
 
 def plan_numbers(

@@ -83,6 +83,7 @@ class LineView(SilentView):
         self._sweep = _Rate()
         self._trials = 0
         self._ended = 0
+        self._running = False  # whether a trial has started
 
     def step_started(self, step: Step, label: str, total: int | None) -> None:
         """`teacher …`."""
@@ -92,9 +93,11 @@ class LineView(SilentView):
     def step_progressed(self, step: Step, done: int, total: int, examples: int) -> None:
         """`  teacher: 40/94, 61 examples/s, 28 s left`, every `LINE_SECONDS`."""
         rate = self._steps[step.hash]
-        if rate.add(examples):
-            left = rate.seconds / done * (total - done)
-            self._line(f"  {rate.label}: {done}/{total}, {rate.text}, {left:.0f} s left")
+        if rate.add(examples) and (done or total):
+            text = f"  {rate.label}: {done}/{max(done, total)}, {rate.text}"
+            if 0 < done < total:
+                text += f", {rate.seconds / done * (total - done):.0f} s left"
+            self._line(text)
 
     def step_ended(self, step: Step, label: str, status: str, seconds: float, note: str) -> None:
         """`teacher: ran in 41.2 s — 22,714,754 parameters`."""
@@ -111,25 +114,30 @@ class LineView(SilentView):
 
     def sweep_started(self, trials: int, reused: int, at_a_time: int) -> None:
         """`sweep: 24 trials to run, 2 at a time`."""
-        self._trials, self._ended = trials, 0
+        self._trials, self._ended, self._running = trials, 0, False
         self._line(sweep_text(trials, reused, at_a_time))
 
     def trial_started(self, trial: Trial) -> None:
         """Nothing; the remaining time is estimated from the start of the first trial."""
-        if not self._ended:
-            self._sweep = _Rate()
+        if not self._running:
+            self._running, self._sweep = True, _Rate()
 
     def trial_progressed(self, trial: Trial, done: int, total: int, examples: int) -> None:
         """`  ft seed 10: 40/188, 410 examples/s in all`, every `LINE_SECONDS`."""
-        if self._sweep.add(examples):
-            self._line(f"  {trial_label(trial)}: {done}/{total}, {self._sweep.text} in all")
+        if self._sweep.add(examples) and (done or total):
+            of = f"{done}/{max(done, total)}"
+            self._line(f"  {trial_label(trial)}: {of}, {self._sweep.text} in all")
 
     def trial_ended(self, trial: Trial, status: str, seconds: float, note: str) -> None:
         """`[3/24] ft seed 10: done in 6.1 s — test/accuracy 0.7712`, and the remaining time."""
         self._ended += 1
-        left = self._sweep.seconds / self._ended * (self._trials - self._ended)
         text = trial_text(trial, status, seconds, note)
-        self._line(f"[{self._ended}/{self._trials}] {text}, {left:.0f} s left")
+        # A trial that another job finished meanwhile is not among those to run.
+        self._trials = max(self._trials, self._ended)
+        left = self._trials - self._ended
+        if self._running and left:
+            text += f", {self._sweep.seconds / self._ended * left:.0f} s left"
+        self._line(f"[{self._ended}/{self._trials}] {text}")
 
     def warn(self, message: str) -> None:
         """`warning: …`."""

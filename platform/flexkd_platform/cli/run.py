@@ -12,13 +12,14 @@ from types import FrameType
 import yaml
 
 from ..cluster import Capacity, resource_problems
+from ..data import class_lines
 from ..executors import open_executor, stopping_problems
 from ..job import Outcome, pruned_before, results_json, run_job
 from ..results import JobFolder, find_job, leaderboard
 from ..search import nothing_left, search_json
 from ..spec import JobSpec, SpecError
 from ..tracking import ResilientTracker, open_tracker, params_text, shown_uri
-from .common import ON_THIS_MACHINE, checked_plan, read_request
+from .common import ON_THIS_MACHINE, checked_plan_and_data, read_request
 from .console import out
 from .progress import open_view
 from .report import write_report
@@ -32,7 +33,7 @@ def run(
     if address in ON_THIS_MACHINE:
         problems += resource_problems(spec.resources, Capacity.of_machine())
     problems += stopping_problems(spec.sweep.scheduler, address)
-    plan = checked_plan(spec, spec_path, overrides, problems)
+    plan, data = checked_plan_and_data(spec, spec_path, overrides, problems)
     assert store is not None, "a storage that cannot be written is a problem"
     folder = JobFolder(store, spec.id)
     log = folder.local("ray.log")
@@ -44,6 +45,9 @@ def run(
         trials = f"{'at most ' if plan.search else ''}{plan.most_trials} trials"
         where = f"job {spec.id}: {trials} in {folder.location}"
         out.print(where, markup=False, soft_wrap=True)
+        for facts in data:
+            if facts.names:
+                out.print(class_lines(facts)[0], markup=False, soft_wrap=True)
     # Starting or joining Ray takes seconds; do not do it if there is nothing to run.
     done = nothing_left(plan, store, pruned_before(folder))
     tracker = None

@@ -4,12 +4,13 @@
 examples, `load_evaluation` those of an evaluation set. The other modules, in reading order:
 `sources` (the reader of each source), `builtin`, `files` with `formats`, `hub`; `prepare` (the
 examples of each task), `labelled` with `labels`, `prompts` with `templates`; `splits`, `sizes`,
-`evaluation` with `scripts`, `checks`.
+`evaluation` with `scripts`, `checks`, `profile`.
 """
 
 from .checks import DataFacts, check_data, load_evaluation, load_splits
 from .evaluation import SetFacts
 from .prepared import Conversations
+from .profile import class_json, class_lines, untaught_classes
 from .scripts import WordRule, shown_rules, word_rules
 from .splits import SPLITS, Splits, texts_of, training_texts
 from .templates import TEMPLATES, PromptParts, split_prompt
@@ -24,6 +25,8 @@ __all__ = [
     "Splits",
     "WordRule",
     "check_data",
+    "class_json",
+    "class_lines",
     "load_evaluation",
     "load_splits",
     "shown_rules",
@@ -31,4 +34,5 @@ __all__ = [
     "texts_of",
     "training_texts",
     "word_rules",
+    "untaught_classes",
 ]

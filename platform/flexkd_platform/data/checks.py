@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -26,12 +27,14 @@ class DataFacts:
         commit on the hub; never of paths or times) and of how the task reads it: columns,
         template, prefix. It does not include sizes and shares, which are in the spec.
     sizes: number of used examples of each split.
-    classes: classes of the head, the largest label of all splits + 1 unless the task sets it;
-        None for other tasks.
+    classes: classes of the head, those of the train split unless the task sets their number; None
+        for other tasks.
     skipped: skipped rows of each split of the source, which contain nothing to learn.
     evaluation: facts of each evaluation set.
     conversations: of its prompts; None if they are not conversations.
     word_rules: of the validation and the test split, as `SetFacts.word_rule`.
+    names: the data's label of each class; empty where the data number the classes from 0.
+    counts: used examples of each class, by split; empty for other tasks.
     """
 
     fingerprint: str
@@ -41,6 +44,8 @@ class DataFacts:
     evaluation: Mapping[str, SetFacts] = field(default_factory=dict)
     conversations: Conversations | None = None
     word_rules: Mapping[str, str] = field(default_factory=dict)
+    names: tuple[str, ...] = ()
+    counts: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
 
 
 def load_splits(task: Task, fingerprint: str | None = None) -> Splits:
@@ -133,7 +138,7 @@ def _examine(
         problems = [*problems, *found]
         train = tables["train"]
         if labels is not None and not labels.problems and not found and len(train):
-            problems += _one_label(train, task, path)
+            problems += _one_label(train, task, path, labels.names)
     problems = [*problems, *_template_problems(task, made)]
     known = labels if tables and labels is not None and not labels.problems else None
     if problems:
@@ -144,11 +149,18 @@ def _examine(
     facts = DataFacts(
         fingerprint,
         sizes,
-        labels.classes if labels else None,
+        None,
         skipped,
         conversations=made.conversations,
         word_rules={split: word_rule_of(tables[split]) for split in ("validation", "test")},
     )
+    if labels is not None and labels.classes is not None:
+        facts = replace(
+            facts,
+            classes=labels.classes,
+            names=labels.names,
+            counts={split: _counts(tables[split], labels.classes) for split in SPLITS},
+        )
     bare = {split: table.drop_columns([KEY]) for split, table in tables.items()}
     return Splits(**bare, skipped=skipped, fingerprint=fingerprint), facts, known, []
 
@@ -161,10 +173,16 @@ def _template_problems(task: Task, made: PreparedData) -> list[Problem]:
     return [Problem("task.template", message, "leave it out, or set template: chat")]
 
 
-def _one_label(train: pa.Table, task: Task, path: str) -> list[Problem]:
+def _one_label(train: pa.Table, task: Task, path: str, names: Sequence[str]) -> list[Problem]:
     if pc.count_distinct(train["label"]).as_py() >= 2:
         return []
     where = f"{path}.train" if task.data.train is not None else f"{path}.label"
     label = train["label"][0].as_py()
+    label = names[label] if names else label
     message = f"all {len(train):,} training examples have the label {label}"
     return [Problem(where, message, "training needs examples of two labels at least")]
+
+
+def _counts(table: pa.Table, classes: int) -> tuple[int, ...]:
+    """The number of examples of each class."""
+    return tuple(np.bincount(table["label"].to_numpy(), minlength=classes).tolist())

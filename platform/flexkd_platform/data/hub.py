@@ -69,10 +69,16 @@ def read_hub(task: Task, path: str, purpose: Purpose) -> Reading:
             remedy = f"name a split that has labels, as splits: {{{split}: {other}}}"
             problems.append(Problem(f"{path}.splits.{split}", message, remedy))
             continue
-        splits[split] = Examples(table, origin)
+        splits[split] = Examples(table, origin, _class_names(dataset[name], wanted))
     identity = {"name": data.name, "config": data.config, "commit": commit, "splits": names}
     fingerprint = "" if problems else sha256_of({**identity, "version": READING_VERSION})
     return Reading(place, splits, fingerprint, tuple(problems))
+
+
+def _class_names(split: Any, wanted: Columns) -> tuple[str, ...]:
+    """The names of the classes, which a data set on the hub keeps beside their numbers."""
+    feature = split.features.get(wanted.names.get("label", ""))
+    return tuple(getattr(feature, "names", None) or ())
 
 
 def _names(

@@ -31,6 +31,8 @@ def make_labelled(
     labels = made.labels = read_labels(splits, task, path, known)
     if known is not None:
         made.rules |= {"task": task.kind, "words": labels.words}
+    if labels.numbers is not None:
+        made.rules["numbers"] = labels.numbers
     whole = True
     for examples in splits.values():
         problems, readable = _text_problems(examples, path)

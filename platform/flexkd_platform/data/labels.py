@@ -19,6 +19,11 @@ MANY_CLASSES = 20
 LARGEST = 2**31
 """Class indices are below this."""
 
+_UNSEEN = (
+    "correct the label, give the class examples in the train split, or set task.classes to the "
+    "number of all classes"
+)
+
 _NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
 
 
@@ -27,13 +32,29 @@ class Labels:
     """The labels of each split (int64 classes or float64 numbers) and the number of classes.
 
     If there are problems, `columns` may lack splits and `classes` is None, as it is for regression.
-    `words` are the classes' names, None if the source numbers them.
+    `words` are the classes' names, None if the source numbers them. `numbers` are the source's
+    numbers of the classes, None if they are 0, 1, 2, …. `titles` are the classes' names where the
+    source or the task gives them beside the labels.
     """
 
     columns: dict[str, pa.Array] = field(default_factory=dict)
     classes: int | None = None
     words: list[str] | None = None
+    numbers: list[int] | None = None
+    titles: list[str] | None = None
     problems: list[Problem] = field(default_factory=list)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The classes' names: their titles, or labels; empty if these are the numbers from 0."""
+        return tuple(self.titles or self.labels)
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The labels of the source, by class; empty if they are the numbers from 0."""
+        if self.words is not None:
+            return tuple(self.words)
+        return tuple(str(number) for number in self.numbers or ())
 
 
 @dataclass(frozen=True)
@@ -94,35 +115,56 @@ def class_labels(
     path: str,
     known: Labels | None = None,
 ) -> Labels:
-    """Whole numbers from 0, true and false, or words.
+    """Whole numbers, true and false, or words.
 
-    Words become their index among the sorted words of the train split; in an evaluation set, among
-    those of the training data.
+    The classes are the labels of the train split in sorted order; in an evaluation set, those of
+    the training data. Labels that no training example has are accepted if `task.classes` is set.
     """
     result = Labels()
     columns = _columns(splits, f"{path}.label", result)
     if known is not None:
-        result.classes, result.words = known.classes, known.words
+        result.classes, result.words, result.numbers = known.classes, known.words, known.numbers
+    elif "train" in columns:
+        result.words = columns["train"].words()
+    if result.words is not None:
+        if known is None:
+            result.words = _with_unseen_words(result.words, columns, task.classes)
         for name, column in columns.items():
-            result.columns[name] = (
-                _whole_numbers(column, known.classes)
-                if known.words is None
-                else _place_among(known.words, column)
-            )
+            result.columns[name] = _place_among(result.words, column)
+    elif "train" in columns or known is not None:
+        _number_classes(columns, task, result, known)
+    else:
+        for name, column in columns.items():
+            if column.words() is None:
+                result.columns[name] = _whole_numbers(column)
+    if known is not None or result.problems or "train" not in columns:
         return result
-    words = result.words = columns["train"].words() if "train" in columns else None
-    for name, column in columns.items():
-        if words is not None:
-            result.columns[name] = _place_among(words, column)
-        elif "train" in columns or column.words() is None:
-            result.columns[name] = _whole_numbers(column, task.classes)
-    if result.problems or "train" not in columns:
-        return result
-    largest = max((pc.max(label).as_py() or 0 for label in result.columns.values()), default=0)
-    needed = len(words) if words is not None else int(largest) + 1
-    result.problems += _class_count_problems(needed, words, task, columns["train"], path)
+    labels = list(result.labels)
+    needed = len(labels) or _largest(result.columns) + 1
+    result.problems += _class_count_problems(needed, labels, task, columns["train"], path)
     result.classes = task.classes or needed
+    _name_classes(result, task, splits["train"], path)
     return result
+
+
+def _name_classes(result: Labels, task: ClassificationTask, train: Examples, path: str) -> None:
+    """Set the classes' titles to those of `task.label_names`, or of the source."""
+    labels = list(result.labels) or [str(number) for number in range(result.classes or 0)]
+    titles = list(labels)
+    if result.words is None and (held := train.class_names):
+        titles = [held[int(n)] if int(n) < len(held) else n for n in labels]
+    where = f"{path.rpartition('.')[0]}.label_names".lstrip(".")
+    for label, name in task.label_names.items():
+        if label not in labels:
+            message = f"{label!r} is no label of {train.origin}: {listed(labels)}"
+            result.problems.append(Problem(where, message, "name labels of the data"))
+        else:
+            titles[labels.index(label)] = name
+    if len(set(titles)) < len(titles):
+        twice = next(title for title in titles if titles.count(title) > 1)
+        message = f"two classes have the name {twice!r}"
+        result.problems.append(Problem(where, message, "give every class its own name"))
+    result.titles = None if titles == labels else titles
 
 
 def number_labels(splits: Mapping[str, Examples], path: str) -> Labels:
@@ -173,36 +215,102 @@ def _columns(splits: Mapping[str, Examples], path: str, result: Labels) -> dict[
     return columns
 
 
+def _with_unseen_words(
+    words: list[str], columns: Mapping[str, _Column], classes: int | None
+) -> list[str]:
+    """The words of the train split, and after them those of other splits that `classes` allows."""
+    if classes is None:
+        return words
+    others = {word for column in columns.values() for word in column.words() or ()}
+    more = sorted(others - set(words))
+    return words + more if len(words) + len(more) <= classes else words
+
+
 def _place_among(words: list[str], column: _Column) -> pa.Array:
     missing_N = column.reject_missing()
     place = pc.index_in(column.values.cast(pa.string()), pa.array(words)).cast(pa.int64())
     unseen_N = _numpy(pc.is_null(place)) & ~missing_N
-    remedy = "every class must have examples in the train split"
-    column.reject(unseen_N, f"is not among those of the train split: {listed(words)}", remedy)
+    column.reject(unseen_N, f"is not among those of the train split: {listed(words)}", _UNSEEN)
     return place
 
 
-def _whole_numbers(column: _Column, classes: int | None) -> pa.Array:
+def _number_classes(
+    columns: Mapping[str, _Column], task: ClassificationTask, result: Labels, known: Labels | None
+) -> None:
+    """The classes of whole numbers, added to `result` with the labels of every split."""
+    allowed = None
+    if task.classes is not None:
+        if known is None and _one_based(columns, task.classes):
+            result.numbers = list(range(1, task.classes + 1))
+        allowed = range(task.classes) if result.numbers is None else range(1, task.classes + 1)
+    found = {name: _whole_numbers(column, allowed) for name, column in columns.items()}
+    if allowed is None and known is None:
+        result.numbers = _unless_counted(pc.unique(found["train"]).drop_null().to_pylist())
+    held = result.numbers
+    if held is None:
+        count = known.classes if known is not None else _largest({"train": found["train"]}) + 1
+        held = list(range(task.classes or count or 0))
+    for name, column in columns.items():
+        place = pc.index_in(found[name], pa.array(held, pa.int64())).cast(pa.int64())
+        result.columns[name] = pc.if_else(pc.is_null(found[name]), None, place)
+        if allowed is None:
+            unseen_N = _numpy(pc.is_null(place)) & ~_numpy(pc.is_null(found[name]))
+            shown = listed([str(number) for number in held])
+            column.reject(unseen_N, f"is not among those of the train split: {shown}", _UNSEEN)
+
+
+def _unless_counted(numbers: list[int]) -> list[int] | None:
+    """The class numbers in order; None if they are 0, 1, 2, …."""
+    numbers = sorted(numbers)
+    return None if numbers == list(range(len(numbers))) else numbers
+
+
+def _one_based(columns: Mapping[str, _Column], classes: int) -> bool:
+    """Whether the numbers go from 1 to the number of classes."""
+    bounds = [pc.min_max(_plain_numbers(column)).as_py() for column in columns.values()]
+    lowest = [bound["min"] for bound in bounds if bound["min"] is not None]
+    highest = [bound["max"] for bound in bounds if bound["max"] is not None]
+    return bool(lowest) and min(lowest) >= 1 and max(highest) == classes
+
+
+def _plain_numbers(column: _Column) -> pa.Array:
+    """The labels as float64 where they are numbers; others are null and reported elsewhere."""
+    values = column.values
+    if pa.types.is_string(values.type):
+        values = pc.if_else(_is_number(values), values, None)
+        values = pc.replace_substring_regex(values, r"^\+", "")
+    return values.cast(pa.float64())
+
+
+def _whole_numbers(column: _Column, allowed: range | None = None) -> pa.Array:
     value_N = column.numbers()
     broken_N = np.isfinite(value_N) & (value_N != np.floor(value_N))
     remedy = "classes are whole numbers from 0; for other numbers use kind: regression"
     column.reject(broken_N, "is not a whole number", remedy)
     column.reject(value_N < 0, "is negative", "classes are whole numbers from 0")
-    if classes is None:
+    unusable_N = broken_N | (value_N < 0) | (value_N >= LARGEST)
+    if allowed is None:
         column.reject(value_N >= LARGEST, "is too large for a class", "number the classes from 0")
     else:
-        remedy = f"labels go from 0 to {classes - 1}; correct them, or raise task.classes"
-        column.reject(value_N >= classes, f"is outside the head of {classes} classes", remedy)
+        start, end = allowed.start, allowed.stop - 1
+        remedy = f"labels go from {start} to {end}; correct them, or raise task.classes"
+        outside_N = (value_N > end) | ((value_N >= 0) & (value_N < start))
+        column.reject(outside_N, f"is outside the head of {len(allowed)} classes", remedy)
+    value_N = np.where(unusable_N, np.nan, value_N)
     return pa.array(value_N, from_pandas=True).cast(pa.int64(), safe=False)
 
 
+def _largest(columns: Mapping[str, pa.Array]) -> int:
+    return max((int(pc.max(label).as_py() or 0) for label in columns.values()), default=0)
+
+
 def _class_count_problems(
-    needed: int, words: list[str] | None, task: ClassificationTask, train: _Column, path: str
+    needed: int, names: list[str], task: ClassificationTask, train: _Column, path: str
 ) -> list[Problem]:
     rows = len(train.values)
-    if words is not None and task.classes is not None and needed > task.classes:
+    if names and task.classes is not None and needed > task.classes:
         message = (
-            f"{train.examples.origin} has {needed} classes ({listed(words)}), outside the head of "
+            f"{train.examples.origin} has {needed} classes ({listed(names)}), outside the head of "
             f"{task.classes}"
         )
         return [Problem(f"{path}.label", message, f"correct the labels, or task.classes: {needed}")]

@@ -26,10 +26,12 @@ class Examples:
     table: a column for each role that the task's data section names (`columns.HOLDS`): texts and
         labels with the types of the source, responses as `responses.RESPONSES`.
     origin: name of the split in messages, as `reviews/test.csv`.
+    class_names: the source's names of numbered classes, as of a `ClassLabel`; empty without them.
     """
 
     table: pa.Table
     origin: str
+    class_names: tuple[str, ...] = ()
 
     def rows(self, mask: np.ndarray) -> str:
         """Where `mask` (one bool per row) is true: `row 3 of reviews/test.csv (and 2 more)`.

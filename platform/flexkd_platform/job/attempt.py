@@ -10,12 +10,16 @@ from ..executors import Advanced, StepError
 from ..plan import DatasetConfig, Plan, Step, Trial, with_config
 from ..results import JobFolder
 from ..search.rung_results import RungResults
+from ..spec import FEWEST_ROWS
 from ..store import Holder, Store
 from ..tracking import TrialRecord
 from .graph import Node
 from .recorder import Recorder
 from .results_json import JobState, Outcome, StepOutcome, StepStatus, results_json
 from .view import View
+
+SKIPPED_BATCHES = "train/skipped_batches"
+"""The metric of a trial that counts batches with too few rows for its feature loss."""
 
 
 class Attempt:
@@ -37,6 +41,7 @@ class Attempt:
         self._began = time.perf_counter()
         self._started: dict[str, float] = {}
         self._reused: set[str] = set()
+        self._warned_of_skipped = False
 
     @property
     def plan(self) -> Plan:
@@ -186,9 +191,20 @@ class Attempt:
         if scores:
             event["scores"] = scores
         self.folder.record("trial", later=status == "reused", **event)
+        self._warn_of_skipped(record)
         if shown:
             self.view.trial_ended(trial, status, record.seconds, reason or self._metric(record))
             self._write_results()
+
+    def _warn_of_skipped(self, record: TrialRecord) -> None:
+        """Print once that batches had too few rows for the feature loss."""
+        skipped = int(record.metrics.get(SKIPPED_BATCHES, 0))
+        if skipped and not self._warned_of_skipped:
+            self._warned_of_skipped = True
+            self.view.warn(
+                f"{record.label}: {skipped:,} batches had fewer than {FEWEST_ROWS} rows, which "
+                f"give the feature loss no gradient; see {SKIPPED_BATCHES} of every trial"
+            )
 
     def _trial_steps(self, trial: Trial, record: TrialRecord) -> None:
         if record.status == "pruned":

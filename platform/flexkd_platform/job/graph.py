@@ -99,6 +99,16 @@ class Graph:
         node.cause = f"the {node.step.config.kind.label} it needs failed: {reason}"
         return self._fail_downstream(node)
 
+    def fail_lost(self) -> list[Node]:
+        """Mark nodes as failed that were added after something that they need had failed."""
+        found = []
+        for node in self:  # in topological order
+            causes = [n.cause for n in self if n.state == "failed" and n.step.hash in node.needs]
+            if not node.ended and causes:
+                node.state, node.cause = "failed", causes[0]
+                found.append(node)
+        return found
+
     def _fail_downstream(self, root: Node) -> list[Node]:
         lost, found = {root.step.hash}, []
         for node in self:  # in topological order

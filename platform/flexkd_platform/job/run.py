@@ -7,7 +7,7 @@ import socket
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from ..executors import Executor
+from ..executors import Executor, StepError
 from ..plan import Plan, Trial
 from ..results import JobFolder
 from ..search import refused_text
@@ -144,6 +144,10 @@ class _Sweep:
         attempt = self._attempt
         self._add_steps()
         trials = self._add_trials()
+        lost = self._graph.fail_lost()
+        for node in lost:
+            attempt.failed(node, StepError(node.cause))
+        trials = [trial for trial in trials if trial.hash not in {n.step.hash for n in lost}]
         if trials:
             before = [t for t in attempt.plan.trials if t.hash in attempt.outcome.trials]
             scores = attempt.rungs.of(before)

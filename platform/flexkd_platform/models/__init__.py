@@ -15,6 +15,7 @@ from .device_map import placed
 from .encoder import load_encoder
 from .head import head_rows
 from .hidden_state_hook import HiddenStateHook
+from .label_unit import label_unit
 from .language_model import load_language_model
 from .layers import hidden_layer, hidden_layers, stacks
 from .loading import load_tokenizer, load_with_head
@@ -35,6 +36,7 @@ __all__ = [
     "head_rows",
     "hidden_layer",
     "hidden_layers",
+    "label_unit",
     "load_encoder",
     "load_language_model",
     "load_saved",

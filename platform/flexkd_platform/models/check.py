@@ -17,6 +17,7 @@ from ..model_info.hub import folder_of, pinned, remote_shapes
 from ..model_info.locate import locate
 from ..spec import Problem
 from .config_facts import facts_of, meta_backbone, read_config, tokenizer_digest
+from .finite import require_finite_files
 from .loading import load_tokenizer
 
 
@@ -55,6 +56,8 @@ def check_model(
             shapes = remote_shapes(pinned(source, folder))
         if backbone is not None:
             _check_weights(shapes, backbone, folder)
+        if has_weights(folder):
+            require_finite_files(folder)
     except ModelError as error:
         problems.append(error.problem(path))
     try:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -72,6 +73,32 @@ def head_modules(model: PreTrainedModel) -> list[str]:
     backbone = f"{model.base_model_prefix}."
     names = {name.rpartition(".")[0] for name, _ in model.named_parameters()}
     return sorted(name for name in names if not f"{name}.".startswith(backbone))
+
+
+def output_layer(model: PreTrainedModel) -> nn.Linear:
+    """The head's last linear module, whose rows are the outputs."""
+    modules = [model.get_submodule(name) for name in head_modules(model)]
+    fitting = [each for each in modules if isinstance(each, nn.Linear)]
+    order = {id(module): place for place, module in enumerate(model.modules())}
+    last = max(fitting, key=lambda module: order[id(module)])
+    assert last.out_features == model.config.num_labels, "the last module of a head is its output"
+    return last
+
+
+@torch.no_grad()
+def reorder_outputs(model: PreTrainedModel, order: Sequence[int]) -> None:
+    """Permute the outputs of a head in place: output c becomes what output `order[c]` was."""
+    layer, places = output_layer(model), torch.tensor(order)
+    layer.weight.copy_(layer.weight[places])
+    if layer.bias is not None:
+        layer.bias.copy_(layer.bias[places])
+
+
+def set_class_names(config: Any, names: Sequence[str]) -> None:
+    """Write the names of the outputs to a config; without names those of transformers."""
+    shown = names or [f"LABEL_{index}" for index in range(config.num_labels)]
+    config.id2label = dict(enumerate(shown))
+    config.label2id = {name: index for index, name in enumerate(shown)}
 
 
 def draw_linear(model: PreTrainedModel, names: Iterable[str], *, seed: int) -> None:

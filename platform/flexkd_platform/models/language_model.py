@@ -15,6 +15,7 @@ from ..model_info.gguf_file import no_bar
 from ..model_info.hub import Source, folder_of
 from ..model_info.quiet import quiet
 from .config_facts import read_config
+from .finite import require_finite
 from .loading import kept_random_state, load_tokenizer, set_dropout
 
 _CLASSES = {"causal": AutoModelForCausalLM, "seq2seq": AutoModelForSeq2SeqLM}
@@ -74,6 +75,7 @@ def load_language_model(source: Source, *, dropout: float | None = None) -> PreT
             f"or has them in another shape, as {lost[0]}",
             "name the folder that the language model was saved to, its head included",
         )
+    require_finite(model.named_parameters(), str(folder))
     model.generation_config.pad_token_id = config.pad_token_id
     return model.eval()
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,14 +16,18 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
+from ..artifacts import LabelUnit
 from ..model_info.checkpoint import gguf_argument, gguf_of, read_shapes, require_tokenizer_files
 from ..model_info.errors import ModelError, first_line
 from ..model_info.families import family_of_config
 from ..model_info.gguf_file import no_bar, read_once
 from ..model_info.hub import Source, folder_of
 from ..model_info.quiet import quiet
+from ..plan import HeadUse
 from .config_facts import head_outputs, read_config
-from .head import draw_linear, head_modules
+from .finite import require_finite
+from .head import draw_linear, head_modules, reorder_outputs, set_class_names
+from .label_unit import convert_output, forget_unit
 
 
 def load_tokenizer(source: Source) -> PreTrainedTokenizerBase:
@@ -70,7 +74,16 @@ def _parsed(folder: Path) -> PreTrainedTokenizerBase:
 
 
 def load_with_head(
-    source: Source, *, outputs: int, regression: bool, seed: int, dropout: float | None = None
+    source: Source,
+    *,
+    outputs: int,
+    regression: bool,
+    seed: int,
+    dropout: float | None = None,
+    head: HeadUse | None = None,
+    names: Sequence[str] = (),
+    unit: LabelUnit | None = None,
+    exact: bool = False,
 ) -> PreTrainedModel:
     """A model with a classification head, from its checkpoint.
 
@@ -83,12 +96,17 @@ def load_with_head(
         regression: whether the one output is a value.
         seed: of the drawn weights.
         dropout: set for every dropout of the architecture; None keeps the checkpoint's.
+        head: the order of the outputs, or a new head; None uses the checkpoint's as it is.
+        names: of the outputs, in the order of the result.
+        unit: of the output, for regression; None leaves it.
+        exact: whether the model is used without training, as in `convert_output`.
 
     Returns:
         The model on the CPU, in fp32 and in eval mode.
 
     Raises:
-        ModelError: the checkpoint cannot be read, or lacks weights of the backbone.
+        ModelError: the checkpoint cannot be read, lacks weights of the backbone, or has weights
+            that are not finite.
         ValueError: the outputs do not fit the task.
     """
     folder = folder_of(source, weights=True)
@@ -105,12 +123,21 @@ def load_with_head(
                 output_loading_info=True,
                 **gguf_argument(folder),
             )
-    head = head_modules(model) if held != outputs else []
-    in_head = {f"{module}.{part}" for module in head for part in ("weight", "bias")}
+    use = head or HeadUse()
+    kept = held == outputs and not use.new
+    drawn_head = [] if kept else head_modules(model)
+    in_head = {f"{module}.{part}" for module in drawn_head for part in ("weight", "bias")}
     missing = report["missing_keys"] - in_head
     wrong = {name for name, *_ in report["mismatched_keys"]} - in_head
-    drawn = head + _drawable(model, missing, wrong)
+    drawn = drawn_head + _drawable(model, missing, wrong)
     draw_linear(model, drawn, seed=seed)
+    require_finite(model.named_parameters(), str(folder))
+    if kept and use.order:
+        reorder_outputs(model, use.order)
+    if unit is not None:
+        convert_output(model, unit, kept=kept, exact=exact)
+    if names or not kept:
+        set_class_names(model.config, names)
     return model.eval()
 
 
@@ -127,6 +154,8 @@ def prepare_config(
     if not regression and outputs < 2:
         raise ValueError(f"classification needs at least 2 outputs, not {outputs}")
     config.num_labels = outputs
+    if not regression:
+        forget_unit(config)  # of a regressor that the model is made from
     config.problem_type = "regression" if regression else "single_label_classification"
     if family_of_config(config).head_reads != "first":
         # The head searches for the last token before the padding, which the tokenizer adds.

@@ -11,14 +11,17 @@ import torch
 from torch import nn
 from transformers import AutoModelForSequenceClassification, PreTrainedModel
 
+from ..artifacts import LabelUnit
 from ..model_info import layer_index
 from ..model_info.families import family_of_config, inner_size, layer_count
 from ..model_info.hub import Source, folder_of
 from ..model_info.locate import locate
 from ..model_info.quiet import quiet
+from ..plan import HeadUse
 from ..spec import CutInit, PretrainedInit, RandomInit, SlicedInit, StudentInit
 from .config_facts import LM_HEAD, read_config
-from .head import draw_linear, head_modules
+from .head import draw_linear, head_modules, set_class_names
+from .label_unit import convert_output
 from .language_model import language_model_class, load_language_model, prepare_language_config
 from .loading import kept_random_state, load_with_head, prepare_config
 from .slicing import axis_indices, even_layers, origins, sliced_weights
@@ -37,6 +40,9 @@ def build_student(
     dropout: float | None,
     language_model: bool = False,
     units: Units | None = None,
+    head: HeadUse | None = None,
+    names: Sequence[str] = (),
+    unit: LabelUnit | None = None,
 ) -> PreTrainedModel:
     """The student before its training.
 
@@ -53,6 +59,9 @@ def build_student(
         units: which hidden units a cut student keeps, for `aligned`, or instead of the `units` of
             `sliced`. An encoder–decoder keeps the decoder's units in both stacks, which share the
             word embedding and are connected by the decoder's attention.
+        head: the use of a pretrained student's own head, as in `load_with_head`.
+        names: of the head's outputs.
+        unit: of the output, for regression.
 
     Returns:
         The model on the CPU, in fp32 and in eval mode.
@@ -66,7 +75,14 @@ def build_student(
         if language_model:
             return load_language_model(source, dropout=dropout)
         return load_with_head(
-            source, outputs=outputs, regression=regression, seed=seed, dropout=dropout
+            source,
+            outputs=outputs,
+            regression=regression,
+            seed=seed,
+            dropout=dropout,
+            head=head,
+            names=names,
+            unit=unit,
         )
     folder = folder_of(teacher_source, weights=isinstance(init, CutInit))
     with quiet():
@@ -82,6 +98,9 @@ def build_student(
             student = auto.from_config(config, dtype=torch.float32)
     if not language_model:
         draw_linear(student, head_modules(student), seed=seed)
+        set_class_names(student.config, names)
+        if unit is not None:
+            convert_output(student, unit, kept=False)
     if isinstance(init, CutInit):
         _fill_from_teacher(student, init, folder, units, language_model=language_model, seed=seed)
     return student.eval()

@@ -1,6 +1,7 @@
 """Plan a spec: steps identified by their content, and the trials that share them."""
 
 from .facts import Facts, FactsOf
+from .heads import HeadUse
 from .kinds import KINDS, register_kind
 from .kinds._chunked import ChunkedConfig, Draw
 from .kinds._student import (
@@ -39,6 +40,7 @@ from .trial import Trial
 __all__ = [
     "Facts",
     "FactsOf",
+    "HeadUse",
     "Plan",
     "Trial",
     "Step",

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from ..spec import JobSpec
+from .heads import HeadUse
 from .layers import LayerRef, Stacks
 
 
@@ -20,7 +21,8 @@ class Facts:
     reads its references, where not as `words`. `conversations`: whether the data hold messages;
     `chat_template` is a digest of the models' chat templates, if they are read. A source is where a
     worker loads a model from: an absolute folder, package:NAME, or a hub model pinned to its
-    commit; "" for the name in the spec.
+    commit; "" for the name in the spec. `class_names` are the names of the head's outputs, empty
+    without names.
     """
 
     data_fingerprint: str
@@ -41,6 +43,9 @@ class Facts:
     teacher_source: str = ""
     student_source: str = ""
     bertscore_source: str = ""
+    class_names: tuple[str, ...] = ()
+    teacher_head: HeadUse = field(default_factory=HeadUse)
+    student_head: HeadUse = field(default_factory=HeadUse)
 
 
 class FactsOf(Protocol):

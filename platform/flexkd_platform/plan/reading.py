@@ -41,7 +41,7 @@ class TaskReading:
         return self.settings() | ({} if version is None else {"task_version": version})
 
     def settings(self) -> dict[str, Any]:
-        """All settings, for the identity."""
+        """All settings for the identity."""
         return asdict(self)
 
 
@@ -50,10 +50,21 @@ class LabelReading(TaskReading):
     """A text, or a pair of texts, with a label.
 
     max_length: tokens of an example, special tokens included.
+    names: of the outputs, which saved models show; empty without names. Not part of the identity:
+        they do not change what a model computes.
     """
 
     max_length: int
     padding: Literal["right", "left"]
+    names: tuple[str, ...] = ()
+
+    def settings(self) -> dict[str, Any]:
+        """All settings but the names; for regression also the unit of the labels, which earlier
+        versions did not standardise.
+        """
+        settings = asdict(self)
+        del settings["names"]
+        return settings | ({"labels": "standardised"} if self.regresses else {})
 
 
 @dataclass(frozen=True)
@@ -88,16 +99,22 @@ Reading = LabelReading | ResponseReading
 
 def reading_of(spec: JobSpec, facts: Facts) -> Reading:
     """How the models of a job read its examples."""
-    return reading_with(spec, facts.outputs, facts.conversations, facts.chat_template)
+    return reading_with(
+        spec, facts.outputs, facts.class_names, facts.conversations, facts.chat_template
+    )
 
 
 def reading_with(
-    spec: JobSpec, outputs: int, conversations: bool = False, chat_template: str = ""
+    spec: JobSpec,
+    outputs: int,
+    names: tuple[str, ...] = (),
+    conversations: bool = False,
+    chat_template: str = "",
 ) -> Reading:
     """The same from single facts, for checks that come before the others are known."""
     task = spec.task
     if isinstance(task, TextTask):
-        return LabelReading(task.kind, outputs, task.max_length, task.padding)
+        return LabelReading(task.kind, outputs, task.max_length, task.padding, names)
     template = task.template if isinstance(task, InstructionTask) else "none"
     if conversations:
         template = "chat"

@@ -128,7 +128,7 @@ def _examined(
 
     talks = data.conversations
     outputs = teacher.vocab_size if isinstance(spec.task, ResponseTask) else data.classes or 1
-    reading = reading_with(spec, outputs, talks is not None)
+    reading = reading_with(spec, outputs, conversations=talks is not None)
     tables = _tables(spec.task, data)
     digests: list[str] = []
     lengths: dict[str, Any] = {}

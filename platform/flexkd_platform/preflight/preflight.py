@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from ..data import DataFacts, check_data
+from ..data import DataFacts, check_data, untaught_classes
 from ..model_info import ModelFacts, check_layer, locate
 from ..plan import Facts, layer_refs
 from ..search import grid_points
@@ -26,6 +26,7 @@ from ..spec import (
     spec_with,
     split_path,
 )
+from .batch_rows import batch_row_problems, batch_row_warnings
 from .compatibility import (
     method_problems,
     metric_problems,
@@ -34,6 +35,7 @@ from .compatibility import (
     pair_problems,
     scale_problems,
 )
+from .heads import class_names, head_problems, head_warnings, student_head, teacher_head
 from .lengths import TextFacts, checked_texts, truncation_warnings
 from .model_checks import checked_config, checked_model, checked_student
 from .selection import geometry_warnings, score_problems, selection_warnings
@@ -68,6 +70,15 @@ class Preflight:
                 found.setdefault((warning.path, warning.message), warning)
         return list(found.values())
 
+    def data(self, spec: JobSpec) -> list[DataFacts]:
+        """The facts of every data set of a valid spec, over all points of its axes."""
+        found: dict[str, DataFacts] = {}
+        for _, changed in _points(spec):
+            facts, _ = self._data(changed)
+            if facts is not None:
+                found.setdefault(canonical_json([facts.fingerprint, dict(facts.sizes)]), facts)
+        return list(found.values())
+
     def _point_warnings(self, spec: JobSpec) -> list[Problem]:
         facts = self.facts_of(spec)
         rows, samples = facts.train_rows, spec.score.samples
@@ -75,7 +86,18 @@ class Preflight:
         selects = any(m.selection is not None and m.uses_features for m in spec.sweep.methods)
         geometry = geometry_warnings(spec, scored, facts.teacher_hidden) if selects else ()
         truncated = truncation_warnings(self.lengths(spec), spec.task)
-        return [*selection_warnings(spec), *geometry, *truncated]
+        found = [*selection_warnings(spec), *geometry, *truncated]
+        return [*found, *self._data_warnings(spec)]
+
+    def _data_warnings(self, spec: JobSpec) -> Iterator[Problem]:
+        data, (teacher, _) = self._data(spec)[0], self._teacher(spec)
+        if data is None or teacher is None:
+            return
+        yield from head_warnings(spec, data, teacher)
+        yield from batch_row_warnings(spec, data)
+        if untaught := untaught_classes(data):
+            message = f"no training example has the class {', '.join(untaught)}, which others have"
+            yield Problem("task.data.label", message, "add examples to the train split")
 
     def facts_of(self, spec: JobSpec) -> Facts:
         """The facts that planning needs.
@@ -104,6 +126,9 @@ class Preflight:
             student_fingerprint=student.fingerprint,
             student_hidden=student.hidden_size,
             student_stacks=student.stacks,
+            class_names=class_names(spec, data, teacher),
+            teacher_head=teacher_head(spec, data, teacher),
+            student_head=student_head(spec, data, teacher, student),
             sets={name: found.fingerprint for name, found in data.evaluation.items()},
             bertscore=bertscore.fingerprint if bertscore else "",
             word_rules=_word_rules(data),
@@ -133,7 +158,8 @@ class Preflight:
         if teacher is not None:
             problems += check_layer(spec.score.layer, teacher)
             problems += scale_problems(spec, teacher)
-            problems += _head_problems(spec, data, teacher)
+            problems += _untrained_head(spec, teacher)
+            problems += head_problems(spec, data, teacher, student)
             problems += packing_problems(spec, teacher, student)
             problems += model_problems(spec, _name(spec.teacher.model), teacher, "teacher.model")
             if data is not None:
@@ -147,7 +173,8 @@ class Preflight:
                 outputs = min(outputs, student.vocab_size)
         problems += [*score_problems(spec), *method_problems(spec, outputs, teacher, student)]
         of_rows = student_row_problems(spec, data)
-        problems += [*of_rows, *sharing_problems(spec), *metric_problems(spec)]
+        problems += [*of_rows, *batch_row_problems(spec, None if of_rows else data)]
+        problems += [*sharing_problems(spec), *metric_problems(spec)]
         problems += self._texts(spec)[1]
         rows = None if data is None or of_rows else data.sizes["train"]
         return [*problems, *self._bertscore(spec)[1], *search_problems(spec, rows)]
@@ -285,8 +312,6 @@ def _outputs(spec: JobSpec, data: DataFacts, teacher: ModelFacts) -> int:
         return teacher.vocab_size
     if regresses(spec.task.kind):
         return 1
-    if spec.teacher.finetune is None and teacher.outputs is not None:
-        return teacher.outputs
     assert data.classes is not None, "a classification data set has classes"
     return data.classes
 
@@ -327,30 +352,18 @@ def _a(noun: str) -> str:
     return f"an {noun}" if noun[0] in "aeiou" else f"a {noun}"
 
 
-def _head_problems(spec: JobSpec, data: DataFacts | None, teacher: ModelFacts) -> list[Problem]:
+def _untrained_head(spec: JobSpec, teacher: ModelFacts) -> list[Problem]:
     """The problem of a teacher that is not fine-tuned and lacks the head for the task."""
     if spec.teacher.finetune is not None or isinstance(spec.task, ResponseTask):
         return []
     if isinstance(spec.teacher.model, BlankModel):
         return []  # reported by `pair_problems`
-    if teacher.outputs is None:
-        return [
-            Problem(
-                "teacher.finetune",
-                f"null, but {_name(spec.teacher.model)} has no classification head",
-                "leave finetune out to train one, or name a fine-tuned model",
-            )
-        ]
-    needed = 1
-    if not regresses(spec.task.kind):
-        needed = (data.classes or 0) if data else 0
-    fits = teacher.outputs == 1 if needed == 1 else teacher.outputs >= max(needed, 2)
-    if fits:
+    if teacher.outputs is not None:
         return []
     return [
         Problem(
-            "teacher.model",
-            f"its head has {teacher.outputs} outputs, but the data need {needed}",
-            "name a model that was fine-tuned on this task, or set teacher.finetune",
+            "teacher.finetune",
+            f"null, but {_name(spec.teacher.model)} has no classification head",
+            "leave finetune out to train one, or name a fine-tuned model",
         )
     ]

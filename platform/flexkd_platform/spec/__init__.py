@@ -11,6 +11,7 @@ from .evaluate import Evaluate
 from .job import JobSpec, Published, Tracking
 from .load import load_spec, spec_with
 from .methods import (
+    FEWEST_ROWS,
     METHODS,
     CkaDistillation,
     FeatureMethod,
@@ -102,6 +103,7 @@ from .task import (
 from .teacher import BlankModel, FineTune, Teacher
 
 __all__ = [
+    "FEWEST_ROWS",
     "TASK_KINDS",
     "TaskKind",
     "ResponseTask",

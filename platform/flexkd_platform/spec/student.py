@@ -65,6 +65,11 @@ class PretrainedInit(Section):
     kind: Literal["pretrained"]
     model: str = Field(description="folder, hub name or package:NAME")
     revision: str | None = Field(None, description="commit, tag or branch of a hub model")
+    head: Literal["keep", "new"] = later_field(
+        "keep",
+        description="keep: the checkpoint's classification head, if it has one, its outputs "
+        "matched with the data's classes by name; new: a head that is drawn and trained",
+    )
 
 
 StudentInit = Annotated[

@@ -63,7 +63,7 @@ class TextTask(TaskKind):
 
 
 class ClassificationTask(TextTask):
-    """One class per text; labels are whole numbers from 0."""
+    """One class per text; labels are whole numbers, or words."""
 
     metrics: ClassVar = ("accuracy", "f1", "matthews", "accuracy_f1")
     on_request: ClassVar = frozenset({"accuracy_f1"})
@@ -79,7 +79,14 @@ class ClassificationTask(TextTask):
 
     kind: Literal["classification"] = "classification"
     classes: int | None = Field(
-        None, ge=2, description="classes of the head; the largest label + 1 when left out"
+        None,
+        ge=2,
+        description="classes of the head; the labels of the train split when left out",
+    )
+    label_names: dict[str, str] = later_field(
+        {},
+        description='names of the classes by label, as `{"0": negative, "1": positive}`; '
+        "a checkpoint's head is matched by them, and saved models show them",
     )
 
 

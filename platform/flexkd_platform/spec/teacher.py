@@ -53,3 +53,8 @@ class Teacher(Section):
         default_factory=FineTune,
         description="null: the model already has a head and is not fine-tuned",
     )
+    head: Literal["keep", "new"] = later_field(
+        "keep",
+        description="keep: the checkpoint's classification head, if it has one, its outputs "
+        "matched with the data's classes by name; new: a head that is drawn and trained",
+    )

@@ -14,7 +14,7 @@ from torch import Tensor
 from flexkd_core import Importance, drawn_rows
 
 from ..artifacts import SplitReader
-from ..models import output_head, placed
+from ..models import label_unit, output_head, placed
 from ..plan import OUTPUTS, CacheConfig, LayerRef, ResponseReading, Step
 from ..store import Store
 from ..tasks import Examples, decoder_start
@@ -39,6 +39,7 @@ class ChunkScorer:
         self._request, self._store, self._worker = request, store, worker
         self._device = torch.device(local_device())
         model, self._tokenizer = load_teacher(request.teacher, store)
+        self._unit = label_unit(model)
         self._model: Any = placed(model, self._device, spread).eval()
         layers = [c.config.holds for c in request.caches if c.config.holds != OUTPUTS]
         self._layers: list[LayerRef] = list(dict.fromkeys(layers))
@@ -75,7 +76,11 @@ class ChunkScorer:
         """Run one chunk through the teacher; on failure, returns a message with the example."""
         table = self._rows.take(rows)
         examples = encode(
-            table, self._tokenizer, self._reading, decoder_start_id=decoder_start(self._model)
+            table,
+            self._tokenizer,
+            self._reading,
+            decoder_start_id=decoder_start(self._model),
+            unit=self._unit,
         )
         found = ScoredChunk(examples, self._reading, self._request.scores, self._layers)
         # Sorted by length to reduce padding.

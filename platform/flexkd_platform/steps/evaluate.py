@@ -10,14 +10,15 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 
-from ..artifacts import Artifacts, read_rows
+from ..artifacts import Artifacts, LabelUnit, read_rows
 from ..data import WordRule, shown_rules, word_rules
 from ..model_info import locate
-from ..models import load_encoder, load_saved, load_tokenizer, placed
+from ..models import label_unit, load_encoder, load_saved, load_tokenizer, placed
 from ..plan import (
     EvaluateConfig,
     GenerationConfig,
@@ -129,20 +130,26 @@ class _Model:
         """Metrics and predictions on one set."""
         reading = self.config.reading
         examples = encode(
-            table, self.tokenizer, reading, decoder_start_id=decoder_start(self.model)
+            table,
+            self.tokenizer,
+            reading,
+            decoder_start_id=decoder_start(self.model),
+            unit=label_unit(self.model),
         )
         self.lengths[name] = lengths_json(examples)
         if isinstance(reading, LabelReading):
-            return self._on_labels(examples, name)
+            return self._on_labels(table, examples, name)
         assert self.config.generation is not None, "a language model generates"
         return self._on_texts(table, examples, name, reading, self.config.generation)
 
-    def _on_labels(self, examples: Examples, name: str) -> Evaluated:
+    def _on_labels(self, table: pa.Table, examples: Examples, name: str) -> Evaluated:
         logits_NC = predict(self.model, examples, self.device)
         check_outputs(logits_NC, name)
-        labels_N = examples.batch(range(len(examples))).labels_N
-        found = label_metrics(self.config.reading.task, logits_NC, labels_N)
-        return found, pa.table({"label": labels_N.tolist(), "outputs": logits_NC.tolist()})
+        labels_N = table["label"].to_numpy()
+        unit = label_unit(self.model) or LabelUnit()
+        outputs_NC = unit.restored(logits_NC.numpy())
+        found = label_metrics(self.config.reading.task, outputs_NC, labels_N.astype(np.float64))
+        return found, pa.table({"label": labels_N, "outputs": outputs_NC.tolist()})
 
     def _on_texts(
         self,

@@ -5,16 +5,28 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from ..artifacts import Artifacts, read_units
+from ..artifacts import Artifacts, LabelUnit, read_units
 from ..model_info import locate
 from ..models import build_student, load_saved, load_tokenizer
-from ..plan import DistillConfig, ResponseReading, StudentConfig, TrainingConfig, stack_of
+from ..plan import (
+    DistillConfig,
+    LabelReading,
+    ResponseReading,
+    StudentConfig,
+    TrainingConfig,
+    stack_of,
+)
 from ..spec import PretrainedInit, SlicedInit
 from .teacher_model import pretrained_source
 
 
-def initial_student(config: TrainingConfig, inputs: Artifacts) -> tuple[Any, Any]:
-    """The student and its tokenizer: warmed up, pretrained, or created from its teacher."""
+def initial_student(
+    config: TrainingConfig, inputs: Artifacts, unit: LabelUnit | None
+) -> tuple[Any, Any]:
+    """The student and its tokenizer: warmed up, pretrained, or created from its teacher.
+
+    unit: of the labels that it is trained on, for regression.
+    """
     if isinstance(config, DistillConfig) and config.start is not None:
         return load_saved(inputs.folder(config.start) / "model")
     student, reading = config.student, config.reading
@@ -28,6 +40,9 @@ def initial_student(config: TrainingConfig, inputs: Artifacts) -> tuple[Any, Any
         dropout=config.dropout,
         language_model=isinstance(reading, ResponseReading),
         units=_aligned_units(student, inputs),
+        head=student.head,
+        names=reading.names if isinstance(reading, LabelReading) else (),
+        unit=unit,
     )
     return model, load_tokenizer(tokenizer_source)
 

@@ -15,8 +15,8 @@ from torch import Tensor, nn
 
 from flexkd_core import Projector
 
-from ..artifacts import Artifacts, Response, read_responses, read_rows, write_log
-from ..models import save_model
+from ..artifacts import Artifacts, LabelUnit, Response, read_responses, read_rows, write_log
+from ..models import label_unit, save_model
 from ..plan import DistillConfig, ResponseReading, TrainingConfig
 from ..tasks import Examples, decoder_start
 from ..tracking import Progress, StepMetrics
@@ -37,7 +37,7 @@ from ..training.worker import torch_threads
 from .context import Output, RunContext
 from .initial_student import initial_student, origin_of
 from .student_rows import masked, student_rows
-from .teacher_model import language_head
+from .teacher_model import label_summary, language_head
 from .teacher_side import TeacherSide, teacher_side
 
 
@@ -73,20 +73,24 @@ class StudentTraining:
         since = time.perf_counter()
         self.config, self.context, self.worker = config, context, context.worker
         distill = config if isinstance(config, DistillConfig) else None
-        self.model, self.tokenizer = initial_student(config, inputs)
         dataset = inputs.folder(config.dataset)
         table = read_rows(dataset, "train")
         responses = None
         if distill is not None and distill.generated is not None:
             responses = read_responses(distill.generated, inputs)
         self.rows = student_rows(config, table)
+        teachers = LabelUnit.of_table(table) if config.reading.regresses else None
         # No label of another row is read, whatever the loss is.
         table = masked(table, self.rows.labelled)
+        own = LabelUnit.of_table(table) if config.reading.regresses else None
+        self.model, self.tokenizer = initial_student(config, inputs, own)
         self.data = self._encoded(table, responses, training=True)
         self.validation = self._encoded(read_rows(dataset, "validation"))
         teacher = TeacherSide()
         if distill is not None:
             teacher = teacher_side(distill, inputs, context, self.data, table)
+            if own is not None and teachers is not None:
+                teacher = teacher.converted(*teachers.conversion(own))
         self.terms = teacher.terms
         self.module = self._module(teacher)
         self.scale = FeatureScale() if config.method.normalises else None
@@ -120,6 +124,7 @@ class StudentTraining:
             responses=responses,
             decoder_start_id=decoder_start(self.model),
             training=training,
+            unit=label_unit(self.model),
         )
 
     def _module(self, teacher: TeacherSide) -> HiddenStateModel:
@@ -282,6 +287,7 @@ class StudentTraining:
         if best is not None:
             validation = {f"validation/{name}": value for name, value in best.items()}
         clipped = [e.values["train/clipped"] for e in log if "train/clipped" in e.values]
+        skipped = sum(entry.values.get("train/skipped", 0.0) for entry in log)
         scale = {} if self.scale is None else {"feature_scale": self.scale.value}
         return {
             "parameters": sum(p.numel() for p in self.model.parameters()),
@@ -292,9 +298,14 @@ class StudentTraining:
             },
             **({} if self.config.rows is None else {"labels": len(self.rows.labelled)}),
             **scale,
+            **label_summary(self.model),
             # The log of a training that an earlier version began lacks its first steps.
             "clipped_share": sum(clipped) / max(1, len(clipped)),
-            "metrics": {"train/loss": last["train/loss"]} | validation,
+            "metrics": {
+                "train/loss": last["train/loss"],
+                **({"train/skipped_batches": skipped} if skipped else {}),
+                **validation,
+            },
         }
 
 

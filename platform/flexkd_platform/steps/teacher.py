@@ -13,7 +13,7 @@ import torch
 
 from ..artifacts import Artifacts, read_rows
 from ..data import SPLITS
-from ..models import save_model
+from ..models import label_unit, save_model
 from ..plan import TeacherConfig, TrainingRecipe
 from ..spec import FineTuning
 from ..tasks import Examples, decoder_start
@@ -27,7 +27,7 @@ from ..training.objective import DistillationObjective
 from ..training.resume import Resumption, TrainingState
 from ..training.worker import Worker, torch_threads
 from .context import Output, RunContext
-from .teacher_model import language_head, load_pretrained
+from .teacher_model import label_summary, language_head, load_pretrained
 
 
 def run(
@@ -58,6 +58,7 @@ def run(
         with out.publish(since) as draft:
             if recipe:
                 save_model(model, tokenizer, draft.folder / "model")
+            draft.summary |= label_summary(model)
             draft.summary["parameters"] = sum(p.numel() for p in model.parameters())
             metrics = teacher.metrics(context)
             draft.summary["lengths"] = teacher.lengths()
@@ -89,6 +90,7 @@ class _Teacher:
                 self.config.reading,
                 decoder_start_id=decoder_start(self.model),
                 training=split == "train",
+                unit=label_unit(self.model),
             )
         return self.encoded[split]
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from ..artifacts import Artifacts
+from ..artifacts import Artifacts, LabelUnit, read_rows
 from ..model_info import locate
 from ..models import (
+    label_unit,
     load_language_model,
     load_saved,
     load_tokenizer,
@@ -31,8 +33,24 @@ def load_pretrained(config: TeacherConfig, artifacts: Artifacts, seed: int) -> t
     if isinstance(reading, ResponseReading):
         return load_language_model(source), load_tokenizer(source)
     regression = reading.regresses
-    model = load_with_head(source, outputs=reading.outputs, regression=regression, seed=seed)
+    model = load_with_head(
+        source,
+        outputs=reading.outputs,
+        regression=regression,
+        seed=seed,
+        head=config.head,
+        names=reading.names,
+        unit=teacher_unit(config, artifacts),
+        exact=config.finetune is None,
+    )
     return model, load_tokenizer(source)
+
+
+def teacher_unit(config: TeacherConfig, artifacts: Artifacts) -> LabelUnit | None:
+    """The unit of a regression teacher's output: that of the training rows, fine-tuned or not."""
+    if not config.reading.regresses:
+        return None
+    return LabelUnit.of_table(read_rows(artifacts.folder(config.dataset), "train"))
 
 
 def pretrained_source(pretrained: Pretrained, artifacts: Artifacts) -> Path | str:
@@ -40,6 +58,12 @@ def pretrained_source(pretrained: Pretrained, artifacts: Artifacts) -> Path | st
     if isinstance(pretrained, Step):
         return artifacts.folder(pretrained) / "model"
     return locate(pretrained.model, pretrained.revision)
+
+
+def label_summary(model: Any) -> dict[str, Any]:
+    """The unit of a regressor's output, for the manifest; {} for other models."""
+    unit = label_unit(model)
+    return {} if unit is None else {"labels": asdict(unit)}
 
 
 def language_head(model: Any, reading: Reading) -> Any:

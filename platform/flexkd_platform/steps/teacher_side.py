@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pyarrow as pa
@@ -17,6 +17,7 @@ from ..artifacts import (
     read_unit_weights,
     read_units,
 )
+from ..models import label_unit
 from ..plan import (
     DistillConfig,
     LabelReading,
@@ -31,7 +32,7 @@ from ..spec import UnitSelection
 from ..tasks import Examples
 from ..training.encoding import encode
 from ..training.feature_terms import FeatureTerm, paired_units
-from ..training.teacher_signal import OfflineSignal, OnlineSignal, TeacherSignal
+from ..training.teacher_signal import ConvertedSignal, OfflineSignal, OnlineSignal, TeacherSignal
 from .context import RunContext
 from .teacher_model import language_head, load_teacher
 
@@ -52,6 +53,12 @@ class TeacherSide:
     model: Any = None
     examples: Examples | None = None
     reselect: ReselectConfig | None = None
+
+    def converted(self, factor: float, shift: float) -> TeacherSide:
+        """The same side with outputs in another unit: `outputs · factor + shift`."""
+        if self.signal is None or (factor, shift) == (1.0, 0.0):
+            return self
+        return replace(self, signal=ConvertedSignal(self.signal, factor, shift))
 
 
 def teacher_side(
@@ -91,7 +98,7 @@ def _online(
     model = context.worker.place(model, context.spread_teacher).eval()
     reading, examples = source.teacher.config.reading, None
     if isinstance(reading, LabelReading):
-        examples = encode(table, tokenizer, reading)
+        examples = encode(table, tokenizer, reading, unit=label_unit(model))
     outputs = config.method.uses_outputs
     signal = OnlineSignal(
         model,

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import pyarrow as pa
 import torch
 
-from ..artifacts import Response
+from ..artifacts import LabelUnit, Response
 from ..plan import LabelReading, Reading, ResponseReading
 from ..tasks import (
     Chat,
@@ -34,6 +34,7 @@ def encode(
     responses: Sequence[Response] | None = None,
     decoder_start_id: int | None = None,
     training: bool = False,
+    unit: LabelUnit | None = None,
 ) -> Examples:
     """Encode the rows of a split as examples.
 
@@ -44,9 +45,10 @@ def encode(
             then no targets.
         decoder_start_id: of an encoder–decoder's config.
         training: whether batches are for training, which may be packed.
+        unit: of the model's output, for regression; the labels are converted to it.
     """
     if isinstance(reading, LabelReading):
-        return _labelled(table, tokenizer, reading)
+        return _labelled(table, tokenizer, reading, unit)
     given = responses is None
     if responses is None:
         responses = [(text, True) for text in table["response"].to_pylist()]
@@ -106,12 +108,17 @@ def _conversations(prompts: Sequence[str], tokenizer: Any, limit: int) -> Encode
     )
 
 
-def _labelled(table: pa.Table, tokenizer: Any, reading: LabelReading) -> Examples:
+def _labelled(
+    table: pa.Table, tokenizer: Any, reading: LabelReading, unit: LabelUnit | None
+) -> Examples:
     whole = pa.types.is_integer(table.schema.field("label").type)
+    labels_N = table["label"].to_numpy()
+    if unit is not None:
+        labels_N, whole = unit.standardised(labels_N), False
     return encode_texts(
         tokenizer,
         table["text"].to_pylist(),
-        torch.tensor(table["label"].to_numpy()).to(torch.long if whole else torch.float32),
+        torch.tensor(labels_N).to(torch.long if whole else torch.float32),
         reading.max_length,
         pairs=table["text_pair"].to_pylist() if "text_pair" in table.column_names else None,
         padding=reading.padding,

@@ -5,12 +5,15 @@ Shapes: N rows compared, C outputs.
 
 from __future__ import annotations
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from flexkd_core import RowTerm, chunked_rows_loss, token_cross_entropy
 
-from ..models import output_head
+from ..artifacts import LabelUnit
+from ..models import label_unit, output_head
 from ..spec import TASK_KINDS, ResponseTask
 from ..tasks import Examples, head_of
 from .hidden_states import HEAD_INPUT, LOGITS, HiddenStateModel, finite_rows, forward
@@ -36,14 +39,19 @@ def compute_metrics(
     logits_NC = predict(model, examples, device)
     check_outputs(logits_NC, split)
     labels_N = examples.batch(range(len(examples))).labels_N
-    return label_metrics(task, logits_NC, labels_N)
+    unit = label_unit(model) or LabelUnit()
+    return label_metrics(
+        task, unit.restored(logits_NC.numpy()), unit.restored(labels_N.double().numpy())
+    )
 
 
-def label_metrics(task: str, logits_NC: Tensor, labels_N: Tensor) -> dict[str, float]:
-    """Every metric of a labelled task."""
+def label_metrics(
+    task: str, outputs_NC: NDArray[np.float64], labels_N: NDArray[np.float64]
+) -> dict[str, float]:
+    """Every metric of a labelled task; numbers are in the unit of the data."""
     metrics = head_of(task).metrics
     assert metrics is not None, f"{task} has no labels"
-    return metrics(logits_NC.double().numpy(), labels_N.double().numpy())
+    return metrics(outputs_NC, labels_N)
 
 
 def better(task: str, metrics: dict[str, float], than: dict[str, float] | None) -> bool:

@@ -23,7 +23,7 @@ from flexkd_core import (
 )
 
 from ..plan import stack_of
-from ..spec import LogitTerm, Method, Weights, regresses
+from ..spec import FEWEST_ROWS, LogitTerm, Method, Weights, regresses
 from ..tasks import has_label, head_of
 from .feature_terms import FeatureScale, FeatureTerm, feature_loss
 from .hidden_states import HEAD_INPUT, LOGITS
@@ -141,8 +141,8 @@ class DistillationObjective(Objective):
     ) -> dict[str, Tensor]:
         """The loss on the rows of all workers, with the statistics of the global batch.
 
-        For a correlation, also its mean over the units, which is comparable across widths, and
-        whether the batch was skipped because a single row has no correlation.
+        For a correlation, also its mean over the units, which is comparable across widths. For a
+        loss that compares rows, whether the batch had too few, which contributes no gradient.
         """
         assert teacher is not None, "features are compared with a teacher's"
         loss = feature_loss(self.method)
@@ -158,7 +158,8 @@ class DistillationObjective(Objective):
         if (reduction := self.method.correlation) is not None:
             count = units if reduction == "sum" else len(values)
             found["feature_mean"] = found["feature"].detach() / count
-            found["skipped"] = torch.tensor(float(min(rows) < 2))
+        if self.method.compares_rows:
+            found["skipped"] = torch.tensor(float(min(rows) < FEWEST_ROWS))
         return found
 
 

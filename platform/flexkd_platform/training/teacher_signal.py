@@ -6,7 +6,7 @@ Shapes: N rows compared, D hidden units of the teacher, C outputs.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import accumulate
 from pathlib import Path
 from typing import Protocol
@@ -66,6 +66,25 @@ class TeacherSignal(Protocol):
     def __call__(self, rows: Sequence[int], batch: Batch) -> TeacherRows:
         """The signal on the examples `rows`, which form the student's `batch`."""
         ...
+
+
+@dataclass(frozen=True, eq=False)
+class ConvertedSignal:
+    """A regression teacher's signal, its outputs in the unit of the student's: o · factor + shift.
+
+    They differ where the student reads fewer labels than its teacher.
+    """
+
+    signal: TeacherSignal
+    factor: float
+    shift: float
+
+    def __call__(self, rows: Sequence[int], batch: Batch) -> TeacherRows:
+        """The signal with converted outputs."""
+        found = self.signal(rows, batch)
+        if found.outputs is None:
+            return found
+        return replace(found, outputs=found.outputs * self.factor + self.shift)
 
 
 class KeptHead:

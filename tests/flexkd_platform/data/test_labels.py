@@ -10,8 +10,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from flexkd_platform.data import SPLITS, check_data, load_splits
-from flexkd_platform.spec import Problem, Task
+from flexkd_platform.data import (
+    SPLITS,
+    check_data,
+    class_lines,
+    load_evaluation,
+    load_splits,
+    untaught_classes,
+)
+from flexkd_platform.data.prepare import prepare
+from flexkd_platform.spec import ClassificationTask, FilesData, Problem, Task
 
 WriteRows = Callable[[str, list[Any]], Path]
 TaskOn = Callable[..., Task]
@@ -117,11 +125,122 @@ def test_a_head_wider_than_the_labels_is_fine(write_rows: WriteRows, task_on: Ta
     assert facts.classes == 5
 
 
-def test_the_head_covers_the_labels_of_all_splits(write_rows: WriteRows, task_on: TaskOn) -> None:
-    write_rows("d/train.csv", rows([]))
-    facts, _ = check_data(task_on(write_rows("d/test.csv", rows([3])).parent))
+@pytest.mark.parametrize("labels", [(0, 1, 2), ("neg", "pos", "neutral"), (1, 2, 3)])
+def test_a_class_of_another_split_alone_needs_a_number_of_classes(
+    write_rows: WriteRows, problems: Problems, task_on: TaskOn, labels: tuple[Any, ...]
+) -> None:
+    """One rule for numbers and words."""
+    write_rows("d/train.csv", [(f"text {n}", labels[n % 2]) for n in range(40)])
+    file = write_rows("d/test.csv", [("a", labels[0]), ("b", labels[1]), ("c", labels[2])])
+    problem = only(problems(file.parent))
+    shown = f"{labels[0]}, {labels[1]}"
+    assert problem.message.startswith(f"row 3 of {file}: label ")
+    assert problem.message.endswith(f"is not among those of the train split: {shown}")
+    assert "set task.classes" in problem.remedy
+    facts, found = check_data(task_on(file.parent, classes=3))
+    assert found == []
     assert facts is not None
-    assert facts.classes == 4
+    assert (facts.classes, facts.counts["test"]) == (3, (1, 1, 1))
+    assert list(untaught_classes(facts)) == [str(labels[2])]
+
+
+@pytest.mark.parametrize(
+    ("labels", "names"),
+    [
+        ([0, 1], ()),
+        (["0", "1"], ()),
+        ([False, True], ()),
+        ([1, 2], ("1", "2")),
+        ([1.0, 2.0], ("1", "2")),
+        (["1", "2"], ("1", "2")),
+        ([1, 2, 3, 4, 5], ("1", "2", "3", "4", "5")),
+        ([0, 2], ("0", "2")),
+        ([10, 5, 7], ("5", "7", "10")),
+        (["pos", "neg"], ("neg", "pos")),
+    ],
+)
+def test_classes_are_the_labels_in_order(
+    write_rows: WriteRows, task_on: TaskOn, labels: list[Any], names: tuple[str, ...]
+) -> None:
+    """Renumbering changes nothing else: the class is the place of the label in sorted order."""
+    task = task_on(write_rows("d.jsonl", [(f"t {n}", labels[n % len(labels)]) for n in range(60)]))
+    facts, problems = check_data(task)
+    assert problems == []
+    assert facts is not None
+    assert (facts.classes, facts.names) == (len(labels), names)
+    order = sorted(labels)
+    splits = load_splits(task)
+    for split in SPLITS:
+        for row in getattr(splits, split).to_pylist():
+            given = labels[int(row["text"].removeprefix("t ")) % len(labels)]
+            assert order[row["label"]] == given
+        counts = [getattr(splits, split)["label"].to_pylist().count(at) for at in range(len(order))]
+        assert facts.counts[split] == tuple(counts)
+
+
+def test_renumbered_labels_are_other_data(write_rows: WriteRows, task_on: TaskOn) -> None:
+    """And labels from 0 are the same data as before they could be renumbered."""
+    counted, one_based = (
+        check_data(task_on(write_rows(f"{low}.csv", [(f"t {n}", low + n % 2) for n in range(40)])))
+        for low in (0, 1)
+    )
+    facts = counted[0]
+    assert facts is not None
+    assert one_based[0] is not None
+    assert facts.fingerprint != one_based[0].fingerprint
+    _, made, _ = prepare(task_on(write_rows("0.csv", rows([]))), "task.data")
+    assert "numbers" not in made.rules
+
+
+def test_labels_from_one_in_a_head_of_their_number(write_rows: WriteRows, task_on: TaskOn) -> None:
+    file = write_rows("d.csv", [(f"text {n}", 1 + n % 3) for n in range(60)])
+    facts, problems = check_data(task_on(file, classes=3))
+    assert problems == []
+    assert facts is not None
+    assert facts.names == ("1", "2", "3")
+
+
+def test_an_evaluation_set_has_the_same_numbers(write_rows: WriteRows) -> None:
+    data, more = (
+        FilesData(source="files", path=str(write_rows(name, found)))
+        for name, found in (
+            ("d.csv", [(f"text {n}", 1 + n % 2) for n in range(40)]),
+            ("more.csv", [("a", 2), ("b", 1), ("c", 2)]),
+        )
+    )
+    task = ClassificationTask(data=data, evaluation={"more": more})
+    assert check_data(task)[1] == []
+    assert load_evaluation(task, "more")["label"].to_pylist() == [1, 0, 1]
+
+
+def named(write_rows: WriteRows, labels: list[Any], **names: str) -> Task:
+    file = write_rows("d.csv", [(f"text {n}", labels[n % 2]) for n in range(40)])
+    data = FilesData(source="files", path=str(file))
+    return ClassificationTask(data=data, label_names=names)
+
+
+def test_classes_have_the_names_of_the_task(write_rows: WriteRows) -> None:
+    facts, _ = check_data(named(write_rows, [0, 1], **{"0": "negative", "1": "positive"}))
+    assert facts is not None
+    assert facts.names == ("negative", "positive")
+    facts, _ = check_data(named(write_rows, [1, 2], **{"2": "good"}))
+    assert facts is not None
+    assert facts.names == ("1", "good")
+    assert class_lines(facts)[0] == "labels as classes: 1 → 0, good → 1"
+
+
+def test_names_of_no_label_and_names_of_two_are_refused(write_rows: WriteRows) -> None:
+    _, (problem,) = check_data(named(write_rows, ["a", "b"], c="good"))
+    assert problem.path == "task.label_names"
+    assert problem.message.startswith("'c' is no label of ")
+    assert problem.message.endswith(": a, b")
+    _, (problem,) = check_data(named(write_rows, ["a", "b"], a="b"))
+    assert problem.message == "two classes have the name 'b'"
+
+
+def test_one_class_is_shown_by_its_label(write_rows: WriteRows, problems: Problems) -> None:
+    file = write_rows("d.csv", [(f"text {n}", "good") for n in range(40)])
+    assert only(problems(file)).message.endswith("training examples have the label good")
 
 
 @pytest.mark.parametrize("label", ["text", "id"])

@@ -103,3 +103,21 @@ def test_a_node_is_added_once(plan: Planner, twice: str) -> None:
     node = step_node(made.shared[0]) if twice == "step" else trial_node(made.trials[0])
     assert not graph.add(node)
     assert len(list(graph)) == len(made.shared) + len(made.trials)
+
+
+def test_what_is_added_after_a_failure_fails_with_it(plan: Planner) -> None:
+    """The trials of a search's later rounds need what an earlier round may have lost."""
+    made = plan(METHODS)
+    graph = Graph()
+    for step in made.shared:
+        graph.add(step_node(step))
+    finish(graph, "dataset")
+    (teacher,) = (node for node in graph.ready() if node.step.kind == "teacher")
+    graph.failed(teacher, "the loss is nan")
+    for trial in made.trials:
+        graph.add(trial_node(trial))
+    lost = graph.fail_lost()
+    assert {node.trial.method for node in lost if node.trial} == {"kd", "flexkd"}
+    assert all("the loss is nan" in node.cause for node in lost)
+    assert graph.fail_lost() == []
+    assert names(graph) == ["ft 10", "ft 20"]

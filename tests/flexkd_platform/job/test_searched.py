@@ -219,3 +219,13 @@ def test_the_edges_of_what_is_drawn_are_looked_at(shop: Shop) -> None:
     ((path, message),) = found(shop, drawn)
     assert path == "task.max_length"
     assert message.startswith("4000 tokens, but")
+
+
+def test_a_search_ends_though_its_teacher_failed(shop: Shop) -> None:
+    """Every round's trials fail with it; none waits."""
+    results = shop.run("teacher.finetune.learning_rate=1e30", "teacher.finetune.epochs=3")
+    assert results["job"]["status"] == "failed"
+    failed = [trial for trial in results["trials"] if trial["status"] == "failed"]
+    assert len(failed) == 4 * 2
+    assert all("the teacher it needs failed" in trial["reason"] for trial in failed)
+    assert len(ran(results)) == 2

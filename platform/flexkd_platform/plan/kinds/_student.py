@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from ...spec import AlignedInit, CutInit, JobSpec, Method, PretrainedInit, Student, StudentInit
 from ..facts import Facts
+from ..heads import HeadUse
 from ..layers import stack_of
 from ..reading import Reading
 from ..recipe import TrainingRecipe
@@ -26,6 +27,7 @@ class StudentConfig:
     finetuned: the teacher, for a student that is cut from it after fine-tuning.
     aligned: the units at which an aligned student is cut.
     teacher_hidden: the width of the teacher that the student is cut from.
+    head: the use of a pretrained student's own head.
     """
 
     init: StudentInit
@@ -34,11 +36,13 @@ class StudentConfig:
     finetuned: Step[TeacherConfig] | None = None
     aligned: Step[SelectConfig] | None = None
     teacher_hidden: int = 0
+    head: HeadUse = field(default_factory=HeadUse)
 
     def to_identity(self) -> dict[str, Any]:
         """The settings, and the origin by content."""
         init = self.init.to_json()
-        identity = {k: v for k, v in init.items() if k not in {"model", "revision"}}
+        identity = {k: v for k, v in init.items() if k not in {"model", "revision", "head"}}
+        identity |= self.head.to_identity()
         return {"init": {**identity, "from": self.fingerprint}}
 
     def needs(self) -> dict[str, Step]:
@@ -87,7 +91,7 @@ def student_config(spec: JobSpec, facts: Facts) -> StudentConfig:
     if isinstance(init, PretrainedInit):
         if facts.student_source:
             init = init.model_copy(update={"model": facts.student_source, "revision": None})
-        return StudentConfig(init, facts.student_fingerprint)
+        return StudentConfig(init, facts.student_fingerprint, head=facts.student_head)
     finetuned = isinstance(init, CutInit) and init.weights == "finetuned"
     aligned = None
     if isinstance(init, AlignedInit):

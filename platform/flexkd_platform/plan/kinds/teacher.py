@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from ...spec import BlankModel, JobSpec
 from ..facts import Facts
+from ..heads import HeadUse
 from ..reading import Reading, reading_of
 from ..recipe import TrainingRecipe
 from ..step import Step, StepConfig
@@ -46,6 +47,7 @@ class TeacherConfig(StepConfig):
 
     fingerprint: of the pretrained model's files, or of its config.
     finetune: None for a teacher that is used as it is.
+    head: the use of the head of the pretrained model.
     """
 
     kind: ClassVar = KIND
@@ -54,6 +56,7 @@ class TeacherConfig(StepConfig):
     reading: Reading
     dataset: Step[DatasetConfig]
     pretrained: Pretrained
+    head: HeadUse = field(default_factory=HeadUse)
 
     def to_identity(self) -> dict[str, Any]:
         """The model's fingerprint, its fine-tuning, and how it reads examples."""
@@ -61,6 +64,7 @@ class TeacherConfig(StepConfig):
             "model": self.fingerprint,
             "finetune": self.finetune.to_identity() if self.finetune else None,
             **self.reading.to_identity(),
+            **self.head.to_identity(),
         }
 
     def needs(self) -> dict[str, Step]:
@@ -83,6 +87,7 @@ def teacher_step(spec: JobSpec, facts: Facts) -> Step[TeacherConfig]:
             reading=reading_of(spec, facts),
             dataset=dataset_step(spec, facts),
             pretrained=pretrained_teacher(spec, facts),
+            head=facts.teacher_head,
         )
     )
 

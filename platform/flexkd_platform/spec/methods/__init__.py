@@ -14,6 +14,7 @@ from .jsd import JsdDistillation
 from .kd import LogitDistillation
 from .logit import LOGIT_TERMS, LogitLoss, LogitTerm
 from .method import (
+    FEWEST_ROWS,
     LossSettings,
     MethodSettings,
     OnPolicy,
@@ -74,6 +75,7 @@ METHODS: dict[str, type[MethodSettings]] = {
 """Every method by its name in a spec, in the order of tables."""
 
 __all__ = [
+    "FEWEST_ROWS",
     "LOGIT_TERMS",
     "METHODS",
     "CkaDistillation",

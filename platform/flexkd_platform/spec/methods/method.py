@@ -30,6 +30,13 @@ class LossSettings:
     arguments: Mapping[str, Any] = field(default_factory=dict)
 
 
+BETWEEN_ROWS = frozenset({"correlation", "cka", "procrustes", "gram"})
+"""Feature losses with statistics of the batch. On one row they are constant; on two, centred rows
+are opposite whatever the features are."""
+
+FEWEST_ROWS = 3
+"""Rows of a batch below which a loss of `BETWEEN_ROWS` has no gradient worth following."""
+
 Target = Literal["units", "directions", "contribution_directions"]
 
 UnitOrder = Literal["highest", "lowest", "diverse", "random", "origin"]
@@ -143,6 +150,11 @@ class MethodSettings(Section):
     def correlation(self) -> Literal["sum", "mean"] | None:
         """How a correlation loss between units is reduced; None for any other feature loss."""
         return None
+
+    @property
+    def compares_rows(self) -> bool:
+        """Whether the feature loss compares the rows of a batch with each other."""
+        return self.feature_loss is not None and self.feature_loss.name in BETWEEN_ROWS
 
     @property
     def layer_map(self) -> Literal["last", "every"] | LayerMap:
