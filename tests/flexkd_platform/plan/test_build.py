@@ -33,7 +33,7 @@ def params(plan: Plan, method: str) -> list[dict[str, Any]]:
 def test_every_method_with_every_seed(plan: Planner) -> None:
     trials = plan().trials
     assert [(t.method, t.seed) for t in trials] == [(m, s) for m in LABELLED for s in (10, 20)]
-    assert len({t.hash for t in trials}) == 24
+    assert len({t.hash for t in trials}) == 26
     assert {*LABELLED, "seqkd"} == set(METHODS)
     assert all(t.hash == t.distill.hash for t in trials)
     assert all(t.evaluate.needs["student"] is t.distill for t in trials)

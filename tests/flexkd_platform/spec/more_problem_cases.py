@@ -61,7 +61,8 @@ MORE_CASES: dict[str, Case] = {
         "sweep.methods[0].logit.kind",
         4,
         "missing key",
-        "allowed: forward_kl, jsd, logit_mse, reverse_kl, skew_forward_kl, skew_reverse_kl, tvd",
+        "allowed: forward_kl, jsd, logit_mse, reverse_kl, skew_forward_kl, skew_reverse_kl, tvd, "
+        "uld",
     ),
     "some classes of a loss between the logits themselves": (
         "{kind: ft}",

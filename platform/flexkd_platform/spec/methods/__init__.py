@@ -32,6 +32,7 @@ from .seqkd import SeqKd
 from .skew_fkl import SkewForward
 from .skew_rkl import SkewReverse
 from .tvd import TvdDistillation
+from .uld import UldDistillation
 from .weights import FeatureMethod, LayeredMethod, LogitMethod, TeacherMethod
 
 Method = Annotated[
@@ -43,6 +44,7 @@ Method = Annotated[
     | SkewForward
     | SkewReverse
     | TvdDistillation
+    | UldDistillation
     | ProjectorDistillation
     | CkaDistillation
     | FlexKd
@@ -60,6 +62,7 @@ MethodName = Literal[
     "skew_fkl",
     "skew_rkl",
     "tvd",
+    "uld",
     "projector",
     "cka",
     "flexkd",
@@ -104,6 +107,7 @@ __all__ = [
     "TeacherResponses",
     "TermWeights",
     "TvdDistillation",
+    "UldDistillation",
     "UnitOrder",
     "UnitSelection",
     "Weights",
