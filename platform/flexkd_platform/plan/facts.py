@@ -18,7 +18,7 @@ class Facts:
     `scored` are the teacher layers that `score.layer` selects. `sets` are the fingerprints of the
     evaluation sets, `bertscore` that of its encoder. A source is where a worker loads a model from:
     an absolute folder, package:NAME, or a hub model pinned to its commit; "" for the name in the
-    spec.
+    spec. `same_tokenizer` is whether teacher and student share a tokenizer.
     """
 
     data_fingerprint: str
@@ -36,6 +36,7 @@ class Facts:
     teacher_source: str = ""
     student_source: str = ""
     bertscore_source: str = ""
+    same_tokenizer: bool = True
 
 
 class FactsOf(Protocol):

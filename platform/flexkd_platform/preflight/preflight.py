@@ -94,6 +94,7 @@ class Preflight:
             scored=layer_refs(spec.score.layer, teacher.stacks),
             student_fingerprint=student.fingerprint,
             student_hidden=student.hidden_size,
+            same_tokenizer=student.tokenizer_digest == teacher.tokenizer_digest,
             student_stacks=student.stacks,
             sets={name: found.fingerprint for name, found in data.evaluation.items()},
             bertscore=bertscore.fingerprint if bertscore else "",

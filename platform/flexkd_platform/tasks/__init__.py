@@ -1,5 +1,6 @@
 """Tasks: texts as batches, text generation, supervised losses and metrics."""
 
+from .alignment import Mark, document_marks, paired_rows, response_marks
 from .batch import Batch, Examples
 from .bertscore import bertscore
 from .generation import decode, decoder_start, generate
@@ -19,10 +20,12 @@ __all__ = [
     "GenerationExamples",
     "Head",
     "LabelExamples",
+    "Mark",
     "bertscore",
     "classification_metrics",
     "decode",
     "decoder_start",
+    "document_marks",
     "draw_responses",
     "encode_documents",
     "encode_prompts",
@@ -31,7 +34,9 @@ __all__ = [
     "generate",
     "has_label",
     "mean_rouge",
+    "paired_rows",
     "regression_metrics",
+    "response_marks",
     "rouge",
     "token_positions",
     "without_label",

@@ -5,8 +5,8 @@ Shapes: B examples, T tokens of the batch's longest, N target tokens of the batc
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
@@ -115,6 +115,7 @@ class GenerationExamples:
 
     pad_id: the token that fills shorter rows; never a target, so it may equal any other token.
     decoder_start_id: first token that the decoder of an encoder–decoder reads; None if causal.
+    compared: by stack, the rows of each example whose features are compared; all when None.
 
     Raises:
         ValueError: the numbers of prompts and responses differ, a response is empty, a prompt of a
@@ -127,6 +128,7 @@ class GenerationExamples:
     pad_id: int
     encoder_decoder: bool
     decoder_start_id: int | None
+    compared: Mapping[str, Sequence[Sequence[int]]] | None = None
 
     def __post_init__(self) -> None:
         if len(self.prompts) != len(self.responses):
@@ -157,7 +159,9 @@ class GenerationExamples:
         return self.target_rows(row)
 
     def feature_rows(self, row: int, stack: str) -> int:
-        """Document tokens for the encoder, target tokens for a decoder."""
+        """Document tokens for the encoder, target tokens for a decoder; those compared."""
+        if self.compared is not None:
+            return len(self.compared[stack][row])
         return len(self.prompts[row] if stack == "encoder" else self.responses[row])
 
     def batch(self, rows: Sequence[int]) -> Batch:
@@ -171,7 +175,8 @@ class GenerationExamples:
         responses = [self.responses[row] for row in rows]
         labels_N = torch.tensor([token for response in responses for token in response])
         if self.decoder_start_id is not None and self.encoder_decoder:
-            return self._seq2seq(prompts, responses, self.decoder_start_id, labels_N)
+            batch = self._seq2seq(prompts, responses, self.decoder_start_id, labels_N)
+            return replace(batch, feature_masks=self._compared(rows, batch.feature_masks))
         whole = [(*prompt, *response) for prompt, response in zip(prompts, responses, strict=True)]
         input_ids_BT, attention_mask_BT = padded(whole, self.pad_id, side="right")
         places_T = torch.arange(input_ids_BT.shape[1])
@@ -182,8 +187,21 @@ class GenerationExamples:
             inputs={"input_ids": input_ids_BT, "attention_mask": attention_mask_BT},
             targets_BT=targets_BT,
             labels_N=labels_N,
-            feature_masks={"": targets_BT},
+            feature_masks=self._compared(rows, {"": targets_BT}),
         )
+
+    def _compared(self, rows: Sequence[int], masks: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        """The masks, of the compared rows alone."""
+        if self.compared is None:
+            return masks
+        kept = {}
+        for stack, mask_BT in masks.items():
+            kept[stack] = torch.zeros_like(mask_BT)
+            for place, row in enumerate(rows):
+                positions = mask_BT[place].nonzero()[:, 0]
+                chosen = torch.tensor(list(self.compared[stack][row]), dtype=torch.long)
+                kept[stack][place, positions[chosen]] = True
+        return kept
 
     def _seq2seq(
         self, prompts: Prompts, responses: Prompts, start_id: int, labels_N: Tensor

@@ -95,7 +95,12 @@ class DistillationObjective(Objective):
             wanted["supervised"] = RowTerm(weights.supervised, loss, "labels")
         if weights.logit:
             loss = logit_loss(self.method, self.task)
-            wanted["logit"] = RowTerm(weights.logit, loss, "teacher")
+            paired_N = None if teacher is None else teacher.paired_N
+            counted = None
+            if paired_N is not None:
+                stack = "decoder" if "decoder" in part.counts else ""
+                counted = max(1, sum(part.counts[stack]))
+            wanted["logit"] = RowTerm(weights.logit, loss, "teacher", paired_N, counted)
         labels_N = part.labels_N
         if self.head is None:
             outputs_NC = part.out[LOGITS]
