@@ -21,7 +21,7 @@ from ..spec import (
     regresses,
 )
 from .selection import selection_problems
-from .tokenizers import tokenizer_problems
+from .vocabularies import tokenizer_problems
 
 
 def method_problems(

@@ -31,6 +31,7 @@ from .model_checks import checked_config, checked_model, checked_student
 from .selection import geometry_warnings, score_problems, selection_warnings
 from .sharded_models import sharing_problems
 from .student_rows import student_row_problems
+from .vocabularies import class_warnings
 
 T = TypeVar("T")
 
@@ -66,7 +67,7 @@ class Preflight:
         scored = rows if samples == "all" else min(samples, rows)
         selects = any(m.selection is not None and m.uses_features for m in spec.sweep.methods)
         geometry = geometry_warnings(spec, scored, facts.teacher_hidden) if selects else ()
-        return [*selection_warnings(spec), *geometry]
+        return [*selection_warnings(spec), *geometry, *class_warnings(spec)]
 
     def facts_of(self, spec: JobSpec) -> Facts:
         """The facts that planning needs.

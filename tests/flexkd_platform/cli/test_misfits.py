@@ -297,6 +297,22 @@ def test_fewer_gradients_than_units_are_a_warning(
         assert (warning in capsys.readouterr().err) is warns
 
 
+def test_sorted_probabilities_of_classes_are_a_warning(
+    desk: Desk, capsys: pytest.CaptureFixture[str]
+) -> None:
+    spec, warning = desk.folder / "spec.yaml", "uld on classification: it compares sorted"
+    for method, warns in (
+        ("{kind: uld}", True),
+        ("{kind: cka, beta: 1, logit: {kind: uld}}", True),
+        ("{kind: cka, logit: {kind: uld}}", False),
+        ("{kind: kd}", False),
+    ):
+        spec.write_text(SPECS["classification"], encoding="utf-8")
+        arguments = ["validate", str(spec), "--storage", str(desk.folder / "storage"), "--set"]
+        assert main([*arguments, methods(method)]) == 0
+        assert (warning in capsys.readouterr().err) is warns
+
+
 @pytest.mark.parametrize("name", ["train", "validation", "test"])
 def test_a_set_to_measure_on_is_not_named_like_a_split(desk: Desk, name: str) -> None:
     extra = f"task.evaluation={{{name}: {{source: builtin}}}}"

@@ -1,11 +1,11 @@
-"""Methods that compare two language models with different tokenizers."""
+"""Methods that compare the outputs of models entry by entry, or in sorted order."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
 from ..model_info import ModelFacts
-from ..spec import JobSpec, Problem
+from ..spec import JobSpec, Problem, ResponseTask
 
 SAME = "use models with the same tokenizer"
 
@@ -49,4 +49,19 @@ def tokenizer_problems(
                 f"use {'kind: uld' if inside else 'logit: {kind: uld}'}, which compares sorted "
                 f"probabilities, seqkd, which compares texts, or {'' if inside else 'beta: 0, or '}"
                 f"models with the same tokenizer",
+            )
+
+
+def class_warnings(spec: JobSpec) -> Iterator[Problem]:
+    """Warn of sorted probabilities between classes, which both models share."""
+    if isinstance(spec.task, ResponseTask):
+        return
+    for place, method in enumerate(spec.sweep.methods):
+        term = method.logit_term
+        if method.uses_outputs and term is not None and term.any_vocabulary:
+            yield Problem(
+                f"sweep.methods[{place}].{method.logit_path[0]}",
+                f"{term.name} on {spec.task.kind}: it compares sorted probabilities, and does not "
+                "see which class has which",
+                "use kd or tvd, which compare each class",
             )
