@@ -89,7 +89,9 @@ def paired_rows(
 
 def _characters(text: str, end: int) -> int:
     """The number of characters before `end` without trailing white space."""
-    return len(text[:end].rstrip())
+    while end and text[end - 1].isspace():
+        end -= 1
+    return end
 
 
 def _first_of_each(marks: Sequence[Mark]) -> list[Mark]:

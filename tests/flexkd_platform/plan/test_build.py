@@ -150,7 +150,7 @@ def test_shared_steps_in_order(plan: Planner) -> None:
         "select",
     ]
     assert [s.kind for s in found.teachers] == ["teacher"]
-    assert [s.kind for s in found.steps()][6:] == ["distill", "evaluate"] * 24
+    assert [s.kind for s in found.steps()][6:] == ["distill", "evaluate"] * 26
 
 
 def test_what_each_method_needs(plan: Planner) -> None:
