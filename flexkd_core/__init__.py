@@ -61,6 +61,7 @@ if TYPE_CHECKING:
         token_cross_entropy,
         top_k_logits,
         tvd,
+        uld,
         unit_correlation,
     )
     from flexkd_core.moments import (
@@ -150,6 +151,7 @@ __all__ = [
     "skew_reverse_kl",
     "tvd",
     "logit_mse",
+    "uld",
     "squared_error",
     "token_cross_entropy",
     # 3b. large vocabularies: cut to the shared entries, kept in part, or never held at once

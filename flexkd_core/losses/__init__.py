@@ -30,6 +30,7 @@ from flexkd_core.losses.squared_error import squared_error
 from flexkd_core.losses.token_cross_entropy import token_cross_entropy
 from flexkd_core.losses.top_k import top_k_logits
 from flexkd_core.losses.tvd import tvd
+from flexkd_core.losses.uld import uld
 from flexkd_core.losses.vocabulary import same_vocabulary
 
 __all__ = [
@@ -61,6 +62,8 @@ __all__ = [
     "skew_reverse_kl",
     "tvd",
     "logit_mse",
+    # between class logits of different vocabularies
+    "uld",
     # between single outputs
     "squared_error",
     # with reference tokens
@@ -128,9 +131,13 @@ _class_losses: dict[str, ClassLoss] = {
     "skew_reverse_kl": skew_reverse_kl,
     "tvd": tvd,
     "logit_mse": logit_mse,
+    "uld": uld,
 }
 CLASS_LOSSES: Final[Mapping[str, ClassLoss]] = MappingProxyType(_class_losses)
-"""The logit losses between classes or vocabulary entries; all accept a temperature."""
+"""The logit losses between classes or vocabulary entries; all accept a temperature.
+
+All but uld need one vocabulary.
+"""
 
 _logit_losses: dict[str, LogitLoss] = {**_class_losses, "squared_error": squared_error}
 LOGIT_LOSSES: Final[Mapping[str, LogitLoss]] = MappingProxyType(_logit_losses)

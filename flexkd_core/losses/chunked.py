@@ -39,6 +39,10 @@ class RowTerm:
     loss: RowLoss
     """Other settings bound beforehand: `partial(reverse_kl, temperature=2.0)`."""
     target: Literal["teacher", "labels"]
+    rows_N: Tensor | None = None
+    """Bool, the rows that count; all when None. The losses of the others must be finite."""
+    denominator: float | None = None
+    """Replaces that of the call, as for a mean over the rows that count."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -152,7 +156,9 @@ class _Request:
                     f"term {name!r} gave {tuple(loss_C.shape)} for {len(student_CV)} rows: its "
                     'loss must return one value per row for reduction "none"'
                 )
-            sums.append(loss_C.sum() / self.denominator)
+            if term.rows_N is not None:
+                loss_C = torch.where(term.rows_N[start:stop].to(loss_C.device), loss_C, 0.0)
+            sums.append(loss_C.sum() / (term.denominator or self.denominator))
         return sums
 
 

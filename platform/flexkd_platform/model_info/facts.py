@@ -31,6 +31,7 @@ class ModelFacts:
     vocab_size: rows of the word embedding, padding rows included.
     tokenizer_digest: hex SHA-256 over every token with its id and the ids of the special tokens:
         equal for models that share a tokenizer, whatever the size of their embeddings.
+    offsets: whether the tokenizer maps its tokens to the characters of a text.
     max_positions: longest input in tokens; `UNLIMITED` for relative positions.
     config: the whole config as JSON.
     """
@@ -51,6 +52,7 @@ class ModelFacts:
     tokenizer_digest: str
     max_positions: int
     config: str = field(repr=False)
+    offsets: bool = True
 
 
 def folder_fingerprint(folder: Path) -> str:

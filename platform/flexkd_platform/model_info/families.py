@@ -82,6 +82,14 @@ FAMILIES: dict[str, Family] = {
         head="classifier.weight",
         dropouts=("dropout", "attention_dropout", "seq_classif_dropout"),
     ),
+    "mpnet": Family(
+        stacks={"": Stack("encoder.layer", inner="intermediate_size")},
+        head_reads="first",
+        head="classifier.out_proj.weight",
+        dropouts=("hidden_dropout_prob", "attention_probs_dropout_prob"),
+        # Masked-language-model checkpoints come without one.
+        optional=("pooler.",),
+    ),
     "gpt2": Family(
         stacks={"": Stack("h", inner="n_inner", norm="ln_f")},
         head_reads="last",

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from .checkpoint import CONFIG, has_weights
 from .errors import ModelError
+from .packed import packed_folder, packed_name
 
 PACKAGE = "package:"
 
@@ -61,6 +62,8 @@ def locate(model: str, revision: str | None = None) -> Path | str:
 
 
 def _package_folder(name: str) -> Path:
+    if (packed := packed_name(name)) is not None:
+        return packed_folder(packed, _package_folder)
     if not name.isidentifier():
         raise ModelError(
             f"{name!r} is not a Python package name",

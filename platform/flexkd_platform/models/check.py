@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +44,7 @@ def check_model(
     config: Any = None
     backbone: PreTrainedModel | None = None
     shapes: Shapes | None = None
-    digest = ""
+    digest, offsets = "", True
     try:
         config = read_config(folder)
         backbone = meta_backbone(config)
@@ -65,7 +66,7 @@ def check_model(
         if backbone is not None:  # the config determines the tokenizer
             tokenizer = load_tokenizer(folder)
             _check_words(len(tokenizer), config, folder)
-            digest = tokenizer_digest(tokenizer)
+            digest, offsets = tokenizer_digest(tokenizer), bool(tokenizer.is_fast)
     except ModelError as error:
         problems.append(error.problem(path))
     if problems:
@@ -81,7 +82,7 @@ def check_model(
         shapes=shapes,
         backbone=backbone,
     )
-    return facts, []
+    return replace(facts, offsets=offsets), []
 
 
 def _check_weights(shapes: Shapes, backbone: PreTrainedModel, folder: Path) -> None:

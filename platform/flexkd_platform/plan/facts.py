@@ -22,7 +22,7 @@ class Facts:
     `chat_template` is a digest of the models' chat templates, if they are read. A source is where a
     worker loads a model from: an absolute folder, package:NAME, or a hub model pinned to its
     commit; "" for the name in the spec. `class_names` are the names of the head's outputs, empty
-    without names.
+    without names. `same_tokenizer` is whether teacher and student share a tokenizer.
     """
 
     data_fingerprint: str
@@ -46,6 +46,7 @@ class Facts:
     class_names: tuple[str, ...] = ()
     teacher_head: HeadUse = field(default_factory=HeadUse)
     student_head: HeadUse = field(default_factory=HeadUse)
+    same_tokenizer: bool = True
 
 
 class FactsOf(Protocol):

@@ -21,6 +21,7 @@ from ..spec import (
     regresses,
 )
 from .selection import selection_problems
+from .vocabularies import tokenizer_problems
 
 
 def method_problems(
@@ -283,14 +284,8 @@ def pair_problems(spec: JobSpec, teacher: ModelFacts, student: ModelFacts) -> It
             )
     if not isinstance(init, PretrainedInit) or not isinstance(spec.task, ResponseTask):
         return
-    listening = [m.kind for m in spec.sweep.methods if m.uses_features or m.uses_outputs]
-    if listening and student.tokenizer_digest != teacher.tokenizer_digest:
-        yield Problem(
-            "student.init.model",
-            f"{init.model} has a different tokenizer from its teacher, and {listening[0]} "
-            "compares them token by token",
-            "use models with the same tokenizer, or seqkd, which compares texts",
-        )
+    if student.tokenizer_digest != teacher.tokenizer_digest:
+        yield from tokenizer_problems(spec, init.model, teacher, student)
 
 
 def _aligned_problems(spec: JobSpec, teacher: ModelFacts) -> Iterator[Problem]:

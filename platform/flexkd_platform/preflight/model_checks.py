@@ -17,14 +17,13 @@ from pathlib import Path
 from typing import Any
 
 from ..model_info import ModelError, ModelFacts, locate
+from ..model_info.cache import CACHE as CACHE
+from ..model_info.cache import cache_folder
 from ..model_info.facts import folder_fingerprint
 from ..plan import StackShape
 from ..spec import BlankModel, PretrainedInit, Problem, StudentInit, sha256_of
 
 Checked = tuple[ModelFacts | None, list[Problem]]
-
-CACHE = "FLEXKD_CACHE"
-"""Environment variable for the cache folder (default `~/.cache/flexkd`); downloads use it, too."""
 
 PACKAGES = ("torch", "transformers", "tokenizers", "safetensors", "gguf", "accelerate")
 """Packages whose versions affect the result of a model check."""
@@ -134,14 +133,9 @@ def _write(file: Path, text: str) -> None:
 
 
 def _folder() -> Path | None:
-    """The cache folder; None for a user without a home, as in some containers."""
-    if given := os.environ.get(CACHE):
-        return Path(given, "models")
-    try:
-        base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    except RuntimeError:
-        return None
-    return Path(base, "flexkd", "models")
+    """The folder of the results; None without a cache folder."""
+    cache_of_user = cache_folder()
+    return None if cache_of_user is None else cache_of_user / "models"
 
 
 @cache

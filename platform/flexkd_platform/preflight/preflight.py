@@ -41,6 +41,7 @@ from .model_checks import checked_config, checked_model, checked_student
 from .selection import geometry_warnings, score_problems, selection_warnings
 from .sharded_models import sharing_problems
 from .student_rows import student_row_problems
+from .vocabularies import alignment_problems, class_warnings
 
 T = TypeVar("T")
 
@@ -86,7 +87,7 @@ class Preflight:
         selects = any(m.selection is not None and m.uses_features for m in spec.sweep.methods)
         geometry = geometry_warnings(spec, scored, facts.teacher_hidden) if selects else ()
         truncated = truncation_warnings(self.lengths(spec), spec.task)
-        found = [*selection_warnings(spec), *geometry, *truncated]
+        found = [*selection_warnings(spec), *geometry, *truncated, *class_warnings(spec)]
         return [*found, *self._data_warnings(spec)]
 
     def _data_warnings(self, spec: JobSpec) -> Iterator[Problem]:
@@ -125,6 +126,7 @@ class Preflight:
             scored=layer_refs(spec.score.layer, teacher.stacks),
             student_fingerprint=student.fingerprint,
             student_hidden=student.hidden_size,
+            same_tokenizer=student.tokenizer_digest == teacher.tokenizer_digest,
             student_stacks=student.stacks,
             class_names=class_names(spec, data, teacher),
             teacher_head=teacher_head(spec, data, teacher),
@@ -169,6 +171,7 @@ class Preflight:
                 path = "student.init.model"
                 problems += model_problems(spec, spec.student.init.model, student, path)
             problems += pair_problems(spec, teacher, student)
+            problems += alignment_problems(spec, data, teacher, student)
             if outputs is not None and isinstance(spec.task, ResponseTask):
                 outputs = min(outputs, student.vocab_size)
         problems += [*score_problems(spec), *method_problems(spec, outputs, teacher, student)]

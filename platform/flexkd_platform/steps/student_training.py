@@ -88,9 +88,12 @@ class StudentTraining:
         self.validation = self._encoded(read_rows(dataset, "validation"))
         teacher = TeacherSide()
         if distill is not None:
-            teacher = teacher_side(distill, inputs, context, self.data, table)
+            teacher = teacher_side(distill, inputs, context, self.data, table, self.tokenizer)
             if own is not None and teachers is not None:
                 teacher = teacher.converted(*teachers.conversion(own))
+        self.alignment = teacher.alignment
+        if self.alignment is not None:
+            self.data = self.alignment.student
         self.terms = teacher.terms
         self.module = self._module(teacher)
         self.scale = FeatureScale() if config.method.normalises else None
@@ -299,6 +302,7 @@ class StudentTraining:
             **({} if self.config.rows is None else {"labels": len(self.rows.labelled)}),
             **scale,
             **label_summary(self.model),
+            **({} if self.alignment is None else {"aligned_share": self.alignment.share}),
             # The log of a training that an earlier version began lacks its first steps.
             "clipped_share": sum(clipped) / max(1, len(clipped)),
             "metrics": {

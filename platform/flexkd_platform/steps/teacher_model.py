@@ -27,6 +27,14 @@ def load_teacher(step: Step[TeacherConfig], artifacts: Artifacts) -> tuple[Any, 
     return load_pretrained(step.config, artifacts, seed=0)
 
 
+def load_teacher_tokenizer(step: Step[TeacherConfig], artifacts: Artifacts) -> Any:
+    """The tokenizer of a published teacher, without its weights."""
+    folder = artifacts.folder(step) / "model"
+    return load_tokenizer(
+        folder if folder.is_dir() else pretrained_source(step.config.pretrained, artifacts)
+    )
+
+
 def load_pretrained(config: TeacherConfig, artifacts: Artifacts, seed: int) -> tuple[Any, Any]:
     """Load the teacher before its fine-tuning, with a head for the task, and its tokenizer."""
     source, reading = pretrained_source(config.pretrained, artifacts), config.reading

@@ -25,16 +25,18 @@ from ..plan import (
     OfflineTeacher,
     OnlineTeacher,
     ReselectConfig,
+    ResponseReading,
     SelectConfig,
     Step,
 )
 from ..spec import UnitSelection
-from ..tasks import Examples
+from ..tasks import Examples, GenerationExamples, decoder_start
+from ..training.alignment import AlignedSignal, Alignment, align
 from ..training.encoding import encode
 from ..training.feature_terms import FeatureTerm, paired_units
 from ..training.teacher_signal import ConvertedSignal, OfflineSignal, OnlineSignal, TeacherSignal
 from .context import RunContext
-from .teacher_model import language_head, load_teacher
+from .teacher_model import language_head, load_teacher, load_teacher_tokenizer
 
 
 @dataclass(frozen=True)
@@ -46,12 +48,14 @@ class TeacherSide:
     model: the teacher itself, if it is online.
     examples: the training examples, encoded by the teacher's own tokenizer; None if the teacher
         reads the student's batch.
+    alignment: the paired tokens, for text and a teacher with another tokenizer.
     """
 
     terms: Sequence[FeatureTerm] = ()
     signal: TeacherSignal | None = None
     model: Any = None
     examples: Examples | None = None
+    alignment: Alignment | None = None
     reselect: ReselectConfig | None = None
 
     def converted(self, factor: float, shift: float) -> TeacherSide:
@@ -67,12 +71,14 @@ def teacher_side(
     context: RunContext,
     data: Examples,
     table: pa.Table,
+    tokenizer: Any,
 ) -> TeacherSide:
     """Load the teacher side of a distillation.
 
     Args:
         data: the training examples as encoded for the student.
         table: their rows.
+        tokenizer: the student's.
     """
     terms = [
         FeatureTerm(ours, theirs, **_matched(config, theirs, inputs))
@@ -82,8 +88,35 @@ def teacher_side(
         return TeacherSide(terms)
     if isinstance(config.teacher, OfflineTeacher):
         folders = {cache.config.holds: inputs.folder(cache) for cache in config.teacher.caches}
-        return TeacherSide(terms, OfflineSignal(folders, data, context.worker.device))
-    return _online(config, config.teacher, inputs, context, table, terms)
+        alignment = None
+        if config.aligned is not None:
+            theirs = load_teacher_tokenizer(config.aligned, inputs)
+            # The start token is not read: the teacher's rows are in its caches.
+            start = getattr(data, "decoder_start_id", None)
+            alignment = _alignment(config, data, table, (tokenizer, theirs), start)
+        examples = data if alignment is None else alignment.teacher
+        signal: TeacherSignal = OfflineSignal(folders, examples, context.worker.device)
+        if alignment is not None:
+            signal = AlignedSignal(signal, alignment)
+        return TeacherSide(terms, signal, alignment=alignment)
+    return _online(config, config.teacher, inputs, context, data, table, tokenizer, terms)
+
+
+def _alignment(
+    config: DistillConfig,
+    data: Examples,
+    table: pa.Table,
+    tokenizers: tuple[Any, Any],
+    decoder_start_id: int | None,
+) -> Alignment:
+    """The student's examples aligned with the teacher's, from the same rows."""
+    assert config.aligned is not None, "models with one tokenizer are not aligned"
+    reading = config.aligned.config.reading
+    teacher = encode(table, tokenizers[1], reading, decoder_start_id=decoder_start_id)
+    assert isinstance(data, GenerationExamples), "pooled rows are not aligned"
+    assert isinstance(teacher, GenerationExamples)
+    assert isinstance(reading, ResponseReading)
+    return align(data, teacher, tokenizers, table, reading)
 
 
 def _online(
@@ -91,16 +124,22 @@ def _online(
     source: OnlineTeacher,
     inputs: Artifacts,
     context: RunContext,
+    data: Examples,
     table: pa.Table,
+    own_tokenizer: Any,
     terms: Sequence[FeatureTerm],
 ) -> TeacherSide:
     model, tokenizer = load_teacher(source.teacher, inputs)
     model = context.worker.place(model, context.spread_teacher).eval()
-    reading, examples = source.teacher.config.reading, None
+    reading, examples, alignment = source.teacher.config.reading, None, None
     if isinstance(reading, LabelReading):
         examples = encode(table, tokenizer, reading, unit=label_unit(model))
+    if config.aligned is not None:
+        pair = (own_tokenizer, tokenizer)
+        alignment = _alignment(config, data, table, pair, decoder_start(model))
+        examples = alignment.teacher
     outputs = config.method.uses_outputs
-    signal = OnlineSignal(
+    signal: TeacherSignal = OnlineSignal(
         model,
         list(dict.fromkeys(term.teacher for term in terms)),
         outputs=outputs,
@@ -109,7 +148,9 @@ def _online(
         device=context.worker.device,
         precision=config.recipe.precision,
     )
-    return TeacherSide(terms, signal, model, examples, config.reselect)
+    if alignment is not None:
+        signal = AlignedSignal(signal, alignment)
+    return TeacherSide(terms, signal, model, examples, alignment, config.reselect)
 
 
 def _matched(config: DistillConfig, layer: LayerRef, inputs: Artifacts) -> dict[str, Tensor]:

@@ -1,5 +1,6 @@
 """Tasks: texts as batches, text generation, supervised losses and metrics."""
 
+from .alignment import Mark, document_marks, paired_rows, response_marks
 from .batch import Batch, Examples
 from .bertscore import bertscore
 from .chat import Chat, ChatPrompt, ChatTemplateError, messages_of
@@ -33,10 +34,12 @@ __all__ = [
     "LabelExamples",
     "Lengths",
     "NoRoomError",
+    "Mark",
     "bertscore",
     "classification_metrics",
     "decode",
     "decoder_start",
+    "document_marks",
     "draw_responses",
     "encode_documents",
     "encode_prompts",
@@ -46,7 +49,9 @@ __all__ = [
     "has_label",
     "mean_rouge",
     "messages_of",
+    "paired_rows",
     "regression_metrics",
+    "response_marks",
     "rouge",
     "token_positions",
     "without_label",

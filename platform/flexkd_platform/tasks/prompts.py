@@ -6,7 +6,7 @@ Shapes: B examples, T tokens of the batch's longest, N target tokens of the batc
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import torch
@@ -142,6 +142,7 @@ class GenerationExamples:
     lengths: of the whole `prompts` and `responses`.
     packed: tokens of a row of a batch that holds several examples one after the other; longer if an
         example is. 0: each example has a row of its own. Causal models only.
+    compared: by stack, the rows of each example whose features are compared; all when None.
 
     Raises:
         ValueError: the numbers of prompts and responses differ, a response is empty, a prompt of a
@@ -157,6 +158,7 @@ class GenerationExamples:
     earlier: Ids = ()
     lengths: Mapping[str, Lengths] = field(default_factory=dict)
     packed: int = 0
+    compared: Mapping[str, Sequence[Sequence[int]]] | None = None
 
     def __post_init__(self) -> None:
         if len(self.prompts) != len(self.responses):
@@ -187,7 +189,9 @@ class GenerationExamples:
         return self.target_rows(row)
 
     def feature_rows(self, row: int, stack: str) -> int:
-        """Document tokens for the encoder, target tokens for a decoder."""
+        """Document tokens for the encoder, target tokens for a decoder; those compared."""
+        if self.compared is not None:
+            return len(self.compared[stack][row])
         return len(self.prompts[row]) if stack == "encoder" else self.target_rows(row)
 
     def batch(self, rows: Sequence[int]) -> Batch:
@@ -201,7 +205,8 @@ class GenerationExamples:
         responses = [self.responses[row] for row in rows]
         if self.decoder_start_id is not None and self.encoder_decoder:
             labels_N = torch.tensor([token for response in responses for token in response])
-            return self._seq2seq(prompts, responses, self.decoder_start_id, labels_N)
+            batch = self._seq2seq(prompts, responses, self.decoder_start_id, labels_N)
+            return replace(batch, feature_masks=self._compared(rows, batch.feature_masks))
         whole = [(*prompt, *response) for prompt, response in zip(prompts, responses, strict=True)]
         # The positions whose logits predict a target: a position's logits predict the next token.
         targets = [
@@ -218,11 +223,24 @@ class GenerationExamples:
             inputs={"input_ids": input_ids_BT, "attention_mask": attention_mask_BT},
             targets_BT=targets_BT,
             labels_N=input_ids_BT.roll(-1, dims=1)[targets_BT],
-            feature_masks={"": targets_BT},
+            feature_masks=self._compared(rows, {"": targets_BT}),
         )
 
     def _earlier(self, row: int) -> tuple[int, ...]:
         return self.earlier[row] if self.earlier else ()
+
+    def _compared(self, rows: Sequence[int], masks: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        """The masks, of the compared rows alone."""
+        if self.compared is None:
+            return masks
+        kept = {}
+        for stack, mask_BT in masks.items():
+            kept[stack] = torch.zeros_like(mask_BT)
+            for place, row in enumerate(rows):
+                positions = mask_BT[place].nonzero()[:, 0]
+                chosen = torch.tensor(list(self.compared[stack][row]), dtype=torch.long)
+                kept[stack][place, positions[chosen]] = True
+        return kept
 
     def _seq2seq(
         self, prompts: Prompts, responses: Prompts, start_id: int, labels_N: Tensor

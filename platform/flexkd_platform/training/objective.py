@@ -95,7 +95,12 @@ class DistillationObjective(Objective):
             wanted["supervised"] = RowTerm(weights.supervised, loss, "labels")
         if weights.logit:
             loss = logit_loss(self.method, self.task)
-            wanted["logit"] = RowTerm(weights.logit, loss, "teacher")
+            paired_N = None if teacher is None else teacher.paired_N
+            counted = None
+            if paired_N is not None:
+                stack = "decoder" if "decoder" in part.counts else ""
+                counted = max(1, sum(part.counts[stack]))
+            wanted["logit"] = RowTerm(weights.logit, loss, "teacher", paired_N, counted)
         labels_N = part.labels_N
         if self.head is None:
             outputs_NC = part.out[LOGITS]
@@ -174,6 +179,7 @@ class _BetweenOutputs:
     def __init__(self, term: LogitTerm) -> None:
         settings = term.settings
         self._top_k, self._divisor, self._scale = term.top_k, 1.0, 1.0
+        self._any_vocabulary = term.any_vocabulary
         if term.top_k is not None:
             # The other classes form one bucket, so the temperature is applied before, by class.
             self._divisor = settings.pop("temperature")
@@ -184,7 +190,8 @@ class _BetweenOutputs:
         self, student_NC: Tensor, teacher_NC: Tensor, /, *, reduction: Literal["none"]
     ) -> Tensor:
         """Values by row."""
-        student_NC, teacher_NC = same_vocabulary(student_NC, teacher_NC)
+        if not self._any_vocabulary:
+            student_NC, teacher_NC = same_vocabulary(student_NC, teacher_NC)
         if self._top_k is not None:
             student_NC, teacher_NC = top_k_logits(
                 teacher_NC / self._divisor, student_NC / self._divisor, self._top_k

@@ -32,16 +32,21 @@ class TeacherRows:
     features: by layer, (N, D).
     outputs: logits (N, C), or the head's input (N, D) if `head` computes logits from it; None if
         they were not requested.
+    paired_N: bool, which rows of the outputs have a teacher's row, where the tokenizers differ; the
+        others are 0. None: all.
     """
 
     features: Mapping[LayerRef, Tensor]
     outputs: Tensor | None
     head: HeadOfRows | None
+    paired_N: Tensor | None = None
 
     def none(self) -> TeacherRows:
         """The same signal without rows."""
         features = {layer: part_ND[:0] for layer, part_ND in self.features.items()}
-        return TeacherRows(features, None if self.outputs is None else self.outputs[:0], self.head)
+        outputs = None if self.outputs is None else self.outputs[:0]
+        paired = None if self.paired_N is None else self.paired_N[:0]
+        return TeacherRows(features, outputs, self.head, paired)
 
     @classmethod
     def joined(cls, parts: Sequence[TeacherRows]) -> TeacherRows:
@@ -51,7 +56,13 @@ class TeacherRows:
             layer: torch.cat([part.features[layer] for part in parts]) for layer in first.features
         }
         outputs = [part.outputs for part in parts if part.outputs is not None]
-        return cls(features, torch.cat(outputs) if outputs else None, first.head)
+        paired = [part.paired_N for part in parts if part.paired_N is not None]
+        return cls(
+            features,
+            torch.cat(outputs) if outputs else None,
+            first.head,
+            torch.cat(paired) if paired else None,
+        )
 
     def logits(self, start: int, stop: int) -> Tensor:
         """Logits of rows `start` to `stop`."""

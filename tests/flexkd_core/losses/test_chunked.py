@@ -358,3 +358,22 @@ def test_errors_say_what_to_do(changes: dict[str, Any], message: str) -> None:
 def test_head_and_hidden_states_must_fit() -> None:
     with pytest.raises(ValueError, match=r"\(5, 3\) and head weight \(7, 4\)"):
         chunked_rows_loss(torch.zeros(5, 3), torch.zeros(7, 4), TERMS)
+
+
+@pytest.mark.parametrize("chunk", [2, 4, 50])
+def test_a_term_over_some_rows_is_that_of_these_rows_alone(chunk: int) -> None:
+    case, rows_N = Case(11), torch.arange(11) % 3 != 1
+    kl, count = partial(forward_kl, temperature=2.0), int(rows_N.sum())
+    some = {"kl": RowTerm(0.7, kl, "teacher", rows_N, count), "ce": TERMS["ce"]}
+    found = case.chunked(chunk, some)
+    few = Case(11)
+    few.hidden_NS = few.hidden_NS.detach()[rows_N].requires_grad_()
+    few.teacher_NV, few.labels_N = few.teacher_NV[rows_N], few.labels_N[rows_N]
+    alone = few.chunked(chunk, {"kl": RowTerm(0.7, kl, "teacher")})
+    torch.testing.assert_close(found.terms["kl"], alone.terms["kl"])
+    torch.testing.assert_close(found.terms["ce"], case.chunked(chunk).terms["ce"])
+    masked = case.chunked(chunk, {"kl": some["kl"]}).total
+    gradient_NS, *_ = torch.autograd.grad(masked, case.leaves)
+    expected_NS, *_ = torch.autograd.grad(alone.total, few.leaves)
+    torch.testing.assert_close(gradient_NS[rows_N], expected_NS)
+    assert not gradient_NS[~rows_N].any()

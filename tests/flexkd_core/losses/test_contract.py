@@ -29,10 +29,11 @@ def test_tables_hold_what_the_documentation_names() -> None:
         "skew_reverse_kl",
         "tvd",
         "logit_mse",
+        "uld",
         "squared_error",
     ]
     assert list(CLASS_LOSSES) == list(LOGIT_LOSSES)[:-1]
-    assert len(LOSSES) == 14
+    assert len(LOSSES) == 15
 
 
 def rows(
@@ -154,7 +155,7 @@ def test_classes_that_both_exclude_change_nothing(name: str) -> None:
     assert not wide.grad[:, 3:].any()
 
 
-@pytest.mark.parametrize("name", ["jsd", "skew_forward_kl", "skew_reverse_kl", "tvd"])
+@pytest.mark.parametrize("name", ["jsd", "skew_forward_kl", "skew_reverse_kl", "tvd", "uld"])
 @pytest.mark.parametrize("side", ["student", "teacher"])
 def test_bounded_losses_stay_finite_where_one_side_excludes_a_class(name: str, side: str) -> None:
     student, teacher = rows(4, name, 0), rows(4, name, 1)
@@ -162,7 +163,7 @@ def test_bounded_losses_stay_finite_where_one_side_excludes_a_class(name: str, s
     student.requires_grad_()
     loss = CLASS_LOSSES[name](student, teacher)
     loss.backward()
-    assert 0 < loss.item() < 2.4  # −ln 0.1 = 2.303 bounds the skew losses, ln 2 and 1 the others
+    assert 0 < loss.item() < 2.4  # −ln 0.1 = 2.303 bounds the skew losses
     assert student.grad.isfinite().all()
 
 
@@ -209,7 +210,8 @@ def test_temperature_must_be_positive(name: str, temperature: float) -> None:
 @pytest.mark.parametrize("name", CLASS_LOSSES)
 def test_high_temperature_limit_is_a_distance_of_centred_logits(name: str) -> None:
     # p = 1/V + gap/(V τ) to first order: every divergence becomes its curvature times ‖gap‖² / 2V
-    # (Hinton et al. 2015, Eq. 4, for the forward KL), the total variation Σ|gap| / 2V.
+    # (Hinton et al. 2015, Eq. 4, for the forward KL), the total variation Σ|gap| / 2V, and
+    # the distance of sorted probabilities Σ|gap of the sorted logits| / V.
     curvature = {
         "forward_kl": 1,
         "reverse_kl": 1,
@@ -221,6 +223,10 @@ def test_high_temperature_limit_is_a_distance_of_centred_logits(name: str) -> No
     gap = (student - student.mean(1, keepdim=True)) - (teacher - teacher.mean(1, keepdim=True))
     if name == "tvd":
         expected = gap.abs().sum(1).mean() / 10
+    elif name == "uld":
+        gap = student.sort(1).values - teacher.sort(1).values
+        gap = gap - gap.mean(1, keepdim=True)
+        expected = gap.abs().sum(1).mean() / 5
     elif name == "logit_mse":
         expected = (student - teacher).square().mean()  # at any temperature
     else:

@@ -107,19 +107,68 @@ def test_is_one_problem(desk: Desk, what: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "method", ["{kind: kd}", "{kind: flexkd}", "{kind: cka, beta: 1, alpha: 0}", "{kind: tvd}"]
+    ("method", "key", "term"),
+    [
+        ("{kind: kd}", "kind", "forward_kl"),
+        ("{kind: tvd}", "kind", "tvd"),
+        ("{kind: flexkd}", "logit.kind", "forward_kl"),
+        ("{kind: cka, beta: 1, alpha: 0, logit: {kind: jsd}}", "logit.kind", "jsd"),
+    ],
 )
-def test_a_student_of_other_tokens(desk: Desk, models: Path, method: str) -> None:
+def test_a_logit_loss_of_one_vocabulary_with_a_student_of_other_tokens(
+    desk: Desk, models: Path, method: str, key: str, term: str
+) -> None:
     own = f"student.init={{kind: pretrained, model: {models}/gpt2}}"
-    kind = method.strip("{}").split(", ")[0].removeprefix("kind: ")
+    uld, weight = ("kind: uld", "") if key == "kind" else ("logit: {kind: uld}", "beta: 0, or ")
     assert desk.problems(SPECS["instruction"], own, methods("{kind: ft}", method)) == [
         (
-            "student.init.model",
-            f"{models}/gpt2 has a different tokenizer from its teacher, and {kind} "
-            "compares them token by token",
-            "use models with the same tokenizer, or seqkd, which compares texts",
+            f"sweep.methods[1].{key}",
+            f"{models}/gpt2 has a different tokenizer from its teacher, and {term} compares the "
+            "same entries of one vocabulary",
+            f"use {uld}, which compares sorted probabilities, seqkd, which compares texts, or "
+            f"{weight}models with the same tokenizer",
         )
     ]
+
+
+def test_sampled_responses_of_a_student_of_other_tokens(desk: Desk, models: Path) -> None:
+    own = f"student.init={{kind: pretrained, model: {models}/gpt2}}"
+    method = "{kind: uld, on_policy: {share: 0.5, max_new_tokens: 4}}"
+    assert desk.problems(SPECS["instruction"], own, methods("{kind: ft}", method)) == [
+        (
+            "sweep.methods[1].on_policy",
+            f"{models}/gpt2 has a different tokenizer from its teacher, and on sampled responses "
+            "the teacher reads the student's tokens",
+            "leave on_policy out, or use models with the same tokenizer",
+        )
+    ]
+
+
+def test_a_student_whose_tokens_have_no_characters(
+    desk: Desk, models: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slow = property(lambda self: False)
+    monkeypatch.setattr("transformers.PreTrainedTokenizerFast.is_fast", slow)
+    monkeypatch.setenv("FLEXKD_CACHE", str(desk.folder / "cache"))
+    own = f"student.init={{kind: pretrained, model: {models}/gpt2}}"
+    ((path, message, remedy),) = desk.problems(
+        SPECS["instruction"], own, methods("{kind: ft}", "{kind: uld}")
+    )
+    assert path == "student.init.model"
+    assert message.endswith("does not map tokens to characters, by which uld aligns them")
+    assert remedy.startswith("use models with the same tokenizer, fast tokenizers")
+
+
+@pytest.mark.parametrize(
+    "method",
+    ["{kind: uld}", "{kind: flexkd, logit: {kind: uld}}", "{kind: cka, beta: 0, lambda: 1}"],
+)
+def test_other_tokens_do_where_characters_are_aligned(
+    desk: Desk, models: Path, method: str
+) -> None:
+    own = f"student.init={{kind: pretrained, model: {models}/gpt2}}"
+    code, found = desk.validate(SPECS["instruction"], own, methods("{kind: ft}", method))
+    assert code == 0, found
 
 
 def test_other_tokens_do_where_texts_are_compared(desk: Desk, models: Path) -> None:
@@ -244,6 +293,22 @@ def test_fewer_gradients_than_units_are_a_warning(
     arguments = ["validate", str(spec), "--storage", str(desk.folder / "storage"), "--set"]
     warning = "warning: score.samples: 40 gradients for 384 units"
     for method, warns in (("{kind: ft}", False), ("{kind: flexkd}", True)):
+        assert main([*arguments, methods(method)]) == 0
+        assert (warning in capsys.readouterr().err) is warns
+
+
+def test_sorted_probabilities_of_classes_are_a_warning(
+    desk: Desk, capsys: pytest.CaptureFixture[str]
+) -> None:
+    spec, warning = desk.folder / "spec.yaml", "uld on classification: it compares sorted"
+    for method, warns in (
+        ("{kind: uld}", True),
+        ("{kind: cka, beta: 1, logit: {kind: uld}}", True),
+        ("{kind: cka, logit: {kind: uld}}", False),
+        ("{kind: kd}", False),
+    ):
+        spec.write_text(SPECS["classification"], encoding="utf-8")
+        arguments = ["validate", str(spec), "--storage", str(desk.folder / "storage"), "--set"]
         assert main([*arguments, methods(method)]) == 0
         assert (warning in capsys.readouterr().err) is warns
 

@@ -101,7 +101,7 @@ def plan(spec: JobSpec) -> Planner:
 
 @pytest.fixture
 def writing(plan: Planner) -> Planner:
-    """`writing(task, changes)`: the plan of all thirteen methods on a task that writes."""
+    """`writing(task, changes)`: the plan of every method on a task that writes."""
 
     def make(task: str = "instruction", changes: dict[str, Any] | None = None) -> Plan:
         methods = [{"kind": name} for name in METHODS]

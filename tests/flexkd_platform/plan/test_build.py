@@ -33,7 +33,7 @@ def params(plan: Plan, method: str) -> list[dict[str, Any]]:
 def test_every_method_with_every_seed(plan: Planner) -> None:
     trials = plan().trials
     assert [(t.method, t.seed) for t in trials] == [(m, s) for m in LABELLED for s in (10, 20)]
-    assert len({t.hash for t in trials}) == 24
+    assert len({t.hash for t in trials}) == 26
     assert {*LABELLED, "seqkd"} == set(METHODS)
     assert all(t.hash == t.distill.hash for t in trials)
     assert all(t.evaluate.needs["student"] is t.distill for t in trials)
@@ -150,7 +150,7 @@ def test_shared_steps_in_order(plan: Planner) -> None:
         "select",
     ]
     assert [s.kind for s in found.teachers] == ["teacher"]
-    assert [s.kind for s in found.steps()][6:] == ["distill", "evaluate"] * 24
+    assert [s.kind for s in found.steps()][6:] == ["distill", "evaluate"] * 26
 
 
 def test_what_each_method_needs(plan: Planner) -> None:

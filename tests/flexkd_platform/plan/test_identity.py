@@ -166,7 +166,7 @@ def test_a_score_is_named_by_the_settings_it_reads(
 def test_identities_hold_no_place(plan: Planner) -> None:
     found = plan({"student.init": {"kind": "pretrained", "model": "a/student"}})
     named = [str(dict(step.identity)) for step in found.steps()]
-    assert len(named) == 6 + 2 * 24
+    assert len(named) == 6 + 2 * 26
     for text in named:
         for place in ("reviews.jsonl", "some/teacher", "a/student"):
             assert place not in text

@@ -13,8 +13,11 @@ from flexkd_platform.spec import METHODS, FeatureMethod, sha256_of
 
 from .plans import LAYERED, OF_OUTPUTS, WRITING, Planner, needs, only
 
+WITH_TOP_K = [kind for kind in OF_OUTPUTS if kind != "uld"]
+
 UNREAD: list[dict[str, Any]] = [
-    *({"kind": kind, "beta": 0, "lambda": 1, "temperature": 2, "top_k": 3} for kind in OF_OUTPUTS),
+    *({"kind": kind, "beta": 0, "lambda": 1, "temperature": 2, "top_k": 3} for kind in WITH_TOP_K),
+    {"kind": "uld", "beta": 0, "lambda": 1, "temperature": 2},
     {"kind": "jsd", "beta": 0, "lambda": 1, "mixture": 0.1, "scaled": True},
     {"kind": "jsd", "scaled": False},
     {"kind": "cka", "alpha": 0, "normalise": "gradient"},
@@ -29,7 +32,7 @@ UNREAD: list[dict[str, Any]] = [
 
 READ: list[dict[str, Any]] = [
     *({"kind": kind, "temperature": 2} for kind in OF_OUTPUTS),
-    *({"kind": kind, "top_k": 2} for kind in OF_OUTPUTS),
+    *({"kind": kind, "top_k": 2} for kind in WITH_TOP_K),
     {"kind": "jsd", "mixture": 0.1},
     {"kind": "jsd", "scaled": True},
     *({"kind": kind, "normalise": "gradient"} for kind in LAYERED),

@@ -61,7 +61,24 @@ MORE_CASES: dict[str, Case] = {
         "sweep.methods[0].logit.kind",
         4,
         "missing key",
-        "allowed: forward_kl, jsd, logit_mse, reverse_kl, skew_forward_kl, skew_reverse_kl, tvd",
+        "allowed: forward_kl, jsd, logit_mse, reverse_kl, skew_forward_kl, skew_reverse_kl, tvd, "
+        "uld",
+    ),
+    "some entries of sorted probabilities": (
+        "{kind: ft}",
+        "{kind: cka, beta: 1, logit: {kind: uld, top_k: 3}}",
+        "sweep.methods[0].logit",
+        4,
+        "top_k 3 with uld, but it compares all probabilities in sorted order",
+        "leave top_k out",
+    ),
+    "some entries of sorted probabilities, as a method": (
+        "{kind: ft}",
+        "{kind: uld, top_k: 3}",
+        "sweep.methods[0]",
+        4,
+        "top_k 3 with uld, but it compares all probabilities in sorted order",
+        "leave top_k out",
     ),
     "some classes of a loss between the logits themselves": (
         "{kind: ft}",

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 METHODS = (
-    "'ft', 'kd', 'seqkd', 'minillm', 'jsd', 'skew_fkl', 'skew_rkl', 'tvd', 'projector', 'cka', "
-    "'flexkd', 'procrustes', 'gram'"
+    "'ft', 'kd', 'seqkd', 'minillm', 'jsd', 'skew_fkl', 'skew_rkl', 'tvd', 'uld', 'projector', "
+    "'cka', 'flexkd', 'procrustes', 'gram'"
 )
 DISTILL = (
     "batch_size, batches, dropout, epochs, keep, learning_rate, max_grad_norm, max_steps, "
@@ -188,7 +188,7 @@ CASES: dict[str, Case] = {
         5,
         "missing key",
         "allowed: cka, flexkd, ft, gram, jsd, kd, minillm, procrustes, projector, seqkd, skew_fkl, "
-        "skew_rkl, tvd",
+        "skew_rkl, tvd, uld",
     ),
     "a method that is a word": (
         "{kind: ft}",

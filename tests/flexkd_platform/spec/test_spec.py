@@ -97,7 +97,7 @@ def test_lists_of_settings_expand_in_order(load: Load) -> None:
 
 def test_methods_table_holds_every_kind() -> None:
     assert tuple(METHODS) == get_args(MethodName)
-    assert len(METHODS) == 13
+    assert len(METHODS) == 14
     for name, section in METHODS.items():
         assert section.model_validate({"kind": name}).to_json()["kind"] == name
 

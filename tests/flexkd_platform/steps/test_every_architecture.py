@@ -32,7 +32,7 @@ from ..worlds import GENERATION, MAX_LENGTH, MAX_PROMPT, MAX_RESPONSE, WORLDS
 pytestmark = pytest.mark.slow
 
 # On one task a number, on the others a distribution.
-BETWEEN_PROBABILITIES = ("minillm", "jsd", "skew_fkl", "skew_rkl", "tvd")
+BETWEEN_PROBABILITIES = ("minillm", "jsd", "skew_fkl", "skew_rkl", "tvd", "uld")
 
 AUTO = {
     "classification": AutoModelForSequenceClassification,

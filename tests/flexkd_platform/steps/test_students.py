@@ -41,7 +41,7 @@ CLASSIFIED = ("accuracy", "f1", "matthews", "accuracy_f1")
 TERMS = {
     "ft": {"supervised"},
     "kd": {"supervised", "logit"},
-    **{method: {"logit"} for method in ("minillm", "jsd", "skew_fkl", "skew_rkl", "tvd")},
+    **{method: {"logit"} for method in ("minillm", "jsd", "skew_fkl", "skew_rkl", "tvd", "uld")},
     **{method: {"supervised", "feature"} for method in OF_FEATURES},
     "flexkd": {"supervised", "feature", "feature_mean", "skipped"},
 }

@@ -73,7 +73,7 @@ def logit(method: dict[str, Any], student: np.ndarray, teacher: np.ndarray) -> f
     if "logit" not in method:
         own = {"minillm": "reverse_kl", "kd": "forward_kl"}
         term["kind"] = own.get(method["kind"], method["kind"])
-        if term["kind"] not in (*own.values(), "jsd", "skew_fkl", "skew_rkl", "tvd"):
+        if term["kind"] not in (*own.values(), "jsd", "skew_fkl", "skew_rkl", "tvd", "uld"):
             term["kind"] = "forward_kl"
         term["beta"] = method.get("mixture", 0.5)
     if term["kind"] == "logit_mse":
@@ -91,6 +91,7 @@ def logit(method: dict[str, Any], student: np.ndarray, teacher: np.ndarray) -> f
         "skew_fkl": kl(t, skew * t + (1 - skew) * s) * tau**2,
         "skew_rkl": kl(s, skew * s + (1 - skew) * t) * tau**2,
         "tvd": np.abs(s - t).sum(axis=1) / 2 * tau,
+        "uld": np.abs(np.sort(s) - np.sort(t)).sum(axis=1) * tau,
     }
     names = {"skew_forward_kl": "skew_fkl", "skew_reverse_kl": "skew_rkl"}
     return float(rows[names.get(term["kind"], term["kind"])].mean())
@@ -162,6 +163,8 @@ METHOD_SETTINGS: list[dict[str, Any]] = [
     {"kind": "skew_rkl", "skew": 0.0, "lambda": 1.0},
     {"kind": "tvd"},
     {"kind": "tvd", "temperature": 2.0},
+    {"kind": "uld"},
+    {"kind": "uld", "temperature": 2.0, "lambda": 0.5},
     {"kind": "kd", "top_k": 1},
     {"kind": "kd", "top_k": 2, "temperature": 4.0},
     {"kind": "minillm", "top_k": 1, "temperature": 0.5},
@@ -183,6 +186,7 @@ METHOD_SETTINGS: list[dict[str, Any]] = [
     {"kind": "cka", "beta": 1.0, "logit": {"kind": "skew_forward_kl", "skew": 0.2}},
     {"kind": "cka", "beta": 1.0, "logit": {"kind": "skew_reverse_kl", "skew": 0.2}},
     {"kind": "cka", "beta": 1.0, "logit": {"kind": "tvd"}},
+    {"kind": "cka", "beta": 1.0, "logit": {"kind": "uld"}},
     {"kind": "cka", "beta": 1.0, "logit": {"kind": "logit_mse"}},
     {"kind": "cka", "beta": 1.0, "logit": {"kind": "forward_kl", "top_k": 2}},
     {"kind": "flexkd", "alpha": 0.7, "beta": 0.2, "lambda": 0.1, "reduction": "mean"},

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from ...spec import JobSpec, Method
+from ...spec import JobSpec, Method, ResponseTask
 from ..facts import Facts
 from ..layers import LayerRef, Pair, layer_pairs
 from ..reading import reading_of
@@ -75,6 +75,7 @@ class DistillConfig(TrainingConfig):
     reselect: None unless units are selected during the training.
     generated: the responses that replace those of the data.
     start: the warmed-up student that training starts from, if any.
+    aligned: the teacher, if its tokens are paired with the student's by the characters read.
     """
 
     kind: ClassVar = KIND
@@ -84,6 +85,7 @@ class DistillConfig(TrainingConfig):
     reselect: ReselectConfig | None = None
     generated: Step[GenerateConfig] | None = None
     start: Step[WarmUpConfig] | None = None
+    aligned: Step[TeacherConfig] | None = None
 
     def to_identity(self) -> dict[str, Any]:
         """The settings; those of the teacher signal only where the loss reads one."""
@@ -94,6 +96,8 @@ class DistillConfig(TrainingConfig):
             identity["layers"] = [list(pair) for pair in self.layers]
         if self.reselect is not None:
             identity["reselect"] = self.reselect.to_identity()
+        if self.aligned is not None:
+            identity["alignment"] = "characters"
         return identity
 
     def needs(self) -> dict[str, Step]:
@@ -103,6 +107,8 @@ class DistillConfig(TrainingConfig):
             needs["generated"] = self.generated
         if self.teacher is not None:
             needs |= self.teacher.needs()
+        if self.aligned is not None:
+            needs["teacher"] = self.aligned
         needs |= {f"select {chosen.config.layer}": chosen for chosen in self.selections}
         return needs if self.start is None else {**needs, "start": self.start}
 
@@ -120,6 +126,8 @@ def distill_step(spec: JobSpec, facts: Facts, method: Method, seed: int) -> Step
     if selection is not None and reselect is None:
         selections = tuple(select_step(spec, facts, theirs, selection, seed) for _, theirs in pairs)
     responses = method.responses
+    teacher = _teacher(spec, facts, method, pairs, online=reselect is not None)
+    by_token = teacher is not None and isinstance(spec.task, ResponseTask)
     return Step(
         DistillConfig(
             method=method,
@@ -130,12 +138,13 @@ def distill_step(spec: JobSpec, facts: Facts, method: Method, seed: int) -> Step
             reading=reading_of(spec, facts),
             dataset=dataset_step(spec, facts),
             rows=row_counts(spec.student, facts.train_rows),
-            teacher=_teacher(spec, facts, method, pairs, online=reselect is not None),
+            teacher=teacher,
             layers=pairs,
             selections=selections,
             reselect=reselect,
             generated=None if responses is None else generate_step(spec, facts, responses),
             start=None if warm_up is None else warm_up_step(spec, facts, warm_up, seed),
+            aligned=teacher_step(spec, facts) if by_token and not facts.same_tokenizer else None,
         )
     )
 

@@ -33,6 +33,7 @@ from .seqkd import SeqKd
 from .skew_fkl import SkewForward
 from .skew_rkl import SkewReverse
 from .tvd import TvdDistillation
+from .uld import UldDistillation
 from .weights import FeatureMethod, LayeredMethod, LogitMethod, TeacherMethod
 
 Method = Annotated[
@@ -44,6 +45,7 @@ Method = Annotated[
     | SkewForward
     | SkewReverse
     | TvdDistillation
+    | UldDistillation
     | ProjectorDistillation
     | CkaDistillation
     | FlexKd
@@ -61,6 +63,7 @@ MethodName = Literal[
     "skew_fkl",
     "skew_rkl",
     "tvd",
+    "uld",
     "projector",
     "cka",
     "flexkd",
@@ -106,6 +109,7 @@ __all__ = [
     "TeacherResponses",
     "TermWeights",
     "TvdDistillation",
+    "UldDistillation",
     "UnitOrder",
     "UnitSelection",
     "Weights",

@@ -21,10 +21,12 @@ class LogitTerm(Section):
     """Settings that all losses between probabilities have.
 
     between_numbers: whether regression may use it, where it is the squared difference.
+    any_vocabulary: whether both sides may have different vocabularies.
     version: set by losses of other packages; part of the steps' hashes.
     """
 
     between_numbers: ClassVar[bool] = False
+    any_vocabulary: ClassVar[bool] = False
     version: ClassVar[int | None] = None
     temperature: float = Field(1.0, gt=0, description=TEMPERATURE)
     top_k: int | None = Field(None, gt=0, description=TOP_K)
@@ -106,6 +108,33 @@ class Tvd(LogitTerm):
         return self.temperature
 
 
+class Uld(LogitTerm):
+    """Distance of the sorted probabilities, which needs no common vocabulary."""
+
+    any_vocabulary: ClassVar[bool] = True
+    kind: Literal["uld"] = "uld"
+    temperature: float = Field(1.0, gt=0, description=TVD_TEMPERATURE)
+
+    @property
+    def scale(self) -> float:
+        """τ, as for the total variation distance."""
+        return self.temperature
+
+    @model_validator(mode="after")
+    def _all_entries(self) -> Self:
+        refuse_top_k(self.top_k)
+        return self
+
+
+def refuse_top_k(top_k: int | None) -> None:
+    """Raise ValueError if the sorted-probability distance is limited to some entries."""
+    if top_k is not None:
+        raise ValueError(
+            f"top_k {top_k} with uld, but it compares all probabilities in sorted order; "
+            "leave top_k out"
+        )
+
+
 class LogitMse(LogitTerm):
     """Mean squared difference of the logits themselves."""
 
@@ -125,7 +154,7 @@ class LogitMse(LogitTerm):
 
 
 LogitLoss = Annotated[
-    ForwardKl | ReverseKl | Jsd | SkewForwardKl | SkewReverseKl | Tvd | LogitMse,
+    ForwardKl | ReverseKl | Jsd | SkewForwardKl | SkewReverseKl | Tvd | LogitMse | Uld,
     Field(discriminator="kind"),
 ]
 
