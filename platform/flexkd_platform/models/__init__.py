@@ -13,14 +13,14 @@ from .check_student import check_student
 from .config_facts import tokenizer_digest
 from .device_map import placed
 from .encoder import load_encoder
-from .head import head_rows
+from .head import head_rows, reads_mean
 from .hidden_state_hook import HiddenStateHook
 from .language_model import load_language_model
 from .layers import hidden_layer, hidden_layers, stacks
 from .loading import load_tokenizer, load_with_head
 from .output_rows import OutputHead, OutputRows, output_head
 from .saving import load_saved, save_model
-from .slicing import SLICES
+from .slices import SLICES
 from .student import build_student
 
 __all__ = [
@@ -43,6 +43,7 @@ __all__ = [
     "make_base",
     "output_head",
     "placed",
+    "reads_mean",
     "save_model",
     "stacks",
     "tokenizer_digest",

@@ -10,7 +10,7 @@ import torch
 from transformers import AutoModel
 
 from ..model_info import UNLIMITED
-from ..model_info.families import family_of_config
+from ..model_info.families import longest_input
 from ..model_info.quiet import quiet
 from .base_tokenizer import train_tokenizer
 from .check_config import config_from
@@ -18,7 +18,7 @@ from .language_model import language_model_class
 from .loading import kept_random_state
 from .saving import save_model
 
-DECODER_START = {"bart": "eos", "t5": "pad"}
+DECODER_START = {"bart": "eos", "t5": "pad", "mt5": "pad"}
 """The token that an encoder–decoder's decoder starts from."""
 
 
@@ -47,8 +47,8 @@ def make_base(
         ModelError: the config's architecture is unknown, or cannot generate text.
     """
     config = config_from(values, vocab_size)
-    positions = family_of_config(config).positions
-    longest = UNLIMITED if positions is None else getattr(config, positions)
+    longest = longest_input(config)
+    longest = UNLIMITED if longest is None else longest
     tokenizer = train_tokenizer(texts, vocab_size, config.model_type, longest)
     for role in ("pad", "bos", "eos"):
         setattr(config, f"{role}_token_id", getattr(tokenizer, f"{role}_token_id"))
