@@ -52,7 +52,6 @@ SIZES: dict[str, dict[str, Any]] = {
     "gpt2": {"n_embd": 16, "n_layer": 3, "n_head": 4, "n_positions": 36},
     "gpt_neox": {
         **_ENCODER,
-        "hidden_size": 32,
         "rope_parameters": {
             "rope_type": "default",
             "rope_theta": 10000.0,

@@ -51,6 +51,7 @@ _BERT: Slice = {
 }
 
 _DEBERTA: Slice = {
+    **_BERT,
     "embeddings.*_embeddings.weight": ("all", "embedding"),
     "embeddings.embed_proj.weight": ("hidden", "embedding"),
     "embeddings.LayerNorm.*": ("hidden",),
@@ -60,24 +61,23 @@ _DEBERTA: Slice = {
     "encoder.conv.conv.weight": ("hidden", "hidden", "all"),
     "encoder.conv.conv.bias": ("hidden",),
     "encoder.*LayerNorm.*": ("hidden",),
-    **_BERT,
 }
 
 _ELECTRA: Slice = {
+    **_BERT,
     "embeddings.*_embeddings.weight": ("all", "embedding"),
     "embeddings.LayerNorm.*": ("embedding",),
     "embeddings_project.weight": ("hidden", "embedding"),
     "embeddings_project.bias": ("hidden",),
-    **_BERT,
 }
 
 _MPNET: Slice = {
+    **_BERT,
     "encoder.relative_attention_bias.weight": ("all", "per_head"),
     "encoder.layer.*.attention.attn.o.weight": ("hidden", "heads"),
     "encoder.layer.*.attention.attn.o.bias": ("hidden",),
     "encoder.layer.*.attention.attn.?.weight": ("heads", "hidden"),  # q, k, v
     "encoder.layer.*.attention.attn.?.bias": ("heads",),
-    **_BERT,
 }
 
 _DISTILBERT: Slice = {
