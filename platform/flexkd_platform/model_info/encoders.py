@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from .family import Family, Stack
 
 _BERT_LAYERS = Stack("encoder.layer", inner="intermediate_size")
@@ -35,7 +37,7 @@ ENCODERS: dict[str, Family] = {
     "roberta": _ROBERTA,
     "xlm-roberta": _ROBERTA,
     "deberta-v2": Family(
-        stacks={"": _BERT_LAYERS},
+        stacks={"": replace(_BERT_LAYERS, after_first=("encoder.conv", "conv_kernel_size"))},
         head_reads="first",
         head="classifier.weight",
         dropouts=(*_BERT_DROPOUTS, "pooler_dropout", "cls_dropout"),

@@ -34,6 +34,8 @@ class ModelError(ValueError):
 
 
 def first_line(error: Exception) -> str:
-    """An error in one line of at most 200 characters."""
-    text = str(error).strip() or type(error).__name__
-    return text.splitlines()[0][:200]
+    """An error in one line of at most 200 characters; a heading is followed by what it announces."""
+    first, *others = (str(error).strip() or type(error).__name__).splitlines()
+    if first.endswith(":") and others:
+        first = f"{first} {others[0].strip()}"
+    return first[:200]

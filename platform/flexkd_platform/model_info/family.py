@@ -23,6 +23,8 @@ class Stack:
     heads: config key of the number of attention heads of each.
     groups: config key of the number of modules at `path`, where each is applied as several layers
         in a row; None: one module per layer.
+    after_first: path of a module whose output replaces that of the first layer, and the config key
+        that is 0 in models without it.
     """
 
     path: str
@@ -32,6 +34,7 @@ class Stack:
     norm: str | None = None
     norm_if: Mapping[str, bool] = field(default_factory=dict)
     groups: str | None = None
+    after_first: tuple[str, str] | None = None
 
 
 @dataclass(frozen=True)

@@ -69,7 +69,7 @@ def _check_cut(init: CutInit | RandomInit, teacher: ModelFacts, path: str) -> li
     return [
         Problem(
             f"{path}.kind",
-            f"no student is cut from a {teacher.model_type} model: {why}",
+            f"no student can be cut from an architecture like {teacher.model_type}: {why}",
             "use kind: random or kind: pretrained, or another teacher",
         )
     ]

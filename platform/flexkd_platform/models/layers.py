@@ -73,6 +73,11 @@ def hidden_layer(model: nn.Module, ref: LayerRef) -> nn.Module:
         stack = family_of_config(inner.config).stacks[name]
         if stack.groups is not None:
             return shared_layer(inner, stack, int(place))
+        if stack.after_first is not None and int(place) == 0:
+            after, key = stack.after_first
+            if getattr(inner.config, key, 0):
+                module: nn.Module = inner.base_model.get_submodule(after)
+                return module
         return stacks(model)[name][int(place)]
     path = final_norm(inner.config, family_of_config(inner.config).stacks[name])
     if path is None:

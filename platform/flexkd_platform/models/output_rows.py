@@ -127,14 +127,13 @@ class OutputHead(nn.Module):
 def logit_map_of(config: Any) -> LogitMap:
     """What a language model does to its head's product."""
     keys = LOGIT_KEYS.get(config.model_type, LogitKeys())
-    scale, cap = 1.0, None
-    if keys.multiplier is not None:
-        scale = float(getattr(config, keys.multiplier))
-    if keys.divisor is not None:
-        scale = 1 / float(getattr(config, keys.divisor))
-    if keys.cap is not None:
-        cap = getattr(config, keys.cap)
-    return LogitMap(scale, cap)
+
+    def value(key: str | None) -> float | None:
+        return None if key is None else getattr(config, key, None)
+
+    multiplier, divisor, cap = map(value, (keys.multiplier, keys.divisor, keys.cap))
+    scale = 1.0 if multiplier is None else float(multiplier)
+    return LogitMap(scale if divisor is None else scale / divisor, cap)
 
 
 def output_head(model: nn.Module) -> OutputHead:
