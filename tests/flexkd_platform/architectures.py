@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from flexkd_platform.model_info import FAMILIES
+
 _ENCODER = {
     "hidden_size": 16,
     "num_hidden_layers": 3,
@@ -124,3 +126,65 @@ VARIANTS: dict[str, Mapping[str, Any]] = {
 def kind_of(variant: str) -> str:
     """The `model_type` of a variant."""
     return variant.split()[0]
+
+
+NAMES: dict[str, str] = {
+    "bert": "BERT",
+    "distilbert": "DistilBERT",
+    "roberta": "RoBERTa",
+    "xlm-roberta": "XLM-R",
+    "deberta-v2": "DeBERTa v2, v3",
+    "electra": "ELECTRA",
+    "albert": "ALBERT",
+    "mpnet": "MPNet",
+    "modernbert": "ModernBERT",
+    "gpt2": "GPT-2",
+    "gpt_neox": "GPT-NeoX, Pythia",
+    "opt": "OPT",
+    "llama": "Llama 2, 3",
+    "mistral": "Mistral",
+    "qwen2": "Qwen 2, 2.5",
+    "qwen3": "Qwen 3",
+    "gemma2": "Gemma 2",
+    "gemma3_text": "Gemma 3 (text)",
+    "phi3": "Phi-3",
+    "smollm3": "SmolLM3",
+    "bart": "BART",
+    "t5": "T5, Flan-T5",
+    "mt5": "mT5",
+}
+"""By `model_type`: the models that are published under it."""
+
+ROLES = ("teacher", "pretrained", "sliced", "aligned", "random")
+"""What a model is in a job: its teacher, or where its student comes from."""
+
+
+def tasks_of(kind: str) -> tuple[str, ...]:
+    """The tasks that an architecture is tried on."""
+    family = FAMILIES[kind]
+    if family.encoder_decoder:
+        return ("summarization",)
+    return ("classification", "instruction") if family.language_model else ("classification",)
+
+
+def roles_of(kind: str) -> tuple[str, ...]:
+    """The roles that an architecture may have."""
+    uncut = FAMILIES[kind].not_cut is not None
+    return tuple(role for role in ROLES if not (uncut and role in ("sliced", "aligned")))
+
+
+CASES = [(kind, task, role) for kind in NAMES for task in tasks_of(kind) for role in roles_of(kind)]
+"""Which architecture is run as what, and on which task."""
+
+
+def table() -> str:
+    """The cases as a table in Markdown, one row for each architecture."""
+    head = ("architecture", "`model_type`", *(role.replace("_", " ") for role in ROLES))
+    lines = [head, ["---"] * len(head)]
+    for kind, name in NAMES.items():
+        cells = [
+            ", ".join(task for k, task, r in CASES if (k, r) == (kind, role)) or "refused"
+            for role in ROLES
+        ]
+        lines.append((name, f"`{kind}`", *cells))
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
