@@ -47,7 +47,7 @@ SIZES: dict[str, dict[str, Any]] = {
         "share_att_key": True,
         "type_vocab_size": 0,
     },
-    "electra": {**_ENCODER, "embedding_size": 8},
+    "electra": {**_ENCODER, "embedding_size": 6},
     "albert": {**_ENCODER, "embedding_size": 8},
     "mpnet": _ENCODER,
     "modernbert": {**_ENCODER, "layer_types": _MIXED[::-1][:2] + _MIXED[:1], "local_attention": 4},
@@ -106,7 +106,7 @@ VARIANTS: dict[str, Mapping[str, Any]] = {
         "type_vocab_size": 2,
         "position_biased_input": True,
     },
-    "deberta-v2 projected": {"embedding_size": 8},
+    "deberta-v2 projected": {"embedding_size": 6},
     "electra unprojected": {"embedding_size": 16},
     "modernbert mean": {"classifier_pooling": "mean", "norm_bias": True, "attention_bias": True},
     "gpt_neox sequential": {"use_parallel_residual": False, "tie_word_embeddings": True},
@@ -167,19 +167,28 @@ def tasks_of(kind: str) -> tuple[str, ...]:
     return ("classification", "instruction") if family.language_model else ("classification",)
 
 
-def roles_of(kind: str) -> tuple[str, ...]:
-    """The roles that an architecture may have."""
-    uncut = FAMILIES[kind].not_cut is not None
-    return tuple(role for role in ROLES if not (uncut and role in ("sliced", "aligned")))
+def roles_of(kind: str, task: str) -> tuple[str, ...]:
+    """The roles that an architecture is tried in on a task.
+
+    A decoder is cut for instructions, its backbone being the same in a classifier.
+    """
+    family = FAMILIES[kind]
+    if family.not_cut is not None:
+        return ("teacher", "pretrained", "random")
+    if family.language_model and task == "classification":
+        return ("teacher", "pretrained", "sliced")
+    return ROLES
 
 
-CASES = [(kind, task, role) for kind in NAMES for task in tasks_of(kind) for role in roles_of(kind)]
+CASES = [
+    (kind, task, role) for kind in NAMES for task in tasks_of(kind) for role in roles_of(kind, task)
+]
 """Which architecture is run as what, and on which task."""
 
 
 def table() -> str:
     """The cases as a table in Markdown, one row for each architecture."""
-    head = ("architecture", "`model_type`", *(role.replace("_", " ") for role in ROLES))
+    head = ("models", "`model_type`", *ROLES)
     lines = [head, ["---"] * len(head)]
     for kind, name in NAMES.items():
         cells = [

@@ -43,6 +43,15 @@ ENCODERS: dict[str, Family] = {
         dropouts=(*_BERT_DROPOUTS, "pooler_dropout", "cls_dropout"),
         embedding_size="embedding_size",
         hidden_sizes=("pooler_hidden_size",),
+        settings=(
+            "cls_dropout",
+            "conv_act",
+            "conv_kernel_size",
+            "embedding_size",
+            "norm_rel_ebd",
+            "position_buckets",
+            "share_att_key",
+        ),
     ),
     "electra": Family(
         stacks={"": _BERT_LAYERS},

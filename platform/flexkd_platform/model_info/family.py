@@ -62,6 +62,7 @@ class Family:
     pretrained_head: prefixes of the classification head's modules that a checkpoint without
         classification head may hold: they are kept, not drawn.
     output_names: names of the language-model head's weights in checkpoints.
+    settings: config keys that the model reads if they are there, and that have no default.
     not_cut: why a smaller copy cannot be cut from it; None: it can.
     """
 
@@ -82,6 +83,7 @@ class Family:
     pooling: str | None = None
     pretrained_head: tuple[str, ...] = ()
     output_names: tuple[str, ...] = ("lm_head.weight",)
+    settings: tuple[str, ...] = ()
     not_cut: str | None = None
 
     @property

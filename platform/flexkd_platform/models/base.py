@@ -52,6 +52,9 @@ def make_base(
     tokenizer = train_tokenizer(texts, vocab_size, config.model_type, longest)
     for role in ("pad", "bos", "eos"):
         setattr(config, f"{role}_token_id", getattr(tokenizer, f"{role}_token_id"))
+    for role in ("cls", "sep"):
+        if f"{role}_token_id" in config.to_dict():  # ModernBERT's
+            setattr(config, f"{role}_token_id", getattr(tokenizer, f"{role}_token_id"))
     if config.model_type in DECODER_START:
         start = DECODER_START[config.model_type]
         config.decoder_start_token_id = getattr(tokenizer, f"{start}_token_id")
