@@ -187,13 +187,11 @@ CASES = [
 
 
 def table() -> str:
-    """The cases as a table in Markdown, one row for each architecture."""
+    """The cases as a table in Markdown, one row for each architecture, tasks by their initials."""
     head = ("models", "`model_type`", *ROLES)
     lines = [head, ["---"] * len(head)]
     for kind, name in NAMES.items():
-        cells = [
-            ", ".join(task for k, task, r in CASES if (k, r) == (kind, role)) or "refused"
-            for role in ROLES
-        ]
+        run = {role: [task for k, task, r in CASES if (k, r) == (kind, role)] for role in ROLES}
+        cells = [", ".join(task[0].upper() for task in run[role]) or "refused" for role in ROLES]
         lines.append((name, f"`{kind}`", *cells))
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
