@@ -38,6 +38,7 @@ if TYPE_CHECKING:
         FEATURE_LOSSES,
         LOGIT_LOSSES,
         ChunkedLoss,
+        LogitMap,
         Projector,
         RowTerm,
         chunked_rows_loss,
@@ -160,6 +161,7 @@ __all__ = [
     "chunked_rows_loss",
     "ChunkedLoss",
     "RowTerm",
+    "LogitMap",
     # 4. compare: over seeds
     "summarise",
     "Summary",

@@ -20,6 +20,7 @@ from flexkd_core.losses.distance import cosine_loss, mse_loss
 from flexkd_core.losses.forward_kl import forward_kl
 from flexkd_core.losses.gram import gram_loss
 from flexkd_core.losses.jsd import jsd
+from flexkd_core.losses.logit_map import LogitMap
 from flexkd_core.losses.logit_mse import logit_mse
 from flexkd_core.losses.procrustes import procrustes_loss
 from flexkd_core.losses.projector import Projector
@@ -75,6 +76,7 @@ __all__ = [
     "ChunkedLoss",
     "RowTerm",
     "RowLoss",
+    "LogitMap",
 ]
 
 

@@ -17,6 +17,8 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from flexkd_core.losses.logit_map import LogitMap
+
 TeacherLogits = Callable[[int, int], Tensor]
 """Returns the teacher's logits (stop − start, V) of rows start to stop."""
 
@@ -61,12 +63,13 @@ def chunked_rows_loss(
     terms: Mapping[str, RowTerm],
     *,
     student_bias_V: Tensor | None = None,
+    student_map: LogitMap | None = None,
     teacher_NV: TeacherLogits | None = None,
     labels_N: Tensor | None = None,
     chunk: int = 256,
     denominator: float | None = None,
 ) -> ChunkedLoss:
-    """Σ_k w_k Σ_n loss_k(h_n Wᵀ + b, target_n) / denominator, a chunk of rows at a time.
+    """Σ_k w_k Σ_n loss_k(m(h_n Wᵀ + b), target_n) / denominator, a chunk of rows at a time.
 
     All terms share a chunk's logits, student's and teacher's. Chunks only reduce memory: value and
     gradient are those of the dense loss, except for the order of summation.
@@ -78,6 +81,7 @@ def chunked_rows_loss(
         terms: by name. `{"kl": RowTerm(1.0, reverse_kl, "teacher"), "ce": RowTerm(0.5,
             token_cross_entropy, "labels")}`.
         student_bias_V: the head's bias.
+        student_map: m, of the head's product to the model's logits; None for the product itself.
         teacher_NV: called with (start, stop) once for each chunk, in order, without a graph.
         labels_N: for terms against labels.
         chunk: rows at a time, C. Peak memory beyond the inputs and their gradients is a few times
@@ -111,7 +115,14 @@ def chunked_rows_loss(
         denominator = max(len(student_hidden_NS), 1)
     if not denominator > 0:
         raise ValueError(f"denominator {denominator} must be positive: count at least one row")
-    request = _Request(tuple(terms.items()), teacher_NV, labels_N, chunk, float(denominator))
+    request = _Request(
+        tuple(terms.items()),
+        student_map or LogitMap(),
+        teacher_NV,
+        labels_N,
+        chunk,
+        float(denominator),
+    )
     # Inside the function gradients are off, so the outer mode must be read here.
     graph = torch.is_grad_enabled()
     total, *values = _Chunked.apply(  # type: ignore[no-untyped-call]
@@ -125,13 +136,15 @@ class _Request:
     """The arguments that are not differentiated."""
 
     terms: tuple[tuple[str, RowTerm], ...]
+    student_map: LogitMap
     teacher_NV: TeacherLogits | None
     labels_N: Tensor | None
     chunk: int
     denominator: float
 
-    def sums(self, student_CV: Tensor, start: int) -> list[Tensor]:
-        """Each term's sum over the chunk's rows, on the graph of its logits, in terms' order."""
+    def sums(self, product_CV: Tensor, start: int) -> list[Tensor]:
+        """Each term's sum over the chunk's rows, on the graph of the product, in terms' order."""
+        student_CV = self.student_map(product_CV)
         stop = start + len(student_CV)
         targets: dict[str, Tensor] = {}
         kinds = {term.target for _, term in self.terms}
@@ -186,12 +199,12 @@ class _Chunked(torch.autograd.Function):
         )
         for start in range(0, len(hidden_NS), request.chunk):
             hidden_CS = hidden_NS[start : start + request.chunk]
-            logits_CV = nn.functional.linear(hidden_CS, weight_VS, bias_V)
-            narrow = logits_CV.dtype
-            logits_CV = logits_CV.to(wide)
+            product_CV = nn.functional.linear(hidden_CS, weight_VS, bias_V)
+            narrow = product_CV.dtype
+            product_CV = product_CV.to(wide)
             with torch.set_grad_enabled(any(needed)):
-                logits_CV = logits_CV.requires_grad_(any(needed))
-                sums = request.sums(logits_CV, start)
+                product_CV = product_CV.requires_grad_(any(needed))
+                sums = request.sums(product_CV, start)
                 weighted = torch.stack(
                     [
                         term.weight * value
@@ -202,8 +215,8 @@ class _Chunked(torch.autograd.Function):
                 value += part.detach()
             if not any(needed):
                 continue
-            (grad_CV,) = torch.autograd.grad(weighted, logits_CV)
-            del logits_CV, sums, weighted  # free the chunk's graph before the products below
+            (grad_CV,) = torch.autograd.grad(weighted, product_CV)
+            del product_CV, sums, weighted  # free the chunk's graph before the products below
             if bias_grad_V is not None:
                 bias_grad_V += grad_CV.sum(dim=0)
             grad_CV = grad_CV.to(narrow)

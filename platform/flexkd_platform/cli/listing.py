@@ -56,7 +56,10 @@ def _models() -> Iterable[Line]:
     does = {None: "", "causal": ", instruction", "seq2seq": "summarization"}
     for name, family in FAMILIES.items():
         labels = "" if family.encoder_decoder else "classification, regression"
-        yield name, f"{labels}{does[family.language_model]}; any kind of student"
+        students = "any kind of student"
+        if family.not_cut is not None:
+            students = "pretrained and random students"
+        yield name, f"{labels}{does[family.language_model]}; {students}"
 
 
 LISTS: dict[str, Callable[[], Iterable[Line]]] = {

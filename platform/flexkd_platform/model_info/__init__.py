@@ -5,7 +5,8 @@ Nothing here imports torch or transformers, which take seconds; `models` creates
 
 from .errors import ModelError
 from .facts import UNLIMITED, ModelFacts
-from .families import FAMILIES, Family, Stack, family_of
+from .families import FAMILIES, family_of
+from .family import Family, Stack
 from .layers import check_layer, layer_index, resolve_layers
 from .locate import locate
 from .packing import PACKED

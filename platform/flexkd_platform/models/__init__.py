@@ -13,7 +13,7 @@ from .check_student import check_student
 from .config_facts import tokenizer_digest
 from .device_map import placed
 from .encoder import load_encoder
-from .head import head_rows
+from .head import head_rows, reads_mean
 from .hidden_state_hook import HiddenStateHook
 from .label_unit import label_unit
 from .language_model import load_language_model
@@ -21,7 +21,7 @@ from .layers import hidden_layer, hidden_layers, stacks
 from .loading import load_tokenizer, load_with_head
 from .output_rows import OutputHead, OutputRows, output_head
 from .saving import load_saved, save_model
-from .slicing import SLICES
+from .slices import SLICES
 from .student import build_student
 
 __all__ = [
@@ -46,6 +46,7 @@ __all__ = [
     "make_base_tokenizer",
     "output_head",
     "placed",
+    "reads_mean",
     "save_model",
     "stacks",
     "tokenizer_digest",

@@ -10,7 +10,7 @@ import torch
 from transformers import AutoModel, PreTrainedTokenizerFast
 
 from ..model_info import UNLIMITED
-from ..model_info.families import family_of_config
+from ..model_info.families import longest_input
 from ..model_info.quiet import quiet
 from .base_tokenizer import train_tokenizer
 from .check_config import config_from
@@ -18,7 +18,7 @@ from .language_model import language_model_class
 from .loading import kept_random_state
 from .saving import save_model
 
-DECODER_START = {"bart": "eos", "t5": "pad"}
+DECODER_START = {"bart": "eos", "t5": "pad", "mt5": "pad"}
 """The token that an encoder–decoder's decoder starts from."""
 
 
@@ -49,6 +49,9 @@ def make_base(
     config, tokenizer = _config_and_tokenizer(values, vocab_size, texts)
     for role in ("pad", "bos", "eos"):
         setattr(config, f"{role}_token_id", getattr(tokenizer, f"{role}_token_id"))
+    for role in ("cls", "sep"):
+        if f"{role}_token_id" in config.to_dict():  # ModernBERT's
+            setattr(config, f"{role}_token_id", getattr(tokenizer, f"{role}_token_id"))
     if config.model_type in DECODER_START:
         start = DECODER_START[config.model_type]
         config.decoder_start_token_id = getattr(tokenizer, f"{start}_token_id")
@@ -71,6 +74,6 @@ def _config_and_tokenizer(
     values: Mapping[str, Any], vocab_size: int, texts: Iterable[str]
 ) -> tuple[Any, PreTrainedTokenizerFast]:
     config = config_from(values, vocab_size)
-    positions = family_of_config(config).positions
-    longest = UNLIMITED if positions is None else getattr(config, positions)
+    longest = longest_input(config)
+    longest = UNLIMITED if longest is None else longest
     return config, train_tokenizer(texts, vocab_size, config.model_type, longest)

@@ -33,20 +33,53 @@ _BERT = {
 }
 _PLAIN = {"pad_token": "<pad>", "bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>"}
 
+# In the order of the published vocabularies: MPNet's positions count from token 1, the padding.
+_ROBERTA = {
+    "bos_token": "<s>",
+    "pad_token": "<pad>",
+    "eos_token": "</s>",
+    "unk_token": "<unk>",
+    "cls_token": "<s>",
+    "sep_token": "</s>",
+    "mask_token": "<mask>",
+}
+
+_SEGMENTED = Template(
+    "[CLS] $A [SEP]", "[CLS] $A [SEP] $B:1 [SEP]:1", ("token_type_ids", "attention_mask")
+)
+_PLAIN_BERT = Template("[CLS] $A [SEP]", "[CLS] $A [SEP] $B [SEP]")
+_TWO_ENDS = Template("<s> $A </s>", "<s> $A </s> </s> $B </s>")
+_ENDED = Template("$A </s>", "$A </s> $B </s>")
+
 TEMPLATES: dict[str, Template] = {
-    "bert": Template(
-        "[CLS] $A [SEP]", "[CLS] $A [SEP] $B:1 [SEP]:1", ("token_type_ids", "attention_mask")
-    ),
-    "distilbert": Template("[CLS] $A [SEP]", "[CLS] $A [SEP] $B [SEP]"),
-    "bart": Template("<s> $A </s>", "<s> $A </s> </s> $B </s>"),
-    "t5": Template("$A </s>", "$A </s> $B </s>"),
+    "bert": _SEGMENTED,
+    "electra": _SEGMENTED,
+    "albert": _SEGMENTED,
+    "distilbert": _PLAIN_BERT,
+    "deberta-v2": _PLAIN_BERT,
+    "modernbert": _PLAIN_BERT,
+    "roberta": _TWO_ENDS,
+    "xlm-roberta": _TWO_ENDS,
+    "mpnet": _TWO_ENDS,
+    "bart": _TWO_ENDS,
+    "t5": _ENDED,
+    "mt5": _ENDED,
 }
 """By `model_type`; other architectures have no tokens around a text."""
 
 
 def special_tokens(model_type: str) -> dict[str, str]:
-    """The special tokens of an architecture by their role; padding is token 0."""
-    return _BERT if model_type in ("bert", "distilbert") else _PLAIN
+    """The special tokens of an architecture by their role."""
+    template = TEMPLATES.get(model_type)
+    if template in (_SEGMENTED, _PLAIN_BERT):
+        return _BERT
+    return _ROBERTA if model_type in ("roberta", "xlm-roberta", "mpnet") else _PLAIN
+
+
+def padding_id(model_type: str) -> int:
+    """The id of the padding token in a tokenizer that is trained for an architecture."""
+    special = special_tokens(model_type)
+    return list(dict.fromkeys(special.values())).index(special["pad_token"])
 
 
 def train_tokenizer(
@@ -66,7 +99,7 @@ def train_tokenizer(
     inner.decoder = decoders.ByteLevel()
     trainer = BpeTrainer(
         vocab_size=vocab_size,
-        special_tokens=list(special.values()),
+        special_tokens=list(dict.fromkeys(special.values())),
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )

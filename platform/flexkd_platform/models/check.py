@@ -12,7 +12,8 @@ from ..model_info import ModelFacts
 from ..model_info.checkpoint import CONFIG, has_weights, read_shapes, require_tokenizer_files
 from ..model_info.errors import ModelError
 from ..model_info.facts import folder_fingerprint
-from ..model_info.families import Stack, family_of_config, layer_count
+from ..model_info.families import family_of_config, layer_count
+from ..model_info.family import Stack
 from ..model_info.gguf_file import Shapes
 from ..model_info.hub import folder_of, pinned, remote_shapes
 from ..model_info.locate import locate

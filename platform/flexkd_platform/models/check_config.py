@@ -12,7 +12,7 @@ from ..model_info.errors import ModelError
 from ..model_info.families import family_of
 from ..model_info.quiet import quiet
 from ..spec import Problem, sha256_of
-from .base_tokenizer import special_tokens
+from .base_tokenizer import padding_id, special_tokens
 from .config_facts import bad_config, facts_of, meta_backbone
 
 _BYTES = 256
@@ -38,7 +38,7 @@ def check_config(
         backbone = meta_backbone(config)
     except ModelError as error:
         return None, [Problem(path, error.message, error.remedy)]
-    least = _BYTES + len(special_tokens(config.model_type))
+    least = _BYTES + len(set(special_tokens(config.model_type).values()))
     if vocab_size < least:
         remedy = f"give at least {least}: {_BYTES} bytes and the special tokens"
         return None, [Problem(path, f"a vocabulary of {vocab_size} words is too small", remedy)]
@@ -60,10 +60,11 @@ def config_from(values: Mapping[str, Any], vocab_size: int) -> Any:
             "the config does not set model_type", "name the architecture, as model_type: gpt2"
         )
     model_type = str(values["model_type"])
-    family_of(model_type)
+    family = family_of(model_type)
     # Transformers silently keeps unknown keys.
     plain = AutoConfig.for_model(model_type)
-    unknown = sorted(set(values) - {*plain.to_dict(), *plain.attribute_map, "model_type"})
+    known = {*plain.to_dict(), *plain.attribute_map, *family.settings, "model_type"}
+    unknown = sorted(set(values) - known)
     if unknown:
         raise ModelError(
             f"the config of a {model_type} model has no {', '.join(unknown)}",
@@ -71,6 +72,10 @@ def config_from(values: Mapping[str, Any], vocab_size: int) -> Any:
         )
     try:
         with quiet():
-            return AutoConfig.for_model(**{**values, "vocab_size": vocab_size})
+            config = AutoConfig.for_model(**{**values, "vocab_size": vocab_size})
     except Exception as error:  # its checks raise errors without a common base
         raise bad_config(f"the config of this {model_type} model", error) from error
+    if config.pad_token_id is not None and config.pad_token_id >= vocab_size:
+        # The default is that of the published vocabulary, which this one is not.
+        config.pad_token_id = padding_id(model_type)
+    return config

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import Any
 
 from ..model_info import ModelFacts
 from ..model_info.errors import ModelError
-from ..model_info.families import family_of_config, width_step
+from ..model_info.families import embedding_size, family_of, family_of_config, width_step
 from ..spec import CutInit, PretrainedInit, Problem, RandomInit, StudentInit, sha256_of
 from .check import check_model
-from .config_facts import config_of, facts_of, meta_backbone
-from .student import kept_layers, smaller_config
+from .config_facts import bad_config, config_of, facts_of, meta_backbone
+from .student import kept_layers, narrower_config, smaller_config
 
 
 def check_student(
@@ -35,6 +36,8 @@ def check_student(
         width, key = (facts.hidden_size if facts else 0), f"{path}.model"
     else:
         facts = None
+        if problems := _check_cut(init, teacher, path):
+            return None, problems
         problems = _check_width(init, teacher, path)
         width, key = init.hidden_size, f"{path}.hidden_size"
     if isinstance(init, CutInit):
@@ -50,7 +53,26 @@ def check_student(
         )
     if problems:
         return None, problems
-    return facts if isinstance(init, PretrainedInit) else _derived(init, teacher), []
+    if isinstance(init, PretrainedInit):
+        return facts, []
+    try:
+        return _derived(init, teacher), []
+    except ModelError as error:  # a size that the architecture itself refuses
+        return None, [Problem(f"{path}.hidden_size", error.message, "give another width")]
+
+
+def _check_cut(init: CutInit | RandomInit, teacher: ModelFacts, path: str) -> list[Problem]:
+    """A problem if this architecture is not cut at all."""
+    why = family_of(teacher.model_type).not_cut
+    if why is None or not isinstance(init, CutInit):
+        return []
+    return [
+        Problem(
+            f"{path}.kind",
+            f"no student can be cut from an architecture like {teacher.model_type}: {why}",
+            "use kind: random or kind: pretrained, or another teacher",
+        )
+    ]
 
 
 def _check_width(init: CutInit | RandomInit, teacher: ModelFacts, path: str) -> list[Problem]:
@@ -74,31 +96,41 @@ def _check_width(init: CutInit | RandomInit, teacher: ModelFacts, path: str) -> 
 
 def _check_cut_width(init: CutInit, config: Any, path: str) -> list[Problem]:
     """Problems of widths that are valid for a model, but cannot be cut from this teacher."""
-    family, small = family_of_config(config), smaller_config(config, init)
-    if family.key_value_heads is not None:
-        given, held = (getattr(each, family.key_value_heads) for each in (small, config))
+    key = family_of_config(config).key_value_heads
+    if key is not None:
+        given, held = (
+            getattr(each, key) for each in (narrower_config(config, init.hidden_size), config)
+        )
         if given > held:
-            group = width_step(config) * (config.num_attention_heads // held)
             return [
                 Problem(
                     f"{path}.hidden_size",
                     f"a width of {init.hidden_size} needs {given} key-value heads, and the "
                     f"teacher has {held}",
-                    f"give a multiple of {group}, which keeps the groups of its heads whole",
+                    f"give a multiple of {_whole_groups(config, held)}, which keeps the groups of "
+                    "its heads whole",
                 )
             ]
-    if family.embedding_size is not None:
-        embedding = getattr(config, family.embedding_size)
-        if embedding == init.hidden_size < config.hidden_size:
-            return [
-                Problem(
-                    f"{path}.hidden_size",
-                    f"the teacher projects a word embedding of width {embedding}, and a student of "
-                    "this width would not have the projection",
-                    "give another width, or use random",
-                )
-            ]
+    embedding = embedding_size(config)
+    if embedding == init.hidden_size < config.hidden_size:
+        return [
+            Problem(
+                f"{path}.hidden_size",
+                f"the teacher projects a word embedding of width {embedding}, and a student of "
+                "this width would not have the projection",
+                "give another width, or use random",
+            )
+        ]
     return []
+
+
+def _whole_groups(config: Any, key_values: int) -> int:
+    """The least width whose multiples keep as many whole groups of heads, one or more."""
+    step = width_step(config)
+    if step > 1:
+        return step * int(config.num_attention_heads // key_values)
+    # The heads' total width is not the hidden size: a group has its share of the hidden units.
+    return math.ceil(int(config.hidden_size) / key_values)
 
 
 def _check_layers(init: CutInit, teacher: ModelFacts, path: str) -> list[Problem]:
@@ -129,7 +161,12 @@ def _check_layers(init: CutInit, teacher: ModelFacts, path: str) -> list[Problem
 
 
 def _derived(init: CutInit | RandomInit, teacher: ModelFacts) -> ModelFacts:
+    """The student's facts; ModelError if the architecture has no model of this size."""
     config = smaller_config(config_of(teacher), init)
+    try:
+        config.validate()
+    except Exception as error:  # its checks raise errors without a common base
+        raise bad_config(f"a {config.model_type} student of this size", error) from error
     config.architectures = None  # the teacher's head is not the student's
     facts = facts_of(
         config,

@@ -12,14 +12,21 @@ from transformers import AutoConfig, AutoModel, PreTrainedModel, PreTrainedToken
 from ..model_info import UNLIMITED, Family, ModelError, ModelFacts, family_of
 from ..model_info.checkpoint import CONFIG, gguf_argument, gguf_of
 from ..model_info.errors import first_line
-from ..model_info.families import family_of_config, final_norm, head_size, inner_size, layer_count
+from ..model_info.families import (
+    family_of_config,
+    final_norm,
+    head_size,
+    inner_size,
+    layer_count,
+    longest_input,
+)
 from ..model_info.gguf_file import Shapes, gguf_shapes, read_once
 from ..model_info.quiet import quiet
 from ..plan import StackShape
 from ..spec import canonical_json, sha256_of
 
 LM_HEAD = "lm_head.weight"
-"""Name of the language-model head's weights in every known architecture."""
+"""Name of the language-model head's weights in a model of every known architecture."""
 
 
 def facts_of(
@@ -32,7 +39,7 @@ def facts_of(
 ) -> ModelFacts:
     """The facts of a model, from its config, its weights' shapes and its backbone on meta."""
     family = family_of_config(config)
-    last = list(family.stacks.values())[-1]
+    last, longest = list(family.stacks.values())[-1], longest_input(config)
     # The path that it was read from is not a property of the model.
     values = {key: value for key, value in config.to_dict().items() if key != "_name_or_path"}
     return ModelFacts(
@@ -51,10 +58,10 @@ def facts_of(
         parameters=sum(parameter.numel() for parameter in backbone.parameters()),
         outputs=head_outputs(config, family, shapes),
         language_model=family.language_model is not None
-        and bool(config.tie_word_embeddings or LM_HEAD in shapes),
+        and bool(config.tie_word_embeddings or not shapes.keys().isdisjoint(family.output_names)),
         vocab_size=config.vocab_size,
         tokenizer_digest=tokenizer_digest,
-        max_positions=UNLIMITED if family.positions is None else getattr(config, family.positions),
+        max_positions=UNLIMITED if longest is None else longest,
         config=canonical_json(values),
     )
 

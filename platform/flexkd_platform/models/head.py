@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from ..model_info.families import family_of_config
+from ..model_info.families import head_reads
 from ..spec import sha256_of
 from .layers import unwrapped
 
@@ -18,7 +18,7 @@ INIT_STD = 0.02
 
 
 def head_rows(model: nn.Module, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
-    """The position of each example whose hidden state the classification head reads.
+    """The positions of each example whose hidden state the classification head reads.
 
     Shapes: B examples, T tokens.
 
@@ -29,12 +29,14 @@ def head_rows(model: nn.Module, input_ids: Tensor, attention_mask: Tensor) -> Te
     Heads of encoder–decoders read the decoder, whose input is the same text, at the last
     end-of-text token.
 
+    Heads that read the mean of an example's hidden states read every position but the padding.
+
     Args:
         model: a classifier, which may be in a data-parallel wrapper.
         input_ids, attention_mask: (B, T), the model's inputs.
 
     Returns:
-        Bool (B, T) with exactly one True in each row.
+        Bool (B, T) with exactly one True in each row, or several if their mean is read.
 
     Raises:
         ValueError: the shapes differ; the head of a BERT-like model would read padding; a text of
@@ -47,15 +49,17 @@ def head_rows(model: nn.Module, input_ids: Tensor, attention_mask: Tensor) -> Te
         )
     config = unwrapped(model).config
     places_T = torch.arange(input_ids.shape[1], device=input_ids.device)
-    head_reads = family_of_config(config).head_reads
-    if head_reads == "first":
+    reads = head_reads(config)
+    if reads == "mean":
+        return attention_mask.bool()
+    if reads == "first":
         if not bool(attention_mask[:, 0].all()):
             raise ValueError(
                 f"a {config.model_type} head reads position 0, which is padding here; "
                 "pad on the right"
             )
         read_B = torch.zeros_like(input_ids[:, 0])
-    elif head_reads == "eos":
+    elif reads == "eos":
         ends_BT = input_ids == config.eos_token_id
         if not bool(ends_BT.any(dim=1).all()):
             raise ValueError(
@@ -66,6 +70,11 @@ def head_rows(model: nn.Module, input_ids: Tensor, attention_mask: Tensor) -> Te
     else:
         read_B = (places_T * (input_ids != config.pad_token_id)).argmax(dim=-1)
     return places_T == read_B[:, None]
+
+
+def reads_mean(model: nn.Module) -> bool:
+    """Whether the classification head reads the mean of an example's hidden states."""
+    return head_reads(unwrapped(model).config) == "mean"
 
 
 def head_modules(model: PreTrainedModel) -> list[str]:
@@ -102,13 +111,16 @@ def set_class_names(config: Any, names: Sequence[str]) -> None:
 
 
 def draw_linear(model: PreTrainedModel, names: Iterable[str], *, seed: int) -> None:
-    """Reinitialize the named linear modules: weights from N(0, 0.02²), biases 0.
+    """Reinitialize the named modules: weights from N(0, 0.02²), or 1 of a norm, and biases 0.
 
     The weights depend only on the seed and the modules' names and shapes, so a head of one width
     is the same for any body. Global random state is unchanged.
     """
     for name in names:
         module = model.get_submodule(name)
+        if isinstance(module, nn.LayerNorm):
+            module.reset_parameters()
+            continue
         assert isinstance(module, nn.Linear), f"{name} is a {type(module).__name__}"
         # One stream per name: with the seed alone, a head would repeat a random body's first draws.
         stream = int(sha256_of([seed, name])[:15], 16)

@@ -13,6 +13,7 @@ from transformers import PreTrainedModel
 from ..model_info.errors import ModelError
 from ..model_info.families import family_of_config, final_norm
 from ..plan import LayerRef
+from .shared_layer import shared_layer
 
 
 def unwrapped(model: nn.Module) -> PreTrainedModel:
@@ -27,7 +28,8 @@ def stacks(model: nn.Module) -> dict[str, list[nn.Module]]:
         model: with any head, or none; it may be in a data-parallel wrapper.
 
     Returns:
-        One stack under "", or those of an encoder–decoder under `encoder` and `decoder`.
+        One stack under "", or those of an encoder–decoder under `encoder` and `decoder`. A module
+        that is applied as several layers is there once.
 
     Raises:
         ModelError: the architecture is not in `FAMILIES`.
@@ -66,9 +68,17 @@ def hidden_layer(model: nn.Module, ref: LayerRef) -> nn.Module:
         ModelError: `last` of a stack without a final norm, which resolves to a number.
     """
     name, _, place = str(ref).rpartition(".")
-    if place != "last":
-        return stacks(model)[name][int(place)]
     inner = unwrapped(model)
+    if place != "last":
+        stack = family_of_config(inner.config).stacks[name]
+        if stack.groups is not None:
+            return shared_layer(inner, stack, int(place))
+        if stack.after_first is not None and int(place) == 0:
+            after, key = stack.after_first
+            if getattr(inner.config, key, 0):
+                module: nn.Module = inner.base_model.get_submodule(after)
+                return module
+        return stacks(model)[name][int(place)]
     path = final_norm(inner.config, family_of_config(inner.config).stacks[name])
     if path is None:
         raise ModelError(

@@ -19,7 +19,7 @@ from transformers import (
 from ..artifacts import LabelUnit
 from ..model_info.checkpoint import gguf_argument, gguf_of, read_shapes, require_tokenizer_files
 from ..model_info.errors import ModelError, first_line
-from ..model_info.families import family_of_config
+from ..model_info.families import family_of_config, head_reads
 from ..model_info.gguf_file import no_bar, read_once
 from ..model_info.hub import Source, folder_of
 from ..model_info.quiet import quiet
@@ -125,7 +125,7 @@ def load_with_head(
             )
     use = head or HeadUse()
     kept = held == outputs and not use.new
-    drawn_head = [] if kept else head_modules(model)
+    drawn_head = [] if kept else _head_to_draw(model, report["missing_keys"])
     in_head = {f"{module}.{part}" for module in drawn_head for part in ("weight", "bias")}
     missing = report["missing_keys"] - in_head
     wrong = {name for name, *_ in report["mismatched_keys"]} - in_head
@@ -157,7 +157,7 @@ def prepare_config(
     if not regression:
         forget_unit(config)  # of a regressor that the model is made from
     config.problem_type = "regression" if regression else "single_label_classification"
-    if family_of_config(config).head_reads != "first":
+    if head_reads(config) in ("last", "eos"):
         # The head searches for the last token before the padding, which the tokenizer adds.
         config.pad_token_id = load_tokenizer(folder).pad_token_id
     set_dropout(config, dropout)
@@ -177,6 +177,16 @@ def kept_random_state(seed: int) -> Iterator[None]:
         # Only the CPU's generator: torch.manual_seed would seed the GPUs' as well.
         torch.default_generator.manual_seed(seed)
         yield
+
+
+def _head_to_draw(model: PreTrainedModel, missing: set[str]) -> list[str]:
+    """The head's modules but those that come with the pretrained backbone, if they are there."""
+    kept = family_of_config(model.config).pretrained_head
+    return [
+        name
+        for name in head_modules(model)
+        if not f"{name}.".startswith(kept) or f"{name}.weight" in missing
+    ]
 
 
 def _drawable(model: PreTrainedModel, missing: set[str], wrong: set[str]) -> list[str]:

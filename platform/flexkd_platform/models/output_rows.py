@@ -15,8 +15,11 @@ from torch.nn.functional import linear
 from transformers import PreTrainedModel
 from typing_extensions import override
 
+from flexkd_core import LogitMap
+
 from ..model_info.errors import ModelError
 from ..model_info.families import family_of_config
+from ..model_info.logits import LOGIT_KEYS, LogitKeys
 from .hook import Hook
 from .layers import unwrapped
 
@@ -83,6 +86,9 @@ class OutputHead(nn.Module):
     """A language model's head by itself: (N, D) head inputs to (N, V) logits, as in the model.
 
     It shares the model's parameters, which may be its word embedding.
+
+    Attributes:
+        logit_map: what makes logits of the product of input and weights, with the bias.
     """
 
     def __init__(self, model: PreTrainedModel) -> None:
@@ -91,6 +97,7 @@ class OutputHead(nn.Module):
         # In a tuple, so that the model does not become a submodule of its head.
         self._model = (model,)
         self._logit_bias = family_of_config(model.config).logit_bias
+        self.logit_map = logit_map_of(model.config)
 
     @property
     def weight(self) -> Tensor:
@@ -100,7 +107,7 @@ class OutputHead(nn.Module):
 
     @property
     def bias_V(self) -> Tensor | None:
-        """The bias of the logits (V,); None without one."""
+        """The bias of the product (V,); None without one."""
         if self._logit_bias is None:
             own: Tensor | None = self._head.bias
             return own
@@ -114,7 +121,19 @@ class OutputHead(nn.Module):
         logits_NV = linear(hidden_ND.to(self.weight.device), self.weight)
         if self.bias_V is not None:
             logits_NV = logits_NV + self.bias_V
-        return logits_NV.to(hidden_ND.device)
+        return self.logit_map(logits_NV).to(hidden_ND.device)
+
+
+def logit_map_of(config: Any) -> LogitMap:
+    """What a language model does to its head's product."""
+    keys = LOGIT_KEYS.get(config.model_type, LogitKeys())
+
+    def value(key: str | None) -> float | None:
+        return None if key is None else getattr(config, key, None)
+
+    multiplier, divisor, cap = map(value, (keys.multiplier, keys.divisor, keys.cap))
+    scale = 1.0 if multiplier is None else float(multiplier)
+    return LogitMap(scale if divisor is None else scale / divisor, cap)
 
 
 def output_head(model: nn.Module) -> OutputHead:

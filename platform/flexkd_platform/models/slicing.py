@@ -9,141 +9,20 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from ..model_info.families import family_of, family_of_config, head_size, inner_size
+from ..model_info.families import (
+    embedding_size,
+    family_of,
+    family_of_config,
+    head_size,
+    inner_size,
+)
 from ..spec.student import evenly
-
-Axis = Literal["all", "hidden", "embedding", "heads", "key_value", "fused", "per_head", "inner"]
-"""What a dimension of a weight runs over: everything (words, positions); the residual stream; the
-width of the word embedding, usually that of the residual stream; the attention heads, each with its
-whole width; the same for keys and values; query, key and value fused; the heads, one number each;
-the inner units of the feed-forward part."""
-
-Slice = dict[str, tuple[Axis, ...]]
-
-_BERT: Slice = {
-    "embeddings.*_embeddings.weight": ("all", "hidden"),
-    "embeddings.LayerNorm.*": ("hidden",),
-    "encoder.layer.*.attention.self.*.weight": ("heads", "hidden"),  # query, key, value
-    "encoder.layer.*.attention.self.*.bias": ("heads",),
-    "encoder.layer.*.attention.output.dense.weight": ("hidden", "heads"),
-    "encoder.layer.*.attention.output.dense.bias": ("hidden",),
-    "encoder.layer.*.LayerNorm.*": ("hidden",),
-    "encoder.layer.*.intermediate.dense.weight": ("inner", "hidden"),
-    "encoder.layer.*.intermediate.dense.bias": ("inner",),
-    "encoder.layer.*.output.dense.weight": ("hidden", "inner"),
-    "encoder.layer.*.output.dense.bias": ("hidden",),
-    "pooler.dense.weight": ("hidden", "hidden"),
-    "pooler.dense.bias": ("hidden",),
-}
-
-_DISTILBERT: Slice = {
-    "embeddings.*_embeddings.weight": ("all", "hidden"),
-    "embeddings.LayerNorm.*": ("hidden",),
-    "transformer.layer.*.attention.out_lin.weight": ("hidden", "heads"),
-    "transformer.layer.*.attention.out_lin.bias": ("hidden",),
-    "transformer.layer.*.attention.*_lin.weight": ("heads", "hidden"),  # q, k, v
-    "transformer.layer.*.attention.*_lin.bias": ("heads",),
-    "transformer.layer.*_layer_norm.*": ("hidden",),
-    "transformer.layer.*.ffn.lin1.weight": ("inner", "hidden"),
-    "transformer.layer.*.ffn.lin1.bias": ("inner",),
-    "transformer.layer.*.ffn.lin2.weight": ("hidden", "inner"),
-    "transformer.layer.*.ffn.lin2.bias": ("hidden",),
-}
-
-# Its linear maps are stored transposed: inputs first.
-_GPT2: Slice = {
-    "wte.weight": ("all", "hidden"),
-    "wpe.weight": ("all", "hidden"),
-    "h.*.ln_*": ("hidden",),
-    "h.*.attn.c_attn.weight": ("hidden", "fused"),
-    "h.*.attn.c_attn.bias": ("fused",),
-    "h.*.attn.c_proj.weight": ("heads", "hidden"),
-    "h.*.mlp.c_fc.weight": ("hidden", "inner"),
-    "h.*.mlp.c_fc.bias": ("inner",),
-    "h.*.mlp.c_proj.weight": ("inner", "hidden"),
-    "h.*.c_proj.bias": ("hidden",),
-    "ln_f.*": ("hidden",),
-    "lm_head.weight": ("all", "hidden"),
-}
-
-# OPT and BART use the same names for the parts of a layer.
-_FAIRSEQ_LAYER: Slice = {
-    "*.embed_positions.weight": ("all", "hidden"),
-    "*_attn.out_proj.weight": ("hidden", "heads"),
-    "*_attn.out_proj.bias": ("hidden",),
-    "*_attn.?_proj.weight": ("heads", "hidden"),
-    "*_attn.?_proj.bias": ("heads",),
-    "*_norm.*": ("hidden",),
-    "*.fc1.weight": ("inner", "hidden"),
-    "*.fc1.bias": ("inner",),
-    "*.fc2.weight": ("hidden", "inner"),
-    "*.fc2.bias": ("hidden",),
-}
-
-_OPT: Slice = {
-    "decoder.embed_tokens.weight": ("all", "embedding"),
-    "decoder.project_in.weight": ("hidden", "embedding"),
-    "decoder.project_out.weight": ("embedding", "hidden"),
-    "lm_head.weight": ("all", "embedding"),
-    **_FAIRSEQ_LAYER,
-}
-
-_LLAMA: Slice = {
-    "embed_tokens.weight": ("all", "hidden"),
-    "layers.*.self_attn.q_proj.weight": ("heads", "hidden"),
-    "layers.*.self_attn.q_proj.bias": ("heads",),
-    "layers.*.self_attn.o_proj.weight": ("hidden", "heads"),
-    "layers.*.self_attn.o_proj.bias": ("hidden",),
-    "layers.*.self_attn.?_proj.weight": ("key_value", "hidden"),
-    "layers.*.self_attn.?_proj.bias": ("key_value",),
-    "layers.*.mlp.down_proj.weight": ("hidden", "inner"),
-    "layers.*.mlp.down_proj.bias": ("hidden",),
-    "layers.*.mlp.*_proj.weight": ("inner", "hidden"),  # gate, up
-    "layers.*.mlp.*_proj.bias": ("inner",),
-    "*norm.weight": ("hidden",),
-    "lm_head.weight": ("all", "hidden"),
-}
-
-_BART: Slice = {
-    "shared.weight": ("all", "hidden"),
-    "*.embed_tokens.weight": ("all", "hidden"),
-    "*.layernorm_embedding.*": ("hidden",),
-    "lm_head.weight": ("all", "hidden"),
-    "final_logits_bias": ("all", "all"),
-    **_FAIRSEQ_LAYER,
-}
-
-_T5: Slice = {
-    "shared.weight": ("all", "hidden"),
-    "*.embed_tokens.weight": ("all", "hidden"),
-    "*.relative_attention_bias.weight": ("all", "per_head"),
-    "*Attention.o.weight": ("hidden", "heads"),
-    "*Attention.?.weight": ("heads", "hidden"),  # q, k, v
-    "*.wo.weight": ("hidden", "inner"),
-    "*.wi*.weight": ("inner", "hidden"),
-    "*layer_norm.weight": ("hidden",),
-    "lm_head.weight": ("all", "hidden"),
-}
-
-SLICES: dict[str, Slice] = {
-    "bert": _BERT,
-    "distilbert": _DISTILBERT,
-    "gpt2": _GPT2,
-    "opt": _OPT,
-    "llama": _LLAMA,
-    "bart": _BART,
-    "t5": _T5,
-}
-"""By `model_type`: name pattern of the weights, and the axis of each dimension.
-
-Names are those in the backbone, and those of the language-model head. The first matching pattern
-is used.
-"""
+from .slices import SLICES, Axis
 
 FIRST_LAYER_ONLY = "relative_attention_bias"
 """Weights of T5 that each stack has in its first layer only, and all its layers use."""
@@ -185,7 +64,7 @@ def axis_indices(large: Any, small: Any, units: Sequence[int]) -> dict[str, Indi
     family = family_of_config(large)
     hidden = torch.tensor(units)
     # An embedding of a different width is connected to the layers by projections.
-    own = family.embedding_size is not None and _width_of_its_own(large, family.embedding_size)
+    own = embedding_size(large) != large.hidden_size
     indices: dict[str, Indices] = {}
     for name, stack in family.stacks.items():
         width, count = head_size(large, stack), getattr(large, stack.heads)
@@ -197,16 +76,24 @@ def axis_indices(large: Any, small: Any, units: Sequence[int]) -> dict[str, Indi
                 (kept, getattr(small, family.key_value_heads)),
                 (count, getattr(large, family.key_value_heads)),
             )
-        rows = _whole(heads, width)
+        rows, pairs = _whole(heads, width), _whole(key_values, width)
+        # After the queries of all heads come the keys and the values, of as many heads or fewer.
+        held = width * (
+            count if family.key_value_heads is None else getattr(large, family.key_value_heads)
+        )
+        inner = torch.tensor(evenly(inner_size(small, stack), inner_size(large, stack)))
         indices[name] = {
             "all": None,
             "hidden": hidden,
             "embedding": None if own else hidden,
             "heads": rows,
-            "key_value": _whole(key_values, width),
+            "key_value": pairs,
             "fused": torch.cat([rows + part * count * width for part in range(3)]),
+            "interleaved": _whole(heads, 3 * width),
+            "grouped": torch.cat([rows, count * width + pairs, count * width + held + pairs]),
             "per_head": torch.tensor(heads),
-            "inner": torch.tensor(evenly(inner_size(small, stack), inner_size(large, stack))),
+            "inner": inner,
+            "gated": torch.cat([inner, inner_size(large, stack) + inner]),
         }
     return indices
 
@@ -274,7 +161,3 @@ def sliced_weights(
 def _whole(heads: Sequence[int], width: int) -> Tensor:
     """The rows of the given heads, each with its whole width."""
     return torch.tensor([head * width + unit for head in heads for unit in range(width)])
-
-
-def _width_of_its_own(config: Any, key: str) -> bool:
-    return int(getattr(config, key)) != int(config.hidden_size)

@@ -13,7 +13,7 @@ from transformers import AutoModelForSequenceClassification, PreTrainedModel
 
 from ..artifacts import LabelUnit
 from ..model_info import layer_index
-from ..model_info.families import family_of_config, inner_size, layer_count
+from ..model_info.families import embedding_size, family_of_config, inner_size, layer_count
 from ..model_info.hub import Source, folder_of
 from ..model_info.locate import locate
 from ..model_info.quiet import quiet
@@ -109,42 +109,55 @@ def build_student(
 def smaller_config(config: Any, init: CutInit | RandomInit) -> Any:
     """The teacher's config at the student's size; head size and FFN ratio are the teacher's.
 
-    Every stack has the number of layers of `init`.
+    Every stack has the number of layers of `init`. What a list in the config says of a layer, as
+    its kind of attention, follows the layers that a cut student keeps; a random one has those that
+    one of its depth would keep, or those of all layers over and over if it is deeper.
+
+    Raises:
+        ModelError: a layer of `init` does not exist.
     """
+    family, small = family_of_config(config), narrower_config(config, init.hidden_size)
+    kept = kept_layers(init, config)
+    for name, stack in family.stacks.items():
+        setattr(small, stack.layers, len(kept[name]))
+        for key in family.per_layer:
+            values = getattr(config, key)
+            setattr(small, key, [values[layer] for layer in kept[name]])
+    return small
+
+
+def narrower_config(config: Any, width: int) -> Any:
+    """The teacher's config at another hidden size, with all its layers."""
     family = family_of_config(config)
     small = deepcopy(config)
     for stack in family.stacks.values():
         heads, inner = getattr(config, stack.heads), inner_size(config, stack)
-        setattr(small, stack.layers, _depth(init))
-        setattr(small, stack.heads, max(1, heads * init.hidden_size // config.hidden_size))
-        setattr(small, stack.inner, max(1, inner * init.hidden_size // config.hidden_size))
+        setattr(small, stack.heads, max(1, heads * width // config.hidden_size))
+        setattr(small, stack.inner, max(1, inner * width // config.hidden_size))
         if family.key_value_heads is not None:
             largest = heads // getattr(config, family.key_value_heads)
             shared = _key_value_heads(getattr(small, stack.heads), largest)
             setattr(small, family.key_value_heads, shared)
-    small.hidden_size = init.hidden_size
-    if family.embedding_size is not None:
-        width = getattr(config, family.embedding_size)
-        if width == config.hidden_size:  # otherwise a projection connects the two, and is kept
-            setattr(small, family.embedding_size, init.hidden_size)
+    for key in ("hidden_size", *family.hidden_sizes):
+        setattr(small, key, width)
+    if family.embedding_size is not None and embedding_size(config) == config.hidden_size:
+        # Otherwise a projection connects the two, and is kept.
+        setattr(small, family.embedding_size, width)
     return small
 
 
-def kept_layers(init: CutInit, config: Any) -> dict[str, list[int]]:
-    """The teacher's layers that a cut student keeps, by stack. Raises as `layer_index`."""
+def kept_layers(init: CutInit | RandomInit, config: Any) -> dict[str, list[int]]:
+    """The teacher's layer for each of the student's, by stack. Raises as `layer_index`."""
     kept: dict[str, list[int]] = {}
     for name, stack in family_of_config(config).stacks.items():
         count = layer_count(config, stack)
-        kept[name] = (
-            even_layers(init.layers, count)
-            if isinstance(init.layers, int)
-            else [layer_index(layer, count) for layer in init.layers]
-        )
+        if not isinstance(init.layers, int):
+            kept[name] = [layer_index(layer, count) for layer in init.layers]
+        elif init.layers <= count:
+            kept[name] = even_layers(init.layers, count)
+        else:
+            kept[name] = [layer % count for layer in range(init.layers)]
     return kept
-
-
-def _depth(init: CutInit | RandomInit) -> int:
-    return init.layers if isinstance(init.layers, int) else len(init.layers)
 
 
 def _key_value_heads(heads: int, largest: int) -> int:

@@ -21,7 +21,7 @@ from ..tasks import Examples, decoder_start
 from ..training.encoding import encode
 from ..training.hidden_states import HiddenStateModel, forward
 from ..training.importance import score_batch
-from ..training.teacher_signal import HEAD_FILE
+from ..training.teacher_signal import HEAD_FILE, kept_head
 from ..training.worker import local_device, torch_threads
 from .chunked_pass import CHUNK_THREADS, ChunkDone
 from .partial_sum import PartialSum, pack
@@ -135,8 +135,5 @@ class ChunkScorer:
 
     def _write_head(self, cache: Step[CacheConfig]) -> None:
         """Write the output head, so that trials can compute logits without the teacher."""
-        head = output_head(self._model)
-        tensors = {"weight": head.weight.detach().float().cpu().contiguous()}
-        if head.bias_V is not None:
-            tensors["bias"] = head.bias_V.detach().float().cpu().contiguous()
-        self._store.write_part(cache, HEAD_FILE, save_tensors(tensors))
+        content = save_tensors(kept_head(output_head(self._model)))
+        self._store.write_part(cache, HEAD_FILE, content)

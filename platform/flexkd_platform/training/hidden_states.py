@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from ..models import HiddenStateHook, OutputRows, head_rows, hidden_layer
+from ..models import HiddenStateHook, OutputRows, head_rows, hidden_layer, reads_mean
 from ..plan import LayerRef, stack_of
 from ..tasks import Batch, token_positions
 
@@ -68,7 +68,10 @@ class HiddenStateModel(nn.Module):
         for place, (layer, tap) in enumerate(zip(self._layers, self._taps, strict=True)):
             hidden_BTD, mask_BT = tap.take(), masks[stack_of(layer)]
             # The layers of a model that is spread over devices are on several of them.
-            features_ND = hidden_BTD[mask_BT.to(hidden_BTD.device)].to(mask_BT.device)
+            own_BT = mask_BT.to(hidden_BTD.device)
+            pooled = targets_BT is None and reads_mean(self.model)
+            features_ND = _mean(hidden_BTD, own_BT) if pooled else hidden_BTD[own_BT]
+            features_ND = features_ND.to(mask_BT.device)
             if self.projectors:
                 features_ND = self.projectors[place](features_ND)
             found[str(layer)] = features_ND
@@ -88,6 +91,12 @@ def forward(module: nn.Module, batch: Batch, device: torch.device) -> dict[str, 
         {stack: mask.to(device) for stack, mask in batch.feature_masks.items()},
     )
     return found
+
+
+def _mean(hidden_BTD: Tensor, rows_BT: Tensor) -> Tensor:
+    """The mean (B, D) of each example's hidden states at the rows, one or more."""
+    weight_BT1 = rows_BT[..., None].to(hidden_BTD.dtype)
+    return (hidden_BTD * weight_BT1).sum(dim=1) / weight_BT1.sum(dim=1)
 
 
 def finite_rows(outputs_NC: Tensor) -> list[bool]:

@@ -99,6 +99,7 @@ def _nll(model: nn.Module, examples: Examples, split: str, device: torch.device)
             head.weight,
             {"nll": RowTerm(1.0, token_cross_entropy, "labels")},
             student_bias_V=head.bias_V,
+            student_map=head.logit_map,
             labels_N=batch.labels_N.to(device),
             chunk=CHUNK,
             denominator=1,

@@ -128,6 +128,7 @@ class DistillationObjective(Objective):
                     self.head.weight,
                     wanted,
                     student_bias_V=self.head.bias_V,
+                    student_map=self.head.logit_map,
                     teacher_NV=None if teacher is None else teacher.logits,
                     labels_N=labels_N.to(device),
                     chunk=CHUNK,

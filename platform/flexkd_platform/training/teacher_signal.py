@@ -15,6 +15,9 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from flexkd_core import LogitMap
+
+from ..models import OutputHead
 from ..plan import OUTPUTS, LayerRef, stack_of
 from ..tasks import Batch, Examples
 from .hidden_states import HEAD_INPUT, LOGITS, HiddenStateModel, forward
@@ -105,10 +108,26 @@ class KeptHead:
         tensors = load_file(file)
         self._weight_VD = tensors["weight"].to(device)
         self._bias_V = tensors["bias"].to(device) if "bias" in tensors else None
+        scale, cap = tensors.get("scale"), tensors.get("cap")
+        self._map = LogitMap(
+            1.0 if scale is None else scale.item(), None if cap is None else cap.item()
+        )
 
     def __call__(self, hidden_ND: Tensor) -> Tensor:
         """Logits (N, V)."""
-        return nn.functional.linear(hidden_ND, self._weight_VD, self._bias_V)
+        return self._map(nn.functional.linear(hidden_ND, self._weight_VD, self._bias_V))
+
+
+def kept_head(head: OutputHead) -> dict[str, Tensor]:
+    """What a `KeptHead` is loaded from: weights, and bias, scale and cap where there are any."""
+    tensors = {"weight": head.weight.detach().float().cpu().contiguous()}
+    if head.bias_V is not None:
+        tensors["bias"] = head.bias_V.detach().float().cpu().contiguous()
+    if head.logit_map.scale != 1:
+        tensors["scale"] = torch.tensor(head.logit_map.scale, dtype=torch.float64)
+    if head.logit_map.cap is not None:
+        tensors["cap"] = torch.tensor(head.logit_map.cap, dtype=torch.float64)
+    return tensors
 
 
 class OfflineSignal:

@@ -16,6 +16,7 @@ from torch.utils._pytree import tree_leaves
 from flexkd_core.losses import (
     CLASS_LOSSES,
     ChunkedLoss,
+    LogitMap,
     RowTerm,
     chunked_rows_loss,
     forward_kl,
@@ -63,8 +64,15 @@ class Case:
         arguments |= settings
         return chunked_rows_loss(self.hidden_NS, self.weight_VS, terms, chunk=chunk, **arguments)
 
-    def dense(self, terms: dict[str, RowTerm] = TERMS, denominator: float | None = None) -> Tensor:
+    def dense(
+        self,
+        terms: dict[str, RowTerm] = TERMS,
+        denominator: float | None = None,
+        logit_map: LogitMap | None = None,
+    ) -> Tensor:
         logits_NV = self.hidden_NS @ self.weight_VS.T + self.bias_V
+        if logit_map is not None:
+            logits_NV = logit_map(logits_NV)
         targets = {"teacher": self.teacher_NV, "labels": self.labels_N}
         sums = [
             term.weight * term.loss(logits_NV, targets[term.target], reduction="none").sum()
@@ -106,6 +114,22 @@ def test_losses_may_cut_or_keep_part_of_the_vocabulary() -> None:
     case = Case(11)
     case.teacher_NV = case.teacher_NV[:, :5]
     assert_same(case, 4, {"padded": RowTerm(1.0, padded, "teacher")})
+
+
+@pytest.mark.parametrize(
+    "logit_map", [LogitMap(scale=0.25), LogitMap(cap=2.0), LogitMap(scale=3.0, cap=1.5)]
+)
+def test_scaled_and_capped_logits_are_dense_in_value_and_gradient(logit_map: LogitMap) -> None:
+    case = Case(11)
+    found, expected = case.chunked(4, student_map=logit_map).total, case.dense(logit_map=logit_map)
+    assert abs(expected - case.dense()) > 0.01
+    torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-14)
+    torch.testing.assert_close(
+        torch.autograd.grad(found, case.leaves),
+        torch.autograd.grad(expected, case.leaves),
+        rtol=1e-11,
+        atol=1e-13,
+    )
 
 
 @pytest.mark.parametrize("chunk", [3, 100])

@@ -25,14 +25,17 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
-from flexkd_platform.model_info import ModelFacts
+from flexkd_platform.model_info import FAMILIES, ModelFacts
 from flexkd_platform.model_info.quiet import quiet
 from flexkd_platform.models import check_model
+
+from .. import architectures
 
 WORDS = ["a", "good", "bad", "film", "plot", "very", "##ly", "un", "the", "was"]
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 
 SIZES: dict[str, dict[str, Any]] = {
+    **architectures.SIZES,
     "bert": {
         "hidden_size": 24,
         "num_hidden_layers": 4,
@@ -85,11 +88,9 @@ SIZES: dict[str, dict[str, Any]] = {
 }
 
 LANGUAGE_MODELS = {
-    "gpt2": AutoModelForCausalLM,
-    "opt": AutoModelForCausalLM,
-    "llama": AutoModelForCausalLM,
-    "bart": AutoModelForSeq2SeqLM,
-    "t5": AutoModelForSeq2SeqLM,
+    kind: {"causal": AutoModelForCausalLM, "seq2seq": AutoModelForSeq2SeqLM}[family.language_model]
+    for kind, family in FAMILIES.items()
+    if family.language_model is not None
 }
 
 Prepare = Callable[..., Path]
@@ -133,17 +134,23 @@ def _seq2seq_tokenizer() -> Any:
 
 
 def _special(kind: str) -> dict[str, int | None]:
-    if "bert" in kind:
+    if kind in ("bert", "distilbert"):
         return {}
-    if kind in ("bart", "t5"):
-        start = {"bart": 1, "t5": 0}[kind]
+    if kind == "modernbert":
+        return {"pad_token_id": 0, **dict.fromkeys(("bos_token_id", "cls_token_id"), 2)} | (
+            dict.fromkeys(("eos_token_id", "sep_token_id"), 3)
+        )
+    if FAMILIES[kind].head_reads == "first":
+        return {"pad_token_id": 0, "bos_token_id": 2, "eos_token_id": 3}
+    if FAMILIES[kind].encoder_decoder:
+        start = {"bart": 1, "t5": 0, "mt5": 0}[kind]
         return {
             "pad_token_id": 0,
             "bos_token_id": 1,
             "eos_token_id": 1,
             "decoder_start_token_id": start,
         }
-    return {"pad_token_id": None, "eos_token_id": 0}
+    return {"pad_token_id": None, "bos_token_id": 0, "eos_token_id": 0}
 
 
 @pytest.fixture(autouse=True)
@@ -175,12 +182,15 @@ def make(tmp_path: Path) -> Prepare:
     ) -> Path:
         folder = tmp_path / (name or f"{kind}-{head}-{language_model}-{seed}")
         folder.mkdir()
-        if "bert" in kind:
+        family = FAMILIES[kind]
+        if family.head_reads == "first":
             tokenizer = _wordpiece(folder)
         else:
-            tokenizer = _seq2seq_tokenizer() if kind in ("bart", "t5") else _decoder_tokenizer()
+            tokenizer = _seq2seq_tokenizer() if family.encoder_decoder else _decoder_tokenizer()
         special = _special(kind)
-        sizes = SIZES[kind] | special | {"vocab_size": len(tokenizer)} | values
+        # Whatever tokenizer lies beside a Qwen 2, transformers gives it a padding token.
+        words = len(tokenizer) + (kind == "qwen2")
+        sizes = SIZES[kind] | special | {"vocab_size": words} | values
         config = AutoConfig.for_model(kind, **sizes)
         if head is not None:
             config.num_labels = head
@@ -234,7 +244,7 @@ def batch_of(tokens: Callable[..., dict[str, torch.Tensor]]) -> Callable[..., An
 
     def draw(kind: str) -> dict[str, torch.Tensor]:
         batch = tokens()
-        if kind in ("bart", "t5"):
+        if FAMILIES[kind].encoder_decoder:
             batch["input_ids"][:, -1] = 1
             batch["decoder_input_ids"] = tokens(length=5, seed=1)["input_ids"]
         return batch

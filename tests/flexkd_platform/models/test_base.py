@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from flexkd_platform.model_info import ModelError, ModelFacts
+from flexkd_platform.model_info import FAMILIES, ModelError, ModelFacts
 from flexkd_platform.models import (
     check_config,
     check_model,
@@ -19,6 +19,8 @@ from flexkd_platform.models import (
     load_with_head,
     make_base,
 )
+
+from ..architectures import SIZES
 
 Facts = Callable[[Path], ModelFacts]
 
@@ -68,6 +70,13 @@ CONFIGS: dict[str, dict[str, Any]] = {
         "d_ff": 32,
     },
 }
+# A language model that is only planned is known by its tied head.
+_TIED = {"tie_word_embeddings": True}
+WRITERS = {kind for kind, family in FAMILIES.items() if family.language_model}
+CONFIGS = {
+    kind: CONFIGS.get(kind, sizes | (_TIED if kind in WRITERS else {}))
+    for kind, sizes in SIZES.items()
+}
 TEXTS = ["the film was good", "the plot was bad", "a good plot, a bad film", "naïve — «café»"] * 4
 WORDS = 300
 
@@ -77,7 +86,7 @@ def values_of(kind: str, **values: Any) -> dict[str, Any]:
 
 
 def make_at(folder: Path, kind: str, *, seed: int = 0, **values: Any) -> Path:
-    make_base(values_of(kind, **values), WORDS, TEXTS, seed, folder, language_model=kind != "bert")
+    make_base(values_of(kind, **values), WORDS, TEXTS, seed, folder, language_model=kind in WRITERS)
     return folder
 
 
@@ -92,7 +101,7 @@ def test_what_is_made_is_what_was_checked(tmp_path: Path, facts_at: Facts, kind:
     for fact in ("parameters", "outputs", "vocab_size", "max_positions", "language_model"):
         assert getattr(planned, fact) == getattr(made, fact), fact
     assert planned.vocab_size == WORDS
-    assert planned.language_model == (kind != "bert")
+    assert planned.language_model == (kind in WRITERS)
     assert planned.tokenizer_digest != made.tokenizer_digest
 
 
@@ -114,22 +123,23 @@ def test_every_text_comes_back_and_padding_ends_none(tmp_path: Path, kind: str) 
     folder = make_at(tmp_path / kind, kind)
     tokenizer = load_tokenizer(folder)
     model = (
-        load_with_head(folder, outputs=2, regression=False, seed=0)
-        if kind == "bert"
-        else load_language_model(folder)
+        load_language_model(folder)
+        if kind in WRITERS
+        else load_with_head(folder, outputs=2, regression=False, seed=0)
     )
-    assert tokenizer.pad_token_id == model.config.pad_token_id == 0
+    padding = 1 if FAMILIES[kind].first_position else 0  # from which RoBERTa's positions count
+    assert tokenizer.pad_token_id == model.config.pad_token_id == padding
     assert len(tokenizer) <= model.config.vocab_size
     for text in (*TEXTS[:4], "unseen: 漢字\tand\n two  spaces ."):
         ids = tokenizer(text)["input_ids"]
         assert tokenizer.decode(ids, skip_special_tokens=True) == text
         assert tokenizer.unk_token_id not in ids
         assert max(ids) < model.config.vocab_size
-    if kind != "bert":
+    if kind in WRITERS:
         assert tokenizer.eos_token_id == model.config.eos_token_id != tokenizer.pad_token_id
         assert tokenizer.bos_token_id == model.config.bos_token_id
     batch = tokenizer(["a", "the film was"], padding=True, return_tensors="pt")
-    if kind == "t5":  # BART's decoder reads the source unless told otherwise
+    if kind in ("t5", "mt5"):  # BART's decoder reads the source unless told otherwise
         batch["decoder_input_ids"] = batch["input_ids"]
     assert model(**batch).logits.isfinite().all()
 
@@ -149,8 +159,12 @@ def test_texts_are_wrapped_as_the_architecture_wants(tmp_path: Path) -> None:
     assert wrapped("bart", "a") == ["<s>", ".", "</s>"]
     assert wrapped("bart", "a", "a") == ["<s>", ".", "</s>", "</s>", ".", "</s>"]
     assert wrapped("t5", "a") == [".", "</s>"]
-    for kind in ("gpt2", "opt", "llama"):
-        assert wrapped(kind, "a") == ["."]
+    for kind, family in FAMILIES.items():
+        if family.language_model == "causal":
+            assert wrapped(kind, "a") == ["."]
+        if family.head_reads == "first":
+            first, second = ("<s>", "</s>") if family.first_position else ("[CLS]", "[SEP]")
+            assert wrapped(kind, "a") == [first, ".", second]
     assert tokenizers["bert"].model_max_length == 24
 
 
