@@ -198,7 +198,8 @@ class Preflight:
         student, _ = self._student(spec, teacher)
         if data is None or teacher is None:
             return TextFacts(), []
-        key = [spec.task.to_json(), spec.teacher.to_json(), spec.student.init.to_json()]
+        named = {k: v for k, v in spec.teacher.to_json().items() if k != "finetune"}
+        key = [spec.task.to_json(), named, spec.student.init.to_json()]
         return self._once("texts", key, lambda: checked_texts(spec, data, teacher, student))
 
     def lengths(self, spec: JobSpec) -> Mapping[str, Any]:
