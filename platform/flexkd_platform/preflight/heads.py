@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from ..data import DataFacts
@@ -32,16 +32,19 @@ class Checkpoint:
 
 def class_names(spec: JobSpec, data: DataFacts, teacher: ModelFacts) -> tuple[str, ...]:
     """The names of all outputs by class: the data's, or those of the teacher's own head."""
-    names, outputs = data.names, data.classes or 0
-    source = _teacher(spec, teacher)
-    held = head_names(teacher) if source is not None and source.keeps else ()
-    if len(held) != outputs:
-        held = ()
+    names, outputs, held = data.names, data.classes or 0, _kept_names(spec, data, teacher)
     if names and len(names) < outputs:
         order = matched_outputs(names, held, outputs) if held else tuple(range(outputs))
         more = [held[at] if held else f"LABEL_{at}" for at in order[len(names) :]]
         return (*names, *more)
     return names or held
+
+
+def _kept_names(spec: JobSpec, data: DataFacts, teacher: ModelFacts) -> tuple[str, ...]:
+    """The names of the teacher's own head, if it is kept and has as many outputs as classes."""
+    source = _teacher(spec, teacher)
+    held = head_names(teacher) if source is not None and source.keeps else ()
+    return held if len(held) == data.classes else ()
 
 
 def teacher_head(spec: JobSpec, data: DataFacts, teacher: ModelFacts) -> HeadUse:
@@ -69,7 +72,8 @@ def head_problems(
     for source in (_teacher(spec, teacher), pupil):
         if source is None or not source.keeps:
             continue
-        problem = _width_problem(spec, data, source) or _name_problem(data, source)
+        names = data.names or _kept_names(spec, data, teacher)
+        problem = _width_problem(spec, data, source) or _name_problem(names, source)
         if problem is not None:
             yield problem
 
@@ -111,6 +115,8 @@ def _use(source: Checkpoint, spec: JobSpec, data: DataFacts, teacher: ModelFacts
         return HeadUse(new=source.facts.outputs == outputs)
     held = head_names(source.facts)
     names = class_names(spec, data, teacher)
+    if not _kept_names(spec, data, teacher):
+        names = data.names  # the others are placeholders
     if not names or not held:
         return HeadUse()
     return HeadUse(order=matched_outputs(names, held, len(held)))
@@ -134,13 +140,13 @@ def _width_problem(spec: JobSpec, data: DataFacts, source: Checkpoint) -> Proble
     )
 
 
-def _name_problem(data: DataFacts, source: Checkpoint) -> Problem | None:
+def _name_problem(names: Sequence[str], source: Checkpoint) -> Problem | None:
     """The problem of a head that has other classes than the data."""
     held = head_names(source.facts)
-    if not data.names or not held:
+    if not names or not held:
         return None
     try:
-        matched_outputs(data.names, held, len(held))
+        matched_outputs(names, held, len(held))
     except ModelError as error:
         remedy = f"{error.remedy}, or {_NEW_HEAD.format(source.path)}"
         return Problem(f"{source.path}.model", error.message, remedy)

@@ -275,7 +275,10 @@ def test_nan_in_the_teacher_names_the_example(bench: Bench, poisoned: Callable[[
 
 @pytest.fixture
 def poisoned(bench: Bench) -> Callable[[], Path]:
-    """A fitted teacher whose embedding of the word `once` is NaN; training example 13 has it."""
+    """A fitted teacher whose outputs are NaN on the word `once`; training example 13 has it.
+
+    Its weights are finite, as preflight demands: the sum of two of them overflows.
+    """
 
     def make() -> Path:
         results = bench.run("sweep.methods=[{kind: ft}]")
@@ -287,7 +290,8 @@ def poisoned(bench: Bench) -> Callable[[], Path]:
             (folder / file.name).write_bytes(file.read_bytes())
         weights = load_file(folder / "model.safetensors")
         words = json.loads((folder / "tokenizer.json").read_text())["model"]["vocab"]
-        weights["bert.embeddings.word_embeddings.weight"][words["once"]] = float("nan")
+        weights["bert.embeddings.word_embeddings.weight"][words["once"], 0] = 3e38
+        weights["bert.embeddings.token_type_embeddings.weight"][0, 0] = 1e38
         save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
         return folder
 

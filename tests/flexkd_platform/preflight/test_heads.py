@@ -144,6 +144,17 @@ def test_a_pretrained_student_is_checked_as_its_teacher(world: Path) -> None:
     assert trial.distill.identity["student"]["init"]["head_order"] == [1, 0]
 
 
+def test_the_names_of_a_teacher_are_those_of_its_student(world: Path) -> None:
+    """Of numbered data, whose classes have the names of the teacher's head."""
+    student = {"kind": "pretrained", "model": str(world / "same")}
+    (trial,) = plan_of(world, "swapped", "numbers", student_init=student).trials
+    assert trial.distill.identity["student"]["init"]["head_order"] == [1, 0]
+    (problem,) = problems(
+        world, "other", "numbers", student_init=student | {"model": str(world / "same")}
+    )
+    assert problem.path == "student.init.model"
+
+
 def test_missing_classes_of_a_wider_head_are_named(world: Path) -> None:
     spec = spec_of(world, "three", teacher_finetune=None, task_classes=3)
     assert Preflight().problems(spec) == []
