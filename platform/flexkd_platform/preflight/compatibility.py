@@ -101,7 +101,7 @@ def _layer_problems(
 ) -> Iterator[Problem]:
     if not method.uses_features:
         return
-    if [stack.name for stack in teacher.stacks] != [stack.name for stack in student.stacks]:
+    if not _same_stacks(teacher, student):
         return  # reported as a problem of the student's model, which does not fit the task
     try:
         scored = layer_refs(spec.score.layer, teacher.stacks)
@@ -117,6 +117,11 @@ def _layer_problems(
         for layer in dict.fromkeys(theirs for _, theirs in pairs):
             if _scale_free(spec, layer, teacher):
                 yield Problem(f"{path}.layers", _SCALE_FREE.format(layer), _SCALED_LAYERS)
+
+
+def _same_stacks(teacher: ModelFacts, student: ModelFacts) -> bool:
+    """Whether both have one stack, or both an encoder and a decoder."""
+    return [stack.name for stack in teacher.stacks] == [stack.name for stack in student.stacks]
 
 
 _SCALE_FREE = (
@@ -284,6 +289,8 @@ def pair_problems(spec: JobSpec, teacher: ModelFacts, student: ModelFacts) -> It
             )
     if not isinstance(init, PretrainedInit) or not isinstance(spec.task, ResponseTask):
         return
+    if not _same_stacks(teacher, student):
+        return  # reported as a problem of the student's model, which does not fit the task
     if student.tokenizer_digest != teacher.tokenizer_digest:
         yield from tokenizer_problems(spec, init.model, teacher, student)
 
