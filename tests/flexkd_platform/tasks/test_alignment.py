@@ -136,8 +136,8 @@ def test_rows_are_paired_by_equal_marks_in_order() -> None:
 def test_words_and_bytes_meet_at_every_word() -> None:
     text = "the tall tree falls"
     words, bytes_ = word_level(), byte_level(words=262)
-    rows = len(encode_responses(words, [text], limit=99, eos_id=2)[0])
-    more = len(encode_responses(bytes_, [text], limit=99, eos_id=2)[0])
+    rows = len(encode_responses(words, [text], limit=99, eos_id=2).ids[0])
+    more = len(encode_responses(bytes_, [text], limit=99, eos_id=2).ids[0])
     ours = response_marks(words, text, rows)
     assert ours == [0, 3, 8, 13, END]
     theirs = response_marks(bytes_, text, more)
@@ -159,7 +159,7 @@ def test_a_character_of_several_bytes_is_one_place() -> None:
 
 def test_a_truncated_response_has_no_end() -> None:
     text = "the tall tree falls"
-    (ids,) = encode_responses(word_level(), [text], limit=3, eos_id=2)
+    (ids,) = encode_responses(word_level(), [text], limit=3, eos_id=2).ids
     assert response_marks(word_level(), text, len(ids)) == [0, 3, 8]
 
 
@@ -168,19 +168,19 @@ def test_a_truncated_response_has_no_end() -> None:
 @given(st.text("ab é你🙂 \n.", max_size=12))
 def test_every_tokenizer_meets_itself_everywhere_it_has_a_mark(kind: str, text: str) -> None:
     tokenizer = _made(kind)
-    (ids,) = encode_responses(tokenizer, [text], limit=99, eos_id=1)
+    (ids,) = encode_responses(tokenizer, [text], limit=99, eos_id=1).ids
     marks = response_marks(tokenizer, text, len(ids))
     assert len(marks) == len(ids)
     assert marks[-1] == END
     found = [mark for mark in marks if mark is not None]
     assert found[:-1] == sorted(set(found[:-1]))
     assert paired_rows(marks, marks)[0] == paired_rows(marks, marks)[1]
-    (document,) = encode_documents(tokenizer, [text], limit=99)
+    (document,) = encode_documents(tokenizer, [text], limit=99).ids
     whole = document_marks(tokenizer, text, 99)
     assert len(whole) == len(document)
     assert all(0 < mark <= len(text.rstrip()) for mark in whole if mark is not None)
     for limit in range(3, 8):
-        (cut,) = encode_documents(tokenizer, [text], limit=limit)
+        (cut,) = encode_documents(tokenizer, [text], limit=limit).ids
         short = document_marks(tokenizer, text, limit)
         assert len(short) == len(cut)
         # What is not cut keeps its mark; special tokens have none.
@@ -203,7 +203,7 @@ def test_paired_rows_have_read_the_same_text(kind: str, other: str) -> None:
     for text in ["the tall tree falls", "café 你好 🙂 fin", "red  blue\n\nold"]:
         read = []
         for tokenizer in (_made(kind), _made(other)):
-            (ids,) = encode_responses(tokenizer, [text], limit=99, eos_id=1)
+            (ids,) = encode_responses(tokenizer, [text], limit=99, eos_id=1).ids
             offsets = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
             ends = [max([0, *(e for _, e in offsets["offset_mapping"][:n])]) for n in range(99)]
             marks = response_marks(tokenizer, text, len(ids))
