@@ -201,8 +201,9 @@ class Attempt:
         skipped = int(record.metrics.get(SKIPPED_BATCHES, 0))
         if skipped and not self._warned_of_skipped:
             self._warned_of_skipped = True
+            batches = "batch had" if skipped == 1 else "batches had"
             self.view.warn(
-                f"{record.label}: {skipped:,} batches had fewer than {FEWEST_ROWS} rows, which "
+                f"{record.label}: {skipped:,} {batches} fewer than {FEWEST_ROWS} rows, which "
                 f"give the feature loss no gradient; see {SKIPPED_BATCHES} of every trial"
             )
 

@@ -71,7 +71,7 @@ def pretrained_source(pretrained: Pretrained, artifacts: Artifacts) -> Path | st
 def label_summary(model: Any) -> dict[str, Any]:
     """The unit of a regressor's output, for the manifest; {} for other models."""
     unit = label_unit(model)
-    return {} if unit is None else {"labels": asdict(unit)}
+    return {} if unit is None else {"label_unit": asdict(unit)}
 
 
 def language_head(model: Any, reading: Reading) -> Any:

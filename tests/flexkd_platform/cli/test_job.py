@@ -277,7 +277,7 @@ def test_nan_in_the_teacher_names_the_example(bench: Bench, poisoned: Callable[[
 def poisoned(bench: Bench) -> Callable[[], Path]:
     """A fitted teacher whose outputs are NaN on the word `once`; training example 13 has it.
 
-    Its weights are finite, as preflight demands: the sum of two of them overflows.
+    Its weights are finite, as preflight demands: the variance of an embedding overflows.
     """
 
     def make() -> Path:
@@ -291,7 +291,6 @@ def poisoned(bench: Bench) -> Callable[[], Path]:
         weights = load_file(folder / "model.safetensors")
         words = json.loads((folder / "tokenizer.json").read_text())["model"]["vocab"]
         weights["bert.embeddings.word_embeddings.weight"][words["once"], 0] = 3e38
-        weights["bert.embeddings.token_type_embeddings.weight"][0, 0] = 1e38
         save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
         return folder
 

@@ -106,8 +106,8 @@ def test_no_class_beyond_the_training_data(write_rows: WriteRows, task_on: TaskO
     main = task_on(write_rows("d.csv", ROWS))
     task = with_sets(main, x=files(write_rows("x.jsonl", [("a", 0), ("b", 2)])))
     (problem,) = problems_of(task)
-    assert problem.message.endswith("label 2.0 is outside the head of 2 classes")
-    with pytest.raises(SpecError, match="outside the head of 2 classes"):
+    assert problem.message.endswith("label 2.0 is not among those of the train split: 0, 1")
+    with pytest.raises(SpecError, match="not among those of the train split"):
         load_evaluation(task, "x")
 
 

@@ -43,7 +43,7 @@ def looked_at(
     return preflight.problems(load_spec(file)), preflight.points
 
 
-RATES, BATCHES = [0.1, 0.2, 0.3], [1, 2, 3, 4]
+RATES, BATCHES = [0.1, 0.2, 0.3], [3, 4, 5, 6]
 AXES = f"{{distill.learning_rate: {RATES}, distill.batch_size: {BATCHES}}}"
 
 

@@ -98,7 +98,7 @@ def test_predictions_are_in_the_unit_of_the_data(lab: Lab) -> None:
     outputs_N = np.array(predictions["outputs"].to_pylist())[:, 0]
     assert 4000 < outputs_N.mean() < 9000
     unit = LabelUnit.of_table(read_rows(lab.store.folder(trial.distill.config.dataset), "train"))
-    assert lab.store.manifest(trial.distill).summary["labels"] == {
+    assert lab.store.manifest(trial.distill).summary["label_unit"] == {
         "mean": unit.mean,
         "std": unit.std,
     }

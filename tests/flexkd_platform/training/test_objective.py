@@ -283,6 +283,7 @@ def reference(
     loss = sum(weight[name] * value for name, value in found.items())
     if has_mean(settings):
         found["feature_mean"] = feature({**settings, "reduction": "mean"}, features, hidden)
+    if compares_rows(settings):
         found["skipped"] = 0.0
     return {"loss": loss, **found}
 
@@ -292,6 +293,12 @@ def has_mean(settings: dict[str, Any]) -> bool:
     usual = {"flexkd": "correlation", "projector": "mse"}.get(settings["kind"])
     correlates = usual is not None and settings.get("loss", usual) == "correlation"
     return correlates and bool(weights(settings)["feature"])
+
+
+def compares_rows(settings: dict[str, Any]) -> bool:
+    """Whether the feature loss has statistics of the batch."""
+    others = settings["kind"] in {"cka", "procrustes", "gram"}
+    return has_mean(settings) or (others and bool(weights(settings)["feature"]))
 
 
 @pytest.mark.parametrize("settings", METHOD_SETTINGS, ids=str)
@@ -348,7 +355,8 @@ def test_a_term_without_weight_is_not_computed(
     if not weight["feature"]:
         features_ND = features_ND[:, :1]  # fits no feature loss
     terms = terms_of(settings, teacher, ROWS, features_ND, logits_NC)
-    also = {"feature_mean", "skipped"} if has_mean(settings) else set()
+    also = {"feature_mean"} if has_mean(settings) else set()
+    also |= {"skipped"} if compares_rows(settings) else set()
     assert set(terms) == {"loss", *(name for name, value in weight.items() if value)} | also
 
 
@@ -359,13 +367,15 @@ def test_fine_tuning_has_no_use_for_a_teacher() -> None:
     assert with_one["loss"].item() == without["loss"].item()
 
 
-def test_a_batch_of_one_row_has_a_loss() -> None:
-    """A batch may hold one example: it correlates with nothing, but its gradient is finite."""
+@pytest.mark.parametrize("rows", [1, 2])
+def test_a_batch_of_one_row_or_two_has_a_loss(rows: int) -> None:
+    """A last batch may hold few examples: its gradient is finite, and it is counted."""
     for settings in METHOD_SETTINGS:
         features_ND, logits_NC = student(settings)
-        terms = terms_of(settings, Teacher(), [2], features_ND[:1], logits_NC[:1])
+        given = (features_ND[:rows], logits_NC[:rows])
+        terms = terms_of(settings, Teacher(), [2, 3][:rows], *given)
         assert torch.isfinite(terms["loss"])
-        assert ("skipped" in terms) == has_mean(settings)
+        assert ("skipped" in terms) == compares_rows(settings)
         assert terms.get("skipped", torch.ones(())).item() == 1
         torch.autograd.backward(terms["loss"])
         for leaf in (features_ND, logits_NC):
