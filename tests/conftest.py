@@ -32,8 +32,10 @@ from .cluster.services import (
 )
 from .forks import ray_worker_forks
 
-# Several processes share the cores; a training says itself how many threads it takes.
+# Several processes share the cores; a training says itself how many threads it takes. Threads that
+# wait for one another sleep: spinning takes the core of another process, or of the one waited for.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 # What checks of models remember of one another is neither the user's nor that of an earlier run.
 _CACHE = tempfile.TemporaryDirectory(prefix="flexkd-cache-")

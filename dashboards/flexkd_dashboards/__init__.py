@@ -6,7 +6,7 @@ content (`verdict`, `figures`, `tables`), and the page (`report`).
 
 from .figures import Figure, report_figures
 from .report import render_report
-from .report_data import ImportanceCurve, PublishedResult, ReportData, TrainingCurve
+from .report_data import ImportanceCurve, PublishedResult, ReportData, Spectrum, TrainingCurve
 from .verdict import Verdict, reach_verdict
 
 __all__ = [
@@ -14,6 +14,7 @@ __all__ = [
     "ImportanceCurve",
     "PublishedResult",
     "ReportData",
+    "Spectrum",
     "TrainingCurve",
     "Verdict",
     "reach_verdict",

@@ -6,6 +6,7 @@ from .figure import Figure, KeyEntry
 from .metric_figure import metric_figure
 from .report_data import ReportData
 from .selection_figures import importance_figure, overlap_figure, pairs_figure
+from .spectrum_figure import spectrum_figure
 from .training_figures import loss_figure, validation_figure
 
 __all__ = ["FIGURES", "Figure", "KeyEntry", "report_figures"]
@@ -17,6 +18,7 @@ FIGURES = (
     importance_figure,
     overlap_figure,
     pairs_figure,
+    spectrum_figure,
 )
 """Each takes the report's data and returns its figure, or None if there is nothing to draw."""
 

@@ -140,6 +140,8 @@ class TrainingCurve:
     """Total training loss at `steps`."""
     validation: Mapping[str, tuple[tuple[int, float], ...]]
     """Metric → (step, value) pairs, steps in ascending order."""
+    clipped: float | None = None
+    """Share of the steps whose gradient was clipped; None if it was not logged."""
 
     def __post_init__(self) -> None:
         if len(self.steps) != len(self.loss):
@@ -169,6 +171,20 @@ class ImportanceCurve:
                 f"{self.label}: selected units {outside[:5]} are not among the "
                 f"{len(self.importance)} units that have an importance"
             )
+
+
+@dataclass(frozen=True)
+class Spectrum:
+    """The spectrum of one second moment of a score."""
+
+    label: str
+    """Name of the moment among the others."""
+    values: tuple[float, ...]
+    """Eigenvalues in descending order, one for each unit."""
+    dimension: int
+    """How many of them hold 95% of their sum."""
+    error: float | None = None
+    """Half the difference of the dimensions of the two halves of the data."""
 
 
 @dataclass(frozen=True)
@@ -203,6 +219,8 @@ class ReportData:
     """One for each trial that kept its curve."""
     importance: tuple[ImportanceCurve, ...] = ()
     """One for each selection; none without Flex-KD."""
+    spectra: tuple[Spectrum, ...] = ()
+    """Of each score whose moments were kept."""
     versions: Mapping[str, str] = field(default_factory=dict)
     """Package: version."""
     reference: tuple[PublishedResult, ...] = ()

@@ -14,6 +14,9 @@ from .metric_styles import bare_name, style_of, title_of
 from .report_data import ReportData
 from .theme import DASHES, Series, method_series
 
+MOST_TOLD = 6
+"""Settings that a caption tells one by one."""
+
 Points = Mapping[int, float]
 """Value by step, of one seed."""
 
@@ -37,11 +40,30 @@ def loss_figure(data: ReportData) -> Figure | None:
         title="Training loss",
         caption=(
             "Total training loss by step: thin lines are seeds, thick lines their mean. Every "
-            "method has its own objective, so levels are not comparable across methods." + thinning
+            "method has its own objective, so levels are not comparable across methods."
+            + thinning
+            + _clipping(data)
         ),
         yaxis=axis(f"Training loss{scale}", **(_log_ticks(positive) if logarithmic else {})),
         mode="lines",
     )
+
+
+def _clipping(data: ReportData) -> str:
+    """The share of the steps that were clipped, of each group that has any."""
+    shares: dict[GroupKey, list[float]] = {}
+    for curve in data.curves:
+        if curve.clipped is not None:
+            shares.setdefault(group_key(curve.method, curve.params), []).append(curve.clipped)
+    labels = setup_labels(data.setups)
+    found = {labels[group]: mean(own) for group, own in shares.items() if any(own)}
+    if not found:
+        return ""
+    told = ", ".join(f"{label} {share:.0%}" for label, share in found.items())
+    if len(found) > MOST_TOLD:
+        lowest, highest = min(found.values()), max(found.values())
+        told = f"{lowest:.0%} to {highest:.0%} in {len(found)} of {len(shares)} settings"
+    return f" Steps whose gradient was clipped: {told}."
 
 
 def validation_figure(data: ReportData) -> Figure | None:

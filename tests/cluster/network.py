@@ -223,6 +223,7 @@ class Host:
             "HOME": HOME,
             "LANG": "C.UTF-8",
             "OMP_NUM_THREADS": "1",
+            "OMP_WAIT_POLICY": "passive",
             "HF_HUB_OFFLINE": "1",
             "RAY_USAGE_STATS_ENABLED": "0",
             "PATH": f"{Path(sys.executable).parent}:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",

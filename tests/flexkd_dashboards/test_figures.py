@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from flexkd_dashboards import ImportanceCurve, ReportData, TrainingCurve, report_figures
+from flexkd_dashboards import ImportanceCurve, ReportData, Spectrum, TrainingCurve, report_figures
 from flexkd_dashboards.alpha_axis import AlphaAxis
 from flexkd_dashboards.theme import METHOD_SERIES, PAGE, SPARE_SERIES, dark_of_light, method_series
 
@@ -216,3 +216,34 @@ def test_methods_are_told_apart_without_full_colour_vision(theme: str, vision: s
     for one, other in itertools.combinations(colours, 2):
         distance = np.linalg.norm(lab(one, VISION[vision]) - lab(other, VISION[vision]))
         assert distance >= 10, (one, other, distance)
+
+
+def test_spectrum_is_the_share_left_out_and_marks_the_dimension(report: ReportData) -> None:
+    spectra = (
+        Spectrum("gradients, layer 5", (8.0, 1.0, 1.0, 0.0), 3, 0.5),
+        Spectrum("contribution, layer 5", (9.0, 1.0, 0.0, -1e-9), 2),
+        Spectrum("nothing", (0.0, 0.0), 0),
+    )
+    figures = report_figures(replace(report, spectra=spectra))
+    figure = next(figure for figure in figures if figure.name == "spectrum")
+    curve, dimension, other, _ = figure.plot.data
+    assert (list(curve.x), list(curve.y)) == ([1, 2], [pytest.approx(0.2), pytest.approx(0.1)])
+    assert list(other.x) == [1], "negative values and rounding are left out"
+    assert (list(dimension.x), list(dimension.y)) == ([3], [0.05])
+    assert list(dimension.error_x.array) == [0.5]
+    assert "effective dimension 3 ± 0.5 of 4; contribution, layer 5: effective" in figure.caption
+    assert "nothing" not in figure.caption
+
+
+def test_caption_of_the_loss_tells_which_gradients_were_clipped(report: ReportData) -> None:
+    shares = {"flexkd": 0.25, "ft": 0.0}
+    curves = tuple(replace(curve, clipped=shares.get(curve.method)) for curve in report.curves)
+    figures = report_figures(replace(report, curves=curves))
+    caption = next(figure.caption for figure in figures if figure.name == "loss")
+    assert "Steps whose gradient was clipped: " in caption
+    assert caption.count("25%") == 2, "one for each setting of Flex-KD"
+    assert " 0%" not in caption
+    many = tuple(replace(curve, clipped=0.1) for curve in report.curves)
+    figures = report_figures(replace(report, curves=many))
+    caption = next(figure.caption for figure in figures if figure.name == "loss")
+    assert "clipped: 10% to 10% in 7 of 7 settings." in caption

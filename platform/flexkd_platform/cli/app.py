@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from ..cluster.idle_threads import idle_threads
 from .options import (
     DEFAULT_STORAGE,
     AddressOption,
@@ -305,7 +306,7 @@ def schema_command() -> None:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; returns the exit code: 0 success, 1 failure, 2 invalid request."""
-    quiet_libraries()
+    prepare_libraries()
     arguments = sys.argv[1:] if arguments is None else arguments
     try:
         code = int(app(arguments, standalone_mode=False) or 0)
@@ -335,8 +336,9 @@ def _refuse(error: Exception, remedy: str, arguments: list[str]) -> int:
     return 2
 
 
-def quiet_libraries() -> None:
-    """Disable terminal output of libraries; must be called before they are imported."""
+def prepare_libraries() -> None:
+    """Disable terminal output of libraries and let waiting threads sleep; before their import."""
+    os.environ.update(idle_threads())
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")

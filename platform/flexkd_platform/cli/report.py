@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from flexkd_dashboards import (
     ImportanceCurve,
     PublishedResult,
     ReportData,
+    Spectrum,
     TrainingCurve,
     render_report,
 )
@@ -78,6 +79,7 @@ def report_data(job: JobFiles, spec: JobSpec) -> ReportData:
         baseline=spec.sweep.baseline,
         curves=tuple(curves),
         importance=tuple(importance),
+        spectra=tuple(_spectra(job, results["selection"])),
         versions=versions(),
         reference=tuple(
             PublishedResult(p.method, p.metric, p.mean, p.std, p.source) for p in spec.reference
@@ -85,13 +87,38 @@ def report_data(job: JobFiles, spec: JobSpec) -> ReportData:
     )
 
 
+def _spectra(job: JobFiles, selection: list[dict[str, Any]]) -> Iterator[Spectrum]:
+    """Those of every score, without those of another kind of importance on the same moments."""
+    seen: set[tuple[str, tuple[float, ...]]] = set()
+    for entry in selection:
+        geometry = job.geometry(entry["score_hash"]) or {}
+        for key, name, found in (
+            ("spectrum", "gradients", geometry),
+            ("contribution_spectrum", "contribution", geometry.get("contribution", {})),
+        ):
+            values = tuple(geometry.get(key, ()))
+            if "effective_dimension" not in found or (key, values) in seen:
+                continue
+            seen.add((key, values))
+            yield Spectrum(
+                label=f"{name}, layer {entry['layer']}{_drawn(entry)}",
+                values=values,
+                dimension=found["effective_dimension"],
+                error=found.get("effective_dimension_error"),
+            )
+
+
 def _selection_label(entry: Mapping[str, Any]) -> str:
     """`layer 5, gradient, 800 samples of seed 2, 128 lowest units`."""
-    select, draw = entry.get("select", "highest"), entry.get("score_draw")
-    drawn = "" if draw is None else f", {draw['samples']} samples of seed {draw['seed']}"
+    select = entry.get("select", "highest")
     which = "" if select == "highest" else f"{select} "
     kind = entry["score_kind"]
-    return f"layer {entry['layer']}, {kind}{drawn}, {entry['d_student']} {which}units"
+    return f"layer {entry['layer']}, {kind}{_drawn(entry)}, {entry['d_student']} {which}units"
+
+
+def _drawn(entry: Mapping[str, Any]) -> str:
+    draw = entry.get("score_draw")
+    return "" if draw is None else f", {draw['samples']} samples of seed {draw['seed']}"
 
 
 def _selection_note(entry: Mapping[str, Any]) -> str:
@@ -119,6 +146,7 @@ def _curve(job: JobFiles, trial: dict[str, object]) -> TrainingCurve:
         for name, value in entry.values.items():
             if name.startswith("validation/"):
                 validation.setdefault(name, []).append((entry.step, value))
+    clipped = [e.values["train/clipped"] for e in log if "train/clipped" in e.values]
     return TrainingCurve(
         method=str(trial["method"]),
         params=dict(trial["params"]),  # type: ignore[call-overload]
@@ -126,4 +154,5 @@ def _curve(job: JobFiles, trial: dict[str, object]) -> TrainingCurve:
         steps=tuple(entry.step for entry in log),
         loss=tuple(entry.values["train/loss"] for entry in log),
         validation={name: tuple(points) for name, points in validation.items()},
+        clipped=sum(clipped) / len(clipped) if clipped else None,
     )

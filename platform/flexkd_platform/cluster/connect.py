@@ -24,6 +24,7 @@ from .auth_token import PLACES
 from .capacity import Capacity, Node
 from .code_package import packed_code
 from .head_probe import IN_A_JOB, no_cluster, prepare_to_join
+from .idle_threads import idle_threads
 
 NOISY = ("ray", "ray.data", "ray.tune", "ray.train", "ray.air")
 """Loggers that go to the log file instead of the terminal."""
@@ -138,7 +139,8 @@ def _what_ray_needs(address: str) -> Iterator[dict[str, Any]]:
         yield {}
     else:
         with packed_code() as packages:
-            yield {"runtime_env": {"py_modules": [str(package) for package in packages]}}
+            modules = [str(package) for package in packages]
+            yield {"runtime_env": {"py_modules": modules, "env_vars": idle_threads()}}
 
 
 def _keep_secrets_where_they_are() -> None:

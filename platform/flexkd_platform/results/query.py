@@ -34,6 +34,11 @@ class JobFiles:
         values: list[float] = load_file(folder / "importance.safetensors")["G"].tolist()
         return values
 
+    def geometry(self, score_hash: str) -> dict[str, Any] | None:
+        """Spectra and dimensions of a score; None if its moments were not kept."""
+        file = self.store.folder_at("score", score_hash) / "geometry.json"
+        return dict(json.loads(file.read_text())) if file.exists() else None
+
 
 def find_job(store: Store, name: str) -> JobFiles:
     """The job with this id, or the newest one with this name.

@@ -15,6 +15,7 @@ from ray.exceptions import RayError
 
 from ..cluster.code_package import pack_code
 from ..cluster.dashboard import find_dashboard
+from ..cluster.idle_threads import idle_threads
 from ..spec import JobSpec, Problem, SpecError
 from ..tracking.provenance import USER, carried_provenance
 from .entrypoint import entrypoint
@@ -102,6 +103,7 @@ class RayJobs:
                 "PYTHONUNBUFFERED": "1",
                 "RAY_JOB_STOP_WAIT_TIME_S": str(STOP_SECONDS),
                 USER: user,
+                **idle_threads(),
                 **provenance,
             }
             runtime_env = {

@@ -119,15 +119,18 @@ def spec(material: Path, tmp_path: Path) -> Path:
     return path
 
 
-def flexkd_on_ray(spec: Path, storage: str) -> subprocess.CompletedProcess[str]:
+def flexkd_on_ray(
+    spec: Path, storage: str, forks: dict[str, str]
+) -> subprocess.CompletedProcess[str]:
     """The job on a Ray of its own, whose workers find the module as the driver does."""
     argv = [sys.executable, "-m", "flexkd_platform.cli", "run", str(spec), "--storage", storage]
+    others = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
     return subprocess.run(
         [*argv, *OPTIONS, "--address", "local"],
         capture_output=True,
         text=True,
         cwd="/",
-        env={name: value for name, value in os.environ.items() if not name.startswith("RAY_")},
+        env=others | forks,
     )
 
 
@@ -144,7 +147,7 @@ def numbers(done: subprocess.CompletedProcess[str]) -> dict[str, Any]:
 
 @pytest.mark.ray
 def test_a_job_runs_with_them_here_and_on_ray(
-    spec: Path, tmp_path: Path, commands: CommandServer
+    spec: Path, tmp_path: Path, commands: CommandServer, worker_forks: dict[str, str]
 ) -> None:
     where = ["--storage", str(tmp_path / "here"), "--address", "none"]
     done = commands.run("run", str(spec), *where, *OPTIONS, cwd=Path("/"))
@@ -160,7 +163,7 @@ def test_a_job_runs_with_them_here_and_on_ray(
     for metrics in here.values():
         assert metrics["test/error"] == 1 - metrics["test/accuracy"]
         assert "test/f1" not in metrics
-    assert numbers(flexkd_on_ray(spec, str(tmp_path / "ray"))) == here
+    assert numbers(flexkd_on_ray(spec, str(tmp_path / "ray"), worker_forks)) == here
 
 
 def test_a_version_is_part_of_the_hashes(

@@ -191,6 +191,7 @@ def test_a_cluster_that_is_joined_gets_our_code(
         asked.update(given)
         env = given.get("runtime_env")
         if isinstance(env, dict):
+            assert env["env_vars"] == {"OMP_WAIT_POLICY": "passive"}
             there.extend(path for path in env["py_modules"] if Path(path).is_dir())
 
     monkeypatch.setattr(ray, "is_initialized", lambda: False)

@@ -47,7 +47,10 @@ def store(spec_of: SpecOf, plan_of: PlanOf, store_with: StoreWith) -> Store:
     return store_with(plan_of(spec_of(**SWEEP)))
 
 
-def start(spec: Path, store: Store, address: str) -> subprocess.Popen[str]:
+def start(
+    spec: Path, store: Store, address: str, workers: Mapping[str, str]
+) -> subprocess.Popen[str]:
+    """The command in a process of its own. workers: how Ray is to start them; see tests/forks."""
     environment = {k: v for k, v in os.environ.items() if not k.startswith("RAY_")}
     command = [sys.executable, "-m", "flexkd_platform.cli", "run", str(spec)]
     return subprocess.Popen(
@@ -55,7 +58,7 @@ def start(spec: Path, store: Store, address: str) -> subprocess.Popen[str]:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env=environment,
+        env=environment | workers,
         # As in a terminal of its own: Ctrl-C there reaches the whole process group.
         start_new_session=True,
     )
@@ -98,15 +101,19 @@ def assert_plain(out: str) -> None:
         ), line
 
 
-def test_the_same_command_finishes_a_job_that_was_cut_off(spec_file: Path, store: Store) -> None:
+def test_the_same_command_finishes_a_job_that_was_cut_off(
+    spec_file: Path, store: Store, worker_forks: Mapping[str, str]
+) -> None:
     """Killed, terminated, interrupted; then it ends, and did every trial once."""
     kept: set[str] = set()
-    for how in (signal.SIGKILL, signal.SIGTERM, signal.SIGINT):
-        before, kept = kept, cut_off(how, spec_file, store)
+    # What is killed has workers as Ray starts them.
+    ways = {signal.SIGKILL: {}, signal.SIGTERM: worker_forks, signal.SIGINT: worker_forks}
+    for how, workers in ways.items():
+        before, kept = kept, cut_off(how, spec_file, store, workers)
         assert before < kept, "each attempt did some"
         assert len(kept) < len(SEEDS), "none did all"
 
-    process = start(spec_file, store, "none")
+    process = start(spec_file, store, "none", {})
     out, err = process.communicate(timeout=PATIENCE)
     assert (process.returncode, err) == (0, "")
     assert_plain(out)
@@ -123,10 +130,12 @@ def test_the_same_command_finishes_a_job_that_was_cut_off(spec_file: Path, store
     assert "DEBUG" not in log
 
 
-def cut_off(how: signal.Signals, spec_file: Path, store: Store) -> set[str]:
+def cut_off(
+    how: signal.Signals, spec_file: Path, store: Store, workers: Mapping[str, str]
+) -> set[str]:
     """Run the job until one more trial is done, stop it; returns the trials that are there."""
     there = len(store.list_folder("steps/evaluate"))
-    process = start(spec_file, store, "local")
+    process = start(spec_file, store, "local", workers)
     wait_for(process, lambda: len(store.list_folder("steps/evaluate")) > there)
     left = started_by(process)
     assert left, "there is a Ray to be stopped"
