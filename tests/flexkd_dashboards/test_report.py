@@ -294,3 +294,13 @@ def test_selected_units_must_exist() -> None:
 def test_report_needs_a_metric(report: ReportData) -> None:
     with pytest.raises(ValueError, match="at least one metric"):
         replace(report, metrics=())
+
+
+def test_truncated_texts_and_words_of_rouge(report: ReportData, results: dict[str, Any]) -> None:
+    assert "Truncated texts" not in render_report(report)
+    lengths = {"train": {"rows": 1000, "prompts": {"cut": 950, "longest": 365}}}
+    results["texts"] = {"lengths": lengths, "rouge_tokenizer": {"test": "unicode"}}
+    page = render_report(replace(report, results=results))
+    assert "Truncated texts" in page
+    assert ">950<" in page
+    assert "Words of ROUGE, test: unicode." in page
