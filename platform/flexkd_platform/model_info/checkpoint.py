@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 from .errors import ModelError
@@ -11,6 +12,20 @@ from .gguf_file import Shapes, find_gguf, gguf_shapes
 CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
+ADAPTER_CONFIG = "adapter_config.json"
+ADAPTER_WEIGHTS = ("adapter_model.safetensors", "adapter_model.bin")
+
+_NO_MODEL = re.compile(r"(training_args|optimizer|scheduler|scaler|random_states.*|rng_state.*)\.bin")
+"""Pickles that trainers write beside the weights."""
+
+_OTHER_FORMATS = {
+    "*.h5": "TensorFlow",
+    "*.msgpack": "Flax",
+    "*.onnx": "ONNX",
+    "*.pt": "pickle",
+    "*.pth": "pickle",
+    "*.ckpt": "pickle",
+}
 
 VOCABULARIES: tuple[tuple[str, ...], ...] = (
     ("tokenizer.json",),
@@ -85,14 +100,29 @@ def weight_files(folder: Path) -> list[Path]:
         return [folder / name for name in sorted(names)]
     if (gguf := find_gguf(folder)) is not None:
         return [gguf]
+    raise _no_weights(folder)
+
+
+def _no_weights(folder: Path) -> ModelError:
+    """What a folder has instead of weights that can be read."""
+    by_hand = (
+        f"convert it to {WEIGHTS}: load it with transformers and call save_pretrained; "
+        "a hub model often has a revision with safetensors"
+    )
     pickled = sorted(file.name for file in folder.glob("[!.]*.bin"))
-    if pickled:
-        raise ModelError(
-            f"{folder} has its weights in {pickled[0]}, which is a pickle",
-            f"convert it to {WEIGHTS}: load it with transformers and call save_pretrained; "
-            "a hub model often has a revision with safetensors",
-        )
-    raise ModelError(f"{folder} contains no weights", f"it needs {WEIGHTS} (or shards and {INDEX})")
+    whole = [name for name in pickled if not _NO_MODEL.fullmatch(name)]
+    if whole:
+        return ModelError(f"{folder} has its weights in {whole[0]}, which is a pickle", by_hand)
+    needs = f"it needs {WEIGHTS} (or shards and {INDEX})"
+    for pattern, what in _OTHER_FORMATS.items():
+        files = sorted(file.name for file in folder.glob(f"[!.]{pattern}") if file.is_file())
+        files = [name for name in files if not _NO_MODEL.fullmatch(f"{Path(name).stem}.bin")]
+        if files:
+            return ModelError(
+                f"{folder} has its weights in {files[0]} ({what}), and {needs}", by_hand
+            )
+    beside = f"; {pickled[0]} holds the state of a training" if pickled else ""
+    return ModelError(f"{folder} contains no weights{beside}", needs)
 
 
 def read_shapes(folder: Path) -> Shapes:

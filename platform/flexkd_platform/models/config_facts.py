@@ -10,6 +10,7 @@ import torch
 from transformers import AutoConfig, AutoModel, PreTrainedModel, PreTrainedTokenizerBase
 
 from ..model_info import UNLIMITED, Family, ModelError, ModelFacts, family_of
+from ..model_info.adapter import base_folder
 from ..model_info.checkpoint import CONFIG, gguf_argument, gguf_of
 from ..model_info.errors import first_line
 from ..model_info.families import family_of_config, final_norm, head_size, inner_size, layer_count
@@ -69,7 +70,12 @@ def tokenizer_digest(tokenizer: PreTrainedTokenizerBase) -> str:
 
 
 def read_config(folder: Path) -> Any:
-    """The config as transformers reads it; ModelError if it fails or the family is unknown."""
+    """The config as transformers reads it, of an adapter that of its base.
+
+    Raises:
+        ModelError: it cannot be read, or the family is unknown.
+    """
+    folder = base_folder(folder)
     if (gguf := gguf_of(folder)) is not None:
         gguf_shapes(gguf)  # its errors are clearer than those of transformers
         config = read_once("config", gguf, lambda: _parsed(folder, str(gguf)))

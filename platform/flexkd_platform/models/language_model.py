@@ -8,12 +8,14 @@ from typing import Any
 import torch
 from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM, PreTrainedModel
 
+from ..model_info.adapter import base_folder
 from ..model_info.checkpoint import gguf_argument, gguf_of, read_shapes
 from ..model_info.errors import ModelError
 from ..model_info.families import FAMILIES, family_of_config
 from ..model_info.gguf_file import no_bar
 from ..model_info.hub import Source, folder_of
 from ..model_info.quiet import quiet
+from .adapter import merged
 from .config_facts import read_config
 from .loading import kept_random_state, load_tokenizer, set_dropout
 
@@ -52,10 +54,11 @@ def load_language_model(source: Source, *, dropout: float | None = None) -> PreT
         ModelError: the architecture generates no text; the checkpoint cannot be read, or lacks
             weights, the head's included unless it is tied to the embedding.
     """
-    folder = folder_of(source, weights=True)
+    named = folder_of(source, weights=True)
+    folder = base_folder(named)
     with quiet():
         config = read_config(folder)
-        prepare_language_config(config, folder, dropout=dropout)
+        prepare_language_config(config, named, dropout=dropout)
         read_shapes(folder)
         # Weights that are drawn are missing in the checkpoint: an error below.
         with kept_random_state(0), no_bar(gguf_of(folder)):
@@ -75,7 +78,7 @@ def load_language_model(source: Source, *, dropout: float | None = None) -> PreT
             "name the folder that the language model was saved to, its head included",
         )
     model.generation_config.pad_token_id = config.pad_token_id
-    return model.eval()
+    return merged(model, named).eval()
 
 
 def prepare_language_config(config: Any, folder: Path, *, dropout: float | None) -> None:

@@ -16,12 +16,14 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
+from ..model_info.adapter import base_folder, tokenizer_folder
 from ..model_info.checkpoint import gguf_argument, gguf_of, read_shapes, require_tokenizer_files
 from ..model_info.errors import ModelError, first_line
 from ..model_info.families import family_of_config
 from ..model_info.gguf_file import no_bar, read_once
 from ..model_info.hub import Source, folder_of
 from ..model_info.quiet import quiet
+from .adapter import merged
 from .config_facts import head_outputs, read_config
 from .head import draw_linear, head_modules
 
@@ -32,7 +34,7 @@ def load_tokenizer(source: Source) -> PreTrainedTokenizerBase:
     Raises:
         ModelError: it is missing, broken, or has neither token.
     """
-    folder = folder_of(source, weights=False)
+    folder = tokenizer_folder(folder_of(source, weights=False))
     # Checked here: if files are missing, transformers creates a tokenizer of five words.
     require_tokenizer_files(folder)
     gguf = gguf_of(folder)
@@ -60,6 +62,15 @@ def load_tokenizer(source: Source) -> PreTrainedTokenizerBase:
             )
         tokenizer.pad_token = tokenizer.eos_token
     return tokenizer
+
+
+def check_words(words: int, embedded: int, folder: Path) -> None:
+    """Raise ModelError if a tokenizer has more words than the model embeds."""
+    if words > embedded:
+        raise ModelError(
+            f"the tokenizer in {folder} has {words} words and the model embeds {embedded}",
+            "use the tokenizer that the model was trained with",
+        )
 
 
 def _parsed(folder: Path) -> PreTrainedTokenizerBase:
@@ -91,11 +102,12 @@ def load_with_head(
         ModelError: the checkpoint cannot be read, or lacks weights of the backbone.
         ValueError: the outputs do not fit the task.
     """
-    folder = folder_of(source, weights=True)
+    named = folder_of(source, weights=True)
+    folder = base_folder(named)
     with quiet():
         config = read_config(folder)
         held = head_outputs(config, family_of_config(config), read_shapes(folder))
-        prepare_config(config, folder, outputs=outputs, regression=regression, dropout=dropout)
+        prepare_config(config, named, outputs=outputs, regression=regression, dropout=dropout)
         with kept_random_state(seed), no_bar(gguf_of(folder)):
             model, report = AutoModelForSequenceClassification.from_pretrained(
                 folder,
@@ -111,7 +123,7 @@ def load_with_head(
     wrong = {name for name, *_ in report["mismatched_keys"]} - in_head
     drawn = head + _drawable(model, missing, wrong)
     draw_linear(model, drawn, seed=seed)
-    return model.eval()
+    return merged(model, named).eval()
 
 
 def prepare_config(

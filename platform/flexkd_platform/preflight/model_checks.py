@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from ..model_info import ModelError, ModelFacts, locate
+from ..model_info.adapter import adapter_of
 from ..model_info.facts import folder_fingerprint
 from ..plan import StackShape
 from ..spec import BlankModel, PretrainedInit, Problem, StudentInit, sha256_of
@@ -26,7 +27,7 @@ Checked = tuple[ModelFacts | None, list[Problem]]
 CACHE = "FLEXKD_CACHE"
 """Environment variable for the cache folder (default `~/.cache/flexkd`); downloads use it, too."""
 
-PACKAGES = ("torch", "transformers", "tokenizers", "safetensors", "gguf", "accelerate")
+PACKAGES = ("torch", "transformers", "tokenizers", "safetensors", "gguf", "accelerate", "peft")
 """Packages whose versions affect the result of a model check."""
 
 
@@ -73,8 +74,12 @@ def _files_of(model: str, revision: str | None) -> object:
         source = locate(model, revision)
         if not isinstance(source, Path):
             return None  # a branch on the hub may have new commits
-        files = sorted((file.name, file.stat().st_size) for file in source.iterdir())
-        return [folder_fingerprint(source), files]
+        adapter = adapter_of(source)
+        if adapter is not None and not isinstance(adapter.base, Path):
+            return None
+        folders = [source] if adapter is None else [source, adapter.base]
+        files = [sorted((f.name, f.stat().st_size) for f in each.iterdir()) for each in folders]
+        return [folder_fingerprint(source), *files]
     except (ModelError, OSError):
         return None  # the check reports the problem
 
