@@ -18,7 +18,7 @@ from .hub import Source, folder_of
 from .locate import PACKAGE, locate
 
 MERGEABLE = (
-    "LORA", "ADALORA", "LOHA", "LOKR", "IA3", "OFT", "BOFT", "VERA", "HRA", "FOURIERFT", "VBLORA",
+    "LORA", "ADALORA", "LOHA", "LOKR", "IA3", "OFT", "HRA", "FOURIERFT",
 )  # fmt: skip
 """Kinds of adapters (`peft_type`) that become part of the weights. LoRA includes rsLoRA and DoRA.
 
@@ -129,8 +129,8 @@ def _require_mergeable(folder: Path, kind: str) -> None:
     if find_spec("peft") is None:
         raise ModelError(
             f"{folder} is a PEFT adapter ({kind}), and the package peft is not installed",
-            "pip install 'flexkd[peft]', on every machine of the cluster; or merge the adapter with "
-            "PEFT's merge_and_unload and name the folder that this model is saved to",
+            "pip install 'flexkd[peft]', on every machine of the cluster; or merge the adapter "
+            "with PEFT's merge_and_unload and name the folder that this model is saved to",
         )
 
 

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
-from torch import Tensor, nn
+from torch import Tensor
 from transformers import PreTrainedModel
 
 from ..model_info.adapter import Adapter, adapter_of
@@ -68,7 +68,8 @@ def adapter_weights(adapter: Adapter) -> dict[str, Tensor]:
     file = adapter.weights
     try:
         if file.suffix == ".safetensors":
-            return load_file(file)
+            tensors: dict[str, Tensor] = load_file(file)
+            return tensors
         found = torch.load(file, map_location="cpu", weights_only=True)
     except (SafetensorError, OSError, ValueError, RuntimeError, EOFError) as error:
         raise _unreadable(adapter, first_line(error)) from error
@@ -105,6 +106,7 @@ def _fitted(
     from peft import PeftModel, get_peft_model_state_dict
 
     given = _in_model(model, weights)
+    _require_untied(model, given, adapter)
     config = _peft_config(adapter)
     saved = [name for name in config.modules_to_save or [] if _holds(given, name)]
     if config.modules_to_save is not None:
@@ -120,8 +122,9 @@ def _fitted(
             f"name the model that it was trained on as base_model_name_or_path in {ADAPTER_CONFIG}",
         ) from error
     expected = get_peft_model_state_dict(wrapped, save_embedding_layers=False)
-    _require_same(expected, given, adapter)
-    _require_untied(model, given, adapter)
+    # PEFT saves an adapted embedding or head whole, too.
+    whole = {name: weight for name, weight in wrapped.state_dict().items() if name in given}
+    _require_same({**whole, **expected}, given, adapter)
     return wrapped, given
 
 
@@ -199,9 +202,7 @@ def _require_same(
     )
 
 
-def _require_untied(
-    model: PreTrainedModel, given: Mapping[str, Tensor], adapter: Adapter
-) -> None:
+def _require_untied(model: PreTrainedModel, given: Mapping[str, Tensor], adapter: Adapter) -> None:
     """Refuse an adapter of one of two tied weights: after a merge they would differ."""
     tied = getattr(model, "all_tied_weights_keys", {})
     names = {name.rpartition(".")[0] for pair in tied.items() for name in pair}
@@ -220,5 +221,3 @@ def _silent() -> Iterator[None]:
     with quiet(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
-
-

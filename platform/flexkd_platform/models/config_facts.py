@@ -15,9 +15,11 @@ from ..model_info.checkpoint import CONFIG, gguf_argument, gguf_of
 from ..model_info.errors import first_line
 from ..model_info.families import family_of_config, final_norm, head_size, inner_size, layer_count
 from ..model_info.gguf_file import Shapes, gguf_shapes, read_once
+from ..model_info.quantised import quantisation_of
 from ..model_info.quiet import quiet
 from ..plan import StackShape
 from ..spec import canonical_json, sha256_of
+from .quantised import without_quantisation
 
 LM_HEAD = "lm_head.weight"
 """Name of the language-model head's weights in every known architecture."""
@@ -95,13 +97,15 @@ def read_config(folder: Path) -> Any:
             "it has to be a JSON object with a model_type; copy it again",
         ) from None
     family_of(str(model_type))
+    quantisation_of(file)  # its error is clearer than that of transformers
     return _parsed(folder, str(file))
 
 
 def _parsed(folder: Path, file: str) -> Any:
     try:
         with quiet():
-            return AutoConfig.from_pretrained(folder, **gguf_argument(folder))
+            config = AutoConfig.from_pretrained(folder, **gguf_argument(folder))
+        return without_quantisation(config)
     except Exception as error:  # its checks raise errors without a common base
         raise bad_config(file, error) from error
 

@@ -20,12 +20,13 @@ from ..model_info.adapter import base_folder, tokenizer_folder
 from ..model_info.checkpoint import gguf_argument, gguf_of, read_shapes, require_tokenizer_files
 from ..model_info.errors import ModelError, first_line
 from ..model_info.families import family_of_config
-from ..model_info.gguf_file import no_bar, read_once
+from ..model_info.gguf_file import read_once
 from ..model_info.hub import Source, folder_of
 from ..model_info.quiet import quiet
 from .adapter import merged
 from .config_facts import head_outputs, read_config
 from .head import draw_linear, head_modules
+from .quantised import from_checkpoint
 
 
 def load_tokenizer(source: Source) -> PreTrainedTokenizerBase:
@@ -108,15 +109,8 @@ def load_with_head(
         config = read_config(folder)
         held = head_outputs(config, family_of_config(config), read_shapes(folder))
         prepare_config(config, named, outputs=outputs, regression=regression, dropout=dropout)
-        with kept_random_state(seed), no_bar(gguf_of(folder)):
-            model, report = AutoModelForSequenceClassification.from_pretrained(
-                folder,
-                config=config,
-                dtype=torch.float32,
-                ignore_mismatched_sizes=True,
-                output_loading_info=True,
-                **gguf_argument(folder),
-            )
+        with kept_random_state(seed):
+            model, report = from_checkpoint(AutoModelForSequenceClassification, folder, config)
     head = head_modules(model) if held != outputs else []
     in_head = {f"{module}.{part}" for module in head for part in ("weight", "bias")}
     missing = report["missing_keys"] - in_head

@@ -27,7 +27,16 @@ Checked = tuple[ModelFacts | None, list[Problem]]
 CACHE = "FLEXKD_CACHE"
 """Environment variable for the cache folder (default `~/.cache/flexkd`); downloads use it, too."""
 
-PACKAGES = ("torch", "transformers", "tokenizers", "safetensors", "gguf", "accelerate", "peft")
+PACKAGES = (
+    "torch",
+    "transformers",
+    "tokenizers",
+    "safetensors",
+    "gguf",
+    "accelerate",
+    "peft",
+    "bitsandbytes",
+)
 """Packages whose versions affect the result of a model check."""
 
 
@@ -75,9 +84,10 @@ def _files_of(model: str, revision: str | None) -> object:
         if not isinstance(source, Path):
             return None  # a branch on the hub may have new commits
         adapter = adapter_of(source)
-        if adapter is not None and not isinstance(adapter.base, Path):
+        base = source if adapter is None else adapter.base
+        if not isinstance(base, Path):
             return None
-        folders = [source] if adapter is None else [source, adapter.base]
+        folders = sorted({source, base})
         files = [sorted((f.name, f.stat().st_size) for f in each.iterdir()) for each in folders]
         return [folder_fingerprint(source), *files]
     except (ModelError, OSError):
