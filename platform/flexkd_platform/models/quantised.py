@@ -55,8 +55,8 @@ def from_checkpoint(auto: Any, folder: Path, config: Any) -> tuple[Any, dict[str
                 output_loading_info=True,
                 **arguments,
             )
-            if found is not None and found.method == "bitsandbytes":
-                model = model.dequantize(torch.float32)
+            if found is not None:
+                model = _plain(model, found)
     except (ImportError, NotImplementedError, RuntimeError, ValueError) as error:
         if found is None:
             raise
@@ -64,10 +64,16 @@ def from_checkpoint(auto: Any, folder: Path, config: Any) -> tuple[Any, dict[str
             f"{folder} is quantised ({found}) and cannot be dequantised: {first_line(error)}",
             "name the model before it was quantised",
         ) from error
-    if found is not None:
-        without_quantisation(model.config)
-        model = model.float().requires_grad_(True)
     return model, report
+
+
+def _plain(model: Any, found: Quantisation) -> Any:
+    """The dequantised weights in a new model, which transformers saves like any other."""
+    if found.method == "bitsandbytes":
+        model = model.dequantize(torch.float32)
+    weights = {name: weight.float() for name, weight in model.state_dict().items()}
+    config = without_quantisation(model.config)
+    return type(model).from_pretrained(None, config=config, state_dict=weights, dtype=torch.float32)
 
 
 def _settings(found: Quantisation) -> dict[str, Any]:

@@ -22,9 +22,13 @@ from flexkd_platform.models import (
     check_model,
     load_encoder,
     load_language_model,
+    load_saved,
     load_tokenizer,
     load_with_head,
+    save_model,
 )
+
+from .conftest import same
 
 peft = pytest.importorskip("peft")
 
@@ -109,6 +113,9 @@ def test_the_merged_model_is_the_adapted_one(
     assert {p.dtype for p in merged.parameters()} == {torch.float32}
     assert all(p.requires_grad for p in merged.parameters())
     assert list(merged.state_dict()) == list(plain.state_dict())
+    save_model(merged, load_tokenizer(base), tmp_path / "saved")
+    assert not (tmp_path / "saved" / "adapter_config.json").exists()
+    assert same(load_saved(tmp_path / "saved")[0], merged)
 
 
 def test_lora_is_w_plus_alpha_over_r_b_a(base: Path, tmp_path: Path) -> None:

@@ -27,6 +27,8 @@ from flexkd_platform.models import (
 )
 from flexkd_platform.spec import SlicedInit
 
+from .conftest import same
+
 LAYER = "model.layers.1.mlp.up_proj"
 
 
@@ -141,6 +143,8 @@ def test_it_serves_in_every_role(quantise: Any, base: Path, tmp_path: Path, toke
     folder, plain = quantise(base)
     classifier = load_with_head(folder, outputs=3, regression=False, seed=0)
     assert classifier(**tokens()).logits.shape == (3, 3)
+    save_model(load_language_model(folder), load_tokenizer(folder), tmp_path / "teacher")
+    assert same(load_saved(tmp_path / "teacher")[0], load_language_model(folder))
     name = LAYER.removeprefix("model.")
     for body in (classifier.base_model, load_encoder(folder)):
         weight = body.get_submodule(name).weight
