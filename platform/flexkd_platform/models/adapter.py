@@ -24,6 +24,7 @@ from ..model_info.checkpoint import ADAPTER_CONFIG
 from ..model_info.errors import ModelError, first_line
 from ..model_info.families import family_of_config
 from ..model_info.quiet import quiet
+from .quantised import no_kernel_warnings
 
 PREFIX = "base_model.model."
 """Start of every name in an adapter's file; the rest is a name in the base model."""
@@ -44,7 +45,7 @@ def merge_adapter(model: PreTrainedModel, adapter: Adapter) -> PreTrainedModel:
         ModelError: the adapter cannot be read, or was made for another base.
     """
     weights = adapter_weights(adapter)
-    with _silent():
+    with silent_peft():
         wrapped, named = _fitted(model, adapter, weights, drawn=True)
         from peft import set_peft_model_state_dict
 
@@ -55,7 +56,7 @@ def merge_adapter(model: PreTrainedModel, adapter: Adapter) -> PreTrainedModel:
 
 def check_fit(model: PreTrainedModel, adapter: Adapter, weights: Mapping[str, Tensor]) -> None:
     """Raise ModelError unless an adapter fits a base model, which is on the `meta` device."""
-    with _silent(), torch.device("meta"):
+    with silent_peft(), torch.device("meta"):
         _fitted(model, adapter, weights, drawn=False)
 
 
@@ -216,8 +217,8 @@ def _require_untied(model: PreTrainedModel, given: Mapping[str, Tensor], adapter
 
 
 @contextmanager
-def _silent() -> Iterator[None]:
+def silent_peft() -> Iterator[None]:
     """Without PEFT's warnings: what they report is checked here."""
-    with quiet(), warnings.catch_warnings():
+    with quiet(), no_kernel_warnings(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield

@@ -46,7 +46,7 @@ def from_checkpoint(auto: Any, folder: Path, config: Any) -> tuple[Any, dict[str
         setattr(config, _KEY, _settings(found))
         arguments["device_map"] = {"": "cpu"}
     try:
-        with no_bar(gguf_of(folder)), _plain_log():
+        with no_bar(gguf_of(folder)), no_kernel_warnings():
             model, report = auto.from_pretrained(
                 folder,
                 config=config,
@@ -90,8 +90,8 @@ def _settings(found: Quantisation) -> dict[str, Any]:
 
 
 @contextmanager
-def _plain_log() -> Iterator[None]:
-    """Without bitsandbytes' warnings about kernels that nothing here calls."""
+def no_kernel_warnings() -> Iterator[None]:
+    """Without bitsandbytes' warnings about kernels that nothing here calls; PEFT imports it."""
     log = logging.getLogger("bitsandbytes")
     before = log.level
     log.setLevel(logging.ERROR)

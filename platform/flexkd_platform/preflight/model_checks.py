@@ -20,7 +20,7 @@ from ..model_info import ModelError, ModelFacts, locate
 from ..model_info.adapter import adapter_of
 from ..model_info.facts import folder_fingerprint
 from ..plan import StackShape
-from ..spec import BlankModel, PretrainedInit, Problem, StudentInit, sha256_of
+from ..spec import BlankModel, Lora, PretrainedInit, Problem, StudentInit, sha256_of
 
 Checked = tuple[ModelFacts | None, list[Problem]]
 
@@ -75,6 +75,17 @@ def checked_student(init: StudentInit, teacher: ModelFacts, *, must_fit: bool) -
         files = _files_of(init.model, init.revision)
         key = None if files is None else [files, teacher.hidden_size, must_fit]
     return _remembered("student", key, check)
+
+
+def checked_lora(lora: Lora, student: ModelFacts) -> Checked:
+    """Cached `models.check_lora`."""
+
+    def check() -> Checked:
+        from ..models import check_lora
+
+        return check_lora(lora, student)
+
+    return _remembered("lora", [lora.to_json(), asdict(student)], check)
 
 
 def _files_of(model: str, revision: str | None) -> object:

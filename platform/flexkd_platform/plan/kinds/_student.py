@@ -5,7 +5,16 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from ...spec import AlignedInit, CutInit, JobSpec, Method, PretrainedInit, Student, StudentInit
+from ...spec import (
+    AlignedInit,
+    CutInit,
+    JobSpec,
+    Lora,
+    Method,
+    PretrainedInit,
+    Student,
+    StudentInit,
+)
 from ..facts import Facts
 from ..layers import stack_of
 from ..reading import Reading
@@ -26,6 +35,7 @@ class StudentConfig:
     finetuned: the teacher, for a student that is cut from it after fine-tuning.
     aligned: the units at which an aligned student is cut.
     teacher_hidden: the width of the teacher that the student is cut from.
+    lora: the adapter that is trained; None to train all weights.
     """
 
     init: StudentInit
@@ -34,12 +44,14 @@ class StudentConfig:
     finetuned: Step[TeacherConfig] | None = None
     aligned: Step[SelectConfig] | None = None
     teacher_hidden: int = 0
+    lora: Lora | None = None
 
     def to_identity(self) -> dict[str, Any]:
         """The settings, and the origin by content."""
         init = self.init.to_json()
         identity = {k: v for k, v in init.items() if k not in {"model", "revision"}}
-        return {"init": {**identity, "from": self.fingerprint}}
+        adapter = {} if self.lora is None else {"lora": self.lora.to_json()}
+        return {"init": {**identity, "from": self.fingerprint}, **adapter}
 
     def needs(self) -> dict[str, Step]:
         """The steps that the initial weights depend on."""
@@ -87,7 +99,7 @@ def student_config(spec: JobSpec, facts: Facts) -> StudentConfig:
     if isinstance(init, PretrainedInit):
         if facts.student_source:
             init = init.model_copy(update={"model": facts.student_source, "revision": None})
-        return StudentConfig(init, facts.student_fingerprint)
+        return StudentConfig(init, facts.student_fingerprint, lora=spec.student.lora)
     finetuned = isinstance(init, CutInit) and init.weights == "finetuned"
     aligned = None
     if isinstance(init, AlignedInit):
@@ -100,6 +112,7 @@ def student_config(spec: JobSpec, facts: Facts) -> StudentConfig:
         teacher_step(spec, facts) if finetuned else None,
         aligned,
         facts.teacher_hidden,
+        spec.student.lora,
     )
 
 
