@@ -108,7 +108,8 @@ def require_scales(
     if not quantised:
         return
     name, (kind, shape) = next(iter(quantised.items()))
-    what = f"{len(quantised)} weights of {folder} are quantised to {kind}, as {name}"
+    count = f"{len(quantised)} weights" if len(quantised) > 1 else "1 weight"
+    what = f"{folder} has {count} quantised to {kind}, as {name}"
     if found is None:
         raise ModelError(f"{what}, and its config has no quantization_config", _UNQUANTISED)
     for name, (kind, shape) in quantised.items():

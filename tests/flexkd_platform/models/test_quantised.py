@@ -203,7 +203,7 @@ def test_weights_without_a_config_of_their_scales(kind: torch.dtype, base: Path)
     weights[f"{LAYER}.weight"] = weights[f"{LAYER}.weight"].to(kind)
     rewrite(base, None, weights)
     problem = only_problem(base)
-    assert "1 weights" in problem
+    assert "1 weight quantised to" in problem
     assert "its config has no quantization_config" in problem
     assert LAYER in problem
 

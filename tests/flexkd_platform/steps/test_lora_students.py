@@ -39,10 +39,8 @@ def test_every_method_trains_the_adapter_alone(lab: Any, method: str) -> None:
     student, _ = load_saved(folder / "model")
     moved = {name for name, w in student.state_dict().items() if not torch.equal(w, base[name])}
     linear = {n for n in base if n.endswith("weight") and ".layer." in n and "LayerNorm" not in n}
-    whole = {n for n in base if n.startswith(("bert.pooler", "classifier"))}
-    assert "classifier.weight" in moved
-    assert len(moved & linear) > 0
-    assert moved <= linear | whole
+    assert moved
+    assert moved <= linear  # the base has the trained head, too
     losses = [entry.values["train/loss"] for entry in read_log(trial.distill, lab.store)]
     assert len(set(losses)) == len(losses)
     plan = lab.plan(f"sweep.methods=[{method}]", LORA)
