@@ -88,12 +88,12 @@ def _unreadable(adapter: Adapter, why: str) -> ModelError:
     )
 
 
-def head_of_adapter(weights: Mapping[str, Tensor], model_type_head: str) -> int | None:
+def head_of_adapter(weights: Mapping[str, Tensor], name: str) -> int | None:
     """Outputs of the classification head that an adapter holds; None without one.
 
-    model_type_head: name of the head's weight in the architecture.
+    name: of the head's weight in the architecture.
     """
-    head = weights.get(f"{PREFIX}{model_type_head}")
+    head = weights.get(f"{PREFIX}{name}")
     return None if head is None else head.shape[0]
 
 
