@@ -57,6 +57,7 @@ class Outcome:
 def results_json(outcome: Outcome, store: Store) -> dict[str, Any]:
     """The content of `results.json`."""
     spec = outcome.plan.spec
+    trained = _adapters_json(outcome.plan, store)
     return {
         "job": {
             "name": spec.name,
@@ -68,7 +69,9 @@ def results_json(outcome: Outcome, store: Store) -> dict[str, Any]:
         "steps": [_step_json(entry) for entry in outcome.steps.values()],
         "teacher": teacher_json(outcome.plan, store),
         "selection": _selection_json(outcome.plan.shared, store),
-        "trials": [_trial_json(record) for record in outcome.records],
+        "trials": [
+            _trial_json(record) | trained.get(record.hash, {}) for record in outcome.records
+        ],
         "groups": [to_json(group) for group in outcome.groups()],
         **texts_json(outcome.plan, store),
         **search_json(outcome.plan, outcome.records),
@@ -146,6 +149,18 @@ def _selection_json(steps: Sequence[Step], store: Store) -> list[dict[str, Any]]
                 "score_hash": score.hash,
             }
         )
+    return found
+
+
+def _adapters_json(plan: Plan, store: Store) -> dict[str, dict[str, Any]]:
+    """How many parameters the trials with adapters have and train, by the trial's hash."""
+    keys = ("parameters", "trainable_parameters")
+    found = {}
+    for trial in plan.trials:
+        step = trial.distill
+        if step.config.student.lora is not None and store.has(step):
+            summary = store.manifest(step).summary
+            found[trial.hash] = {key: summary[key] for key in keys}
     return found
 
 

@@ -3,14 +3,32 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 from .errors import ModelError
 from .gguf_file import Shapes, find_gguf, gguf_shapes
+from .quantised import quantisation_of, require_scales
 
 CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
+ADAPTER_CONFIG = "adapter_config.json"
+ADAPTER_WEIGHTS = ("adapter_model.safetensors", "adapter_model.bin")
+
+_NO_MODEL = re.compile(
+    r"(training_args|optimizer|scheduler|scaler|random_states.*|rng_state.*)\.bin"
+)
+"""Pickles that trainers write beside the weights."""
+
+_OTHER_FORMATS = {
+    "*.h5": "TensorFlow",
+    "*.msgpack": "Flax",
+    "*.onnx": "ONNX",
+    "*.pt": "pickle",
+    "*.pth": "pickle",
+    "*.ckpt": "pickle",
+}
 
 VOCABULARIES: tuple[tuple[str, ...], ...] = (
     ("tokenizer.json",),
@@ -85,32 +103,53 @@ def weight_files(folder: Path) -> list[Path]:
         return [folder / name for name in sorted(names)]
     if (gguf := find_gguf(folder)) is not None:
         return [gguf]
+    raise _no_weights(folder)
+
+
+def _no_weights(folder: Path) -> ModelError:
+    """What a folder has instead of weights that can be read."""
+    by_hand = (
+        f"convert it to {WEIGHTS}: load it with transformers and call save_pretrained; "
+        "a hub model often has a revision with safetensors"
+    )
     pickled = sorted(file.name for file in folder.glob("[!.]*.bin"))
-    if pickled:
-        raise ModelError(
-            f"{folder} has its weights in {pickled[0]}, which is a pickle",
-            f"convert it to {WEIGHTS}: load it with transformers and call save_pretrained; "
-            "a hub model often has a revision with safetensors",
-        )
-    raise ModelError(f"{folder} contains no weights", f"it needs {WEIGHTS} (or shards and {INDEX})")
+    whole = [name for name in pickled if not _NO_MODEL.fullmatch(name)]
+    if whole:
+        return ModelError(f"{folder} has its weights in {whole[0]}, which is a pickle", by_hand)
+    needs = f"it needs {WEIGHTS} (or shards and {INDEX})"
+    for pattern, what in _OTHER_FORMATS.items():
+        files = sorted(file.name for file in folder.glob(f"[!.]{pattern}") if file.is_file())
+        files = [name for name in files if not _NO_MODEL.fullmatch(f"{Path(name).stem}.bin")]
+        if files:
+            return ModelError(
+                f"{folder} has its weights in {files[0]} ({what}), and {needs}", by_hand
+            )
+    beside = f"; {pickled[0]} holds the state of a training" if pickled else ""
+    return ModelError(f"{folder} contains no weights{beside}", needs)
+
+
+Tensors = dict[str, tuple[str, tuple[int, ...]]]
+"""Type and shape of each tensor, by name; types as in safetensors: F32, BF16, F8_E4M3, I8, …"""
 
 
 def read_shapes(folder: Path) -> Shapes:
     """Name and shape of every weight of a checkpoint.
 
     Raises:
-        ModelError: there is no checkpoint, or a file of it is missing, truncated or corrupt.
+        ModelError: there is no checkpoint, or a file of it is missing, truncated or corrupt; its
+            weights are quantised, and cannot be dequantised.
     """
     if (gguf := gguf_of(folder)) is not None:
         return gguf_shapes(gguf)
-    shapes: Shapes = {}
+    tensors: Tensors = {}
     for file in weight_files(folder):
-        shapes |= _file_shapes(file)
-    return shapes
+        tensors |= _file_tensors(file)
+    require_scales(tensors, quantisation_of(folder / CONFIG), folder)
+    return {name: shape for name, (_, shape) in tensors.items()}
 
 
-def _file_shapes(file: Path) -> Shapes:
-    """Shapes in one safetensors file: 8 bytes of header length, a JSON header, the data."""
+def _file_tensors(file: Path) -> Tensors:
+    """Tensors of one safetensors file: 8 bytes of header length, a JSON header, the data."""
     again = "copy or download it again"
     if not file.is_file():
         raise ModelError(f"{file} is missing, though {INDEX} names it", again)
@@ -124,9 +163,9 @@ def _file_shapes(file: Path) -> Shapes:
         header_bytes = stream.read(length)
     try:
         header = json.loads(header_bytes)
-        tensors = {name: entry for name, entry in header.items() if name != "__metadata__"}
-        shapes = {name: tuple(entry["shape"]) for name, entry in tensors.items()}
-        spans = [entry["data_offsets"] for entry in tensors.values()]
+        entries = {name: entry for name, entry in header.items() if name != "__metadata__"}
+        tensors = {n: (str(e["dtype"]), tuple(e["shape"])) for n, e in entries.items()}
+        spans = [entry["data_offsets"] for entry in entries.values()]
         end = max((int(stop) for _, stop in spans), default=0)
     except (ValueError, KeyError, AttributeError, TypeError):
         raise ModelError(f"{file} is not a safetensors file: its header is broken", again) from None
@@ -134,4 +173,4 @@ def _file_shapes(file: Path) -> Shapes:
     if size != expected:
         what = "cut off" if size < expected else "corrupt"
         raise ModelError(f"{file} is {what}: it has {size} bytes and should have {expected}", again)
-    return shapes
+    return tensors

@@ -8,7 +8,9 @@ from pathlib import Path
 
 from ..plan import Stacks
 from ..spec import sha256_of
+from .adapter import Adapter, adapter_of
 from .checkpoint import CONFIG, TOKENIZER_FILES, weight_files
+from .hub import folder_of, pinned
 
 UNLIMITED = 2**31 - 1
 """`max_positions` of a model without an input limit."""
@@ -58,11 +60,26 @@ class ModelFacts:
 def folder_fingerprint(folder: Path) -> str:
     """Hex SHA-256 over the names and contents of config, tokenizer and weights.
 
-    Each file is read once per process.
+    An adapter's is over its settings, its weights, its tokenizer and its base. Each file is read
+    once per process.
     """
+    if (adapter := adapter_of(folder)) is not None:
+        return _adapter_fingerprint(adapter)
     small = [folder / name for name in sorted({CONFIG, *TOKENIZER_FILES})]
     files = [file for file in small if file.is_file()] + weight_files(folder)
     return sha256_of([[file.name, _file_sha256(file)] for file in files])
+
+
+def _adapter_fingerprint(adapter: Adapter) -> str:
+    tokenizer = [adapter.folder / name for name in TOKENIZER_FILES]
+    files = [file for file in tokenizer if file.is_file()] + [adapter.weights]
+    base = (
+        folder_fingerprint(adapter.base)
+        if isinstance(adapter.base, Path)
+        else pinned(adapter.base, folder_of(adapter.base, weights=False))
+    )
+    parts = [[file.name, _file_sha256(file)] for file in files]
+    return sha256_of({"adapter": adapter.properties(), "files": parts, "base": base})
 
 
 _hashed: dict[tuple[Path, int, int], str] = {}

@@ -21,7 +21,7 @@ from huggingface_hub.errors import (  # type: ignore[attr-defined]
     SafetensorsParsingError,
 )
 
-from .checkpoint import CONFIG, INDEX, TOKENIZER_FILES, WEIGHTS
+from .checkpoint import ADAPTER_CONFIG, ADAPTER_WEIGHTS, CONFIG, INDEX, TOKENIZER_FILES, WEIGHTS
 from .errors import ModelError, first_line
 from .gguf_file import Shapes
 from .quiet import quiet
@@ -31,7 +31,7 @@ Source = Path | str
 
 TIMEOUT_S = 10.0
 
-_SMALL = [CONFIG, *TOKENIZER_FILES]
+_SMALL = [CONFIG, *TOKENIZER_FILES, ADAPTER_CONFIG, *ADAPTER_WEIGHTS]
 _WEIGHTS = [WEIGHTS, INDEX, "model-*.safetensors"]
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 

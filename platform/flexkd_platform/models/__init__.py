@@ -9,6 +9,7 @@ Scoring and distillation access their internals with `stacks`, `HiddenStateHook`
 from .base import make_base, make_base_tokenizer
 from .check import check_model
 from .check_config import check_config
+from .check_lora import check_lora
 from .check_student import check_student
 from .config_facts import tokenizer_digest
 from .device_map import placed
@@ -19,6 +20,7 @@ from .label_unit import label_unit
 from .language_model import load_language_model
 from .layers import hidden_layer, hidden_layers, stacks
 from .loading import load_tokenizer, load_with_head
+from .lora import LoraStudent, add_lora, base_source
 from .output_rows import OutputHead, OutputRows, output_head
 from .saving import load_saved, save_model
 from .slices import SLICES
@@ -27,10 +29,14 @@ from .student import build_student
 __all__ = [
     "SLICES",
     "HiddenStateHook",
+    "LoraStudent",
     "OutputHead",
     "OutputRows",
+    "add_lora",
+    "base_source",
     "build_student",
     "check_config",
+    "check_lora",
     "check_model",
     "check_student",
     "head_rows",

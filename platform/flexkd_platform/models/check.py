@@ -9,6 +9,7 @@ from typing import Any
 from transformers import PreTrainedModel
 
 from ..model_info import ModelFacts
+from ..model_info.adapter import adapter_of
 from ..model_info.checkpoint import CONFIG, has_weights, read_shapes, require_tokenizer_files
 from ..model_info.errors import ModelError
 from ..model_info.facts import folder_fingerprint
@@ -18,9 +19,10 @@ from ..model_info.gguf_file import Shapes
 from ..model_info.hub import folder_of, pinned, remote_shapes
 from ..model_info.locate import locate
 from ..spec import Problem
+from .check_adapter import check_adapter
 from .config_facts import facts_of, meta_backbone, read_config, tokenizer_digest
 from .finite import require_finite_files
-from .loading import load_tokenizer
+from .loading import check_words, load_tokenizer
 
 
 def check_model(
@@ -40,6 +42,14 @@ def check_model(
         folder = folder_of(source, weights=False)
     except ModelError as error:
         return None, [error.problem(path)]
+
+    try:
+        adapter = adapter_of(folder)
+    except ModelError as error:
+        return None, [error.problem(path)]
+    if adapter is not None:
+        base = check_model(str(adapter.base), None, path=path)
+        return check_adapter(adapter, base, path=path)
 
     problems: list[Problem] = []
     config: Any = None
@@ -66,7 +76,7 @@ def check_model(
         require_tokenizer_files(folder)
         if backbone is not None:  # the config determines the tokenizer
             tokenizer = load_tokenizer(folder)
-            _check_words(len(tokenizer), config, folder)
+            check_words(len(tokenizer), config.vocab_size, folder)
             digest, offsets = tokenizer_digest(tokenizer), bool(tokenizer.is_fast)
     except ModelError as error:
         problems.append(error.problem(path))
@@ -95,7 +105,9 @@ def _check_weights(shapes: Shapes, backbone: PreTrainedModel, folder: Path) -> N
             given.setdefault(original, given[copy])
     expected = {name: tuple(weight.shape) for name, weight in backbone.named_parameters()}
     missing = [n for n in expected if n not in given and not n.startswith(family.optional)]
-    wrong = [n for n in expected if n in given and given[n] != expected[n]]
+    # bitsandbytes packs two 4-bit weights in a byte; the shape is in the data.
+    packed = {name for name in expected if f"{name}.absmax" in given}
+    wrong = [n for n in expected if n in given and given[n] != expected[n] and n not in packed]
     what = f"{backbone.config.model_type} model of {CONFIG}"
     remedy = "name a folder whose config and weights belong together"
     if missing:
@@ -119,14 +131,6 @@ def _check_weights(shapes: Shapes, backbone: PreTrainedModel, folder: Path) -> N
                 f"have: it has {layer_count(backbone.config, stack)} layers, counted from 0",
                 remedy,
             )
-
-
-def _check_words(words: int, config: Any, folder: Path) -> None:
-    if words > config.vocab_size:
-        raise ModelError(
-            f"the tokenizer in {folder} has {words} words and the model embeds {config.vocab_size}",
-            "use the tokenizer that the model was trained with",
-        )
 
 
 def _modern(name: str, prefix: str) -> str:

@@ -10,6 +10,7 @@ import torch
 from transformers import AutoConfig, AutoModel, PreTrainedModel, PreTrainedTokenizerBase
 
 from ..model_info import UNLIMITED, Family, ModelError, ModelFacts, family_of
+from ..model_info.adapter import base_folder
 from ..model_info.checkpoint import CONFIG, gguf_argument, gguf_of
 from ..model_info.errors import first_line
 from ..model_info.families import (
@@ -21,9 +22,11 @@ from ..model_info.families import (
     longest_input,
 )
 from ..model_info.gguf_file import Shapes, gguf_shapes, read_once
+from ..model_info.quantised import quantisation_of
 from ..model_info.quiet import quiet
 from ..plan import StackShape
 from ..spec import canonical_json, sha256_of
+from .quantised import without_quantisation
 
 LM_HEAD = "lm_head.weight"
 """Name of the language-model head's weights in a model of every known architecture."""
@@ -76,7 +79,12 @@ def tokenizer_digest(tokenizer: PreTrainedTokenizerBase) -> str:
 
 
 def read_config(folder: Path) -> Any:
-    """The config as transformers reads it; ModelError if it fails or the family is unknown."""
+    """The config as transformers reads it, of an adapter that of its base.
+
+    Raises:
+        ModelError: it cannot be read, or the family is unknown.
+    """
+    folder = base_folder(folder)
     if (gguf := gguf_of(folder)) is not None:
         gguf_shapes(gguf)  # its errors are clearer than those of transformers
         config = read_once("config", gguf, lambda: _parsed(folder, str(gguf)))
@@ -96,13 +104,15 @@ def read_config(folder: Path) -> Any:
             "it has to be a JSON object with a model_type; copy it again",
         ) from None
     family_of(str(model_type))
+    quantisation_of(file)  # its error is clearer than that of transformers
     return _parsed(folder, str(file))
 
 
 def _parsed(folder: Path, file: str) -> Any:
     try:
         with quiet():
-            return AutoConfig.from_pretrained(folder, **gguf_argument(folder))
+            config = AutoConfig.from_pretrained(folder, **gguf_argument(folder))
+        return without_quantisation(config)
     except Exception as error:  # its checks raise errors without a common base
         raise bad_config(file, error) from error
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-import torch
 from transformers import AutoModel, PreTrainedModel
 
+from ..model_info.adapter import base_folder
 from ..model_info.hub import Source, folder_of
 from ..model_info.quiet import quiet
+from .adapter import merged
+from .config_facts import read_config
+from .quantised import from_checkpoint
 
 
 def load_encoder(source: Source) -> PreTrainedModel:
@@ -15,7 +18,8 @@ def load_encoder(source: Source) -> PreTrainedModel:
     Raises:
         ModelError: the checkpoint cannot be read.
     """
-    folder = folder_of(source, weights=True)
+    named = folder_of(source, weights=True)
     with quiet():
-        model: PreTrainedModel = AutoModel.from_pretrained(folder, dtype=torch.float32)
-    return model.eval()
+        folder = base_folder(named)
+        model, _ = from_checkpoint(AutoModel, folder, read_config(folder))
+    return merged(model, named).eval()

@@ -5,18 +5,19 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import torch
 from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM, PreTrainedModel
 
-from ..model_info.checkpoint import gguf_argument, gguf_of, read_shapes
+from ..model_info.adapter import base_folder
+from ..model_info.checkpoint import read_shapes
 from ..model_info.errors import ModelError
 from ..model_info.families import FAMILIES, family_of_config
-from ..model_info.gguf_file import no_bar
 from ..model_info.hub import Source, folder_of
 from ..model_info.quiet import quiet
+from .adapter import merged
 from .config_facts import read_config
 from .finite import require_finite
 from .loading import kept_random_state, load_tokenizer, set_dropout
+from .quantised import from_checkpoint
 
 _CLASSES = {"causal": AutoModelForCausalLM, "seq2seq": AutoModelForSeq2SeqLM}
 
@@ -53,21 +54,15 @@ def load_language_model(source: Source, *, dropout: float | None = None) -> PreT
         ModelError: the architecture generates no text; the checkpoint cannot be read, or lacks
             weights, the head's included unless it is tied to the embedding.
     """
-    folder = folder_of(source, weights=True)
+    named = folder_of(source, weights=True)
+    folder = base_folder(named)
     with quiet():
         config = read_config(folder)
-        prepare_language_config(config, folder, dropout=dropout)
+        prepare_language_config(config, named, dropout=dropout)
         read_shapes(folder)
         # Weights that are drawn are missing in the checkpoint: an error below.
-        with kept_random_state(0), no_bar(gguf_of(folder)):
-            model, report = language_model_class(config).from_pretrained(
-                folder,
-                config=config,
-                dtype=torch.float32,
-                ignore_mismatched_sizes=True,
-                output_loading_info=True,
-                **gguf_argument(folder),
-            )
+        with kept_random_state(0):
+            model, report = from_checkpoint(language_model_class(config), folder, config)
     lost = sorted(report["missing_keys"] | {name for name, *_ in report["mismatched_keys"]})
     if lost:
         raise ModelError(
@@ -77,7 +72,7 @@ def load_language_model(source: Source, *, dropout: float | None = None) -> PreT
         )
     require_finite(model.named_parameters(), str(folder))
     model.generation_config.pad_token_id = config.pad_token_id
-    return model.eval()
+    return merged(model, named).eval()
 
 
 def prepare_language_config(config: Any, folder: Path, *, dropout: float | None) -> None:

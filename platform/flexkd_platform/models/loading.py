@@ -17,17 +17,20 @@ from transformers import (
 )
 
 from ..artifacts import LabelUnit
+from ..model_info.adapter import base_folder, tokenizer_folder
 from ..model_info.checkpoint import gguf_argument, gguf_of, read_shapes, require_tokenizer_files
 from ..model_info.errors import ModelError, first_line
 from ..model_info.families import family_of_config, head_reads
-from ..model_info.gguf_file import no_bar, read_once
+from ..model_info.gguf_file import read_once
 from ..model_info.hub import Source, folder_of
 from ..model_info.quiet import quiet
 from ..plan import HeadUse
+from .adapter import merged
 from .config_facts import head_outputs, read_config
 from .finite import require_finite
 from .head import draw_linear, head_modules, reorder_outputs, set_class_names
 from .label_unit import convert_output, forget_unit
+from .quantised import from_checkpoint
 
 
 def load_tokenizer(source: Source) -> PreTrainedTokenizerBase:
@@ -36,7 +39,7 @@ def load_tokenizer(source: Source) -> PreTrainedTokenizerBase:
     Raises:
         ModelError: it is missing, broken, or has neither token.
     """
-    folder = folder_of(source, weights=False)
+    folder = tokenizer_folder(folder_of(source, weights=False))
     # Checked here: if files are missing, transformers creates a tokenizer of five words.
     require_tokenizer_files(folder)
     gguf = gguf_of(folder)
@@ -64,6 +67,15 @@ def load_tokenizer(source: Source) -> PreTrainedTokenizerBase:
             )
         tokenizer.pad_token = tokenizer.eos_token
     return tokenizer
+
+
+def check_words(words: int, embedded: int, folder: Path) -> None:
+    """Raise ModelError if a tokenizer has more words than the model embeds."""
+    if words > embedded:
+        raise ModelError(
+            f"the tokenizer in {folder} has {words} words and the model embeds {embedded}",
+            "use the tokenizer that the model was trained with",
+        )
 
 
 def _parsed(folder: Path) -> PreTrainedTokenizerBase:
@@ -109,20 +121,14 @@ def load_with_head(
             that are not finite.
         ValueError: the outputs do not fit the task.
     """
-    folder = folder_of(source, weights=True)
+    named = folder_of(source, weights=True)
+    folder = base_folder(named)
     with quiet():
         config = read_config(folder)
         held = head_outputs(config, family_of_config(config), read_shapes(folder))
-        prepare_config(config, folder, outputs=outputs, regression=regression, dropout=dropout)
-        with kept_random_state(seed), no_bar(gguf_of(folder)):
-            model, report = AutoModelForSequenceClassification.from_pretrained(
-                folder,
-                config=config,
-                dtype=torch.float32,
-                ignore_mismatched_sizes=True,
-                output_loading_info=True,
-                **gguf_argument(folder),
-            )
+        prepare_config(config, named, outputs=outputs, regression=regression, dropout=dropout)
+        with kept_random_state(seed):
+            model, report = from_checkpoint(AutoModelForSequenceClassification, folder, config)
     use = head or HeadUse()
     kept = held == outputs and not use.new
     drawn_head = [] if kept else _head_to_draw(model, report["missing_keys"])
@@ -131,7 +137,8 @@ def load_with_head(
     wrong = {name for name, *_ in report["mismatched_keys"]} - in_head
     drawn = drawn_head + _drawable(model, missing, wrong)
     draw_linear(model, drawn, seed=seed)
-    require_finite(model.named_parameters(), str(folder))
+    model = merged(model, named)
+    require_finite(model.named_parameters(), str(named))
     if kept and use.order:
         reorder_outputs(model, use.order)
     if unit is not None:

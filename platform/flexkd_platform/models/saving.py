@@ -13,12 +13,15 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
+from ..model_info.adapter import Adapter, adapter_of
 from ..model_info.checkpoint import read_shapes
 from ..model_info.errors import ModelError
+from ..model_info.families import family_of_config
 from ..model_info.quiet import quiet
+from .adapter import adapter_weights, head_of_adapter
 from .config_facts import read_config
-from .language_model import language_model_class
-from .loading import load_tokenizer
+from .language_model import language_model_class, load_language_model
+from .loading import load_tokenizer, load_with_head
 
 
 def save_model(
@@ -61,12 +64,15 @@ _LANGUAGE_MODELS = ("ForCausalLM", "LMHeadModel", "ForConditionalGeneration")
 def load_saved(folder: Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """A model and its tokenizer as `save_model` wrote them; fp32, on the CPU, in eval mode.
 
-    The model is a language model if one was saved, and otherwise a classifier.
+    The model is a language model if one was saved, and otherwise a classifier. An adapter is merged
+    into its base.
 
     Raises:
         ModelError: the folder holds no complete model with a head, or no tokenizer.
     """
     tokenizer = load_tokenizer(folder)
+    if (adapter := adapter_of(folder)) is not None:
+        return _load_adapter(adapter), tokenizer
     read_shapes(folder)
     with quiet(), torch.random.fork_rng(devices=[]):
         config = read_config(folder)
@@ -90,3 +96,13 @@ def load_saved(folder: Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
             "name a folder that save_model wrote",
         )
     return model.eval(), tokenizer
+
+
+def _load_adapter(adapter: Adapter) -> PreTrainedModel:
+    """A student that was saved as an adapter; one output is that of a regressor."""
+    folder = adapter.folder
+    head = family_of_config(read_config(folder)).head
+    outputs = head_of_adapter(adapter_weights(adapter), head)
+    if outputs is None:
+        return load_language_model(folder)
+    return load_with_head(folder, outputs=outputs, regression=outputs == 1, seed=0)

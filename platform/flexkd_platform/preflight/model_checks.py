@@ -17,15 +17,25 @@ from pathlib import Path
 from typing import Any
 
 from ..model_info import ModelError, ModelFacts, locate
+from ..model_info.adapter import adapter_of
 from ..model_info.cache import CACHE as CACHE
 from ..model_info.cache import cache_folder
 from ..model_info.facts import folder_fingerprint
 from ..plan import StackShape
-from ..spec import BlankModel, PretrainedInit, Problem, StudentInit, sha256_of
+from ..spec import BlankModel, Lora, PretrainedInit, Problem, StudentInit, sha256_of
 
 Checked = tuple[ModelFacts | None, list[Problem]]
 
-PACKAGES = ("torch", "transformers", "tokenizers", "safetensors", "gguf", "accelerate")
+PACKAGES = (
+    "torch",
+    "transformers",
+    "tokenizers",
+    "safetensors",
+    "gguf",
+    "accelerate",
+    "peft",
+    "bitsandbytes",
+)
 """Packages whose versions affect the result of a model check."""
 
 
@@ -66,14 +76,30 @@ def checked_student(init: StudentInit, teacher: ModelFacts, *, must_fit: bool) -
     return _remembered("student", key, check)
 
 
+def checked_lora(lora: Lora, student: ModelFacts) -> Checked:
+    """Cached `models.check_lora`."""
+
+    def check() -> Checked:
+        from ..models import check_lora
+
+        return check_lora(lora, student)
+
+    return _remembered("lora", [lora.to_json(), asdict(student)], check)
+
+
 def files_of(model: str, revision: str | None) -> object:
     """The cache key of a model's files; None if the model is not determined by local files."""
     try:
         source = locate(model, revision)
         if not isinstance(source, Path):
             return None  # a branch on the hub may have new commits
-        files = sorted((file.name, file.stat().st_size) for file in source.iterdir())
-        return [folder_fingerprint(source), files]
+        adapter = adapter_of(source)
+        base = source if adapter is None else adapter.base
+        if not isinstance(base, Path):
+            return None
+        folders = sorted({source, base})
+        files = [sorted((f.name, f.stat().st_size) for f in each.iterdir()) for each in folders]
+        return [folder_fingerprint(source), *files]
     except (ModelError, OSError):
         return None  # the check reports the problem
 

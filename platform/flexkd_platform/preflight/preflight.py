@@ -37,7 +37,8 @@ from .compatibility import (
 )
 from .heads import class_names, head_problems, head_warnings, student_head, teacher_head
 from .lengths import TextFacts, checked_texts, truncation_warnings
-from .model_checks import checked_config, checked_model, checked_student
+from .lora import lora_problems
+from .model_checks import checked_config, checked_lora, checked_model, checked_student
 from .selection import geometry_warnings, score_problems, selection_warnings
 from .sharded_models import sharing_problems
 from .student_rows import student_row_problems
@@ -175,6 +176,7 @@ class Preflight:
             if outputs is not None and isinstance(spec.task, ResponseTask):
                 outputs = min(outputs, student.vocab_size)
         problems += [*score_problems(spec), *method_problems(spec, outputs, teacher, student)]
+        problems += [*lora_problems(spec), *self._lora_problems(spec, student)]
         of_rows = student_row_problems(spec, data)
         problems += [*of_rows, *batch_row_problems(spec, None if of_rows else data)]
         problems += [*sharing_problems(spec), *metric_problems(spec)]
@@ -238,6 +240,14 @@ class Preflight:
                 checked_student(spec.student.init, teacher, must_fit=must_fit), "student.init.model"
             ),
         )
+
+    def _lora_problems(self, spec: JobSpec, student: ModelFacts | None) -> list[Problem]:
+        """The problems of an adapter with the student's architecture."""
+        lora = spec.student.lora
+        if lora is None or student is None:
+            return []
+        key = [lora.to_json(), student.fingerprint]
+        return self._once("lora", key, lambda: checked_lora(lora, student))[1]
 
     def _once(self, what: str, key: object, find: Callable[[], T]) -> T:
         plain = key.to_json() if isinstance(key, Section) else key

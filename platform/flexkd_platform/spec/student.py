@@ -77,6 +77,23 @@ StudentInit = Annotated[
 ]
 
 
+class Lora(Section):
+    """A low-rank adapter: h = W x + (alpha / r) B A x. A classification head is trained whole."""
+
+    r: int = Field(16, gt=0, description="rank of the adapter")
+    alpha: float = Field(32, gt=0, description="the adapter's change is scaled by alpha / r")
+    dropout: float = Field(0.0, ge=0, lt=1, description="dropout of the adapter's input")
+    target: Literal["all-linear"] | tuple[str, ...] = Field(
+        "all-linear",
+        min_length=1,
+        description="linear modules of the hidden layers: all, or those whose names end so",
+    )
+    export: Literal["adapter", "merged"] = Field(
+        "adapter",
+        description="what is saved: a PEFT folder, or the model with the adapter merged",
+    )
+
+
 class Student(Section):
     """The model that learns."""
 
@@ -90,6 +107,9 @@ class Student(Section):
         False,
         description="whether the other rows serve the teacher's signal without their label: all of "
         "them, or a number",
+    )
+    lora: Lora | None = later_field(
+        None, description="train a low-rank adapter instead of all weights; requires peft"
     )
     warm_up: FineTune | None = Field(
         None,

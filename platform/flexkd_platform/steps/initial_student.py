@@ -7,7 +7,7 @@ from typing import Any
 
 from ..artifacts import Artifacts, LabelUnit, read_units
 from ..model_info import locate
-from ..models import build_student, load_saved, load_tokenizer
+from ..models import base_source, build_student, load_saved, load_tokenizer
 from ..plan import (
     DistillConfig,
     LabelReading,
@@ -59,6 +59,13 @@ def _sources(student: StudentConfig, inputs: Artifacts) -> tuple[Path | str, Pat
         if finetuned.is_dir():
             return finetuned, source
     return source, source
+
+
+def saved_base(student: StudentConfig) -> Path | str | None:
+    """Where the model that an adapter is trained on is saved; None for one made for this job."""
+    if not isinstance(student.init, PretrainedInit):
+        return None
+    return base_source(locate(student.init.model, student.init.revision))
 
 
 def _aligned_units(student: StudentConfig, inputs: Artifacts) -> dict[str, list[int]] | None:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from flexkd_core import Projector
 
 from ..artifacts import Artifacts, LabelUnit, Response, read_responses, read_rows, write_log
-from ..models import label_unit, save_model
+from ..models import add_lora, label_unit, save_model
 from ..plan import DistillConfig, ResponseReading, TrainingConfig
 from ..tasks import Examples, decoder_start
 from ..tracking import Progress, StepMetrics
@@ -35,7 +35,7 @@ from ..training.resume import Resumption, TrainingState
 from ..training.rollout import Rollout
 from ..training.worker import torch_threads
 from .context import Output, RunContext
-from .initial_student import initial_student, origin_of
+from .initial_student import initial_student, origin_of, saved_base
 from .student_rows import masked, student_rows
 from .teacher_model import label_summary, language_head
 from .teacher_side import TeacherSide, teacher_side
@@ -84,6 +84,8 @@ class StudentTraining:
         table = masked(table, self.rows.labelled)
         own = LabelUnit.of_table(table) if config.reading.regresses else None
         self.model, self.tokenizer = initial_student(config, inputs, own)
+        lora = config.student.lora
+        self.lora = None if lora is None else add_lora(self.model, lora, seed=config.seed)
         self.data = self._encoded(table, responses, training=True)
         self.validation = self._encoded(read_rows(dataset, "validation"))
         teacher = TeacherSide()
@@ -277,8 +279,7 @@ class StudentTraining:
         weights: the full weights of the module, if the worker only has its shard of them.
         """
         self.module.close()
-        own = None if weights is None else _below("model.", weights)
-        save_model(self.model, self.tokenizer, folder / "model", own)
+        counts = self._save_model(folder / "model", weights)
         if self.module.projectors:
             projectors = self.module.projectors.state_dict()
             kept = projectors if weights is None else _below("projectors.", weights)
@@ -293,7 +294,7 @@ class StudentTraining:
         skipped = sum(entry.values.get("train/skipped", 0.0) for entry in log)
         scale = {} if self.scale is None else {"feature_scale": self.scale.value}
         return {
-            "parameters": sum(p.numel() for p in self.model.parameters()),
+            **counts,
             "steps": len(log),
             "lengths": {
                 "train": lengths_json(self.data),
@@ -311,6 +312,24 @@ class StudentTraining:
                 **validation,
             },
         }
+
+    def _save_model(self, folder: Path, weights: Mapping[str, Tensor] | None) -> dict[str, int]:
+        """Write the student, or its adapter; returns how many parameters it has."""
+        if self.lora is None:
+            own = None if weights is None else _below("model.", weights)
+            save_model(self.model, self.tokenizer, folder, own)
+            return {"parameters": sum(p.numel() for p in self.model.parameters())}
+        assert weights is None, "the preflight checks refuse sharded adapters"
+        counts = {
+            "parameters": self.lora.parameters(),
+            "trainable_parameters": self.lora.trainable(),
+        }
+        student = self.config.student
+        if student.lora is not None and student.lora.export == "merged":
+            save_model(self.lora.merge(), self.tokenizer, folder)
+        else:
+            self.lora.save(self.tokenizer, folder, saved_base(student))
+        return counts
 
 
 def _below(prefix: str, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..model_info import ModelError
+from ..model_info.adapter import adapter_of
 from ..spec import JobSpec, Problem
 
 FOLDER = "inputs"
@@ -100,6 +102,18 @@ class Inputs:
         ]
         if closed:
             return closed
+        left = [found for found in self.travelling if _base_outside(found.source)]
+        if left:
+            return [
+                Problem(
+                    found.where,
+                    f"{found.source} is a PEFT adapter whose base is another folder, "
+                    f"{_base_outside(found.source)}, which is not uploaded with it",
+                    "put both below a storage folder that the cluster shares, or the base inside "
+                    "the adapter's folder",
+                )
+                for found in left
+            ]
         sizes = {found: found.size() for found in (*self.travelling, *self.plugins)}
         if sum(sizes.values()) <= limit * MEBIBYTE:
             return []
@@ -177,6 +191,17 @@ def local_inputs(
     travels = [i for i in found if i not in stays]
     plugins = () if folder is None else tuple(_plugins(spec, folder))
     return Inputs(tuple(travels), tuple(stays), plugins), problems
+
+
+def _base_outside(folder: Path) -> Path | None:
+    """The folder of an adapter's base, if it is not inside the adapter's own folder."""
+    try:
+        adapter = adapter_of(folder) if folder.is_dir() else None
+    except ModelError:
+        return None  # reported by the checks of the job
+    if adapter is None or not isinstance(adapter.base, Path):
+        return None
+    return None if adapter.base.is_relative_to(folder) else adapter.base
 
 
 def _plugins(spec: JobSpec, folder: Path) -> Iterator[Input]:

@@ -267,6 +267,27 @@ def test_pickled_weights(make: Callable[..., Path]) -> None:
 
 
 @pytest.mark.parametrize(
+    "name", ["training_args.bin", "optimizer.bin", "scheduler.bin", "random_states_0.bin"]
+)
+def test_pickles_of_a_trainer_are_no_weights(name: str, make: Callable[..., Path]) -> None:
+    folder = make()
+    (folder / name).touch()
+    assert check_model(str(folder), None, path="teacher.model")[1] == []
+    (folder / "model.safetensors").unlink()
+    assert f"contains no weights; {name} holds the state of a training" in only_problem(folder)
+    (folder / "pytorch_model-00001-of-00002.bin").touch()
+    assert "has its weights in pytorch_model-00001-of-00002.bin" in only_problem(folder)
+
+
+@pytest.mark.parametrize("name", ["tf_model.h5", "flax_model.msgpack", "model.onnx", "model.pt"])
+def test_weights_of_other_formats_are_named(name: str, make: Callable[..., Path]) -> None:
+    folder = make()
+    (folder / "optimizer.pt").touch()
+    os.rename(folder / "model.safetensors", folder / name)
+    assert f"has its weights in {name} (" in only_problem(folder)
+
+
+@pytest.mark.parametrize(
     ("kept", "says"),
     [(0, "cut off in its header"), (100, "cut off in its header"), (-1, "cut off: it has")],
 )

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from safetensors.torch import load_file, save_file
+from transformers import AutoModel
 
 from flexkd_platform import models
 from flexkd_platform.preflight import model_checks
@@ -87,9 +89,35 @@ def test_a_file_that_changed_is_checked_anew(name: str, teacher: Path, checked: 
 
 def test_a_file_that_is_added_is_checked_anew(teacher: Path, checked: list[str]) -> None:
     facts(teacher)
-    (teacher / "adapter_config.json").write_text("{}")
+    (teacher / "notes.json").write_text("{}")
     facts(teacher)
     assert checked == ["check_model"] * 2
+
+
+def test_an_adapter_that_is_added_is_not_passed_over(teacher: Path, checked: list[str]) -> None:
+    facts(teacher)
+    (teacher / "adapter_config.json").write_text("{}")
+    found, (problem,) = checked_model(str(teacher), None, path="teacher.model")
+    assert found is None
+    assert "a whole model and a PEFT adapter" in problem.message
+
+
+def test_an_adapter_is_checked_anew_if_its_base_changed(
+    teacher: Path, checked: list[str], tmp_path: Path
+) -> None:
+    peft = pytest.importorskip("peft")
+    config = peft.LoraConfig(r=2, target_modules=["query"])
+    model = peft.get_peft_model(AutoModel.from_pretrained(teacher), config)
+    adapter = tmp_path / "adapter"
+    model.save_pretrained(adapter)
+    first = facts(adapter)
+    assert facts(adapter) == first
+    done = len(checked)  # the adapter's check has that of its base inside
+    weights = load_file(teacher / "model.safetensors")
+    name = next(iter(weights))
+    save_file({**weights, name: weights[name] + 1}, teacher / "model.safetensors", {"format": "pt"})
+    assert facts(adapter).fingerprint != first.fingerprint
+    assert len(checked) > done
 
 
 @pytest.mark.parametrize("changed", ["code", "packages"])

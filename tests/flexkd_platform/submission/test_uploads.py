@@ -242,3 +242,21 @@ def test_plugins_beside_the_spec_travel_under_their_own_names(
     }
     (large,) = inputs.problems(0)
     assert large.message.endswith("uploads are limited to 0 MiB in total")
+
+
+def test_an_adapter_takes_its_base_along_or_is_refused(here: Path) -> None:
+    pytest.importorskip("peft")
+    adapter = here / "adapter"
+    adapter.mkdir()
+    values = {"peft_type": "LORA", "base_model_name_or_path": "../teacher"}
+    (adapter / "adapter_config.json").write_text(json.dumps(values))
+    (adapter / "adapter_model.safetensors").touch()
+    spec = spec_in(here, teacher={"model": str(adapter)})
+    (problem,) = local_inputs(spec, "s3://bucket")[0].problems(8)
+    assert problem.path == "teacher.model"
+    assert f"base is another folder, {here / 'teacher'}" in problem.message
+    assert local_inputs(spec, str(here))[0].problems(8) == []  # below the cluster's storage
+    shutil.move(here / "teacher", adapter / "base")
+    values["base_model_name_or_path"] = "base"
+    (adapter / "adapter_config.json").write_text(json.dumps(values))
+    assert local_inputs(spec, "s3://bucket")[0].problems(8) == []

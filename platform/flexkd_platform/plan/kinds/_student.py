@@ -5,7 +5,16 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-from ...spec import AlignedInit, CutInit, JobSpec, Method, PretrainedInit, Student, StudentInit
+from ...spec import (
+    AlignedInit,
+    CutInit,
+    JobSpec,
+    Lora,
+    Method,
+    PretrainedInit,
+    Student,
+    StudentInit,
+)
 from ..facts import Facts
 from ..heads import HeadUse
 from ..layers import stack_of
@@ -28,6 +37,7 @@ class StudentConfig:
     aligned: the units at which an aligned student is cut.
     teacher_hidden: the width of the teacher that the student is cut from.
     head: the use of a pretrained student's own head.
+    lora: the adapter that is trained; None to train all weights.
     """
 
     init: StudentInit
@@ -37,13 +47,15 @@ class StudentConfig:
     aligned: Step[SelectConfig] | None = None
     teacher_hidden: int = 0
     head: HeadUse = field(default_factory=HeadUse)
+    lora: Lora | None = None
 
     def to_identity(self) -> dict[str, Any]:
         """The settings, and the origin by content."""
         init = self.init.to_json()
         identity = {k: v for k, v in init.items() if k not in {"model", "revision", "head"}}
         identity |= self.head.to_identity()
-        return {"init": {**identity, "from": self.fingerprint}}
+        adapter = {} if self.lora is None else {"lora": self.lora.to_json()}
+        return {"init": {**identity, "from": self.fingerprint}, **adapter}
 
     def needs(self) -> dict[str, Step]:
         """The steps that the initial weights depend on."""
@@ -91,7 +103,8 @@ def student_config(spec: JobSpec, facts: Facts) -> StudentConfig:
     if isinstance(init, PretrainedInit):
         if facts.student_source:
             init = init.model_copy(update={"model": facts.student_source, "revision": None})
-        return StudentConfig(init, facts.student_fingerprint, head=facts.student_head)
+        lora, head = spec.student.lora, facts.student_head
+        return StudentConfig(init, facts.student_fingerprint, head=head, lora=lora)
     finetuned = isinstance(init, CutInit) and init.weights == "finetuned"
     aligned = None
     if isinstance(init, AlignedInit):
@@ -104,6 +117,7 @@ def student_config(spec: JobSpec, facts: Facts) -> StudentConfig:
         teacher_step(spec, facts) if finetuned else None,
         aligned,
         facts.teacher_hidden,
+        lora=spec.student.lora,
     )
 
 
