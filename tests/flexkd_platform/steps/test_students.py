@@ -42,7 +42,8 @@ TERMS = {
     "ft": {"supervised"},
     "kd": {"supervised", "logit"},
     **{method: {"logit"} for method in ("minillm", "jsd", "skew_fkl", "skew_rkl", "tvd", "uld")},
-    **{method: {"supervised", "feature"} for method in OF_FEATURES},
+    "projector": {"supervised", "feature"},
+    **{method: {"supervised", "feature", "skipped"} for method in ("cka", "procrustes", "gram")},
     "flexkd": {"supervised", "feature", "feature_mean", "skipped"},
 }
 
