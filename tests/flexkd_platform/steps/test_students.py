@@ -34,7 +34,6 @@ INITS = {
     "random": "{kind: random, layers: 1, hidden_size: 8}",
 }
 
-OF_FEATURES = ("projector", "cka", "flexkd", "procrustes", "gram")
 
 CLASSIFIED = ("accuracy", "f1", "matthews", "accuracy_f1")
 
