@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -29,6 +29,7 @@ class DataFacts:
         None for other tasks.
     skipped: skipped rows of each split of the source, which contain nothing to learn.
     evaluation: facts of each evaluation set.
+    notes: what to know about the data that is no problem; shown as warnings.
     """
 
     fingerprint: str
@@ -36,6 +37,7 @@ class DataFacts:
     classes: int | None
     skipped: Mapping[str, int] = field(default_factory=dict)
     evaluation: Mapping[str, SetFacts] = field(default_factory=dict)
+    notes: tuple[Problem, ...] = ()
 
 
 def load_splits(task: Task, fingerprint: str | None = None) -> Splits:
@@ -111,7 +113,7 @@ def check_data(task: Task, *, path: str = "task.data") -> tuple[DataFacts | None
             sets[name] = set_facts
     if problems or facts is None:
         return None, problems
-    return DataFacts(facts.fingerprint, facts.sizes, facts.classes, facts.skipped, sets), []
+    return replace(facts, evaluation=sets), []
 
 
 def _examine(
@@ -133,7 +135,8 @@ def _examine(
     fingerprint = sha256_of({"content": reading.fingerprint, "rules": made.rules})
     sizes = {split: len(tables[split]) for split in SPLITS}
     skipped = {split: made.skipped.get(split, 0) for split in SPLITS}
-    facts = DataFacts(fingerprint, sizes, labels.classes if labels else None, skipped)
+    classes = labels.classes if labels else None
+    facts = DataFacts(fingerprint, sizes, classes, skipped, notes=reading.notes)
     bare = {split: table.drop_columns([KEY]) for split, table in tables.items()}
     return Splits(**bare, skipped=skipped, fingerprint=fingerprint), facts, known, []
 

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from ..spec import FilesSource, Problem, SpecError, Task, sha256_of
 from .columns import Columns, column_names, listed
-from .formats import FORMATS
+from .dialect import Given
+from .formats import FORMATS, dialect_problems, read_file
 from .reading import READING_VERSION, Examples, Purpose, Reading
 from .splits import SPLITS
 
@@ -25,16 +26,20 @@ def read_files(task: Task, path: str, purpose: Purpose) -> Reading:
     names, optional = column_names(data)
     place = f"{path}.path"
     files, problems = _files_of_splits(data.path, place, purpose)
+    problems += dialect_problems(data, list(files.values()), path)
     splits, contents = {}, {}
+    notes: list[Problem] = []
     for split, file in files.items():
         one_file = file == _expanded(data.path)
         origin = data.path if one_file else str(Path(data.path, file.name))
         columns = Columns(names, origin, path, optional)
         suffix = file.suffix.lower()
         try:
-            splits[split] = Examples(FORMATS[suffix](file, columns), columns.origin)
+            content = read_file(file, columns, Given.of(data))
+            splits[split] = Examples(content.table, columns.origin)
             # The format too: the same bytes are other examples as TSV than as CSV.
-            contents[split] = [suffix, file_digest(file)]
+            contents[split] = [suffix, file_digest(file), *filter(None, [content.identity])]
+            notes += content.notes
         except SpecError as error:
             problems += error.problems
         except OSError as error:
@@ -43,7 +48,7 @@ def read_files(task: Task, path: str, purpose: Purpose) -> Reading:
                 Problem(place, f"cannot read {columns.origin}: {error.strerror}", remedy)
             )
     fingerprint = "" if problems else sha256_of({"files": contents, "version": READING_VERSION})
-    return Reading(place, splits, fingerprint, tuple(problems))
+    return Reading(place, splits, fingerprint, tuple(problems), tuple(notes))
 
 
 def file_digest(file: Path) -> str:

@@ -1,4 +1,4 @@
-"""The supported file formats. To add one, add a function and a line in `FORMATS`."""
+"""The supported file formats. To add one, add a function and a line in `_PLAIN`."""
 
 from __future__ import annotations
 
@@ -8,9 +8,11 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ..spec import SpecError
+from ..spec import FilesSource, Problem, SpecError
 from .columns import Columns, shortened
-from .delimited import read_csv, read_tsv
+from .content import FileContent
+from .delimited import read_delimited
+from .dialect import NONE, Given
 from .jsonl import read_json, read_jsonl
 from .roles import by_role
 
@@ -34,11 +36,44 @@ def read_parquet(file: Path, columns: Columns) -> pa.Table:
     return by_role(table, columns)
 
 
-FORMATS: dict[str, Callable[[Path, Columns], pa.Table]] = {
+_PLAIN: dict[str, Callable[[Path, Columns], pa.Table]] = {
     ".parquet": read_parquet,
     ".jsonl": read_jsonl,
     ".json": read_json,
-    ".csv": read_csv,
-    ".tsv": read_tsv,
 }
-"""By file extension. All raise a SpecError that names the file and the location."""
+
+DELIMITED = (".csv", ".tsv")
+
+FORMATS = (*_PLAIN, *DELIMITED)
+"""File extensions."""
+
+
+def read_file(file: Path, columns: Columns, given: Given) -> FileContent:
+    """Read a file of one of the `FORMATS`.
+
+    Raises:
+        SpecError: columns are missing, or the file is broken; names the file and the location.
+    """
+    suffix = file.suffix.lower()
+    if suffix in DELIMITED:
+        return read_delimited(file, columns, given)
+    return FileContent(_PLAIN[suffix](file, columns))
+
+
+def dialect_problems(data: FilesSource, files: list[Path], path: str) -> list[Problem]:
+    """Problems of `delimiter`, `quote` and `escape`, whose section is at `path`."""
+    given = {
+        name: value
+        for name in ("delimiter", "quote", "escape")
+        if (value := getattr(data, name)) is not None
+    }
+    if files and not any(file.suffix.lower() in DELIMITED for file in files):
+        message = f"{data.path} has no {' or '.join(DELIMITED)} file, so this has no effect"
+        return [Problem(f"{path}.{name}", message, "leave it out") for name in given]
+    problems = []
+    for name, value in given.items():
+        first = next(other for other in given if given[other] == value)
+        if value != NONE and first != name:
+            message = f"{value!r} is the {first} too"
+            problems.append(Problem(f"{path}.{name}", message, "give different characters"))
+    return problems

@@ -47,12 +47,14 @@ class Reading:
 
     place: path in the spec of the examples' location, as `task.data.path`.
     fingerprint: hex SHA-256 of the content; "" when something could not be read.
+    notes: what was found in the source and the spec does not state.
     """
 
     place: str
     splits: dict[str, Examples] = field(default_factory=dict)
     fingerprint: str = ""
     problems: tuple[Problem, ...] = ()
+    notes: tuple[Problem, ...] = ()
 
 
 Reader = Callable[[Task, str, Purpose], Reading]

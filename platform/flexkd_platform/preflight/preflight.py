@@ -66,7 +66,9 @@ class Preflight:
         scored = rows if samples == "all" else min(samples, rows)
         selects = any(m.selection is not None and m.uses_features for m in spec.sweep.methods)
         geometry = geometry_warnings(spec, scored, facts.teacher_hidden) if selects else ()
-        return [*selection_warnings(spec), *geometry]
+        data, _ = self._data(spec)
+        notes = () if data is None else data.notes
+        return [*notes, *selection_warnings(spec), *geometry]
 
     def facts_of(self, spec: JobSpec) -> Facts:
         """The facts that planning needs.

@@ -6,9 +6,11 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from .section import Section
+from .section import Section, later_field
 
 Rows = Annotated[int, Field(gt=0)]
+Character = Annotated[str, Field(pattern=r"^.$")]
+CharacterOrNone = Annotated[str, Field(pattern=r"^(.|none)$")]
 
 
 class SplitSizes(Section):
@@ -52,6 +54,15 @@ class FilesSource(MadeSplits):
 
     source: Literal["files"]
     path: str = Field(description="a file, or a folder with train.*, validation.*, test.*")
+    delimiter: Character | None = later_field(
+        None, description="between the fields of CSV and TSV; found among , ; | when left out"
+    )
+    quote: CharacterOrNone | None = later_field(
+        None, description='around fields; `"` in CSV and none in TSV when left out'
+    )
+    escape: CharacterOrNone | None = later_field(
+        None, description="before a literal quote; a backslash is found when left out"
+    )
 
 
 class SplitNames(Section):

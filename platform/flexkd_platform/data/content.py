@@ -1,0 +1,25 @@
+"""What is read from one file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import pyarrow as pa
+
+from ..spec import Problem
+
+
+@dataclass(frozen=True)
+class FileContent:
+    """The wanted columns of a file.
+
+    table: a column for each role.
+    identity: how it was read, if not in the usual way of its format; part of the fingerprint.
+    notes: what was found in the file and the spec does not state; shown as warnings.
+    """
+
+    table: pa.Table
+    identity: Mapping[str, Any] = field(default_factory=dict)
+    notes: tuple[Problem, ...] = ()
