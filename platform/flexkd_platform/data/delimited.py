@@ -42,7 +42,7 @@ def read_delimited(file: Path, columns: Columns, given: Given) -> FileContent:
     layout, notes = _layout(file, columns, given)
     try:
         table = _read(file, columns, layout)
-    except _BrokenQuotes as broken:
+    except _BrokenQuotesError as broken:
         layout = replace(layout, dialect=replace(layout.dialect, escape=ESCAPE))
         if given.escape is not None or not layout.dialect.quote or not _escapes(file, layout):
             raise broken.error from None
@@ -59,7 +59,7 @@ def read_delimited(file: Path, columns: Columns, given: Given) -> FileContent:
     return FileContent(table, identity, tuple(notes))
 
 
-class _BrokenQuotes(SpecError):
+class _BrokenQuotesError(SpecError):
     """Quotes that do not balance; another dialect may explain them."""
 
     @property
@@ -208,9 +208,9 @@ def _pack_column(values: list[str], role: str) -> pa.Array:
 
 def _first_ragged(file: Path, columns: Columns, layout: _Layout, ragged: int) -> Problem:
     more = f" (and {ragged - 1:,} more)" if ragged > 1 else ""
-    for number, line, row in _numbered(file, columns, layout):
-        if _ragged([row], layout):
-            break
+    number, line, row = next(
+        found for found in _numbered(file, columns, layout) if _ragged([found[2]], layout)
+    )
     where, shown = f", row {number} on line {line}{more}", shortened(_joined(row, layout))
     if layout.width:
         what = f": {len(row)} fields where the header has {layout.width}: {shown}"
@@ -221,11 +221,11 @@ def _first_ragged(file: Path, columns: Columns, layout: _Layout, ragged: int) ->
 
 
 def _several_rows(
-    file: Path, columns: Columns, layout: _Layout, row_number: int, lines: int
+    file: Path, columns: Columns, layout: _Layout, wanted: int, lines: int
 ) -> Problem:
-    for number, line, row in _numbered(file, columns, layout):
-        if number == row_number:
-            break
+    number, line, row = next(
+        found for found in _numbered(file, columns, layout) if found[0] == wanted
+    )
     what = (
         f", row {number} on lines {line} to {line + lines - 1}: one quoted field holds what look "
         f"like {lines} rows: {shortened(_joined(row, layout))}"
@@ -265,7 +265,7 @@ def _first_row(file: Path, columns: Columns, dialect: Dialect) -> list[str]:
                 if row:
                     first: list[str] = row
                     return first
-    except _BrokenQuotes:
+    except _BrokenQuotesError:
         return []
     raise SpecError([columns.broken(" is empty", "its first line must name the columns")])
 
@@ -291,7 +291,7 @@ def _opened(file: Path, columns: Columns, dialect: Dialect) -> Iterator[Any]:
         assert broken is not None, "Python has just found a byte that is not UTF-8"
         raise SpecError([broken]) from None
     except csv.Error as error:
-        raise _BrokenQuotes([_broken_row(file, columns, dialect, str(error))]) from None
+        raise _BrokenQuotesError([_broken_row(file, columns, dialect, str(error))]) from None
 
 
 def _broken_row(file: Path, columns: Columns, dialect: Dialect, error: str) -> Problem:

@@ -1,4 +1,4 @@
-"""The supported file formats. To add one, add a function and a line in `_PLAIN`."""
+"""The supported file formats. To add one, add a function and lines in `_PLAIN` and `FORMATS`."""
 
 from __future__ import annotations
 
@@ -36,15 +36,41 @@ def read_parquet(file: Path, columns: Columns) -> pa.Table:
     return by_role(table, columns)
 
 
+def read_arrow(file: Path, columns: Columns) -> pa.Table:
+    """Read columns of any type from an Arrow file or stream, as `datasets` writes them.
+
+    Raises:
+        SpecError: columns are missing, or the file is broken.
+    """
+    try:
+        with pa.memory_map(str(file)) as mapped:
+            magic = mapped.read(len(_ARROW_FILE))
+            mapped.seek(0)
+            if magic == _ARROW_FILE:
+                table = pa.ipc.open_file(mapped).read_all()
+            else:
+                table = pa.ipc.open_stream(mapped).read_all()
+    except pa.ArrowInvalid as error:
+        what = f" is not a readable Arrow file: {shortened(str(error))}"
+        raise SpecError([columns.broken(what, "write it again")]) from None
+    problems = columns.absent(table.column_names)
+    if problems:
+        raise SpecError(problems)
+    return by_role(table, columns)
+
+
+_ARROW_FILE = b"ARROW1"
+
 _PLAIN: dict[str, Callable[[Path, Columns], pa.Table]] = {
     ".parquet": read_parquet,
     ".jsonl": read_jsonl,
     ".json": read_json,
+    ".arrow": read_arrow,
 }
 
 DELIMITED = (".csv", ".tsv")
 
-FORMATS = (*_PLAIN, *DELIMITED)
+FORMATS = (".parquet", ".jsonl", ".json", *DELIMITED, ".arrow")
 """File extensions."""
 
 

@@ -61,10 +61,10 @@ class QuotedRows:
     def _inner(self, row: list[str]) -> list[list[str]]:
         """The lines of a row as rows; empty if one of them has another number of fields."""
         lines = self._dialect.delimiter.join(row).splitlines()
-        found = []
+        found: list[list[str]] = []
         for line in lines:
             try:
-                fields = next(self._dialect.reader([line]), [])
+                fields: list[str] = next(self._dialect.reader([line]), [])
             except csv.Error:
                 return []
             if len(fields) != self._width:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
 import pyarrow as pa
 
 from ..spec import Problem, Task
+from .roles import joined_tables
 
 READING_VERSION = 1
 """Part of every fingerprint; increment it when the same source results in other examples."""
@@ -20,16 +21,66 @@ split, or all of its train split, or of its only file, if it has none."""
 
 
 @dataclass(frozen=True)
+class SourceRows:
+    """Where the rows of a table come from, if not all rows of one file or split in order.
+
+    origins: names of files or splits.
+    origin_N: index of each row's origin.
+    row_N: number of each row there, from 0.
+    """
+
+    origins: tuple[str, ...]
+    origin_N: np.ndarray
+    row_N: np.ndarray
+
+
+@dataclass(frozen=True)
 class Examples:
     """One split, as in its source.
 
     table: a column for each role that the task's data section names (`columns.HOLDS`): texts and
         labels with the types of the source, responses as `responses.RESPONSES`.
     origin: name of the split in messages, as `reviews/test.csv`.
+    source: where the rows come from; None: they are the rows of `origin`.
     """
 
     table: pa.Table
     origin: str
+    source: SourceRows | None = None
+
+    @classmethod
+    def joined(cls, parts: list[Examples], origin: str, path: str) -> Examples:
+        """The parts, one behind the other; a single part as it is.
+
+        Args:
+            parts: of one split, at least one.
+            origin: name of the whole.
+            path: of the data section in the spec.
+
+        Raises:
+            SpecError: the texts of some parts are of another type.
+        """
+        if len(parts) == 1:
+            return parts[0]
+        table = joined_tables([(part.table, part.origin) for part in parts], path)
+        rows = [len(part.table) for part in parts]
+        source = SourceRows(
+            tuple(part.origin for part in parts),
+            np.repeat(np.arange(len(parts)), rows),
+            np.concatenate([np.arange(count) for count in rows]),
+        )
+        return cls(table, origin, source)
+
+    def without(self, left_out_N: np.ndarray) -> Examples:
+        """The rows where `left_out_N` (one bool per row) is false."""
+        if not left_out_N.any():
+            return self
+        kept_N = ~left_out_N
+        source = self.source or SourceRows(
+            (self.origin,), np.zeros(len(self.table), dtype=np.int64), np.arange(len(self.table))
+        )
+        picked = SourceRows(source.origins, source.origin_N[kept_N], source.row_N[kept_N])
+        return replace(self, table=self.table.filter(pa.array(kept_N)), source=picked)
 
     def rows(self, mask: np.ndarray) -> str:
         """Where `mask` (one bool per row) is true: `row 3 of reviews/test.csv (and 2 more)`.
@@ -38,7 +89,11 @@ class Examples:
         """
         found = np.flatnonzero(mask)
         more = f" (and {len(found) - 1:,} more)" if len(found) > 1 else ""
-        return f"row {found[0] + 1} of {self.origin}{more}"
+        number, origin = found[0] + 1, self.origin
+        if self.source is not None:
+            number = self.source.row_N[found[0]] + 1
+            origin = self.source.origins[self.source.origin_N[found[0]]]
+        return f"row {number} of {origin}{more}"
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pyarrow as pa
 
 from ..spec import Problem, SpecError
@@ -34,6 +35,53 @@ def is_text(kind: pa.DataType) -> bool:
     # A column of only nulls has its own type; its rows are reported, not the column.
     tests = (pa.types.is_string, pa.types.is_large_string, pa.types.is_null)
     return any(test(value) for test in tests)
+
+
+def withheld(label: pa.ChunkedArray) -> bool:
+    """Whether all labels are -1, which is GLUE's way of keeping them back."""
+    kind = label.type
+    if len(label) == 0 or not (pa.types.is_integer(kind) or pa.types.is_floating(kind)):
+        return False
+    return bool(np.all(label.to_numpy() == -1))
+
+
+def joined_tables(parts: list[tuple[pa.Table, str]], path: str) -> pa.Table:
+    """Tables of one split by role, one behind the other. Labels of different types become words.
+
+    Args:
+        parts: each table with the name of its file.
+        path: of the data section in the spec.
+
+    Raises:
+        SpecError: the texts of some parts are of another type.
+    """
+    (first, first_origin), *others = parts
+    for table, origin in others:
+        for role in first.column_names:
+            if role not in table.column_names or HOLDS[role] != "text":
+                continue
+            kinds = first[role].type, table[role].type
+            if is_text(kinds[0]) != is_text(kinds[1]):
+                message = f"{first_origin} has {role} of type {kinds[0]}, {origin} of {kinds[1]}"
+                raise SpecError([Problem(f"{path}.{role}", message, "write one type")])
+    return pa.concat_tables(
+        [_alike(table, [one for one, _ in parts]) for table, _ in parts],
+        promote_options="permissive",
+    )
+
+
+def _alike(table: pa.Table, others: list[pa.Table]) -> pa.Table:
+    """`table` with texts as strings, and with labels as words if those of others differ."""
+    columns = {}
+    for role in table.column_names:
+        column = table[role]
+        kinds = {other[role].type for other in others if role in other.column_names}
+        mixed = len(kinds) > 1 and not all(
+            pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_null(kind)
+            for kind in kinds
+        )
+        columns[role] = column.cast(pa.string()) if mixed and HOLDS[role] != "responses" else column
+    return pa.table(columns)
 
 
 def _responses(values: pa.ChunkedArray, role: str, columns: Columns) -> pa.ChunkedArray:

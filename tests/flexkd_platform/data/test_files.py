@@ -161,7 +161,7 @@ def test_unknown_format(tmp_path: Path, problems: Problems) -> None:
     (tmp_path / "reviews.txt").write_text("text")
     problem = only(problems(tmp_path / "reviews.txt"))
     assert "reviews.txt has an unknown format" in problem.message
-    assert problem.remedy == "the name must end in .parquet, .jsonl, .json, .csv, .tsv"
+    assert problem.remedy == "the name must end in .parquet, .jsonl, .json, .csv, .tsv, .arrow"
 
 
 def test_folder_without_train(write_rows: WriteRows, problems: Problems) -> None:
