@@ -8,13 +8,14 @@ from dataclasses import dataclass, field, replace
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ..spec import Problem, SpecError, Task, TextTask, sha256_of
+from ..spec import Mixture, Problem, SpecError, Task, TextTask, sha256_of
 from .evaluation import SetFacts, read_evaluation
 from .labels import Labels
-from .prepare import prepare
+from .leakage import leakage_notes, shared
+from .mixture import split_mixture
 from .prepared import KEY
-from .sizes import cut
 from .splits import SPLITS, Splits
+from .splitting import split_source
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,8 @@ class DataFacts:
     classes: classes of the head, the largest label of all splits + 1 unless the task sets it;
         None for other tasks.
     skipped: skipped rows of each split of the source, which contain nothing to learn.
+    dropped: examples of each split that were left out since another split has them too; empty
+        unless the spec drops them.
     evaluation: facts of each evaluation set.
     notes: what to know about the data that is no problem; shown as warnings.
     """
@@ -36,6 +39,7 @@ class DataFacts:
     sizes: Mapping[str, int]
     classes: int | None
     skipped: Mapping[str, int] = field(default_factory=dict)
+    dropped: Mapping[str, int] = field(default_factory=dict)
     evaluation: Mapping[str, SetFacts] = field(default_factory=dict)
     notes: tuple[Problem, ...] = ()
 
@@ -55,8 +59,10 @@ def load_splits(task: Task, fingerprint: str | None = None) -> Splits:
     return splits
 
 
-def load_evaluation(task: Task, name: str, fingerprint: str | None = None) -> pa.Table:
-    """The examples of `task.evaluation[name]`, in the order of their source.
+def load_evaluation(
+    task: Task, name: str, fingerprint: str | None = None
+) -> tuple[pa.Table, SetFacts]:
+    """The examples and facts of `task.evaluation[name]`, in the order of their source.
 
     These are the source's test split if it has one, else all examples of its train split or of
     its only file; `test: N` takes a subset. The columns are those of `Splits`. Class labels have
@@ -75,7 +81,7 @@ def load_evaluation(task: Task, name: str, fingerprint: str | None = None) -> pa
     if table is None or facts is None:
         raise SpecError(problems)
     _refuse_changes(f"task.evaluation.{name}", fingerprint, facts.fingerprint)
-    return table
+    return table, facts
 
 
 def _refuse_changes(path: str, before: str | None, now: str) -> None:
@@ -102,49 +108,63 @@ def check_data(task: Task, *, path: str = "task.data") -> tuple[DataFacts | None
     Returns:
         The facts, None if and only if there are problems; and the problems.
     """
-    _, facts, known, problems = _examine(task, path)
+    splits, facts, known, problems = _examine(task, path)
+    notes: list[Problem] = []
     beside = path.rpartition(".")[0]
     sets = {}
     for name in task.evaluation:
         set_path = f"{beside}.evaluation.{name}" if beside else f"evaluation.{name}"
-        _, set_facts, found = read_evaluation(task, name, set_path, known)
+        table, set_facts, found = read_evaluation(task, name, set_path, known)
         problems = [*problems, *found]
-        if set_facts is not None:
+        if table is not None and set_facts is not None:
             sets[name] = set_facts
+            notes += _set_notes(table, set_facts, splits, set_path)
     if problems or facts is None:
         return None, problems
-    return replace(facts, evaluation=sets), []
+    return replace(facts, evaluation=sets, notes=(*facts.notes, *notes)), []
+
+
+def _set_notes(table: pa.Table, facts: SetFacts, splits: Splits | None, path: str) -> list[Problem]:
+    """What to know about an evaluation set: its own notes, and how much of it is in train."""
+    rows = 0 if splits is None else shared(table, splits.train)
+    if not rows:
+        return list(facts.notes)
+    message = f"{rows:,} of {facts.rows:,} examples are also in train"
+    return [*facts.notes, Problem(path, message, "leave them out of one of the two files")]
 
 
 def _examine(
     task: Task, path: str
 ) -> tuple[Splits | None, DataFacts | None, Labels | None, list[Problem]]:
     """Splits and facts of the task's own data, its labels if they are known, and problems."""
-    reading, made, problems = prepare(task, path)
-    labels = made.labels
-    tables: dict[str, pa.Table] = {}
-    if made.tables:
-        tables, found = cut(made.tables, task.data, path, reading.place)
-        problems = [*problems, *found]
-        train = tables["train"]
-        if labels is not None and not labels.problems and not found and len(train):
-            problems += _one_label(train, task, path)
+    mixed = isinstance(task.data, Mixture)
+    found = split_mixture(task, path) if mixed else split_source(task, path)
+    tables, labels, problems = found.tables, found.labels, found.problems
+    if tables and not problems and labels is not None and len(tables["train"]):
+        problems = _one_label(tables["train"], task, path)
     known = labels if tables and labels is not None and not labels.problems else None
     if problems:
         return None, None, known, problems
-    fingerprint = sha256_of({"content": reading.fingerprint, "rules": made.rules})
-    sizes = {split: len(tables[split]) for split in SPLITS}
-    skipped = {split: made.skipped.get(split, 0) for split in SPLITS}
-    classes = labels.classes if labels else None
-    facts = DataFacts(fingerprint, sizes, classes, skipped, notes=reading.notes)
+    fingerprint = sha256_of(found.content)
     bare = {split: table.drop_columns([KEY]) for split, table in tables.items()}
-    return Splits(**bare, skipped=skipped, fingerprint=fingerprint), facts, known, []
+    facts = DataFacts(
+        fingerprint=fingerprint,
+        sizes={split: len(bare[split]) for split in SPLITS},
+        classes=labels.classes if labels else None,
+        skipped=found.skipped,
+        dropped=found.dropped,
+        # Splits that are drawn share no input.
+        notes=(*found.notes, *(() if found.drawn else leakage_notes(bare, path))),
+    )
+    splits = Splits(**bare, skipped=found.skipped, dropped=found.dropped, fingerprint=fingerprint)
+    return splits, facts, known, []
 
 
 def _one_label(train: pa.Table, task: Task, path: str) -> list[Problem]:
     if pc.count_distinct(train["label"]).as_py() >= 2:
         return []
-    where = f"{path}.train" if task.data.train is not None else f"{path}.label"
+    labels = f"{path}.parts" if isinstance(task.data, Mixture) else f"{path}.label"
+    where = f"{path}.train" if task.data.train is not None else labels
     label = train["label"][0].as_py()
     message = f"all {len(train):,} training examples have the label {label}"
     return [Problem(where, message, "training needs examples of two labels at least")]

@@ -22,11 +22,13 @@ class SetFacts:
         reads it, the classes' names, and the subset.
     rows: number of used examples.
     skipped: skipped rows, which have nothing to compare with.
+    notes: what was found in the source and the spec does not state.
     """
 
     fingerprint: str
     rows: int
     skipped: int
+    notes: tuple[Problem, ...] = ()
 
 
 def read_evaluation(
@@ -43,7 +45,7 @@ def read_evaluation(
     """
     data = task.evaluation[name]
     on_it = task.model_copy(update={"data": data, "evaluation": {}})
-    problems = _unused_sizes(data, path)
+    problems = [*_unused_sizes(data, path), *_unused_settings(data, path)]
     reading, made, found = prepare(on_it, path, "evaluation", known)
     if isinstance(task, TextTask) and known is None and made.labels is not None:
         # The data that define the meaning of its labels cannot be read.
@@ -58,7 +60,7 @@ def read_evaluation(
     identity: dict[str, Any] = {"content": reading.fingerprint, "rules": made.rules}
     if data.test is not None:
         identity["subset"] = [data.test, data.subset_seed]
-    facts = SetFacts(sha256_of(identity), len(table), made.skipped["test"])
+    facts = SetFacts(sha256_of(identity), len(table), made.skipped["test"], reading.notes)
     return table.drop_columns([KEY]), facts, []
 
 
@@ -68,4 +70,14 @@ def _unused_sizes(data: SplitSizes, path: str) -> list[Problem]:
         Problem(f"{path}.{split}", "an evaluation set is not split", remedy)
         for split in ("train", "validation")
         if getattr(data, split) is not None
+    ]
+
+
+def _unused_settings(data: SplitSizes, path: str) -> list[Problem]:
+    """Settings that matter only where splits are drawn or compared."""
+    remedy = "leave it out; rows of an evaluation set are all kept"
+    return [
+        Problem(f"{path}.{name}", "has no effect in an evaluation set", remedy)
+        for name in ("drop_leaked", "stratified")
+        if getattr(data, name, False)
     ]

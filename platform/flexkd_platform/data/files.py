@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -43,8 +43,10 @@ def read_files(task: Task, path: str, purpose: Purpose) -> Reading:
     content = _Content(problems=problems)
     every = [file for shards in files.values() for file in shards]
     content.problems += dialect_problems(data, every, path)
+    names, optional = column_names(data)
+    columns = Columns(names, data.path, path, optional)
     for split, shards in files.items():
-        _read_split(data, path, split, shards, content)
+        _read_split(data, columns, split, shards, content)
     if purpose == "training" and is_saved(_expanded(data.path)):
         _leave_out_withheld(content, place)
     if every == [_expanded(data.path)]:
@@ -69,16 +71,15 @@ def file_digest(file: Path) -> str:
 
 
 def _read_split(
-    data: FilesSource, path: str, split: str, shards: list[Path], content: _Content
+    data: FilesSource, columns: Columns, split: str, shards: list[Path], content: _Content
 ) -> None:
-    names, optional = column_names(data)
     examples, identities = [], []
     folder = _expanded(data.path)
     for file in shards:
         inside = "" if file == folder else str(file.relative_to(folder))
         origin = str(Path(data.path, inside)) if inside else data.path
         try:
-            found = read_file(file, Columns(names, origin, path, optional), Given.of(data))
+            found = read_file(file, replace(columns, origin=origin), Given.of(data))
             examples.append(Examples(found.table, origin))
             # The format too: the same bytes are other examples as TSV than as CSV.
             suffix = file.suffix.lower()
@@ -89,11 +90,11 @@ def _read_split(
         except OSError as error:
             message = f"cannot read {origin}: {error.strerror}"
             remedy = "give a file that this user can read"
-            content.problems.append(Problem(f"{path}.path", message, remedy))
+            content.problems.append(Problem(f"{columns.path}.path", message, remedy))
     if len(examples) < len(shards):
         return
     try:
-        content.splits[split] = Examples.joined(examples, f"{data.path} ({split})", path)
+        content.splits[split] = Examples.joined(examples, f"{data.path} ({split})", columns.path)
     except SpecError as error:
         content.problems += error.problems
     content.identities[split] = identities[0] if len(shards) == 1 else identities

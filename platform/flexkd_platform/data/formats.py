@@ -30,7 +30,9 @@ def read_parquet(file: Path, columns: Columns) -> pa.Table:
             if problems:
                 raise SpecError(problems)
             table = parquet.read(columns=list(columns.present(there).values()))
-    except pa.ArrowInvalid as error:
+    except (pa.ArrowException, OSError) as error:
+        if isinstance(error, PermissionError):
+            raise
         what = f" is not a readable Parquet file: {shortened(str(error))}"
         raise SpecError([columns.broken(what, "write it again")]) from None
     return by_role(table, columns)
@@ -42,15 +44,15 @@ def read_arrow(file: Path, columns: Columns) -> pa.Table:
     Raises:
         SpecError: columns are missing, or the file is broken.
     """
+    with file.open("rb") as stream:
+        magic = stream.read(len(_ARROW_FILE))
     try:
         with pa.memory_map(str(file)) as mapped:
-            magic = mapped.read(len(_ARROW_FILE))
-            mapped.seek(0)
             if magic == _ARROW_FILE:
                 table = pa.ipc.open_file(mapped).read_all()
             else:
                 table = pa.ipc.open_stream(mapped).read_all()
-    except pa.ArrowInvalid as error:
+    except (pa.ArrowException, OSError) as error:
         what = f" is not a readable Arrow file: {shortened(str(error))}"
         raise SpecError([columns.broken(what, "write it again")]) from None
     problems = columns.absent(table.column_names)

@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 from ..spec import Problem, Task, TextColumns
 from .columns import column_names
 from .labels import Labels, read_labels
+from .missing import without_missing
 from .prepared import KEY, PreparedData
 from .reading import Examples
 from .roles import is_text
@@ -23,9 +24,14 @@ def make_labelled(
 ) -> PreparedData:
     """`text`, `text_pair` if the source has pairs, and `label`.
 
-    Every row must have all of them: a label without a text is an error, not a skipped row.
+    Every row must have all of them: a label without a text is an error, not a skipped row. Rows
+    without a label are skipped if the data section allows it.
     """
-    made = PreparedData(skipped=dict.fromkeys(splits, 0))
+    splits, skipped, empty = without_missing(splits, task, path)
+    made = PreparedData(skipped=skipped)
+    if empty:
+        made.problems = empty
+        return made
     if isinstance(task.data, TextColumns):
         made.rules = {"columns": column_names(task.data)[0]}
     labels = made.labels = read_labels(splits, task, path, known)

@@ -62,7 +62,8 @@ class _Column:
             missing_N |= _numpy(pc.equal(self.values, ""))
         if missing_N.any():
             message = f"{self.examples.rows(missing_N)} has no label"
-            self.problems.append(Problem(self.path, message, "label the row or remove it"))
+            remedy = "label the row or remove it; missing: skip leaves such rows out"
+            self.problems.append(Problem(self.path, message, remedy))
         return missing_N
 
     def words(self) -> list[str] | None:
@@ -187,7 +188,8 @@ def _whole_numbers(column: _Column, classes: int | None) -> pa.Array:
     broken_N = np.isfinite(value_N) & (value_N != np.floor(value_N))
     remedy = "classes are whole numbers from 0; for other numbers use kind: regression"
     column.reject(broken_N, "is not a whole number", remedy)
-    column.reject(value_N < 0, "is negative", "classes are whole numbers from 0")
+    remedy = "classes are whole numbers from 0; missing: skip leaves out rows whose label is -1"
+    column.reject(value_N < 0, "is negative", remedy)
     if classes is None:
         column.reject(value_N >= LARGEST, "is too large for a class", "number the classes from 0")
     else:

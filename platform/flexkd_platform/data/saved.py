@@ -38,7 +38,8 @@ def saved_splits(folder: Path, given: str, place: str) -> dict[str, list[Path]]:
         split: next((name for name in usual if name in names), None)
         for split, usual in USUAL_NAMES.items()
     }
-    problems, splits = [], {}
+    problems: list[Problem] = []
+    splits = {}
     for split in SPLITS:
         name = used[split]
         if name is None:

@@ -204,7 +204,7 @@ def test_saved_splits(tmp_path: Path, task_on: TaskOn) -> None:
     task = task_on(folder)
     data = FilesData(source="files", path=str(folder))
     more = task.model_copy(update={"evaluation": {"more": data}})
-    assert load_evaluation(more, "more").num_rows == 5
+    assert load_evaluation(more, "more")[0].num_rows == 5
 
 
 def test_withheld_labels_of_a_saved_split(tmp_path: Path, task_on: TaskOn) -> None:
@@ -214,7 +214,7 @@ def test_withheld_labels_of_a_saved_split(tmp_path: Path, task_on: TaskOn) -> No
     assert problems == []
     assert facts is not None
     assert facts.sizes["train"] + facts.sizes["test"] == 60
-    (note,) = facts.notes
+    note = facts.notes[0]
     shard = folder / "test" / "data-00000-of-00001.arrow"
     assert note.message == f"the labels of {shard} are withheld: all of them are -1"
 
