@@ -15,7 +15,7 @@ from .leakage import leakage_notes, shared
 from .mixture import split_mixture
 from .prepared import KEY
 from .splits import SPLITS, Splits
-from .splitting import split_source
+from .splitting import SplitData, split_source
 
 
 @dataclass(frozen=True)
@@ -118,19 +118,24 @@ def check_data(task: Task, *, path: str = "task.data") -> tuple[DataFacts | None
         problems = [*problems, *found]
         if table is not None and set_facts is not None:
             sets[name] = set_facts
-            notes += _set_notes(table, set_facts, splits, set_path)
+            notes += _set_notes(task, table, set_facts, splits, set_path)
     if problems or facts is None:
         return None, problems
     return replace(facts, evaluation=sets, notes=(*facts.notes, *notes)), []
 
 
-def _set_notes(table: pa.Table, facts: SetFacts, splits: Splits | None, path: str) -> list[Problem]:
+def _set_notes(
+    task: Task, table: pa.Table, facts: SetFacts, splits: Splits | None, path: str
+) -> list[Problem]:
     """What to know about an evaluation set: its own notes, and how much of it is in train."""
-    rows = 0 if splits is None else shared(table, splits.train)
-    if not rows:
-        return list(facts.notes)
-    message = f"{rows:,} of {facts.rows:,} examples are also in train"
-    return [*facts.notes, Problem(path, message, "leave them out of one of the two files")]
+    notes = list(facts.notes)
+    if facts.skipped:
+        message = f"{facts.skipped:,} {_skipped_rows(task)} are skipped"
+        notes.append(Problem(path, message, "complete them to use them"))
+    if splits is not None and (rows := shared(table, splits.train)):
+        message = f"{rows:,} of {facts.rows:,} examples are also in train"
+        notes.append(Problem(path, message, "leave them out of one of the two files"))
+    return notes
 
 
 def _examine(
@@ -153,11 +158,39 @@ def _examine(
         classes=labels.classes if labels else None,
         skipped=found.skipped,
         dropped=found.dropped,
-        # Splits that are drawn share no input.
-        notes=(*found.notes, *(() if found.drawn else leakage_notes(bare, path))),
+        notes=(
+            *found.notes,
+            *_left_out(found, task, path),
+            # Splits that are drawn share no input.
+            *(() if found.drawn else leakage_notes(bare, path)),
+        ),
     )
     splits = Splits(**bare, skipped=found.skipped, dropped=found.dropped, fingerprint=fingerprint)
     return splits, facts, known, []
+
+
+def _left_out(found: SplitData, task: Task, path: str) -> list[Problem]:
+    """Notes with the numbers of rows that are not used."""
+    notes = []
+    if any(found.skipped.values()):
+        message = f"{_skipped_rows(task)} are skipped: {_by_split(found.skipped)}"
+        notes.append(Problem(path, message, "complete them to use them"))
+    if any(found.dropped.values()):
+        message = f"examples that another split keeps are left out: {_by_split(found.dropped)}"
+        notes.append(Problem(f"{path}.drop_leaked", message, "test keeps all of its examples"))
+    return notes
+
+
+def _skipped_rows(task: Task) -> str:
+    return (
+        "rows without a label"
+        if isinstance(task, TextTask)
+        else "rows without an input or a response"
+    )
+
+
+def _by_split(rows: Mapping[str, int]) -> str:
+    return ", ".join(f"{count:,} of {split}" for split, count in rows.items() if count)
 
 
 def _one_label(train: pa.Table, task: Task, path: str) -> list[Problem]:

@@ -16,10 +16,10 @@ class FileContent:
     """The wanted columns of a file.
 
     table: a column for each role.
-    identity: how it was read, if not in the usual way of its format; part of the fingerprint.
+    manner: how it was read, if not in the usual way of its format; part of the fingerprint.
     notes: what was found in the file and the spec does not state; shown as warnings.
     """
 
     table: pa.Table
-    identity: Mapping[str, Any] = field(default_factory=dict)
+    manner: Mapping[str, Any] = field(default_factory=dict)
     notes: tuple[Problem, ...] = ()

@@ -53,10 +53,10 @@ def read_delimited(file: Path, columns: Columns, given: Given) -> FileContent:
         message = f"{columns.origin} escapes quotes with a backslash"
         remedy = f"state it, as escape: {written(ESCAPE)}; none reads backslashes literally"
         notes.append(Problem(f"{columns.path}.escape", message, remedy))
-    identity = layout.dialect.identity(suffix)
+    manner = layout.dialect.unusual(suffix)
     if layout.width and misread_before(file, layout.dialect, set(layout.places.values())):
-        identity["line_ends"] = "whole"
-    return FileContent(table, identity, tuple(notes))
+        manner["line_ends"] = "whole"
+    return FileContent(table, manner, tuple(notes))
 
 
 class _BrokenQuotesError(SpecError):

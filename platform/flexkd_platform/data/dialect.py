@@ -65,7 +65,7 @@ class Dialect:
 
         return (pair.sub(double, line) if self.escape in line else line for line in lines)
 
-    def identity(self, suffix: str) -> dict[str, Any]:
+    def unusual(self, suffix: str) -> dict[str, Any]:
         """Its part of a fingerprint; empty for the usual dialect of the file's extension."""
         return {} if self == USUAL[suffix] else {"dialect": asdict(self)}
 

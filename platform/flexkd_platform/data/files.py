@@ -83,7 +83,7 @@ def _read_split(
             examples.append(Examples(found.table, origin))
             # The format too: the same bytes are other examples as TSV than as CSV.
             suffix = file.suffix.lower()
-            identities.append([suffix, file_digest(file), *filter(None, [found.identity])])
+            identities.append([suffix, file_digest(file), *filter(None, [found.manner])])
             content.notes += found.notes
         except SpecError as error:
             content.problems += error.problems

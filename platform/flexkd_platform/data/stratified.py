@@ -15,7 +15,7 @@ def drawn_by_class(table: pa.Table, key: str, shares: Mapping[str, float], seed:
     """The split of every row: of each class, about the share of every split, else `train`.
 
     Of the n different inputs of a class, ⌊Σ shares · n + ½⌋ are drawn in total, in the order of
-    their hashes, so that sizes are off by less than one input of each class. Equal inputs share a
+    their hashes, so that sizes are off by one input of each class at most. Equal inputs share a
     split; one with several labels counts for the first of them.
 
     Args:
@@ -36,7 +36,8 @@ def drawn_by_class(table: pa.Table, key: str, shares: Mapping[str, float], seed:
     for label in np.unique(label_N[first_U]):
         # Unique hashes are sorted, so those of a class are in drawing order.
         of_class = np.flatnonzero(label_N[first_U] == label)
-        bounds = np.floor(edges * len(of_class) + 0.5)
+        # A share such as 0.45 of 30 must not be rounded down because of its binary form.
+        bounds = np.floor(edges * len(of_class) + 0.5 + 1e-9)
         part_U[of_class] = np.searchsorted(bounds, np.arange(len(of_class)), side="right")
     parts: np.ndarray = names[part_U[unique_N]]
     return parts

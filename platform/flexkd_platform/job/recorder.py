@@ -23,7 +23,7 @@ from ..tracking import (
     TrialStatus,
 )
 from ..tracking.provenance import current_user, provenance
-from .results_json import Outcome, teacher_json
+from .results_json import DATA_COUNTS, Outcome, data_json, teacher_json
 
 
 class Recorder:
@@ -136,7 +136,11 @@ class Recorder:
     def _job_metrics(self, outcome: Outcome) -> dict[str, float]:
         metrics = {"seconds": outcome.seconds, "trials": float(len(outcome.trials))}
         found = teacher_json(self.plan, self._store).get("metrics", {})
-        return metrics | {f"teacher/{name}": value for name, value in found.items()}
+        metrics |= {f"teacher/{name}": value for name, value in found.items()}
+        for split, profile in data_json(self.plan, self._store).get("data", {}).items():
+            counts = {key: profile[key] for key in DATA_COUNTS if key in profile}
+            metrics |= {f"data/{split}/{key}": float(rows) for key, rows in counts.items()}
+        return metrics
 
     def _record(self, trial: Trial, status: TrialStatus, reason: str) -> TrialRecord:
         metrics: dict[str, float] = {}

@@ -29,7 +29,8 @@ def _summary_line(summary: Mapping[str, Any], metric: str = "") -> str:
 
 
 def _rows(split: str, profile: Mapping[str, Any]) -> str:
-    kind = "empty ones" if "prompt_words" in profile else "without a label"
+    labelled = not profile.keys().isdisjoint({"classes", "label_min"})
+    kind = "without a label" if labelled else "empty ones"
     notes = [
         f"{rows:,} {what}"
         for key, what in {
