@@ -42,6 +42,7 @@ def render_report(data: ReportData) -> str:
         _figures(figures),
         _cut(data, "failed"),
         _cut(data, "pruned"),
+        _data(data),
         _teacher(data),
         _texts(data),
         _steps(data),
@@ -189,6 +190,23 @@ def _cut(data: ReportData, status: str) -> Markup:
         text = "Stopped early for doing worse than others by then; they are excluded from means."
         note = tag("p", text, class_="note")
     return _section(status, f"{status.title()} trials", note, tables.cut_trials(trials, status))
+
+
+def _data(data: ReportData) -> Markup:
+    if not data.splits:
+        return Markup()
+    leaks = [
+        f"{rows:,} of {split['rows']:,} {name} examples are also in {other}"
+        for name, split in data.splits.items()
+        for other, rows in (
+            ("train", split.get("also_in_train", 0)),
+            ("test", split.get("also_in_test", 0)),
+        )
+        if rows
+    ]
+    warning = f"Leakage: {'; '.join(leaks)}. Their metrics may be too high."
+    notice = [tag("p", warning, class_="notice")] if leaks else []
+    return _section("data", "Data", *notice, tables.splits(data))
 
 
 def _teacher(data: ReportData) -> Markup:

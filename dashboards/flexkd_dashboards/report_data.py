@@ -39,6 +39,20 @@ class Teacher(TypedDict):
     metrics: Mapping[str, float]
 
 
+class Split(TypedDict):
+    """A split or evaluation set: rows that are not used, and examples that another split has too.
+
+    origins: examples of each part of a mixture.
+    """
+
+    rows: int
+    skipped: NotRequired[int]
+    dropped: NotRequired[int]
+    also_in_train: NotRequired[int]
+    also_in_test: NotRequired[int]
+    origins: NotRequired[Mapping[str, int]]
+
+
 class Trial(TypedDict):
     """One training of a student; `status` is done, reused, failed or pruned."""
 
@@ -244,6 +258,11 @@ class ReportData:
     def steps(self) -> Sequence[Step]:
         """The steps in the order of the plan."""
         return cast(Sequence[Step], self.results["steps"])
+
+    @property
+    def splits(self) -> Mapping[str, Split]:
+        """The splits and evaluation sets; {} if there is nothing to say of them."""
+        return cast("Mapping[str, Split]", self.results.get("data", {}))
 
     @property
     def teacher(self) -> Teacher | None:

@@ -8,7 +8,7 @@ from typing import Any
 from .labels import count, duration, p_text, sentence_case, settings_text
 from .markup import Content, Markup, joined, table, tag
 from .metric_styles import ABSENT, MetricStyle, bare_name, name_of, style_of, title_of
-from .report_data import Group, PublishedResult, ReportData, Search, Spread, Trial
+from .report_data import Group, PublishedResult, ReportData, Search, Split, Spread, Trial
 from .theme import method_series
 from .verdict import Verdict, n_text, ranked_groups
 
@@ -19,6 +19,7 @@ __all__ = [
     "lengths",
     "other_metrics",
     "published_list",
+    "splits",
     "steps",
     "versions",
 ]
@@ -132,6 +133,40 @@ def lengths(texts: Mapping[str, Mapping[str, Any]]) -> Markup:
         rows,
         numeric=frozenset({2, 3, 4}),
     )
+
+
+def splits(data: ReportData) -> Markup:
+    """The splits and evaluation sets, with what is left out and what leaks."""
+    columns = {
+        "skipped": "Skipped",
+        "dropped": "Left out",
+        "also_in_train": "Also in train",
+        "also_in_test": "Also in test",
+    }
+    used = {key: title for key, title in columns.items() if any(key in s for s in _found(data))}
+    origins = any("origins" in split for split in _found(data))
+    return table(
+        "Examples of each split",
+        ["Split", "Examples", *used.values(), *(["Origins"] if origins else [])],
+        [
+            [
+                name,
+                f"{split['rows']:,}",
+                *(f"{split.get(key, 0):,}" for key in used),
+                *([_origins(split)] if origins else []),
+            ]
+            for name, split in data.splits.items()
+        ],
+        numeric=frozenset(range(1, 2 + len(used))),
+    )
+
+
+def _found(data: ReportData) -> list[Split]:
+    return list(data.splits.values())
+
+
+def _origins(split: Split) -> str:
+    return ", ".join(f"{name} {rows:,}" for name, rows in split.get("origins", {}).items())
 
 
 def steps(data: ReportData) -> Markup:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import yaml
 
-from ..spec import FilesSource, JobSpec, PretrainedInit, Problem, SpecError, spec_with
+from ..spec import FilesSource, JobSpec, Mixture, PretrainedInit, Problem, SpecError, spec_with
 from ..store import StoreError, absolute_location
 from ..submission.kuberay import PodOptions as PodOptions
 from ..submission.kuberay import ray_job
@@ -169,6 +169,8 @@ def _local_names(spec: JobSpec) -> Iterator[Problem]:
     sources = {"task.data": spec.task.data} | {
         f"task.evaluation.{name}": source for name, source in spec.task.evaluation.items()
     }
+    if isinstance(spec.task.data, Mixture):
+        sources |= {f"task.data.parts.{name}": part for name, part in spec.task.data.parts.items()}
     for path, source in sources.items():
         if isinstance(source, FilesSource):
             yield Problem(

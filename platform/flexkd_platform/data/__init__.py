@@ -3,12 +3,14 @@
 `check_data` reports all problems of a task's data before a job starts. `load_splits` returns the
 examples, `load_evaluation` those of an evaluation set. The other modules, in reading order:
 `sources` (the reader of each source), `builtin`, `files` with `formats`, `hub`; `prepare` (the
-examples of each task), `labelled` with `labels`, `prompts` with `templates`; `splits`, `sizes`,
-`evaluation` with `scripts`, `checks`, `profile`.
+examples of each task), `labelled` with `labels`, `prompts` with `templates`; `splitting` with
+`splits`, `sizes`, `leakage`; `mixture`, `evaluation` with `scripts`, `checks`, `profile`.
 """
 
 from .checks import DataFacts, check_data, load_evaluation, load_splits
 from .evaluation import SetFacts
+from .leakage import shared
+from .mixture import ORIGIN
 from .prepared import Conversations
 from .profile import class_json, class_lines, untaught_classes
 from .scripts import WordRule, shown_rules, word_rules
@@ -16,6 +18,7 @@ from .splits import SPLITS, Splits, texts_of, training_texts
 from .templates import TEMPLATES, PromptParts, split_prompt
 
 __all__ = [
+    "ORIGIN",
     "SPLITS",
     "PromptParts",
     "Conversations",
@@ -29,6 +32,7 @@ __all__ = [
     "class_lines",
     "load_evaluation",
     "load_splits",
+    "shared",
     "shown_rules",
     "split_prompt",
     "texts_of",

@@ -9,14 +9,15 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ..spec import Problem, SpecError, Task, TextTask, sha256_of
+from ..spec import Mixture, Problem, SpecError, Task, TextTask, sha256_of
 from .evaluation import SetFacts, read_evaluation
 from .labels import Labels
-from .prepare import prepare
-from .prepared import KEY, Conversations, PreparedData
+from .leakage import leakage_notes, shared
+from .mixture import split_mixture
+from .prepared import KEY, Conversations
 from .scripts import word_rule_of
-from .sizes import cut
 from .splits import SPLITS, Splits
+from .splitting import SplitData, split_source
 
 
 @dataclass(frozen=True)
@@ -30,22 +31,27 @@ class DataFacts:
     classes: classes of the head, those of the train split unless the task sets their number; None
         for other tasks.
     skipped: skipped rows of each split of the source, which contain nothing to learn.
+    dropped: examples of each split that were left out since another split has them too; empty
+        unless the spec drops them.
     evaluation: facts of each evaluation set.
     conversations: of its prompts; None if they are not conversations.
     word_rules: of the validation and the test split, as `SetFacts.word_rule`.
     names: the data's label of each class; empty where the data number the classes from 0.
     counts: used examples of each class, by split; empty for other tasks.
+    notes: what to know about the data that is no problem; shown as warnings.
     """
 
     fingerprint: str
     sizes: Mapping[str, int]
     classes: int | None
     skipped: Mapping[str, int] = field(default_factory=dict)
+    dropped: Mapping[str, int] = field(default_factory=dict)
     evaluation: Mapping[str, SetFacts] = field(default_factory=dict)
     conversations: Conversations | None = None
     word_rules: Mapping[str, str] = field(default_factory=dict)
     names: tuple[str, ...] = ()
     counts: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    notes: tuple[Problem, ...] = ()
 
 
 def load_splits(task: Task, fingerprint: str | None = None) -> Splits:
@@ -63,8 +69,10 @@ def load_splits(task: Task, fingerprint: str | None = None) -> Splits:
     return splits
 
 
-def load_evaluation(task: Task, name: str, fingerprint: str | None = None) -> pa.Table:
-    """The examples of `task.evaluation[name]`, in the order of their source.
+def load_evaluation(
+    task: Task, name: str, fingerprint: str | None = None
+) -> tuple[pa.Table, SetFacts]:
+    """The examples and facts of `task.evaluation[name]`, in the order of their source.
 
     These are the source's test split if it has one, else all examples of its train split or of
     its only file; `test: N` takes a subset. The columns are those of `Splits`. Class labels have
@@ -83,7 +91,7 @@ def load_evaluation(task: Task, name: str, fingerprint: str | None = None) -> pa
     if table is None or facts is None:
         raise SpecError(problems)
     _refuse_changes(f"task.evaluation.{name}", fingerprint, facts.fingerprint)
-    return table
+    return table, facts
 
 
 def _refuse_changes(path: str, before: str | None, now: str) -> None:
@@ -110,64 +118,106 @@ def check_data(task: Task, *, path: str = "task.data") -> tuple[DataFacts | None
     Returns:
         The facts, None if and only if there are problems; and the problems.
     """
-    _, facts, known, problems = _examine(task, path)
+    splits, facts, known, problems = _examine(task, path)
+    notes: list[Problem] = []
     beside = path.rpartition(".")[0]
     sets = {}
     if facts is not None and facts.conversations is not None:
         task = task.model_copy(update={"template": "chat"})
     for name in task.evaluation:
         set_path = f"{beside}.evaluation.{name}" if beside else f"evaluation.{name}"
-        _, set_facts, found = read_evaluation(task, name, set_path, known)
+        table, set_facts, found = read_evaluation(task, name, set_path, known)
         problems = [*problems, *found]
-        if set_facts is not None:
+        if table is not None and set_facts is not None:
             sets[name] = set_facts
+            notes += _set_notes(task, table, set_facts, splits, set_path)
     if problems or facts is None:
         return None, problems
-    return replace(facts, evaluation=sets), []
+    return replace(facts, evaluation=sets, notes=(*facts.notes, *notes)), []
+
+
+def _set_notes(
+    task: Task, table: pa.Table, facts: SetFacts, splits: Splits | None, path: str
+) -> list[Problem]:
+    """What to know about an evaluation set: its own notes, and how much of it is in train."""
+    notes = list(facts.notes)
+    if facts.skipped:
+        message = f"{facts.skipped:,} {_skipped_rows(task)} are skipped"
+        notes.append(Problem(path, message, "complete them to use them"))
+    if splits is not None and (rows := shared(table, splits.train)):
+        message = f"{rows:,} of {facts.rows:,} examples are also in train"
+        notes.append(Problem(path, message, "leave them out of one of the two files"))
+    return notes
 
 
 def _examine(
     task: Task, path: str
 ) -> tuple[Splits | None, DataFacts | None, Labels | None, list[Problem]]:
     """Splits and facts of the task's own data, its labels if they are known, and problems."""
-    reading, made, problems = prepare(task, path)
-    labels = made.labels
-    tables: dict[str, pa.Table] = {}
-    if made.tables:
-        tables, found = cut(made.tables, task.data, path, reading.place)
-        problems = [*problems, *found]
-        train = tables["train"]
-        if labels is not None and not labels.problems and not found and len(train):
-            problems += _one_label(train, task, path, labels.names)
-    problems = [*problems, *_template_problems(task, made)]
+    mixed = isinstance(task.data, Mixture)
+    found = split_mixture(task, path) if mixed else split_source(task, path)
+    tables, labels = found.tables, found.labels
     known = labels if tables and labels is not None and not labels.problems else None
+    problems = [*found.problems, *_template_problems(task, found)]
+    if known is not None and len(tables["train"]):
+        problems += _one_label(tables["train"], task, path, known.names)
     if problems:
         return None, None, known, problems
-    fingerprint = sha256_of({"content": reading.fingerprint, "rules": made.rules})
-    sizes = {split: len(tables[split]) for split in SPLITS}
-    skipped = {split: made.skipped.get(split, 0) for split in SPLITS}
+    fingerprint = sha256_of(found.content)
+    bare = {split: table.drop_columns([KEY]) for split, table in tables.items()}
     facts = DataFacts(
-        fingerprint,
-        sizes,
-        None,
-        skipped,
-        conversations=made.conversations,
-        word_rules={split: word_rule_of(tables[split]) for split in ("validation", "test")},
+        fingerprint=fingerprint,
+        sizes={split: len(bare[split]) for split in SPLITS},
+        classes=None,
+        skipped=found.skipped,
+        dropped=found.dropped,
+        conversations=found.conversations,
+        word_rules={split: word_rule_of(bare[split]) for split in ("validation", "test")},
+        notes=(
+            *found.notes,
+            *_left_out(found, task, path),
+            # Splits that are drawn share no input.
+            *(() if found.drawn else leakage_notes(bare, path)),
+        ),
     )
     if labels is not None and labels.classes is not None:
         facts = replace(
             facts,
             classes=labels.classes,
             names=labels.names,
-            counts={split: _counts(tables[split], labels.classes) for split in SPLITS},
+            counts={split: _counts(bare[split], labels.classes) for split in SPLITS},
         )
-    bare = {split: table.drop_columns([KEY]) for split, table in tables.items()}
-    return Splits(**bare, skipped=skipped, fingerprint=fingerprint), facts, known, []
+    splits = Splits(**bare, skipped=found.skipped, dropped=found.dropped, fingerprint=fingerprint)
+    return splits, facts, known, []
 
 
-def _template_problems(task: Task, made: PreparedData) -> list[Problem]:
+def _left_out(found: SplitData, task: Task, path: str) -> list[Problem]:
+    """Notes with the numbers of rows that are not used."""
+    notes = []
+    if any(found.skipped.values()):
+        message = f"{_skipped_rows(task)} are skipped: {_by_split(found.skipped)}"
+        notes.append(Problem(path, message, "complete them to use them"))
+    if any(found.dropped.values()):
+        message = f"examples that another split keeps are left out: {_by_split(found.dropped)}"
+        notes.append(Problem(f"{path}.drop_leaked", message, "test keeps all of its examples"))
+    return notes
+
+
+def _skipped_rows(task: Task) -> str:
+    return (
+        "rows without a label"
+        if isinstance(task, TextTask)
+        else "rows without an input or a response"
+    )
+
+
+def _by_split(rows: Mapping[str, int]) -> str:
+    return ", ".join(f"{count:,} of {split}" for split, count in rows.items() if count)
+
+
+def _template_problems(task: Task, found: SplitData) -> list[Problem]:
     """The problem of conversations that are to be read without a chat template."""
-    if made.conversations is None or getattr(task, "template", "chat") != "none":
+    if found.conversations is None or getattr(task, "template", "chat") != "none":
         return []
     message = "none, but the rows are conversations, which need the tokenizer's chat template"
     return [Problem("task.template", message, "leave it out, or set template: chat")]
@@ -176,7 +226,8 @@ def _template_problems(task: Task, made: PreparedData) -> list[Problem]:
 def _one_label(train: pa.Table, task: Task, path: str, names: Sequence[str]) -> list[Problem]:
     if pc.count_distinct(train["label"]).as_py() >= 2:
         return []
-    where = f"{path}.train" if task.data.train is not None else f"{path}.label"
+    labels = f"{path}.parts" if isinstance(task.data, Mixture) else f"{path}.label"
+    where = f"{path}.train" if task.data.train is not None else labels
     label = train["label"][0].as_py()
     label = names[label] if names else label
     message = f"all {len(train):,} training examples have the label {label}"

@@ -82,7 +82,7 @@ class Columns:
         for role, name in self.names.items():
             count = there.count(name)
             if count == 0 and role not in self.optional:
-                remedy = f"name one of its columns: {listed(there)}"
+                remedy = _instead(name, role, there)
                 message = f"{self.origin} has no column {name!r}"
                 problems.append(Problem(f"{self.path}.{role}", message, remedy))
             elif count > 1:
@@ -138,6 +138,16 @@ def other_columns(
         == (usual.instruction, usual.input, usual.output, usual.messages)
     )
     return (("messages",), ("conversations",), ("prompt", "completion")) if named else ()
+
+
+def _instead(name: str, role: str, there: list[str]) -> str:
+    """What to do about a missing column; one that differs in blanks or case is named."""
+    for other in there:
+        if other.strip().casefold() == name.strip().casefold():
+            differs = "case" if other.strip() != name.strip() else "blanks"
+            return f"its column {other!r} differs in {differs}: rename it, or set {role}: {other!r}"
+    shown = [repr(other) if other != other.strip() else other for other in there]
+    return f"name one of its columns: {listed(shown)}"
 
 
 def listed(names: list[str]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 import pyarrow as pa
@@ -85,7 +86,7 @@ def as_instructions(examples: Examples, path: str) -> Examples:
         message = f"the prompts and completions of {examples.origin} are not texts: {error}"
         problem = Problem(path, message, "write texts, or lists of messages, in both")
         raise SpecError([problem]) from None
-    return Examples(pa.table({"instruction": instructions, "output": outputs}), examples.origin)
+    return replace(examples, table=pa.table({"instruction": instructions, "output": outputs}))
 
 
 def _values(table: pa.Table) -> Iterator[Any]:
@@ -94,7 +95,19 @@ def _values(table: pa.Table) -> Iterator[Any]:
     for batch in table.select(names).to_batches(max_chunksize=CHUNK):
         for texts in zip(*(batch[name].to_pylist() for name in names), strict=True):
             parts = [None if text is None else json.loads(text) for text in texts]
-            yield _joined(parts) if len(parts) == 2 else parts[0]
+            yield _joined(parts) if len(parts) == 2 else _list_of(parts[0])
+
+
+def _list_of(value: Any) -> Any:
+    """A conversation that is a string of JSON, as in CSV, as its list; a blank one is none."""
+    if not isinstance(value, str):
+        return value
+    if not value.strip():
+        return None
+    try:
+        return json.loads(value)
+    except ValueError:
+        return value
 
 
 def _joined(parts: list[Any]) -> Any:
@@ -125,7 +138,7 @@ class _Bad:
 
     def add(self, place: int, what: str) -> None:
         self._count += 1
-        self._first = self._first or f"row {place + 1} of {self._examples.origin}: {what}"
+        self._first = self._first or f"{self._examples.row(place)}: {what}"
 
     def problems(self) -> list[Problem]:
         if not self._count:

@@ -25,6 +25,7 @@ class SetFacts:
     skipped: skipped rows, which have nothing to compare with.
     conversations: of its prompts; None if they are not conversations.
     word_rule: how ROUGE reads its references if the spec does not say, see `scripts.word_rules`.
+    notes: what was found in the source and the spec does not state.
     """
 
     fingerprint: str
@@ -32,6 +33,7 @@ class SetFacts:
     skipped: int
     word_rule: str = "words"
     conversations: Conversations | None = None
+    notes: tuple[Problem, ...] = ()
 
 
 def read_evaluation(
@@ -48,7 +50,7 @@ def read_evaluation(
     """
     data = task.evaluation[name]
     on_it = task.model_copy(update={"data": data, "evaluation": {}})
-    problems = _unused_sizes(data, path)
+    problems = [*_unused_sizes(data, path), *_unused_settings(data, path)]
     reading, made, found = prepare(on_it, path, "evaluation", known)
     if isinstance(task, TextTask) and known is None and made.labels is not None:
         # The data that define the meaning of its labels cannot be read.
@@ -65,7 +67,12 @@ def read_evaluation(
         identity["subset"] = [data.test, data.subset_seed]
     rule = word_rule_of(table)
     facts = SetFacts(
-        sha256_of(identity), len(table), made.skipped["test"], rule, made.conversations
+        sha256_of(identity),
+        len(table),
+        made.skipped["test"],
+        rule,
+        made.conversations,
+        reading.notes,
     )
     return table.drop_columns([KEY]), facts, []
 
@@ -85,4 +92,14 @@ def _unused_sizes(data: SplitSizes, path: str) -> list[Problem]:
         Problem(f"{path}.{split}", "an evaluation set is not split", remedy)
         for split in ("train", "validation")
         if getattr(data, split) is not None
+    ]
+
+
+def _unused_settings(data: SplitSizes, path: str) -> list[Problem]:
+    """Settings that matter only where splits are drawn or compared."""
+    remedy = "leave it out; rows of an evaluation set are all kept"
+    return [
+        Problem(f"{path}.{name}", "has no effect in an evaluation set", remedy)
+        for name in ("drop_leaked", "stratified")
+        if getattr(data, name, False)
     ]

@@ -9,13 +9,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-import pyarrow as pa
-
 from ..spec import HubSource, Problem, SpecError, SplitNames, Task, sha256_of
 from .columns import Columns, column_names, listed, other_columns, shortened
 from .reading import READING_VERSION, Examples, Purpose, Reading
-from .roles import by_role
+from .roles import by_role, withheld
 from .splits import SPLITS
 
 TIMEOUT = 10.0
@@ -61,7 +58,7 @@ def read_hub(task: Task, path: str, purpose: Purpose) -> Reading:
         except SpecError as error:
             problems += error.problems
             continue
-        if split != "train" and "label" in table.column_names and _unlabelled(table["label"]):
+        if split != "train" and "label" in table.column_names and withheld(table["label"]):
             if purpose == "training" and getattr(data.splits, split) is None:
                 continue
             message = f"the labels of {origin} are withheld: all of them are -1"
@@ -125,13 +122,6 @@ def _usual_names(named: SplitNames, there: list[str]) -> dict[str, str]:
 
 def _title(data: HubSource) -> str:
     return f"{data.name}/{data.config}" if data.config else data.name
-
-
-def _unlabelled(label: pa.ChunkedArray) -> bool:
-    kind = label.type
-    if len(label) == 0 or not (pa.types.is_integer(kind) or pa.types.is_floating(kind)):
-        return False
-    return bool(np.all(label.to_numpy() == -1))
 
 
 def _dataset(data: HubSource, path: str) -> tuple[Any, str]:

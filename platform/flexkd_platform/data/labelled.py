@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 from ..spec import Problem, Task, TextColumns
 from .columns import column_names
 from .labels import Labels, read_labels
+from .missing import without_missing
 from .prepared import KEY, PreparedData
 from .reading import Examples
 from .roles import is_text
@@ -23,14 +24,19 @@ def make_labelled(
 ) -> PreparedData:
     """`text`, `text_pair` if the source has pairs, and `label`.
 
-    Every row must have all of them: a label without a text is an error, not a skipped row.
+    Every row must have all of them: a label without a text is an error, not a skipped row. Rows
+    without a label are skipped if the data section allows it.
     """
-    made = PreparedData(skipped=dict.fromkeys(splits, 0))
+    splits, skipped, empty = without_missing(splits, task, path)
+    made = PreparedData(skipped=skipped)
+    if empty:
+        made.problems = empty
+        return made
     if isinstance(task.data, TextColumns):
         made.rules = {"columns": column_names(task.data)[0]}
     labels = made.labels = read_labels(splits, task, path, known)
     if known is not None:
-        made.rules |= {"task": task.kind, "words": labels.words}
+        made.rules |= {"task": task.kind, "words": labels.words} | _naming(splits, known)
     if labels.numbers is not None:
         made.rules["numbers"] = labels.numbers
     whole = True
@@ -42,6 +48,14 @@ def make_labelled(
     if whole:
         made.tables = {name: _table(examples, labels, name) for name, examples in splits.items()}
     return made
+
+
+def _naming(splits: Mapping[str, Examples], known: Labels) -> dict[str, object]:
+    """The names by which class numbers are read, if the set does not name them in the same way."""
+    names = {examples.class_names for examples in splits.values()} - {()}
+    if not names or known.words is not None or names == {known.class_names}:
+        return {}
+    return {"class_names": list(known.class_names)} if not known.by_name else {"by_name": True}
 
 
 def _text_problems(examples: Examples, path: str) -> tuple[list[Problem], bool]:

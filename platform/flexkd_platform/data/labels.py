@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ..spec import ClassificationTask, Problem, Task
+from .class_names import NUMBER, alike, in_words, renumbered
 from .columns import listed, shortened
 from .reading import Examples
 
@@ -24,8 +25,6 @@ _UNSEEN = (
     "number of all classes"
 )
 
-_NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
-
 
 @dataclass
 class Labels:
@@ -34,7 +33,8 @@ class Labels:
     If there are problems, `columns` may lack splits and `classes` is None, as it is for regression.
     `words` are the classes' names, None if the source numbers them. `numbers` are the source's
     numbers of the classes, None if they are 0, 1, 2, …. `titles` are the classes' names where the
-    source or the task gives them beside the labels.
+    source or the task gives them beside the labels. `class_names` are the source's names of its
+    numbers, by number. `by_name`: whether numbers are read as the classes that their source names.
     """
 
     columns: dict[str, pa.Array] = field(default_factory=dict)
@@ -42,6 +42,8 @@ class Labels:
     words: list[str] | None = None
     numbers: list[int] | None = None
     titles: list[str] | None = None
+    class_names: tuple[str, ...] = ()
+    by_name: bool = False
     problems: list[Problem] = field(default_factory=list)
 
     @property
@@ -83,7 +85,8 @@ class _Column:
             missing_N |= _numpy(pc.equal(self.values, ""))
         if missing_N.any():
             message = f"{self.examples.rows(missing_N)} has no label"
-            self.problems.append(Problem(self.path, message, "label the row or remove it"))
+            remedy = "label the row or remove it; missing: skip leaves such rows out"
+            self.problems.append(Problem(self.path, message, remedy))
         return missing_N
 
     def words(self) -> list[str] | None:
@@ -121,6 +124,7 @@ def class_labels(
     the training data. Labels that no training example has are accepted if `task.classes` is set.
     """
     result = Labels()
+    splits = _with_one_meaning(splits, f"{path}.label", result, known)
     columns = _columns(splits, f"{path}.label", result)
     if known is not None:
         result.classes, result.words, result.numbers = known.classes, known.words, known.numbers
@@ -145,6 +149,21 @@ def class_labels(
     result.classes = task.classes or needed
     _name_classes(result, task, splits["train"], path)
     return result
+
+
+def _with_one_meaning(
+    splits: Mapping[str, Examples], path: str, result: Labels, known: Labels | None
+) -> dict[str, Examples]:
+    """The splits with numbers, or names in place of them, that mean the same in all of them."""
+    if known is None:
+        found, result.by_name, problems = alike(splits, path)
+        result.problems += problems
+        result.class_names = found["train"].class_names if "train" in found else ()
+        return found
+    if known.by_name or known.words is not None:
+        return {name: in_words(examples) for name, examples in splits.items()}
+    result.class_names = known.class_names
+    return {name: renumbered(e, known.class_names) for name, e in splits.items()}
 
 
 def _name_classes(result: Labels, task: ClassificationTask, train: Examples, path: str) -> None:
@@ -287,7 +306,8 @@ def _whole_numbers(column: _Column, allowed: range | None = None) -> pa.Array:
     broken_N = np.isfinite(value_N) & (value_N != np.floor(value_N))
     remedy = "classes are whole numbers from 0; for other numbers use kind: regression"
     column.reject(broken_N, "is not a whole number", remedy)
-    column.reject(value_N < 0, "is negative", "classes are whole numbers from 0")
+    remedy = "classes are whole numbers from 0; missing: skip leaves out rows whose label is -1"
+    column.reject(value_N < 0, "is negative", remedy)
     unusable_N = broken_N | (value_N < 0) | (value_N >= LARGEST)
     if allowed is None:
         column.reject(value_N >= LARGEST, "is too large for a class", "number the classes from 0")
@@ -328,7 +348,7 @@ def _is_numeric(kind: pa.DataType) -> bool:
 
 
 def _is_number(values: pa.Array) -> pa.Array:
-    return pc.match_substring_regex(values, _NUMBER).fill_null(False)
+    return pc.match_substring_regex(values, NUMBER).fill_null(False)
 
 
 def _numpy(mask: pa.Array) -> np.ndarray:

@@ -18,7 +18,11 @@ def _preparation_of(task: Task) -> Prepare:
 
 
 def prepare(
-    task: Task, path: str, purpose: Purpose = "training", known: Labels | None = None
+    task: Task,
+    path: str,
+    purpose: Purpose = "training",
+    known: Labels | None = None,
+    reading: Reading | None = None,
 ) -> tuple[Reading, PreparedData, list[Problem]]:
     """Read the task's source and convert it to examples.
 
@@ -27,12 +31,14 @@ def prepare(
         path: of that section in the spec.
         purpose: whether all splits are read, or the one to evaluate on.
         known: the training data's labels, if they define the meaning of labels.
+        reading: the content of the source if it has been read.
 
     Returns:
         The content of the source; the examples, without tables if they cannot be split; all
         problems.
     """
-    reading = READERS[task.data.source](task, path, purpose)
+    if reading is None:
+        reading = READERS[task.data.source](task, path, purpose)
     made = _preparation_of(task)(reading.splits, task, path, known)
     problems = [*reading.problems, *made.problems]
     if made.tables:

@@ -32,7 +32,12 @@ def make_instructions(
     messages are one example each, see `make_conversations`.
     """
     assert isinstance(task, InstructionTask), "the caller goes by the task"
-    if any(has_conversations(examples.table) for examples in splits.values()):
+    talks = {has_conversations(e.table): e.origin for e in splits.values() if len(e.table)}
+    if len(talks) > 1:
+        message = f"{talks[True]} holds conversations, {talks[False]} does not"
+        problem = Problem(path, message, "write all splits in one form")
+        return PreparedData(problems=[problem])
+    if True in talks:
         return make_conversations(splits, task, path)
     template: Any = TEMPLATES.get(task.template, task.template)
     made = PreparedData(rules={"task": task.kind, "template": template})

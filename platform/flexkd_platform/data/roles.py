@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import pyarrow as pa
 
 from ..spec import Problem, SpecError
@@ -45,6 +46,61 @@ def _json(values: pa.ChunkedArray) -> pa.ChunkedArray:
 
     chunks = [pa.array(map(text_of, chunk.to_pylist()), pa.string()) for chunk in values.chunks]
     return pa.chunked_array(chunks, pa.string())
+
+
+def withheld(label: pa.ChunkedArray) -> bool:
+    """Whether all labels are -1, which is GLUE's way of keeping them back."""
+    kind = label.type
+    if len(label) == 0 or not (pa.types.is_integer(kind) or pa.types.is_floating(kind)):
+        return False
+    return bool(np.all(label.to_numpy() == -1))
+
+
+def joined_tables(parts: list[tuple[pa.Table, str]], path: str) -> pa.Table:
+    """Tables of one split by role, one behind the other. Labels of different types become words.
+
+    Args:
+        parts: each table with the name of its file.
+        path: of the data section in the spec.
+
+    Raises:
+        SpecError: some parts have other columns, or texts of another type.
+    """
+    # A file of JSON Lines without lines has the columns of any form.
+    parts = [part for part in parts if len(part[0])] or parts[:1]
+    (first, first_origin), *others = parts
+    for table, origin in others:
+        roles = [set(one.column_names) - {"input"} for one in (first, table)]
+        if roles[0] != roles[1]:
+            has = " and ".join(name for name in first.column_names if name in roles[0])
+            other = " and ".join(name for name in table.column_names if name in roles[1])
+            message = f"{first_origin} has {has}, {origin} has {other}"
+            raise SpecError([Problem(f"{path}.path", message, "write the same columns in all")])
+        for role in first.column_names:
+            if role not in table.column_names or HOLDS[role] != "text":
+                continue
+            kinds = first[role].type, table[role].type
+            if is_text(kinds[0]) != is_text(kinds[1]):
+                message = f"{first_origin} has {role} of type {kinds[0]}, {origin} of {kinds[1]}"
+                raise SpecError([Problem(f"{path}.{role}", message, "write one type")])
+    return pa.concat_tables(
+        [_alike(table, [one for one, _ in parts]) for table, _ in parts],
+        promote_options="permissive",
+    )
+
+
+def _alike(table: pa.Table, others: list[pa.Table]) -> pa.Table:
+    """`table` with texts as strings, and with labels as words if those of others differ."""
+    columns = {}
+    for role in table.column_names:
+        column = table[role]
+        kinds = {other[role].type for other in others if role in other.column_names}
+        mixed = len(kinds) > 1 and not all(
+            pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_null(kind)
+            for kind in kinds
+        )
+        columns[role] = column.cast(pa.string()) if mixed and HOLDS[role] != "responses" else column
+    return pa.table(columns)
 
 
 def _responses(values: pa.ChunkedArray, role: str, columns: Columns) -> pa.ChunkedArray:

@@ -7,6 +7,7 @@ import pyarrow as pa
 from ..spec import MadeSplits, Problem, SplitSizes
 from .prepared import KEY
 from .splits import SPLITS, drawn, subset, texts_of
+from .stratified import drawn_by_class
 
 
 def cut(
@@ -32,7 +33,11 @@ def cut(
             message = f"{' and '.join(missing)} take {sum(shares.values()):g} of the train split"
             return tables, [Problem(f"{path}.test_share", message, "leave some for training")]
         whole = tables["train"]
-        part_N = drawn(texts_of(whole, KEY), shares, data.subset_seed)
+        part_N = (
+            drawn_by_class(whole, KEY, shares, data.subset_seed)
+            if data.stratified
+            else drawn(texts_of(whole, KEY), shares, data.subset_seed)
+        )
         tables = tables | {
             split: whole.filter(pa.array(part_N == split)) for split in (*missing, "train")
         }

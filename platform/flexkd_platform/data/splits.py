@@ -32,8 +32,12 @@ class Splits:
     - instruction and summarization: `prompt` (string: the whole input), `response` (string: the
       first correct one) and `references` (list of string: all correct ones).
 
+    Those of a mixture have `origin` too (string: the name of the part).
+
     skipped: skipped rows of each split of the source, which contain nothing to learn; those of a
         split that others are drawn from are counted there.
+    dropped: examples of each split that were left out since another split has them too; empty
+        unless the spec drops them.
     fingerprint: of the source's content as read, as in `DataFacts`.
     """
 
@@ -41,6 +45,7 @@ class Splits:
     validation: pa.Table
     test: pa.Table
     skipped: Mapping[str, int] = field(default_factory=dict)
+    dropped: Mapping[str, int] = field(default_factory=dict)
     fingerprint: str = ""
 
 
@@ -56,8 +61,13 @@ def drawn(texts: Iterable[str | None], shares: Mapping[str, float], seed: int) -
         One name per text.
     """
     edges, names = np.cumsum(list(shares.values())), np.array([*shares, "train"])
-    place_N = _hashes(texts, f"split {seed}") / _HASH_RANGE
+    place_N = drawing_order(texts, seed) / _HASH_RANGE
     return names[np.searchsorted(edges, place_N, side="right")]
+
+
+def drawing_order(texts: Iterable[str | None], seed: int) -> np.ndarray:
+    """The hash by which `drawn` places every text, uint64; equal texts have the same one."""
+    return _hashes(texts, f"split {seed}")
 
 
 def subset(table: pa.Table, rows: int, split: str, seed: int, key: str = "text") -> pa.Table:

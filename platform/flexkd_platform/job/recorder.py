@@ -23,7 +23,7 @@ from ..tracking import (
     TrialStatus,
 )
 from ..tracking.provenance import current_user, provenance
-from .results_json import Outcome, teacher_json, texts_json
+from .results_json import DATA_COUNTS, Outcome, data_json, teacher_json, texts_json
 
 
 class Recorder:
@@ -137,6 +137,9 @@ class Recorder:
         metrics = {"seconds": outcome.seconds, "trials": float(len(outcome.trials))}
         found = teacher_json(self.plan, self._store).get("metrics", {})
         metrics |= {f"teacher/{name}": value for name, value in found.items()}
+        for split, profile in data_json(self.plan, self._store).get("data", {}).items():
+            counts = {key: profile[key] for key in DATA_COUNTS if key in profile}
+            metrics |= {f"data/{split}/{key}": float(rows) for key, rows in counts.items()}
         lengths = texts_json(self.plan, self._store).get("texts", {}).get("lengths", {})
         return metrics | {
             f"truncated/{split}/{name}": float(kind["cut"])

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from ..artifacts import read_units
-from ..plan import Plan, SelectConfig, Step, with_config
+from ..plan import DatasetConfig, Plan, SelectConfig, Step, with_config
 from ..results.comparison import Group, group_trials, to_json
 from ..search.choosing import search_json
 from ..store import Store
@@ -74,6 +74,7 @@ def results_json(outcome: Outcome, store: Store) -> dict[str, Any]:
         ],
         "groups": [to_json(group) for group in outcome.groups()],
         **texts_json(outcome.plan, store),
+        **data_json(outcome.plan, store),
         **search_json(outcome.plan, outcome.records),
     }
 
@@ -86,6 +87,29 @@ def _step_json(entry: StepOutcome) -> dict[str, Any]:
         "seconds": round(entry.seconds, 3),
     }
     return {**known, "reason": entry.reason} if entry.reason else known
+
+
+DATA_COUNTS = ("skipped", "dropped", "also_in_train", "also_in_test")
+"""Numbers of rows that are not used, and of examples that another split has too."""
+
+
+def data_json(plan: Plan, store: Store) -> dict[str, Any]:
+    """`data`: each split and evaluation set with its examples and `DATA_COUNTS`.
+
+    {} if no row is left out, no split shares examples with another and the data are no mixture. If
+    an axis creates several data sets, those of the first.
+    """
+    found: dict[str, Any] = {}
+    for step in with_config(plan.shared, DatasetConfig):
+        if not store.has(step):
+            continue
+        name = step.config.evaluation_set
+        for split, profile in store.manifest(step).summary.items():
+            known = {key: profile[key] for key in DATA_COUNTS if profile.get(key)}
+            if "origins" in profile:
+                known["origins"] = profile["origins"]
+            found.setdefault(split if name is None else name, {"rows": profile["rows"], **known})
+    return {"data": found} if any(len(entry) > 1 for entry in found.values()) else {}
 
 
 def teacher_json(plan: Plan, store: Store) -> dict[str, Any]:

@@ -95,6 +95,7 @@ class Preflight:
         data, (teacher, _) = self._data(spec)[0], self._teacher(spec)
         if data is None or teacher is None:
             return
+        yield from data.notes
         yield from head_warnings(spec, data, teacher)
         yield from batch_row_warnings(spec, data)
         if untaught := untaught_classes(data):

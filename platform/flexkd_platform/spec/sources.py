@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Literal
 
 from pydantic import Field
 
 from .section import Section, later_field
 
+PartName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")]
+Weight = Annotated[float, Field(gt=0)]
 Rows = Annotated[int, Field(gt=0)]
+Character = Annotated[str, Field(pattern=r"^.$")]
+CharacterOrNone = Annotated[str, Field(pattern=r"^(.|none)$")]
 
 
 class SplitSizes(Section):
@@ -22,6 +27,11 @@ class SplitSizes(Section):
     validation: Rows | None = Field(None, description="validation examples")
     test: Rows | None = Field(None, description="test examples")
     subset_seed: int = Field(0, ge=0, description="seed of the draw of subsets and of made splits")
+    drop_leaked: bool = later_field(
+        False,
+        description="leave examples out of train that are in validation or test too, and out of "
+        "validation those in test",
+    )
 
 
 class MadeSplits(SplitSizes):
@@ -32,6 +42,9 @@ class MadeSplits(SplitSizes):
     )
     test_share: float = Field(
         0.1, gt=0, lt=1, description="share of train used as the test split if there is none"
+    )
+    stratified: bool = later_field(
+        False, description="draw missing splits with the same share of every class"
     )
 
 
@@ -52,6 +65,15 @@ class FilesSource(MadeSplits):
 
     source: Literal["files"]
     path: str = Field(description="a file, or a folder with train.*, validation.*, test.*")
+    delimiter: Character | None = later_field(
+        None, description="between the fields of CSV and TSV; found among , ; | when left out"
+    )
+    quote: CharacterOrNone | None = later_field(
+        None, description='around fields; `"` in CSV and none in TSV when left out'
+    )
+    escape: CharacterOrNone | None = later_field(
+        None, description="before a literal quote; a backslash is found when left out"
+    )
 
 
 class SplitNames(Section):
@@ -90,6 +112,11 @@ class TextColumns(Section):
         None, description="column that holds the second text of a pair, as `sentence2`"
     )
     label: str = Field("label", description="column that holds the label")
+    missing: Literal["error", "skip"] = later_field(
+        "error",
+        description="rows without a label (null, empty or NaN; of classes also -1): an error, or "
+        "skipped and counted",
+    )
 
 
 class InstructionColumns(Section):
@@ -177,3 +204,51 @@ InstructionSource = Annotated[
 DocumentSource = Annotated[
     BuiltinDocstrings | DocumentHub | DocumentFiles, Field(discriminator="source")
 ]
+
+
+class Mixture(SplitSizes):
+    """Several sources as one data set, with one meaning of labels.
+
+    Each part is split by itself. Validation and test hold those of all parts, train has shares of
+    the parts by `weights`: as many examples as possible without repeating one, or `train` of them.
+    """
+
+    source: Literal["mixture"]
+    parts: Mapping[PartName, BuiltinSource | HubSource | FilesSource]
+    weights: dict[PartName, Weight] = Field(
+        default_factory=dict,
+        description="share of each part in train, in any unit; all examples when left out",
+    )
+
+
+PARTS = "the sources by name; the examples keep it as their origin"
+
+
+class DataMixture(Mixture):
+    """Labelled texts of several sources."""
+
+    parts: dict[PartName, DataSource] = Field(description=PARTS)
+
+
+class InstructionMixture(Mixture):
+    """Instructions of several sources."""
+
+    parts: dict[PartName, InstructionSource] = Field(description=PARTS)
+
+
+class DocumentMixture(Mixture):
+    """Documents of several sources."""
+
+    parts: dict[PartName, DocumentSource] = Field(description=PARTS)
+
+
+OwnData = Annotated[BuiltinData | HubData | FilesData | DataMixture, Field(discriminator="source")]
+OwnInstructions = Annotated[
+    BuiltinDocstrings | InstructionHub | InstructionFiles | InstructionMixture,
+    Field(discriminator="source"),
+]
+OwnDocuments = Annotated[
+    BuiltinDocstrings | DocumentHub | DocumentFiles | DocumentMixture,
+    Field(discriminator="source"),
+]
+"""The data of a task itself. Evaluation sets are single sources."""

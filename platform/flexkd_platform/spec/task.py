@@ -9,7 +9,16 @@ from pydantic import AfterValidator, Field
 
 from .decoding import Beam, Decoding, Sampling
 from .section import Section, later_field
-from .sources import BuiltinData, BuiltinDocstrings, DataSource, DocumentSource, InstructionSource
+from .sources import (
+    BuiltinData,
+    BuiltinDocstrings,
+    DataSource,
+    DocumentSource,
+    InstructionSource,
+    OwnData,
+    OwnDocuments,
+    OwnInstructions,
+)
 
 
 def _no_split(name: str) -> str:
@@ -56,7 +65,7 @@ class TextTask(TaskKind):
 
     forward_examples: ClassVar[int] = 16
 
-    data: DataSource = Field(default_factory=BuiltinData, description=DATA)
+    data: OwnData = Field(default_factory=BuiltinData, description=DATA)
     evaluation: dict[SetName, DataSource] = Field(default_factory=dict, description=EVALUATION)
     max_length: int = Field(64, gt=1, description="tokens kept of a text, special tokens included")
     padding: Literal["right", "left"] = Field("right", description="side that batches are padded")
@@ -142,7 +151,7 @@ class InstructionTask(ResponseTask):
     max_new_tokens: ClassVar = 256
 
     kind: Literal["instruction"]
-    data: InstructionSource = Field(default_factory=BuiltinDocstrings, description=DATA)
+    data: OwnInstructions = Field(default_factory=BuiltinDocstrings, description=DATA)
     evaluation: dict[SetName, InstructionSource] = Field(
         default_factory=dict, description=EVALUATION
     )
@@ -173,7 +182,7 @@ class SummarizationTask(ResponseTask):
     max_new_tokens: ClassVar = 128
 
     kind: Literal["summarization"]
-    data: DocumentSource = Field(default_factory=BuiltinDocstrings, description=DATA)
+    data: OwnDocuments = Field(default_factory=BuiltinDocstrings, description=DATA)
     evaluation: dict[SetName, DocumentSource] = Field(default_factory=dict, description=EVALUATION)
     prefix: str = Field("", description="put before each document, as T5's `summarize: `")
     max_prompt: int = Field(1024, gt=0, description="tokens kept of a document, its end included")

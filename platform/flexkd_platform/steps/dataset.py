@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from ..artifacts import Artifacts
-from ..data import SPLITS, load_evaluation, load_splits
+from ..data import ORIGIN, SPLITS, load_evaluation, load_splits, shared
 from ..plan import DatasetConfig
 from ..spec import ClassificationTask, Task, TextTask
 from ..tracking import Progress
@@ -28,25 +28,39 @@ def run(
         SpecError: the source has changed since the step was planned, or cannot be read.
     """
     with out.publish() as draft:
-        tables, skipped = _load(config)
+        tables, rows = _load(config)
         for split, table in tables.items():
             pq.write_table(table, draft.folder / f"{split}.parquet", row_group_size=ROW_GROUP)
-            profile = _profile(table, config.task)
-            draft.summary[split] = profile | {"skipped": skipped.get(split, 0)}
+            draft.summary[split] = _profile(table, config.task) | rows.get(split, {})
             if split != "train" and "train" in tables:
-                draft.summary[split]["also_in_train"] = _shared(table, tables["train"])
+                draft.summary[split]["also_in_train"] = shared(table, tables["train"])
+            if split == "validation" and (both := shared(table, tables["test"])):
+                draft.summary[split]["also_in_test"] = both
     return iter(())
 
 
-def _load(config: DatasetConfig) -> tuple[dict[str, pa.Table], Mapping[str, int]]:
-    """The splits, and the number of rows that were left out of each."""
+def _load(config: DatasetConfig) -> tuple[dict[str, pa.Table], dict[str, dict[str, int]]]:
+    """The splits, and the numbers of rows that were left out of each."""
     if config.evaluation_set is not None:
-        return {"test": load_evaluation(config.task, config.evaluation_set, config.fingerprint)}, {}
+        table, facts = load_evaluation(config.task, config.evaluation_set, config.fingerprint)
+        return {"test": table}, {"test": {"skipped": facts.skipped}}
     splits = load_splits(config.task, config.fingerprint)
-    return {split: getattr(splits, split) for split in SPLITS}, splits.skipped
+    rows = {split: {"skipped": splits.skipped.get(split, 0)} for split in SPLITS}
+    for split, dropped in splits.dropped.items():
+        rows[split]["dropped"] = dropped
+    return {split: getattr(splits, split) for split in SPLITS}, rows
 
 
 def _profile(table: pa.Table, task: Task) -> dict[str, object]:
+    """Statistics of the labels or texts, and the numbers of examples of each part of a mixture."""
+    found = _statistics(table, task)
+    if ORIGIN in table.column_names:
+        counts = pc.value_counts(table[ORIGIN]).to_pylist()
+        found["origins"] = {str(entry["values"]): entry["counts"] for entry in counts}
+    return found
+
+
+def _statistics(table: pa.Table, task: Task) -> dict[str, object]:
     if isinstance(task, ClassificationTask):
         counts = pc.value_counts(table["label"]).to_pylist()
         classes = {str(entry["values"]): entry["counts"] for entry in counts}
@@ -59,17 +73,3 @@ def _profile(table: pa.Table, task: Task) -> dict[str, object]:
         for name in ("prompt", "response")
     ]
     return {"rows": table.num_rows, "prompt_words": words[0], "response_words": words[1]}
-
-
-def _shared(table: pa.Table, train: pa.Table) -> int:
-    """The number of examples whose input is also in the training split, as in some sources.
-
-    Splits that are drawn here have none.
-    """
-    names = [name for name in ("text", "text_pair", "prompt") if name in table.column_names]
-    keys = [
-        # No text contains a zero byte, so different pairs have different keys.
-        pc.binary_join_element_wise(*(part[name] for name in names), "\0")
-        for part in (table, train)
-    ]
-    return int(pc.sum(pc.is_in(keys[0], value_set=keys[1].combine_chunks())).as_py() or 0)

@@ -202,5 +202,5 @@ def test_an_evaluation_set_is_read_with_the_template_of_the_data(
     assert problem.remedy.startswith("set task.template: chat")
     task = task_of(plain, task={**sets("talks"), "template": "chat"})
     assert check_data(task)[1] == []
-    table = load_evaluation(task, "more")
+    table, _ = load_evaluation(task, "more")
     assert json.loads(table["prompt"][0].as_py())[0]["role"] == "system"

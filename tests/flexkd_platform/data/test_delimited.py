@@ -60,7 +60,8 @@ def test_a_number_that_a_row_lacks(tmp_path: Path, problems: Problems) -> None:
     (tmp_path / "d.tsv").write_text(HEADLESS)
     wrong = {**NUMBERED, "text_pair": "8"}
     problem = only(problems(tmp_path / "d.tsv", "regression", **wrong))
-    assert problem.message.startswith(f"{tmp_path}/d.tsv, row 2: 7 fields, and column 8 is wanted")
+    start = f"{tmp_path}/d.tsv, row 2 on line 2 (and 39 more): 7 fields, and column 8 is wanted"
+    assert problem.message.startswith(start)
     assert "counted from 1" in problem.remedy
 
 
@@ -68,7 +69,7 @@ def test_tabs_in_a_csv_file(tmp_path: Path, problems: Problems) -> None:
     (tmp_path / "sts.csv").write_text(HEADLESS)
     problem = only(problems(tmp_path / "sts.csv", "regression", **NUMBERED))
     assert problem.message == f"{tmp_path}/sts.csv has tabs between its fields, not commas"
-    assert problem.remedy == "name it sts.tsv"
+    assert problem.remedy == 'name it sts.tsv; or, if fields are quoted, set delimiter: "\\t"'
 
 
 PAIRS = [(f"text {n} — “é”", f"other {n % 20}", n % 3) for n in range(60)]

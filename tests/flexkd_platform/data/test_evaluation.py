@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 
 from flexkd_platform.data import SetFacts, check_data, load_evaluation
@@ -26,6 +27,10 @@ TaskOn = Callable[..., Task]
 
 ROWS = [(f"text {n}", n % 2) for n in range(60)]
 WORDS = [(text, ["neg", "pos"][label]) for text, label in ROWS]
+
+
+def examples(task: Task, name: str, fingerprint: str | None = None) -> pa.Table:
+    return load_evaluation(task, name, fingerprint)[0]
 
 
 def files(path: Path, **settings: Any) -> FilesData:
@@ -54,7 +59,7 @@ def test_all_of_a_file_in_its_order(write_rows: WriteRows, task_on: TaskOn) -> N
     task = with_sets(
         task_on(write_rows("d.csv", ROWS)), other=files(write_rows("other.jsonl", other))
     )
-    table = load_evaluation(task, "other")
+    table = examples(task, "other")
     assert [(row["text"], row["label"]) for row in table.to_pylist()] == other
     assert table.schema.names == ["text", "label"]
     assert facts_of(task)["other"].rows == 7
@@ -64,11 +69,11 @@ def test_a_folder_s_test_split(write_rows: WriteRows, task_on: TaskOn) -> None:
     main = task_on(write_rows("d.csv", ROWS))
     folder = write_rows("e/test.tsv", ROWS[:5]).parent
     task = with_sets(main, e=files(folder))
-    assert len(load_evaluation(task, "e")) == 5  # no train file is needed
+    assert len(examples(task, "e")) == 5  # no train file is needed
     write_rows("e/train.tsv", ROWS)
-    assert len(load_evaluation(task, "e")) == 5
+    assert len(examples(task, "e")) == 5
     (folder / "test.tsv").unlink()
-    assert len(load_evaluation(task, "e")) == 60
+    assert len(examples(task, "e")) == 60
     (folder / "train.tsv").unlink()
     (problem,) = problems_of(task)
     assert problem.path == "task.evaluation.e.path"
@@ -81,7 +86,7 @@ def test_a_subset(write_rows: WriteRows, task_on: TaskOn) -> None:
     file = write_rows("d.csv", ROWS)
     task = with_sets(task_on(file), few=files(file, test=9), more=files(file, test=20))
     few, more = (
-        [row["text"] for row in load_evaluation(task, name).to_pylist()] for name in ("few", "more")
+        [row["text"] for row in examples(task, name).to_pylist()] for name in ("few", "more")
     )
     assert len(few) == 9
     assert set(few) < set(more)
@@ -95,7 +100,7 @@ def test_words_mean_what_they_mean_in_training(write_rows: WriteRows, task_on: T
     main = task_on(write_rows("d.csv", WORDS))
     # Alone, the only word of this set would be class 0.
     task = with_sets(main, positive=files(write_rows("p.csv", [("a", "pos"), ("b", "pos")])))
-    assert load_evaluation(task, "positive")["label"].to_pylist() == [1, 1]
+    assert examples(task, "positive")["label"].to_pylist() == [1, 1]
     (problem,) = problems_of(with_sets(main, x=files(write_rows("x.csv", [("a", "so-so")]))))
     assert problem.path == "task.evaluation.x.label"
     said = "label 'so-so' is not among those of the train split: neg, pos"
@@ -108,7 +113,7 @@ def test_no_class_beyond_the_training_data(write_rows: WriteRows, task_on: TaskO
     (problem,) = problems_of(task)
     assert problem.message.endswith("label 2.0 is not among those of the train split: 0, 1")
     with pytest.raises(SpecError, match="not among those of the train split"):
-        load_evaluation(task, "x")
+        examples(task, "x")
 
 
 def test_numbers(write_rows: WriteRows) -> None:
@@ -120,15 +125,15 @@ def test_numbers(write_rows: WriteRows) -> None:
             "same": BuiltinData(),
         },
     )
-    assert load_evaluation(task, "one")["label"].to_pylist() == [0.5]
-    assert len(load_evaluation(task, "same")) == 1058  # its test split
+    assert examples(task, "one")["label"].to_pylist() == [0.5]
+    assert len(examples(task, "same")) == 1058  # its test split
 
 
 def test_columns_of_its_own(tmp_path: Path, write_rows: WriteRows, task_on: TaskOn) -> None:
     (tmp_path / "x.csv").write_text("review,stars\ngood,1\n")
     data = files(tmp_path / "x.csv", text="review", label="stars")
     task = with_sets(task_on(write_rows("d.csv", ROWS)), x=data)
-    assert load_evaluation(task, "x").to_pylist() == [{"text": "good", "label": 1}]
+    assert examples(task, "x").to_pylist() == [{"text": "good", "label": 1}]
 
 
 def test_problems_of_all_sets_show_at_once(write_rows: WriteRows, task_on: TaskOn) -> None:
@@ -190,11 +195,11 @@ def test_skipped_rows_are_counted(tmp_path: Path) -> None:
     )
     facts = facts_of(task)
     assert (facts["x"].rows, facts["x"].skipped) == (1, 1)
-    assert load_evaluation(task, "x").to_pylist() == [
+    assert examples(task, "x").to_pylist() == [
         {"prompt": "Do.", "response": "a", "references": ["a", "b"]}
     ]
     assert task.evaluation["docs"] == BuiltinDocstrings(test=5)
-    assert len(load_evaluation(task, "docs")) == 5
+    assert len(examples(task, "docs")) == 5
 
 
 def test_a_task_without_sets() -> None:

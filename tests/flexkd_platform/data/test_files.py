@@ -161,7 +161,7 @@ def test_unknown_format(tmp_path: Path, problems: Problems) -> None:
     (tmp_path / "reviews.txt").write_text("text")
     problem = only(problems(tmp_path / "reviews.txt"))
     assert "reviews.txt has an unknown format" in problem.message
-    assert problem.remedy == "the name must end in .parquet, .jsonl, .json, .csv, .tsv"
+    assert problem.remedy == "the name must end in .parquet, .jsonl, .json, .csv, .tsv, .arrow"
 
 
 def test_folder_without_train(write_rows: WriteRows, problems: Problems) -> None:
@@ -215,14 +215,14 @@ def test_ragged_rows(tmp_path: Path, problems: Problems, suffix: str) -> None:
     file.write_text(rows if suffix == ".csv" else rows.replace(",", "\t"))
     problem = only(problems(file))
     assert problem.path == "task.data.path"
-    start = f"{file}, row 2 (and 1 more): 1 fields where the header has 2: b"
+    start = f"{file}, row 2 on line 3 (and 1 more): 1 fields where the header has 2: b"
     assert problem.message == start
 
 
 def test_an_open_quote(tmp_path: Path, problems: Problems) -> None:
     (tmp_path / "d.csv").write_text('text,label\n"never closed,0\nb,1\n')
     problem = only(problems(tmp_path / "d.csv"))
-    assert 'd.csv, row 1: 1 fields where the header has 2: "never closed' in problem.message
+    assert 'd.csv, lines 2 to 3: a quoted field is never closed: "never closed' in problem.message
     assert "quote" in problem.remedy
 
 

@@ -210,7 +210,7 @@ def test_an_evaluation_set_has_the_same_numbers(write_rows: WriteRows) -> None:
     )
     task = ClassificationTask(data=data, evaluation={"more": more})
     assert check_data(task)[1] == []
-    assert load_evaluation(task, "more")["label"].to_pylist() == [1, 0, 1]
+    assert load_evaluation(task, "more")[0]["label"].to_pylist() == [1, 0, 1]
 
 
 def named(write_rows: WriteRows, labels: list[Any], **names: str) -> Task:

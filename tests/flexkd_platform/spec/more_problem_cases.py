@@ -175,9 +175,9 @@ MORE_CASES: dict[str, Case] = {
         "task.data.label",
         2,
         "unknown key 'label'",
-        "allowed here: config, input, instruction, messages, name, output, revision, source, "
-        "splits, "
-        "subset_seed, test, test_share, train, validation, validation_share",
+        "allowed here: config, drop_leaked, input, instruction, messages, name, output, revision, "
+        "source, splits, stratified, subset_seed, test, test_share, train, validation, "
+        "validation_share",
     ),
     "an instruction column for documents": (
         "name: quick\n",
@@ -185,8 +185,8 @@ MORE_CASES: dict[str, Case] = {
         "task.data.output",
         2,
         "unknown key 'output'",
-        "allowed here: document, path, source, subset_seed, summary, test, test_share, train, "
-        "validation, validation_share",
+        "allowed here: delimiter, document, drop_leaked, escape, path, quote, source, stratified, "
+        "subset_seed, summary, test, test_share, train, validation, validation_share",
     ),
     "a data set of another task": (
         "name: quick\n",
@@ -202,7 +202,8 @@ MORE_CASES: dict[str, Case] = {
         "task.evaluation.self.texts",
         2,
         "unknown key 'texts'",
-        "did you mean 'test'? allowed here: name, source, subset_seed, test, train, validation",
+        "did you mean 'test'? allowed here: drop_leaked, name, source, subset_seed, test, train, "
+        "validation",
     ),
     "a name no evaluation set should have": (
         "name: quick\n",

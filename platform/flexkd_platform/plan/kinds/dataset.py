@@ -7,12 +7,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from ...spec import DataSource, DocumentSource, FilesSource, InstructionSource, JobSpec, Task
+from ...spec import (
+    FilesSource,
+    JobSpec,
+    Mixture,
+    OwnData,
+    OwnDocuments,
+    OwnInstructions,
+    Task,
+)
 from ..facts import Facts
 from ..step import Step, StepConfig
 from ..step_kind import StepKind
 
-Source = DataSource | InstructionSource | DocumentSource
+Source = OwnData | OwnInstructions | OwnDocuments
 
 
 def _summary_line(summary: Mapping[str, Any], metric: str = "") -> str:
@@ -21,11 +29,27 @@ def _summary_line(summary: Mapping[str, Any], metric: str = "") -> str:
 
 
 def _rows(split: str, profile: Mapping[str, Any]) -> str:
-    skipped = f" ({profile['skipped']:,} empty ones skipped)" if profile.get("skipped") else ""
-    return f"{split} {profile['rows']:,}{skipped}"
+    labelled = not profile.keys().isdisjoint({"classes", "label_min"})
+    kind = "without a label" if labelled else "empty ones"
+    notes = [
+        f"{rows:,} {what}"
+        for key, what in {
+            "skipped": f"{kind} skipped",
+            "dropped": "of another split left out",
+            "also_in_train": "also in train",
+            "also_in_test": "also in test",
+        }.items()
+        if (rows := profile.get(key))
+    ]
+    notes += [f"{name} {rows:,}" for name, rows in profile.get("origins", {}).items()]
+    more = f" ({', '.join(notes)})" if notes else ""
+    return f"{split} {profile['rows']:,}{more}"
 
 
 KIND = StepKind("dataset", 2, "data set", "driver", _summary_line)
+
+
+_IN_FINGERPRINT = {"path", "revision", "delimiter", "quote", "escape"}
 
 
 @dataclass(frozen=True)
@@ -51,13 +75,13 @@ class DatasetConfig(StepConfig):
 
     @property
     def name(self) -> str:
-        """The name of the data set, or `files`."""
-        return "files" if isinstance(self.source, FilesSource) else self.source.name
+        """The name of the data set, or `files` or `mixture`."""
+        source = self.source
+        return source.source if isinstance(source, FilesSource | Mixture) else source.name
 
     def to_identity(self) -> dict[str, Any]:
         """The source by content, without path and revision: a branch and its commit are equal."""
-        source = self.source.to_json()
-        identity = {k: v for k, v in source.items() if k not in {"path", "revision"}}
+        identity = _by_content(self.source.to_json())
         identity |= {
             "name": self.name,
             "task": self.task.kind,
@@ -86,6 +110,17 @@ def _with_absolute_paths(task: Task) -> Task:
 
 
 def _absolute(source: Source) -> Source:
+    if isinstance(source, Mixture):
+        parts = {name: _absolute(part) for name, part in source.parts.items()}
+        return source.model_copy(update={"parts": parts})
     if not isinstance(source, FilesSource):
         return source
     return source.model_copy(update={"path": str(Path(source.path).expanduser().absolute())})
+
+
+def _by_content(source: Mapping[str, Any]) -> dict[str, Any]:
+    """A source without what its fingerprint covers: its place, and how its bytes are read."""
+    identity = {k: v for k, v in source.items() if k not in _IN_FINGERPRINT}
+    if "parts" in identity:
+        identity["parts"] = {name: _by_content(part) for name, part in source["parts"].items()}
+    return identity
