@@ -21,11 +21,11 @@ from .teacher_model import pretrained_source
 
 
 def initial_student(
-    config: TrainingConfig, inputs: Artifacts, unit: LabelUnit | None
+    config: TrainingConfig, inputs: Artifacts, unit: LabelUnit | None = None
 ) -> tuple[Any, Any]:
     """The student and its tokenizer: warmed up, pretrained, or created from its teacher.
 
-    unit: of the labels that it is trained on, for regression.
+    unit: of the labels that it is trained on, for regression; None for other tasks.
     """
     if isinstance(config, DistillConfig) and config.start is not None:
         return load_saved(inputs.folder(config.start) / "model")

@@ -20,7 +20,8 @@ from transformers import (
     AutoTokenizer,
 )
 
-from flexkd_platform.artifacts import read_log, read_responses, read_rows
+from flexkd_platform.artifacts import LabelUnit, read_log, read_responses, read_rows
+from flexkd_platform.models import label_unit
 from flexkd_platform.plan import Trial
 from flexkd_platform.spec import METHODS, canonical_json
 from flexkd_platform.steps import run_step
@@ -82,7 +83,10 @@ def start_of(lab: Any, trial: Trial) -> dict[str, torch.Tensor]:
     made_of = {role: needed.hash for role, needed in trial.distill.needs.items() if role in MADE_OF}
     key = canonical_json({**trial.distill.identity["student"], **made_of})
     if key not in _STARTS:
-        model, _ = initial_student(trial.distill.config, lab.store)
+        config = trial.distill.config
+        rows = read_rows(lab.store.folder(config.dataset), "train")
+        unit = LabelUnit.of_table(rows) if config.reading.regresses else None
+        model, _ = initial_student(config, lab.store, unit)
         _STARTS[key] = model.state_dict()
     return _STARTS[key]
 
@@ -190,10 +194,12 @@ def test_the_exported_student_is_the_one_that_was_measured(
     names = {"classification": {"accuracy", "f1", "matthews"}}
     own = names.get(task, {"pearson", "spearman", "mse"})
     assert set(metrics) == {f"test/{name}" for name in own}
+    unit = label_unit(model) or LabelUnit()
     for text, outputs in zip(table["text"].to_pylist(), kept["outputs"].to_pylist(), strict=True):
         batch = tokenizer(text, return_tensors="pt", truncation=True, max_length=MAX_LENGTH)
         with torch.no_grad():
             alone_C = model(**batch).logits[0].numpy()
+        alone_C = alone_C * unit.std + unit.mean
         np.testing.assert_allclose(outputs, alone_C, rtol=1e-4, atol=1e-5)
 
 
