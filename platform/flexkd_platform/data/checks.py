@@ -146,7 +146,7 @@ def _examine(
     found = split_mixture(task, path) if mixed else split_source(task, path)
     tables, labels, problems = found.tables, found.labels, found.problems
     if tables and not problems and labels is not None and len(tables["train"]):
-        problems = _one_label(tables["train"], task, path)
+        problems = _one_label(tables["train"], task, path, sum(found.skipped.values()))
     known = labels if tables and labels is not None and not labels.problems else None
     if problems:
         return None, None, known, problems
@@ -193,11 +193,15 @@ def _by_split(rows: Mapping[str, int]) -> str:
     return ", ".join(f"{count:,} of {split}" for split, count in rows.items() if count)
 
 
-def _one_label(train: pa.Table, task: Task, path: str) -> list[Problem]:
+def _one_label(train: pa.Table, task: Task, path: str, skipped: int) -> list[Problem]:
     if pc.count_distinct(train["label"]).as_py() >= 2:
         return []
     labels = f"{path}.parts" if isinstance(task.data, Mixture) else f"{path}.label"
     where = f"{path}.train" if task.data.train is not None else labels
     label = train["label"][0].as_py()
     message = f"all {len(train):,} training examples have the label {label}"
-    return [Problem(where, message, "training needs examples of two labels at least")]
+    remedy = "training needs examples of two labels at least"
+    if skipped:
+        rows = f"{skipped:,} rows without a label were skipped"
+        remedy += f"; {rows}: if -1 is a class, write 0 for it"
+    return [Problem(where, message, remedy)]
