@@ -160,7 +160,9 @@ def _examine(
     known = labels if tables and labels is not None and not labels.problems else None
     problems = [*found.problems, *_template_problems(task, found)]
     if known is not None and len(tables["train"]):
-        problems += _one_label(tables["train"], task, path, known.names)
+        problems += _one_label(
+            tables["train"], task, path, known.names, sum(found.skipped.values())
+        )
     if problems:
         return None, None, known, problems
     fingerprint = sha256_of(found.content)
@@ -223,7 +225,9 @@ def _template_problems(task: Task, found: SplitData) -> list[Problem]:
     return [Problem("task.template", message, "leave it out, or set template: chat")]
 
 
-def _one_label(train: pa.Table, task: Task, path: str, names: Sequence[str]) -> list[Problem]:
+def _one_label(
+    train: pa.Table, task: Task, path: str, names: Sequence[str], skipped: int
+) -> list[Problem]:
     if pc.count_distinct(train["label"]).as_py() >= 2:
         return []
     labels = f"{path}.parts" if isinstance(task.data, Mixture) else f"{path}.label"
@@ -231,7 +235,11 @@ def _one_label(train: pa.Table, task: Task, path: str, names: Sequence[str]) -> 
     label = train["label"][0].as_py()
     label = names[label] if names else label
     message = f"all {len(train):,} training examples have the label {label}"
-    return [Problem(where, message, "training needs examples of two labels at least")]
+    remedy = "training needs examples of two labels at least"
+    if skipped:
+        rows = f"{skipped:,} rows without a label were skipped"
+        remedy += f"; {rows}: if -1 is a class, write 0 for it"
+    return [Problem(where, message, remedy)]
 
 
 def _counts(table: pa.Table, classes: int) -> tuple[int, ...]:

@@ -62,7 +62,8 @@ def test_test_keeps_what_is_in_several_splits(write_rows: WriteRows, task_on: Ta
     assert found["test"] == {text for text, _ in [*TRAIN[:9], *OTHERS[:10]]}
     assert found["validation"] == {"text 9", *(text for text, _ in OTHERS[10:])}
     assert found["train"] == {text for text, _ in TRAIN[10:]}
-    assert facts(task).notes == ()
+    (note,) = facts(task).notes
+    assert note.message.endswith("are left out: 10 of train, 4 of validation")
     assert facts(task).dropped == load_splits(task).dropped
     assert facts(task).dropped == {"train": 10, "validation": 4, "test": 0}
 

@@ -50,6 +50,9 @@ def test_rows_without_a_class(
     assert found == []
     assert facts is not None
     assert facts.skipped == {"train": 2, "validation": 0, "test": 0}
+    assert [note.message for note in facts.notes] == [
+        "rows without a label are skipped: 2 of train"
+    ]
     assert labels(task_on(file, missing="skip")) == dict(NUMBERS)
 
 
@@ -106,6 +109,9 @@ def test_only_one_class_is_left(write_rows: WriteRows, problems: Problems) -> No
     rows = [(text, 1 if label else -1) for text, label in NUMBERS]
     problem = only(problems(write_rows("d.csv", rows), missing="skip"))
     assert "training examples have the label" in problem.message
+    assert (
+        "20 rows without a label were skipped: if -1 is a class, write 0 for it" in problem.remedy
+    )
 
 
 def test_evaluation_sets(write_rows: WriteRows, task_on: TaskOn) -> None:

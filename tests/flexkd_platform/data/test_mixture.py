@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from flexkd_platform.data import SPLITS, check_data, load_splits
+from flexkd_platform.plan import DatasetConfig
 from flexkd_platform.spec import (
     ClassificationTask,
     InstructionTask,
@@ -232,3 +233,13 @@ def test_numbers(write_rows: WriteRows) -> None:
     rows = [(text, y + 0.5) for text, y in B]
     parts = {"a": write_rows("a.csv", A), "b": write_rows("b.csv", rows)}
     assert sum(facts(mixed(parts, RegressionTask)).sizes.values()) == 500
+
+
+def test_a_step_does_not_depend_on_paths() -> None:
+    parts = {"a": Path("here/a.csv"), "b": {"path": "here/b.csv", "delimiter": ";"}}
+    moved = {"a": Path("there/a.csv"), "b": {"path": "there/b.csv"}}
+    configs = [DatasetConfig(mixed(part), None, "0" * 64) for part in (parts, moved)]
+    assert configs[0].to_identity() == configs[1].to_identity()
+    assert configs[0].name == "mixture"
+    weighted = DatasetConfig(mixed(parts, weights={"a": 1, "b": 2}), None, "0" * 64)
+    assert weighted.to_identity() != configs[0].to_identity()
