@@ -47,6 +47,14 @@ class Family:
     key_value_heads: config key of the number of key-value heads; None: one per head.
     embedding_size: config key of the word embedding's width; None: the hidden size.
     positions: config key of the longest input in tokens; None: relative positions, no limit.
+    reserved_positions: how many of these positions hold no token, as RoBERTa's first two.
+    language_head: parameter of the language model that is its head's weights.
+    decoding: `cached` if the next token of texts that are padded on the left can be found with a
+        cache of keys and values; `whole`: it is found from all tokens, padded on the right.
+    left_padding: whether a classifier's texts may be padded on the left.
+    discovered: whether this was found by trying, see `models.discovery`. Such a model is a teacher
+        or a pretrained student; rules for cutting it are not known.
+    unsupported: why it cannot be used as a `classifier`, a `writer` of text, or a `student`.
     """
 
     stacks: Mapping[str, Stack]
@@ -60,6 +68,12 @@ class Family:
     key_value_heads: str | None = None
     embedding_size: str | None = None
     positions: str | None = "max_position_embeddings"
+    reserved_positions: int = 0
+    language_head: str = "lm_head.weight"
+    decoding: Literal["cached", "whole"] = "cached"
+    left_padding: bool = True
+    discovered: bool = False
+    unsupported: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def encoder_decoder(self) -> bool:
@@ -163,11 +177,16 @@ FAMILIES: dict[str, Family] = {
 def family_of(model_type: str) -> Family:
     """The entry of `FAMILIES` for a config's `model_type`; ModelError if it is unknown."""
     if model_type not in FAMILIES:
-        raise ModelError(
-            f"unknown architecture {model_type!r}",
-            f"known architectures are {', '.join(FAMILIES)}",
-        )
+        raise unknown(model_type)
     return FAMILIES[model_type]
+
+
+def unknown(model_type: str) -> ModelError:
+    """The error of an architecture that neither `FAMILIES` nor transformers has."""
+    return ModelError(
+        f"unknown architecture {model_type!r}",
+        f"known architectures are {', '.join(FAMILIES)}, and the other text models of transformers",
+    )
 
 
 def family_of_config(config: Any) -> Family:

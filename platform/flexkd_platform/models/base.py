@@ -10,12 +10,12 @@ import torch
 from transformers import AutoModel
 
 from ..model_info import UNLIMITED
-from ..model_info.families import family_of_config
 from ..model_info.quiet import quiet
 from .base_tokenizer import train_tokenizer
 from .check_config import config_from
+from .family import family_of_config
 from .language_model import language_model_class
-from .loading import kept_random_state
+from .random_state import kept_random_state
 from .saving import save_model
 
 DECODER_START = {"bart": "eos", "t5": "pad"}

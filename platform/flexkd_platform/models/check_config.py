@@ -9,11 +9,10 @@ from transformers import AutoConfig
 
 from ..model_info import ModelFacts
 from ..model_info.errors import ModelError
-from ..model_info.families import family_of
 from ..model_info.quiet import quiet
 from ..spec import Problem, sha256_of
 from .base_tokenizer import special_tokens
-from .config_facts import bad_config, facts_of, meta_backbone
+from .config_facts import bad_config, facts_of, meta_backbone, require_known
 
 _BYTES = 256
 
@@ -60,7 +59,7 @@ def config_from(values: Mapping[str, Any], vocab_size: int) -> Any:
             "the config does not set model_type", "name the architecture, as model_type: gpt2"
         )
     model_type = str(values["model_type"])
-    family_of(model_type)
+    require_known(model_type)
     # Transformers silently keeps unknown keys.
     plain = AutoConfig.for_model(model_type)
     unknown = sorted(set(values) - {*plain.to_dict(), *plain.attribute_map, "model_type"})

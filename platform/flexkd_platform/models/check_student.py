@@ -30,8 +30,12 @@ def check_student(
         The student's facts, or None if there are problems; and all problems. The fingerprint of
         a sliced or random student is a SHA-256 over its teacher's and `init`.
     """
+    if not isinstance(init, PretrainedInit) and teacher.discovered:
+        return None, [_no_rules(init, teacher, path)]
     if isinstance(init, PretrainedInit):
-        facts, problems = check_model(init.model, init.revision, path=f"{path}.model")
+        facts, problems = check_model(
+            init.model, init.revision, path=f"{path}.model", modules=init.modules
+        )
         width, key = (facts.hidden_size if facts else 0), f"{path}.model"
     else:
         facts = None
@@ -51,6 +55,16 @@ def check_student(
     if problems:
         return None, problems
     return facts if isinstance(init, PretrainedInit) else _derived(init, teacher), []
+
+
+def _no_rules(init: CutInit | RandomInit, teacher: ModelFacts, path: str) -> Problem:
+    how = "made smaller" if isinstance(init, RandomInit) else "cut"
+    return Problem(
+        f"{path}.kind",
+        f"{init.kind}, but how a {teacher.model_type} model is {how} is not known",
+        "set kind: pretrained, or name a teacher of another architecture; flexkd list models "
+        "names those that can be cut",
+    )
 
 
 def _check_width(init: CutInit | RandomInit, teacher: ModelFacts, path: str) -> list[Problem]:

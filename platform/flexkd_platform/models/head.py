@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from ..model_info.families import family_of_config
 from ..spec import sha256_of
+from .family import family_of_config
 from .layers import unwrapped
 
 INIT_STD = 0.02
@@ -74,19 +74,33 @@ def head_modules(model: PreTrainedModel) -> list[str]:
     return sorted(name for name in names if not f"{name}.".startswith(backbone))
 
 
+def drawable(module: nn.Module) -> bool:
+    """Whether `draw_linear` can reinitialize a module."""
+    return isinstance(module, nn.Linear) or _is_norm(module)
+
+
+def _is_norm(module: nn.Module) -> bool:
+    return type(module).__name__.endswith("Norm")
+
+
 def draw_linear(model: PreTrainedModel, names: Iterable[str], *, seed: int) -> None:
-    """Reinitialize the named linear modules: weights from N(0, 0.02²), biases 0.
+    """Reinitialize the named linear modules and norms.
+
+    Weights of linear modules are from N(0, 0.02²), those of norms 1, biases 0.
 
     The weights depend only on the seed and the modules' names and shapes, so a head of one width
     is the same for any body. Global random state is unchanged.
     """
     for name in names:
         module = model.get_submodule(name)
-        assert isinstance(module, nn.Linear), f"{name} is a {type(module).__name__}"
+        assert drawable(module), f"{name} is a {type(module).__name__}"
         # One stream per name: with the seed alone, a head would repeat a random body's first draws.
         stream = int(sha256_of([seed, name])[:15], 16)
         generator = torch.Generator().manual_seed(stream)
         with torch.no_grad():
-            module.weight.normal_(0, INIT_STD, generator=generator)
-            if module.bias is not None:
+            if _is_norm(module):
+                module.weight.fill_(1)
+            else:
+                module.weight.normal_(0, INIT_STD, generator=generator)
+            if getattr(module, "bias", None) is not None:
                 module.bias.zero_()

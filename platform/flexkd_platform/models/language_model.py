@@ -10,12 +10,14 @@ from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM, PreTrained
 
 from ..model_info.checkpoint import gguf_argument, gguf_of, read_shapes
 from ..model_info.errors import ModelError
-from ..model_info.families import FAMILIES, family_of_config
+from ..model_info.families import FAMILIES
 from ..model_info.gguf_file import no_bar
 from ..model_info.hub import Source, folder_of
 from ..model_info.quiet import quiet
 from .config_facts import read_config
-from .loading import kept_random_state, load_tokenizer, set_dropout
+from .family import family_of_config
+from .loading import load_tokenizer, set_dropout
+from .random_state import kept_random_state
 
 _CLASSES = {"causal": AutoModelForCausalLM, "seq2seq": AutoModelForSeq2SeqLM}
 

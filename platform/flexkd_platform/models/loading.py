@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +16,14 @@ from transformers import (
 
 from ..model_info.checkpoint import gguf_argument, gguf_of, read_shapes, require_tokenizer_files
 from ..model_info.errors import ModelError, first_line
-from ..model_info.families import family_of_config
 from ..model_info.gguf_file import no_bar, read_once
 from ..model_info.hub import Source, folder_of
 from ..model_info.quiet import quiet
 from .config_facts import head_outputs, read_config
+from .config_keys import set_key
+from .family import family_of_config
 from .head import draw_linear, head_modules
+from .random_state import kept_random_state
 
 
 def load_tokenizer(source: Source) -> PreTrainedTokenizerBase:
@@ -138,16 +138,7 @@ def set_dropout(config: Any, dropout: float | None) -> None:
     """Set every dropout of a config's architecture; None leaves them."""
     if dropout is not None:
         for key in family_of_config(config).dropouts:
-            setattr(config, key, dropout)
-
-
-@contextmanager
-def kept_random_state(seed: int) -> Iterator[None]:
-    """Seed the CPU's random draws inside; the caller's random state is restored on exit."""
-    with torch.random.fork_rng(devices=[]):
-        # Only the CPU's generator: torch.manual_seed would seed the GPUs' as well.
-        torch.default_generator.manual_seed(seed)
-        yield
+            set_key(config, key, dropout)
 
 
 def _drawable(model: PreTrainedModel, missing: set[str], wrong: set[str]) -> list[str]:

@@ -16,7 +16,7 @@ from transformers import PreTrainedModel
 from typing_extensions import override
 
 from ..model_info.errors import ModelError
-from ..model_info.families import family_of_config
+from .family import family_of_config
 from .hook import Hook
 from .layers import unwrapped
 

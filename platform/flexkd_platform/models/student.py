@@ -20,7 +20,8 @@ from ..spec import CutInit, PretrainedInit, RandomInit, SlicedInit, StudentInit
 from .config_facts import LM_HEAD, read_config
 from .head import draw_linear, head_modules
 from .language_model import language_model_class, load_language_model, prepare_language_config
-from .loading import kept_random_state, load_with_head, prepare_config
+from .loading import load_with_head, prepare_config
+from .random_state import kept_random_state
 from .slicing import axis_indices, even_layers, origins, sliced_weights
 
 Units = Mapping[str, Sequence[int]]

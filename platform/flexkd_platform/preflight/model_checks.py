@@ -19,7 +19,7 @@ from typing import Any
 from ..model_info import ModelError, ModelFacts, locate
 from ..model_info.facts import folder_fingerprint
 from ..plan import StackShape
-from ..spec import BlankModel, PretrainedInit, Problem, StudentInit, sha256_of
+from ..spec import BlankModel, ModulePaths, PretrainedInit, Problem, StudentInit, sha256_of
 
 Checked = tuple[ModelFacts | None, list[Problem]]
 
@@ -30,15 +30,17 @@ PACKAGES = ("torch", "transformers", "tokenizers", "safetensors", "gguf", "accel
 """Packages whose versions affect the result of a model check."""
 
 
-def checked_model(model: str, revision: str | None, *, path: str) -> Checked:
+def checked_model(
+    model: str, revision: str | None, *, path: str, modules: ModulePaths | None = None
+) -> Checked:
     """Cached `models.check_model`."""
 
     def check() -> Checked:
         from ..models import check_model
 
-        return check_model(model, revision, path=path)
+        return check_model(model, revision, path=path, modules=modules)
 
-    return _remembered("model", _files_of(model, revision), check)
+    return _remembered("model", _with_modules(_files_of(model, revision), modules), check)
 
 
 def checked_config(model: BlankModel, *, path: str) -> Checked:
@@ -63,8 +65,14 @@ def checked_student(init: StudentInit, teacher: ModelFacts, *, must_fit: bool) -
     key: list[Any] | None = [init.to_json(), asdict(teacher), must_fit]
     if isinstance(init, PretrainedInit):
         files = _files_of(init.model, init.revision)
-        key = None if files is None else [files, teacher.hidden_size, must_fit]
+        checked = [files, teacher.hidden_size, must_fit]
+        key = None if files is None else _with_modules(checked, init.modules)
     return _remembered("student", key, check)
+
+
+def _with_modules(key: object, modules: ModulePaths | None) -> object:
+    """The key of a model, some of whose modules the spec may name."""
+    return key if key is None or modules is None else [key, modules.to_json()]
 
 
 def _files_of(model: str, revision: str | None) -> object:
@@ -125,7 +133,7 @@ def _folder() -> Path | None:
 def _code() -> str:
     """Hex SHA-256 over the code of the model checks: a change invalidates the cache."""
     digest, package = hashlib.sha256(), Path(__file__).parents[1]
-    for file in sorted([*package.glob("models/*.py"), *package.glob("model_info/*.py")]):
+    for file in sorted([*package.glob("models/**/*.py"), *package.glob("model_info/*.py")]):
         digest.update(file.name.encode() + b"\0" + file.read_bytes())
     return digest.hexdigest()
 

@@ -99,7 +99,7 @@ from .task import (
     is_lower_better,
     regresses,
 )
-from .teacher import BlankModel, FineTune, Teacher
+from .teacher import BlankModel, FineTune, ModulePaths, Teacher
 
 __all__ = [
     "TASK_KINDS",
@@ -112,6 +112,7 @@ __all__ = [
     "Asha",
     "Beam",
     "BlankModel",
+    "ModulePaths",
     "BuiltinData",
     "BuiltinDocstrings",
     "BuiltinSource",

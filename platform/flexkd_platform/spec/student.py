@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from .section import Section, later_field
-from .teacher import FineTune
+from .teacher import FineTune, ModulePaths
 
 Layers = Annotated[
     int | tuple[int, ...],
@@ -65,6 +65,9 @@ class PretrainedInit(Section):
     kind: Literal["pretrained"]
     model: str = Field(description="folder, hub name or package:NAME")
     revision: str | None = Field(None, description="commit, tag or branch of a hub model")
+    modules: ModulePaths | None = later_field(
+        None, description="where the model keeps its layers, if that is not found by rule"
+    )
 
 
 StudentInit = Annotated[
