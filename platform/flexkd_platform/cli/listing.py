@@ -57,6 +57,10 @@ def _models() -> Iterable[Line]:
     for name, family in FAMILIES.items():
         labels = "" if family.encoder_decoder else "classification, regression"
         yield name, f"{labels}{does[family.language_model]}; any kind of student"
+    yield (
+        "others",
+        "text models of transformers whose parts are found: teachers, pretrained students",
+    )
 
 
 LISTS: dict[str, Callable[[], Iterable[Line]]] = {

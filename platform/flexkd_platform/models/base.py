@@ -9,17 +9,17 @@ from typing import Any
 import torch
 from transformers import AutoModel
 
-from ..model_info import UNLIMITED
 from ..model_info.quiet import quiet
-from .base_tokenizer import train_tokenizer
+from .base_tokenizer import template_of, train_tokenizer
 from .check_config import config_from
+from .config_facts import longest_input
 from .family import family_of_config
 from .language_model import language_model_class
 from .random_state import kept_random_state
 from .saving import save_model
 
 DECODER_START = {"bart": "eos", "t5": "pad"}
-"""The token that an encoder–decoder's decoder starts from."""
+"""The token that an encoder–decoder's decoder starts from; padding for other architectures."""
 
 
 def make_base(
@@ -47,13 +47,13 @@ def make_base(
         ModelError: the config's architecture is unknown, or cannot generate text.
     """
     config = config_from(values, vocab_size)
-    positions = family_of_config(config).positions
-    longest = UNLIMITED if positions is None else getattr(config, positions)
-    tokenizer = train_tokenizer(texts, vocab_size, config.model_type, longest)
+    family = family_of_config(config)
+    like = template_of(config.model_type, family)
+    tokenizer = train_tokenizer(texts, vocab_size, like, longest_input(config))
     for role in ("pad", "bos", "eos"):
         setattr(config, f"{role}_token_id", getattr(tokenizer, f"{role}_token_id"))
-    if config.model_type in DECODER_START:
-        start = DECODER_START[config.model_type]
+    if family.encoder_decoder:
+        start = DECODER_START.get(config.model_type, "pad")
         config.decoder_start_token_id = getattr(tokenizer, f"{start}_token_id")
     if config.model_type == "bart":
         config.forced_eos_token_id = config.eos_token_id

@@ -11,8 +11,9 @@ from ..model_info import ModelFacts
 from ..model_info.errors import ModelError
 from ..model_info.quiet import quiet
 from ..spec import Problem, sha256_of
-from .base_tokenizer import special_tokens
+from .base_tokenizer import special_tokens, template_of
 from .config_facts import bad_config, facts_of, meta_backbone, require_known
+from .family import family_of_config
 
 _BYTES = 256
 
@@ -35,9 +36,10 @@ def check_config(
     try:
         config = config_from(values, vocab_size)
         backbone = meta_backbone(config)
+        like = template_of(config.model_type, family_of_config(config))
     except ModelError as error:
         return None, [Problem(path, error.message, error.remedy)]
-    least = _BYTES + len(special_tokens(config.model_type))
+    least = _BYTES + len(special_tokens(like))
     if vocab_size < least:
         remedy = f"give at least {least}: {_BYTES} bytes and the special tokens"
         return None, [Problem(path, f"a vocabulary of {vocab_size} words is too small", remedy)]

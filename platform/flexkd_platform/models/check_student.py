@@ -59,9 +59,10 @@ def check_student(
 
 def _no_rules(init: CutInit | RandomInit, teacher: ModelFacts, path: str) -> Problem:
     how = "made smaller" if isinstance(init, RandomInit) else "cut"
+    kind = init.to_json()["kind"]
     return Problem(
         f"{path}.kind",
-        f"{init.kind}, but how a {teacher.model_type} model is {how} is not known",
+        f"{kind}, but how a {teacher.model_type} model is {how} is not known",
         "set kind: pretrained, or name a teacher of another architecture; flexkd list models "
         "names those that can be cut",
     )

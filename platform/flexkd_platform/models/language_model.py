@@ -14,6 +14,7 @@ from ..model_info.families import FAMILIES
 from ..model_info.gguf_file import no_bar
 from ..model_info.hub import Source, folder_of
 from ..model_info.quiet import quiet
+from ..spec import ModulePaths
 from .config_facts import read_config
 from .family import family_of_config
 from .loading import load_tokenizer, set_dropout
@@ -37,7 +38,9 @@ def language_model_class(config: Any) -> Any:
     return _CLASSES[kind]
 
 
-def load_language_model(source: Source, *, dropout: float | None = None) -> PreTrainedModel:
+def load_language_model(
+    source: Source, *, dropout: float | None = None, modules: ModulePaths | None = None
+) -> PreTrainedModel:
     """A model with its language-model head, from its checkpoint; a GGUF file is dequantised.
 
     Global random state is unchanged.
@@ -45,6 +48,7 @@ def load_language_model(source: Source, *, dropout: float | None = None) -> PreT
     Args:
         source: what `locate` returned.
         dropout: set for every dropout of the architecture; None keeps the checkpoint's.
+        modules: where the model keeps its parts, if the spec names them.
 
     Returns:
         A causal or an encoder–decoder language model on the CPU, in fp32 and in eval mode, whose
@@ -56,7 +60,7 @@ def load_language_model(source: Source, *, dropout: float | None = None) -> PreT
     """
     folder = folder_of(source, weights=True)
     with quiet():
-        config = read_config(folder)
+        config = read_config(folder, modules)
         prepare_language_config(config, folder, dropout=dropout)
         read_shapes(folder)
         # Weights that are drawn are missing in the checkpoint: an error below.

@@ -19,6 +19,7 @@ from ..model_info.errors import ModelError, first_line
 from ..model_info.gguf_file import no_bar, read_once
 from ..model_info.hub import Source, folder_of
 from ..model_info.quiet import quiet
+from ..spec import ModulePaths
 from .config_facts import head_outputs, read_config
 from .config_keys import set_key
 from .family import family_of_config
@@ -70,7 +71,13 @@ def _parsed(folder: Path) -> PreTrainedTokenizerBase:
 
 
 def load_with_head(
-    source: Source, *, outputs: int, regression: bool, seed: int, dropout: float | None = None
+    source: Source,
+    *,
+    outputs: int,
+    regression: bool,
+    seed: int,
+    dropout: float | None = None,
+    modules: ModulePaths | None = None,
 ) -> PreTrainedModel:
     """A model with a classification head, from its checkpoint.
 
@@ -83,6 +90,7 @@ def load_with_head(
         regression: whether the one output is a value.
         seed: of the drawn weights.
         dropout: set for every dropout of the architecture; None keeps the checkpoint's.
+        modules: where the model keeps its parts, if the spec names them.
 
     Returns:
         The model on the CPU, in fp32 and in eval mode.
@@ -93,7 +101,7 @@ def load_with_head(
     """
     folder = folder_of(source, weights=True)
     with quiet():
-        config = read_config(folder)
+        config = read_config(folder, modules)
         held = head_outputs(config, family_of_config(config), read_shapes(folder))
         prepare_config(config, folder, outputs=outputs, regression=regression, dropout=dropout)
         with kept_random_state(seed), no_bar(gguf_of(folder)):

@@ -65,9 +65,14 @@ def build_student(
     if isinstance(init, PretrainedInit):
         source = locate(init.model, init.revision)
         if language_model:
-            return load_language_model(source, dropout=dropout)
+            return load_language_model(source, dropout=dropout, modules=init.modules)
         return load_with_head(
-            source, outputs=outputs, regression=regression, seed=seed, dropout=dropout
+            source,
+            outputs=outputs,
+            regression=regression,
+            seed=seed,
+            dropout=dropout,
+            modules=init.modules,
         )
     folder = folder_of(teacher_source, weights=isinstance(init, CutInit))
     with quiet():

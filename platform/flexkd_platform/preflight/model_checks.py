@@ -62,11 +62,11 @@ def checked_student(init: StudentInit, teacher: ModelFacts, *, must_fit: bool) -
 
         return check_student(init, teacher, must_fit=must_fit)
 
-    key: list[Any] | None = [init.to_json(), asdict(teacher), must_fit]
+    key: object = [init.to_json(), asdict(teacher), must_fit]
     if isinstance(init, PretrainedInit):
         files = _files_of(init.model, init.revision)
-        checked = [files, teacher.hidden_size, must_fit]
-        key = None if files is None else _with_modules(checked, init.modules)
+        checked = None if files is None else [files, teacher.hidden_size, must_fit]
+        key = _with_modules(checked, init.modules)
     return _remembered("student", key, check)
 
 

@@ -27,11 +27,18 @@ def load_teacher(step: Step[TeacherConfig], artifacts: Artifacts) -> tuple[Any, 
 
 def load_pretrained(config: TeacherConfig, artifacts: Artifacts, seed: int) -> tuple[Any, Any]:
     """Load the teacher before its fine-tuning, with a head for the task, and its tokenizer."""
-    source, reading = pretrained_source(config.pretrained, artifacts), config.reading
+    pretrained, reading = config.pretrained, config.reading
+    source = pretrained_source(pretrained, artifacts)
+    modules = None if isinstance(pretrained, Step) else pretrained.modules
     if isinstance(reading, ResponseReading):
-        return load_language_model(source), load_tokenizer(source)
-    regression = reading.regresses
-    model = load_with_head(source, outputs=reading.outputs, regression=regression, seed=seed)
+        return load_language_model(source, modules=modules), load_tokenizer(source)
+    model = load_with_head(
+        source,
+        outputs=reading.outputs,
+        regression=reading.regresses,
+        seed=seed,
+        modules=modules,
+    )
     return model, load_tokenizer(source)
 
 

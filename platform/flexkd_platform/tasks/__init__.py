@@ -4,9 +4,10 @@ from .batch import Batch, Examples
 from .bertscore import bertscore
 from .generation import decode, decoder_start, generate
 from .heads import HEADS, Head, classification_metrics, head_of, register_head, regression_metrics
+from .next_token import token_positions
 from .prompts import GenerationExamples, encode_documents, encode_prompts, encode_responses
 from .rouge import mean_rouge, rouge
-from .sampling import draw_responses, token_positions
+from .sampling import draw_responses
 from .text import LabelExamples, encode_texts
 from .unlabelled import has_label, without_label
 

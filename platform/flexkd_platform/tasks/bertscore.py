@@ -12,8 +12,10 @@ from torch import Tensor
 from torch.nn.functional import normalize
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from ..models.config_facts import longest_input
+from .next_token import padded
 from .rouge import require_references
-from .sampling import evaluating, padded
+from .sampling import evaluating
 
 
 def bertscore(
@@ -74,12 +76,10 @@ def _unit_states(
     device: torch.device,
 ) -> list[Tensor]:
     """Hidden states of each text's own tokens (tokens, D), of length 1, fp32 on the CPU."""
-    # RoBERTa's config has two positions more than it can read; its tokenizer has the limit.
-    positions = getattr(model.config, "max_position_embeddings", tokenizer.model_max_length)
     encoded = tokenizer(
         list(texts),
         truncation=True,
-        max_length=min(positions, tokenizer.model_max_length),
+        max_length=min(longest_input(model.config), tokenizer.model_max_length),
         return_special_tokens_mask=True,
     )
     input_ids_BT, mask_BT = padded(

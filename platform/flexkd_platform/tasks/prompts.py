@@ -14,7 +14,7 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from .batch import Batch
-from .sampling import Prompts, padded
+from .next_token import Prompts, padded
 
 Ids = tuple[tuple[int, ...], ...]
 

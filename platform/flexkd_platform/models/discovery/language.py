@@ -49,7 +49,7 @@ def find_writer(small: Any, family: Family) -> Writer:
         raise _unsupported(small, "transformers has no language model of this architecture")
     model = make_small(auto, small)
     head = model.get_output_embeddings()
-    if not isinstance(head, torch.nn.Linear):
+    if not isinstance(head, torch.nn.Linear) or head.out_features != small.vocab_size:
         raise _unsupported(small, "its output is not one linear map to the words")
     bias = _logit_bias(model, head.out_features)
     with tried(model.config, replace(family, language_model=kind, logit_bias=bias)):

@@ -91,7 +91,7 @@ def _find(
                 f"{path} is not a list of modules of {what}",
                 f"its lists are {shown(lists)}",
             )
-        if reason := _unfit(lists[path], seen, given, named_by_user=True):
+        if reason := _unfit(lists[path], seen, given, config.hidden_size, named_by_user=True):
             raise ModelError(
                 f"{path} does not hold the layers of {what}: {reason}",
                 f"name another of its lists: {shown(lists)}",
@@ -120,7 +120,9 @@ def _only(
     long = {path: inside for path, inside in lists.items() if len(inside) == count}
     if not long:
         raise ModelError(f"no list of modules of {what} is as long as {key}, {count}", remedy)
-    reasons = {path: _unfit(inside, seen, given) for path, inside in long.items()}
+    reasons = {
+        path: _unfit(inside, seen, given, config.hidden_size) for path, inside in long.items()
+    }
     fitting = [path for path, reason in reasons.items() if not reason]
     # A list inside the layers of another one may be as long by chance.
     outer = [p for p in fitting if not any(p.startswith(f"{other}.") for other in fitting)]
@@ -135,9 +137,14 @@ def _only(
 
 
 def _unfit(
-    inside: Sequence[str], seen: Trace, given: _Outputs, *, named_by_user: bool = False
+    inside: Sequence[str],
+    seen: Trace,
+    given: _Outputs,
+    width: int,
+    *,
+    named_by_user: bool = False,
 ) -> str:
-    """Why modules are not the layers of a stack; empty if they are."""
+    """Why modules are not the layers of a stack; empty if they are. width: the hidden size."""
     if not inside:
         return "it is empty"
     shape = tuple(given.last_BTD.shape)
@@ -149,8 +156,8 @@ def _unfit(
             return f"{path} returns no hidden state"
         if tuple(state.shape[:2]) != shape[:2] or state.ndim != 3:
             return f"{path} returns {tuple(state.shape)} for {shape[0]} texts of {shape[1]} tokens"
-        if state.shape != seen.states[inside[0]].shape:
-            return f"{path} is of another width than the first layer"
+        if state.shape[2] != width:
+            return f"{path} returns states of width {state.shape[2]}, not hidden_size, {width}"
     if list(inside) != [path for path in seen.order if path in inside]:
         return "they do not run in order"
     if named_by_user:

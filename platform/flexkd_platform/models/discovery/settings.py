@@ -46,7 +46,8 @@ def find_positions(small: Any, pad: int) -> tuple[str | None, int]:
     """The config key of the longest input, and how many of its positions hold no token.
 
     RoBERTa's first ones are those up to the padding token's id. A model that reads longer inputs
-    than it was trained on has `max_position_embeddings` all the same; other keys count if they limit the input.
+    than it was trained on has `max_position_embeddings` all the same; other keys count if they
+    limit the input.
 
     pad: id of the padding token of the model itself.
     """
