@@ -27,7 +27,7 @@ from ...spec import ModulePaths
 from ..family import MODULES, tried
 from .head import find_head
 from .language import find_writer
-from .layers import find_stacks
+from .layers import OTHER_MODEL, find_stacks
 from .settings import find_dropouts, find_positions, fixed_dropouts
 from .small import make_small, small_copies
 
@@ -44,10 +44,11 @@ def discover(config: Any) -> Family:
     """
     _refuse_other_models(config)
     named = ModulePaths.model_validate(getattr(config, MODULES, None) or {})
-    small, stacks = _first_that_works(config, named)
-    provisional = Family(stacks, "eos" if config.is_encoder_decoder else "last", "", ())
-    with tried(small, provisional):
-        return _described(small, provisional, _pad_of(config))
+    with quiet():
+        small, stacks = _first_that_works(config, named)
+        provisional = Family(stacks, "eos" if config.is_encoder_decoder else "last", "", ())
+        with tried(small, provisional):
+            return _described(small, provisional, _pad_of(config))
 
 
 def _first_that_works(config: Any, named: ModulePaths) -> tuple[Any, dict[str, Stack]]:
@@ -62,42 +63,25 @@ def _first_that_works(config: Any, named: ModulePaths) -> tuple[Any, dict[str, S
             failed = failed or ModelError(
                 f"a {config.model_type} model does not run with token ids and an attention mask: "
                 f"{first_line(error)}",
-                "name a text model; see flexkd list models",
+                OTHER_MODEL,
             )
     raise failed or ModelError(
         f"a small copy of this {config.model_type} model cannot be made",
-        "name a model of another architecture",
+        OTHER_MODEL,
     )
 
 
 def _described(small: Any, family: Family, pad: int) -> Family:
-    unsupported: dict[str, str] = {}
-    if not family.encoder_decoder:
-        try:
-            head = find_head(small, family.stacks[""])
-            family = replace(
-                family, head_reads=head.reads, head=head.head, left_padding=head.left_padding
-            )
-        except ModelError as error:
-            unsupported["classifier"] = error.message
-    try:
-        writer = find_writer(small, family)
-        family = replace(
-            family,
-            language_model=writer.kind,
-            language_head=writer.head,
-            logit_bias=writer.bias,
-            decoding=writer.decoding,
-        )
-    except ModelError as error:
-        unsupported["writer"] = error.message
+    """The whole architecture, of which the stacks are known."""
+    family = _with_writer(small, _with_head(small, family))
     if family.language_model is None and not family.head:
-        raise ModelError("; ".join(unsupported.values()), "name a model of another architecture")
+        raise ModelError("; ".join(family.unsupported.values()), OTHER_MODEL)
     autos = _autos(small)
     dropouts = find_dropouts(small, autos)
+    unsupported = dict(family.unsupported)
     if fixed := fixed_dropouts(small, autos, dropouts):
         unsupported["student"] = (
-            f"no setting of a {small.model_type} model turns off the dropout of {fixed[0]}"
+            f"no setting of {small.model_type} models turns off the dropout of {fixed[0]}"
         )
     positions, reserved = find_positions(small, pad)
     return replace(
@@ -109,6 +93,41 @@ def _described(small: Any, family: Family, pad: int) -> Family:
         discovered=True,
         unsupported=unsupported,
     )
+
+
+def _with_head(small: Any, family: Family) -> Family:
+    """With its classification head, or the reason why it has none."""
+    if family.encoder_decoder:
+        return family
+    try:
+        head = find_head(small, family.stacks[""])
+    except Exception as error:  # a model that does not run with these inputs raises anything
+        return _without(family, "classifier", small, error)
+    return replace(family, head_reads=head.reads, head=head.head, left_padding=head.left_padding)
+
+
+def _with_writer(small: Any, family: Family) -> Family:
+    """With its language-model head, or the reason why it has none."""
+    try:
+        writer = find_writer(small, family)
+    except Exception as error:  # as above
+        return _without(family, "writer", small, error)
+    return replace(
+        family,
+        language_model=writer.kind,
+        language_head=writer.head,
+        logit_bias=writer.bias,
+        decoding=writer.decoding,
+    )
+
+
+def _without(family: Family, role: str, small: Any, error: Exception) -> Family:
+    reason = (
+        error.message
+        if isinstance(error, ModelError)
+        else f"as a {role}, a {small.model_type} model does not run: {first_line(error)}"
+    )
+    return replace(family, unsupported={**family.unsupported, role: reason})
 
 
 def _autos(small: Any) -> list[Any]:
@@ -156,5 +175,5 @@ def _refuse_other_models(config: Any) -> None:
     if type(config) not in AutoModel._model_mapping:
         raise ModelError(
             f"transformers has no model without a head for {config.model_type}",
-            "name a text model; see flexkd list models",
+            OTHER_MODEL,
         )

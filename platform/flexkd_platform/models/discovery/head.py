@@ -17,7 +17,7 @@ from ...model_info.errors import ModelError
 from ...model_info.families import Stack
 from ..head import drawable, head_modules
 from ..hidden_state_hook import HiddenStateHook
-from .layers import LONG, ROWS, words
+from .layers import LONG, OTHER_MODEL, ROWS, words
 from .small import LABELS, make_small
 from .trace import same
 
@@ -60,7 +60,7 @@ def find_head(small: Any, stack: Stack) -> ClassifierHead:
     if type(small) not in AutoModelForSequenceClassification._model_mapping:
         raise ModelError(
             f"transformers has no classification head for {small.model_type} models",
-            "name a model of another architecture",
+            OTHER_MODEL,
         )
     model = make_small(AutoModelForSequenceClassification, small)
     last = _last_module(model, stack)
@@ -143,5 +143,5 @@ def _shown(read_B: list[int | None]) -> str:
 def _unsupported(config: Any, reason: str) -> ModelError:
     return ModelError(
         f"{config.model_type} models cannot be classifiers here: {reason}",
-        "name a model of another architecture",
+        OTHER_MODEL,
     )

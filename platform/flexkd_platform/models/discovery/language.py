@@ -16,7 +16,7 @@ from ...model_info.families import Family
 from ..family import tried
 from ..output_rows import OutputHead, OutputRows
 from .head import LENGTHS, alone, padded_inputs
-from .layers import LONG, ROWS, SHORT, inputs_of, words
+from .layers import LONG, OTHER_MODEL, ROWS, SHORT, inputs_of, words
 from .small import make_small
 from .trace import same
 
@@ -177,5 +177,5 @@ def _name_of(model: PreTrainedModel, head: torch.nn.Module) -> str:
 def _unsupported(config: Any, reason: str) -> ModelError:
     return ModelError(
         f"{config.model_type} models cannot write text here: {reason}",
-        "name a model of another architecture",
+        OTHER_MODEL,
     )

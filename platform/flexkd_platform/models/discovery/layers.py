@@ -18,6 +18,8 @@ from ...spec import ModulePaths
 from .small import FIRST_WORD, VOCABULARY
 from .trace import Trace, lists_of, same, shown, trace
 
+OTHER_MODEL = "name a model of another architecture; see flexkd list models"
+
 ROWS, LONG, SHORT = 3, 9, 6  # examples, and tokens of a source and of a target
 
 _COUNTS = {
@@ -81,26 +83,36 @@ def _find(
     given: _Outputs,
     named: ModulePaths,
 ) -> Stack:
-    lists = lists_of(backbone)
-    key = next((key for key in _COUNTS[name] if isinstance(getattr(config, key, None), int)), None)
-    path = named.layers_of(name)
     what = f"the {name} of this {config.model_type} model" if name else f"this {config.model_type}"
-    if path is not None:
-        if path not in lists:
-            raise ModelError(
-                f"{path} is not a list of modules of {what}",
-                f"its lists are {shown(lists)}",
-            )
-        if reason := _unfit(lists[path], seen, given, config.hidden_size, named_by_user=True):
-            raise ModelError(
-                f"{path} does not hold the layers of {what}: {reason}",
-                f"name another of its lists: {shown(lists)}",
-            )
-        found = path
+    lists = lists_of(backbone)
+    key = next((key for key in _COUNTS[name] if isinstance(getattr(config, key, None), int)), "")
+    path = named.layers_of(name)
+    if path is None:
+        path = _only(name, what, lists, config, key, seen, given)
     else:
-        found = _only(name, what, lists, config, key, seen, given)
-    norm = _norm(what, found, lists[found], seen, given, named.norm_of(name))
-    return Stack(found, inner="", layers=key or "", heads="", norm=norm)
+        _verify_named(path, what, lists, config, seen, given)
+    norm = _norm(what, lists[path], seen, given, named.norm_of(name))
+    return Stack(path, inner="", layers=key, heads="", norm=norm)
+
+
+def _verify_named(
+    path: str,
+    what: str,
+    lists: Mapping[str, tuple[str, ...]],
+    config: Any,
+    seen: Trace,
+    given: _Outputs,
+) -> None:
+    """Raise ModelError unless the list that a spec names holds layers."""
+    if path not in lists:
+        raise ModelError(
+            f"{path} is not a list of modules of {what}", f"its lists are {shown(lists)}"
+        )
+    if reason := _no_layers(lists[path], seen, given, config.hidden_size):
+        raise ModelError(
+            f"{path} does not hold the layers of {what}: {reason}",
+            f"name another of its lists: {shown(lists)}",
+        )
 
 
 def _only(
@@ -108,21 +120,25 @@ def _only(
     what: str,
     lists: Mapping[str, tuple[str, ...]],
     config: Any,
-    key: str | None,
+    key: str,
     seen: Trace,
     given: _Outputs,
 ) -> str:
     """The one list whose modules return the model's hidden states."""
-    remedy = _remedy(name, lists)
-    if key is None:
+    remedy = f"set modules.layers{'.' if name else ''}{name} to the path of its list of layers: "
+    remedy += shown(lists)
+    if not key:
         raise ModelError(f"{what} has no num_hidden_layers in its config", remedy)
     count = getattr(config, key)
     long = {path: inside for path, inside in lists.items() if len(inside) == count}
     if not long:
         raise ModelError(f"no list of modules of {what} is as long as {key}, {count}", remedy)
-    reasons = {
-        path: _unfit(inside, seen, given, config.hidden_size) for path, inside in long.items()
-    }
+    width = config.hidden_size
+    wrong = {path: _no_layers(inside, seen, given, width) for path, inside in long.items()}
+    if all(wrong.values()):
+        said = "; ".join(f"{path}: {reason}" for path, reason in list(wrong.items())[:3])
+        raise ModelError(f"{what} has no layers that can be read: {said}", OTHER_MODEL)
+    reasons = {p: _other_states(long[p], seen, given) for p, why in wrong.items() if not why}
     fitting = [path for path, reason in reasons.items() if not reason]
     # A list inside the layers of another one may be as long by chance.
     outer = [p for p in fitting if not any(p.startswith(f"{other}.") for other in fitting)]
@@ -136,32 +152,28 @@ def _only(
     raise ModelError(f"the layers of {what} are not found: {said}", remedy)
 
 
-def _unfit(
-    inside: Sequence[str],
-    seen: Trace,
-    given: _Outputs,
-    width: int,
-    *,
-    named_by_user: bool = False,
-) -> str:
-    """Why modules are not the layers of a stack; empty if they are. width: the hidden size."""
+def _no_layers(inside: Sequence[str], seen: Trace, given: _Outputs, width: int) -> str:
+    """Why modules cannot be layers of a stack, of this width; empty if they can."""
     if not inside:
         return "it is empty"
-    shape = tuple(given.last_BTD.shape)
+    texts, tokens = given.last_BTD.shape[:2]
     for path in inside:
         if (runs := seen.runs(path)) != 1:
             return f"{path} runs {runs} times in a forward pass"
         state = seen.states.get(path)
         if state is None:
             return f"{path} returns no hidden state"
-        if tuple(state.shape[:2]) != shape[:2] or state.ndim != 3:
-            return f"{path} returns {tuple(state.shape)} for {shape[0]} texts of {shape[1]} tokens"
+        if state.ndim != 3 or tuple(state.shape[:2]) != (texts, tokens):
+            return f"{path} returns {tuple(state.shape)} for {texts} texts of {tokens} tokens"
         if state.shape[2] != width:
             return f"{path} returns states of width {state.shape[2]}, not hidden_size, {width}"
     if list(inside) != [path for path in seen.order if path in inside]:
         return "they do not run in order"
-    if named_by_user:
-        return ""
+    return ""
+
+
+def _other_states(inside: Sequence[str], seen: Trace, given: _Outputs) -> str:
+    """Why modules are not the model's layers: it returns other hidden states; empty if they are."""
     if given.states is None:
         return "the model returns no hidden states to compare with"
     if len(given.states) != len(inside) + 1:
@@ -175,7 +187,7 @@ def _unfit(
 
 
 def _norm(
-    what: str, layers: str, inside: Sequence[str], seen: Trace, given: _Outputs, named: str | None
+    what: str, inside: Sequence[str], seen: Trace, given: _Outputs, named: str | None
 ) -> str | None:
     """The module whose output is the stack's final hidden state; None if the last layer's is."""
     last = inside[-1]
@@ -216,8 +228,3 @@ def _outputs_of(name: str, output: Any, states: Any) -> _Outputs:
     key = f"{name}_hidden_states" if name else "hidden_states"
     found = output[last] if last in output else output[0]
     return _Outputs(found, None if states is None else states.get(key))
-
-
-def _remedy(name: str, lists: Mapping[str, tuple[str, ...]]) -> str:
-    key = f"modules.layers.{name}" if name else "modules.layers"
-    return f"set {key} to the path of its list of layers: {shown(lists)}"

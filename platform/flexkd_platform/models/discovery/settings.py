@@ -27,9 +27,10 @@ def find_dropouts(small: Any, autos: list[Any]) -> tuple[str, ...]:
         tried = deepcopy(small)
         try:
             set_key(tried, key, _TRIED)
-        except Exception:  # MPT's attn_pdrop has to be a whole number; it cannot be set
+            acts = any(_TRIED in _probabilities(auto, tried).values() for auto in autos)
+        except Exception:  # a model may refuse a dropout, as MPT and DiffLlama that of attention
             continue
-        if any(_TRIED in _probabilities(auto, tried).values() for auto in autos):
+        if acts:
             found.append(key)
     return tuple(found)
 
