@@ -42,6 +42,18 @@ def discover(config: Any) -> Family:
     Raises:
         ModelError: the layers are not found, or it is neither a classifier nor a language model.
     """
+    try:
+        return _discovered(config)
+    except ModelError:
+        raise
+    except Exception as error:  # configs and models raise errors without a common base
+        raise ModelError(
+            f"the parts of {config.model_type} models are not found: {first_line(error)}",
+            OTHER_MODEL,
+        ) from error
+
+
+def _discovered(config: Any) -> Family:
     _refuse_other_models(config)
     named = ModulePaths.model_validate(getattr(config, MODULES, None) or {})
     with quiet():
@@ -58,7 +70,7 @@ def _first_that_works(config: Any, named: ModulePaths) -> tuple[Any, dict[str, S
         try:
             return small, find_stacks(make_small(AutoModel, small), small, named)
         except ModelError as error:
-            failed = error
+            failed = failed or error
         except Exception as error:  # a width that does not fit raises anything
             failed = failed or ModelError(
                 f"a {config.model_type} model does not run with token ids and an attention mask: "
@@ -139,24 +151,30 @@ def _autos(small: Any) -> list[Any]:
 
 
 def _optional(small: Any, autos: Iterable[Any]) -> tuple[str, ...]:
-    """Prefixes of backbone weights that models with a head lack, as a pooler."""
-    whole, _ = _names(AutoModel, small)
+    """Prefixes of backbone weights that a checkpoint may lack.
+
+    They are those that models with a head lack, as a pooler, and those that are not saved since
+    they are constant, as sinusoidal positions.
+    """
+    whole, _, lacking = _names(AutoModel, small)
     heads = [*autos]
     if type(small) in AutoModelForMaskedLM._model_mapping and not small.is_encoder_decoder:
         heads.append(AutoModelForMaskedLM)
-    lacking: set[str] = set()
     for auto in heads:
-        names, prefix = _names(auto, small)
-        held = {name.removeprefix(prefix) for name in names}
-        lacking |= {f"{name.partition('.')[0]}." for name in whole if name not in held}
+        held, prefix, unsaved = _names(auto, small)
+        lacking |= {name.removeprefix(prefix) for name in unsaved}
+        held = {name.removeprefix(prefix) for name in held}
+        lacking |= {f"{name.partition('.')[0]}." for name in whole - held}
     return tuple(sorted(lacking))
 
 
-def _names(auto: Any, small: Any) -> tuple[set[str], str]:
+def _names(auto: Any, small: Any) -> tuple[set[str], str, set[str]]:
+    """A model's parameters, its backbone's prefix, and the parameters that are not saved."""
     with quiet(), torch.device("meta"):
         model: nn.Module = auto.from_config(small)
     names = {name for name, _ in model.named_parameters(remove_duplicate=False)}
-    return names, f"{model.base_model_prefix}."
+    unsaved = set(getattr(model, "_keys_to_ignore_on_save", None) or ())
+    return names, f"{model.base_model_prefix}.", unsaved & names
 
 
 def _pad_of(config: Any) -> int:
@@ -169,8 +187,8 @@ def _refuse_other_models(config: Any) -> None:
     inner = config.get_text_config()
     if inner is not config:
         raise ModelError(
-            f"a {config.model_type} model is a text model ({inner.model_type}) and more, as images",
-            "save its text model alone, with the save_pretrained of its language model",
+            f"{config.model_type} models hold a text model ({inner.model_type}) and other parts",
+            f"save the text model alone, and name its folder: a {inner.model_type} model",
         )
     if type(config) not in AutoModel._model_mapping:
         raise ModelError(

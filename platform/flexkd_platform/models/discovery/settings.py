@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from copy import deepcopy
 from typing import Any
@@ -15,13 +16,18 @@ from ..config_keys import set_key
 from .layers import words
 from .small import FIRST_WORD, make_small
 
+_NAMED = re.compile("dropout|pdrop|layerdrop")
 _TRIED = 0.375  # a probability that no default is
 _POSITIONS = 16  # a length that is tried
 _BEYOND = 40
 
 
 def find_dropouts(small: Any, autos: list[Any]) -> tuple[str, ...]:
-    """Config keys of every dropout probability that acts on a model, dotted in a nested config."""
+    """Config keys of every dropout probability, dotted in a nested config.
+
+    A key that is not named a dropout is one if it sets a probability of some module. Others count
+    without: BigBird makes its attention's dropout in the first forward pass.
+    """
     found = []
     for key in _dropout_keys(small):
         tried = deepcopy(small)
@@ -30,7 +36,7 @@ def find_dropouts(small: Any, autos: list[Any]) -> tuple[str, ...]:
             acts = any(_TRIED in _probabilities(auto, tried).values() for auto in autos)
         except Exception:  # a model may refuse a dropout, as MPT and DiffLlama that of attention
             continue
-        if acts:
+        if acts or _NAMED.search(key):
             found.append(key)
     return tuple(found)
 

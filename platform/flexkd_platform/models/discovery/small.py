@@ -1,4 +1,4 @@
-"""A small copy of a model: the same architecture and depth, narrower, with large random weights.
+"""A small copy of a model: the same architecture, narrower and shallower, with random weights.
 
 What a model computes is tried on it, since a real one may be too large to run before a job.
 """
@@ -24,11 +24,21 @@ VOCABULARY = 48
 LABELS = 7
 """Outputs of a small copy's classification head: a number that no other size of it is."""
 
+LAYER_COUNTS = (
+    "num_hidden_layers",
+    "encoder_layers",
+    "decoder_layers",
+    "num_layers",
+    "num_decoder_layers",
+)
+"""Config keys of numbers of layers."""
+
 FIRST_WORD = 16
 """The first token id of a small copy that is not special."""
 
 _SEED = 20251128
 _LARGEST = 60_000_000  # parameters: a second to make, 250 MB
+_DEPTH = 6  # holds the patterns of layers in use, as 5 of sliding attention and 1 of full
 _NARROWEST = 8  # width of an attention head; rotary embeddings use part of it, in pairs
 
 _WIDTH = re.compile(r"(size|dim|d_model|d_ff|d_kv|d_inner|n_embd|n_inner|rank)$")
@@ -38,15 +48,16 @@ _NOT_A_WIDTH = re.compile(
 
 
 def small_copies(config: Any) -> Iterator[Any]:
-    """Configs of the same architecture and depth, the narrowest first, the config's own width last.
+    """Configs of the same architecture, the smallest first, the config's own width and depth last.
 
-    Which width works differs between architectures: some have groups, or rotary dimensions, that a
-    width must hold.
+    Which size works differs between architectures: some have groups, or rotary dimensions, that a
+    width must hold, or settings of every layer that are not a list of them.
     """
     for divisor in _divisors(config):
-        small = _narrower(config, divisor)
-        if small is not None:
-            yield small
+        for depth in (_DEPTH, None):
+            small = _smaller(config, divisor, depth)
+            if small is not None:
+                yield small
 
 
 def make_small(auto: Any, small: Any) -> PreTrainedModel:
@@ -103,9 +114,11 @@ def _divisors(config: Any) -> list[int]:
     return sorted({1, even[-1], even[len(even) // 2]}, reverse=True)
 
 
-def _narrower(config: Any, divisor: int) -> Any | None:
-    """The config with its widths divided; None if its class refuses these values."""
+def _smaller(config: Any, divisor: int, depth: int | None) -> Any | None:
+    """The config with its widths divided and its first layers; None if its class refuses it."""
     values = deepcopy(config.to_dict())
+    if depth is not None and not _shorten(values, config, depth):
+        return None
     head = _head_width(config)
     widths = {getattr(config, "attribute_map", {}).get("hidden_size", "hidden_size")}
     for key, value in values.items():
@@ -129,6 +142,20 @@ def _narrower(config: Any, divisor: int) -> Any | None:
             return type(config).from_dict(values)
     except Exception:  # its checks raise errors without a common base; another width may do
         return None
+
+
+def _shorten(values: dict[str, Any], config: Any, depth: int) -> bool:
+    """Keep the first layers of each stack; False if there are no more than these."""
+    counts = {getattr(config, "attribute_map", {}).get(key, key) for key in LAYER_COUNTS}
+    deep = {key: values[key] for key in counts if type(values.get(key)) is int}
+    if not any(count > depth for count in deep.values()):
+        return False
+    lengths = set(deep.values())
+    for key, value in values.items():
+        if isinstance(value, list) and len(value) in lengths:
+            values[key] = value[:depth]
+    values |= {key: min(count, depth) for key, count in deep.items()}
+    return True
 
 
 def _head_width(config: Any) -> int | None:
