@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -99,6 +100,7 @@ def read_config(folder: Path, modules: ModulePaths | None = None) -> Any:
     """
     config = _read_config(folder)
     if modules is not None:
+        config = deepcopy(config)  # that of a GGUF file is read once
         setattr(config, MODULES, modules.to_json())
     family_of_config(config)
     return config

@@ -38,6 +38,14 @@ def language_model_class(config: Any) -> Any:
     return _CLASSES[kind]
 
 
+def holds_language_model(config: Any) -> bool:
+    """Whether a checkpoint was saved by the language-model class of its architecture."""
+    if family_of_config(config).language_model is None:
+        return False
+    language_model = language_model_class(config)._model_mapping[type(config)]
+    return language_model.__name__ in (config.architectures or [])
+
+
 def load_language_model(
     source: Source, *, dropout: float | None = None, modules: ModulePaths | None = None
 ) -> PreTrainedModel:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -160,6 +161,13 @@ def test_what_cannot_be_verified_is_refused(model_type: str) -> None:
         discover(config_of(model_type))
     assert REFUSED[model_type] in caught.value.message
     assert caught.value.remedy
+
+
+def test_the_page_names_what_is_tried_here() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "models.md").read_text(encoding="utf-8")
+    runs, refused = (part.split("\n\n| architecture")[1] for part in page.split("What is refused"))
+    named = [set(re.findall(r"`([\w-]+)`", part.split("\n\n")[0])) for part in (runs, refused)]
+    assert named == [{*DECODERS, *ENCODERS, *SEQ2SEQ}, set(REFUSED)]
 
 
 def test_random_state_is_kept() -> None:

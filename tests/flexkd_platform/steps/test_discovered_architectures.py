@@ -59,7 +59,7 @@ def job(task: str, **sections: Any) -> str:
         "student": {"init": {"kind": "pretrained", "model": "STUDENT"}},
         "score": {"chunk": 5},
         "distill": recipe,
-        "sweep": {"methods": [{"kind": "flexkd", "layers": {1: 1, -1: "last"}}], "seeds": [10]},
+        "sweep": {"methods": [{"kind": "kd"}], "seeds": [10]},
     }
     if task in GENERATION:
         spec["evaluate"] = {"decoding": {"kind": "greedy"}, "max_new_tokens": 3}
@@ -81,7 +81,7 @@ def test_a_teacher_is_scored_and_teaches_a_pretrained_student(
     student = saved(tmp_path / "student", architecture, AUTOS[task])
     text = job(task).replace("STUDENT", str(student))
     lab = Lab(tmp_path, open_store(str(tmp_path / "storage")), text)
-    trial = lab.trial("{kind: flexkd, layers: {1: 1, last: last}, alpha: 0.5, beta: 0.5}")
+    trial = lab.trial("{kind: flexkd, layers: {0: 0, last: last}, alpha: 0.5, beta: 0.5}")
     folder = lab.run(trial)
     model, _ = load_saved(folder / "model")
     assert model.config.model_type == architecture
