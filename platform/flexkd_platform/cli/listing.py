@@ -60,6 +60,10 @@ def _models() -> Iterable[Line]:
         if family.not_cut is not None:
             students = "pretrained and random students"
         yield name, f"{labels}{does[family.language_model]}; {students}"
+    yield (
+        "others",
+        "text models of transformers whose parts are found: teachers, pretrained students",
+    )
 
 
 LISTS: dict[str, Callable[[], Iterable[Line]]] = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -26,7 +27,7 @@ class ModelFacts:
     encoder_decoder: whether there are two of them.
     layers, heads, head_size, intermediate_size: of the last stack, which is the decoder if there
         are two; head_size is the width of one attention head, intermediate_size the inner width of
-        the feed-forward part.
+        the feed-forward part. None of a discovered architecture, which need not have them.
     parameters: of the backbone, a pooler included.
     outputs: outputs of the classification head that the checkpoint holds; None without one.
     language_model: whether it holds a language-model head, or ties it to its word embedding.
@@ -36,6 +37,8 @@ class ModelFacts:
     offsets: whether the tokenizer maps its tokens to the characters of a text.
     max_positions: longest input in tokens; `UNLIMITED` for relative positions.
     config: the whole config as JSON.
+    head_reads, left_padding, writes, discovered, unsupported: of its architecture, see `Family`;
+        writes is the kind of its language model.
     """
 
     fingerprint: str
@@ -44,9 +47,9 @@ class ModelFacts:
     stacks: Stacks
     encoder_decoder: bool
     layers: int
-    heads: int
-    head_size: int
-    intermediate_size: int
+    heads: int | None
+    head_size: int | None
+    intermediate_size: int | None
     parameters: int
     outputs: int | None
     language_model: bool
@@ -55,6 +58,11 @@ class ModelFacts:
     max_positions: int
     config: str = field(repr=False)
     offsets: bool = True
+    head_reads: str = "first"
+    left_padding: bool = True
+    writes: str | None = None
+    discovered: bool = False
+    unsupported: Mapping[str, str] = field(default_factory=dict)
 
 
 def folder_fingerprint(folder: Path) -> str:

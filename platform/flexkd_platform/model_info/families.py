@@ -18,16 +18,16 @@ FAMILIES: dict[str, Family] = {**ENCODERS, **DECODERS, **ENCODER_DECODERS}
 def family_of(model_type: str) -> Family:
     """The entry of `FAMILIES` for a config's `model_type`; ModelError if it is unknown."""
     if model_type not in FAMILIES:
-        raise ModelError(
-            f"unknown architecture {model_type!r}",
-            f"known architectures are {', '.join(FAMILIES)}",
-        )
+        raise unknown(model_type)
     return FAMILIES[model_type]
 
 
-def family_of_config(config: Any) -> Family:
-    """The entry of `FAMILIES` for a transformers config. Raises as `family_of` does."""
-    return family_of(config.model_type)
+def unknown(model_type: str) -> ModelError:
+    """The error of an architecture that neither `FAMILIES` nor transformers has."""
+    return ModelError(
+        f"unknown architecture {model_type!r}",
+        f"known architectures are {', '.join(FAMILIES)}, and the other text models of transformers",
+    )
 
 
 def layer_count(config: Any, stack: Stack) -> int:
@@ -43,7 +43,7 @@ def final_norm(config: Any, stack: Stack) -> str | None:
 
 def head_size(config: Any, stack: Stack) -> int:
     """Width of one attention head of a stack."""
-    key = family_of_config(config).head_size
+    key = family_of(config.model_type).head_size
     own = None if key is None else getattr(config, key, None)
     return int(config.hidden_size // getattr(config, stack.heads) if own is None else own)
 
@@ -56,27 +56,22 @@ def inner_size(config: Any, stack: Stack) -> int:
 
 def embedding_size(config: Any) -> int:
     """Width of the word embedding, which a projection may connect to the layers."""
-    key = family_of_config(config).embedding_size
+    key = family_of(config.model_type).embedding_size
     # DeBERTa's config has the key only where the width is another.
     return int(config.hidden_size if key is None else getattr(config, key, config.hidden_size))
 
 
-def head_reads(config: Any) -> HeadReads:
-    """What the classification head of a model reads."""
-    family = family_of_config(config)
+def head_reads(config: Any, family: Family) -> HeadReads:
+    """What the classification head of a model of this architecture reads."""
     if family.pooling is not None and getattr(config, family.pooling) == "mean":
         return "mean"
     return family.head_reads
 
 
-def longest_input(config: Any) -> int | None:
-    """The longest input in tokens; None without a limit."""
-    family = family_of_config(config)
-    if family.positions is None:
-        return None
+def first_position(config: Any, family: Family) -> int:
+    """The position of an input's first token."""
     given = family.first_position
-    first = config.pad_token_id + 1 if given == "pad" else given
-    return int(getattr(config, family.positions) - first)
+    return int(config.pad_token_id + 1 if given == "pad" else given)
 
 
 def width_step(config: Any) -> int:
@@ -87,7 +82,7 @@ def width_step(config: Any) -> int:
     """
     sizes = [
         size if size * getattr(config, stack.heads) == config.hidden_size else 1
-        for stack in family_of_config(config).stacks.values()
+        for stack in family_of(config.model_type).stacks.values()
         for size in [head_size(config, stack)]
     ]
     return math.lcm(*sizes)

@@ -64,6 +64,12 @@ class Family:
     output_names: names of the language-model head's weights in checkpoints.
     settings: config keys that the model reads if they are there, and that have no default.
     not_cut: why a smaller copy cannot be cut from it; None: it can.
+    decoding: `cached` if the next token of texts that are padded on the left can be found with a
+        cache of keys and values; `whole`: it is found from all tokens, padded on the right.
+    left_padding: whether a classifier's texts may be padded on the left.
+    discovered: whether this was found by trying, see `models.discovery`. Such a model is a teacher
+        or a pretrained student; rules for cutting it are not known.
+    unsupported: why it cannot be used as a `classifier`, a `writer` of text, or a `student`.
     """
 
     stacks: Mapping[str, Stack]
@@ -85,6 +91,10 @@ class Family:
     output_names: tuple[str, ...] = ("lm_head.weight",)
     settings: tuple[str, ...] = ()
     not_cut: str | None = None
+    decoding: Literal["cached", "whole"] = "cached"
+    left_padding: bool = True
+    discovered: bool = False
+    unsupported: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def encoder_decoder(self) -> bool:

@@ -22,8 +22,8 @@ from transformers import PreTrainedModel
 from ..model_info.adapter import Adapter, adapter_of
 from ..model_info.checkpoint import ADAPTER_CONFIG
 from ..model_info.errors import ModelError, first_line
-from ..model_info.families import family_of_config
 from ..model_info.quiet import quiet
+from .family import family_of_config
 from .quantised import no_kernel_warnings
 
 PREFIX = "base_model.model."
@@ -170,8 +170,9 @@ def _in_model(model: PreTrainedModel, weights: Mapping[str, Tensor]) -> dict[str
 
 def _is_head(name: str, model: PreTrainedModel) -> bool:
     """Whether a weight is of a head, which lies outside of the backbone: score, lm_head, …"""
-    heads = {"lm_head", family_of_config(model.config).head.partition(".")[0]}
-    return name.partition(".")[0] in heads
+    family = family_of_config(model.config)
+    heads = {each.partition(".")[0] for each in ("lm_head", family.head, *family.output_names)}
+    return name.partition(".")[0] in heads - {""}
 
 
 def _holds(given: Mapping[str, Tensor], module: str) -> bool:

@@ -9,17 +9,17 @@ from typing import Any
 import torch
 from transformers import AutoModel, PreTrainedTokenizerFast
 
-from ..model_info import UNLIMITED
-from ..model_info.families import longest_input
 from ..model_info.quiet import quiet
-from .base_tokenizer import train_tokenizer
+from .base_tokenizer import template_of, train_tokenizer
 from .check_config import config_from
+from .config_facts import longest_input
+from .family import family_of_config
 from .language_model import language_model_class
-from .loading import kept_random_state
+from .random_state import kept_random_state
 from .saving import save_model
 
 DECODER_START = {"bart": "eos", "t5": "pad", "mt5": "pad"}
-"""The token that an encoder–decoder's decoder starts from."""
+"""The token that an encoder–decoder's decoder starts from; padding for other architectures."""
 
 
 def make_base(
@@ -52,8 +52,8 @@ def make_base(
     for role in ("cls", "sep"):
         if f"{role}_token_id" in config.to_dict():  # ModernBERT's
             setattr(config, f"{role}_token_id", getattr(tokenizer, f"{role}_token_id"))
-    if config.model_type in DECODER_START:
-        start = DECODER_START[config.model_type]
+    if config.is_encoder_decoder:
+        start = DECODER_START.get(config.model_type, "pad")
         config.decoder_start_token_id = getattr(tokenizer, f"{start}_token_id")
     if config.model_type == "bart":
         config.forced_eos_token_id = config.eos_token_id
@@ -74,6 +74,5 @@ def _config_and_tokenizer(
     values: Mapping[str, Any], vocab_size: int, texts: Iterable[str]
 ) -> tuple[Any, PreTrainedTokenizerFast]:
     config = config_from(values, vocab_size)
-    longest = longest_input(config)
-    longest = UNLIMITED if longest is None else longest
-    return config, train_tokenizer(texts, vocab_size, config.model_type, longest)
+    like = template_of(config.model_type, family_of_config(config))
+    return config, train_tokenizer(texts, vocab_size, like, longest_input(config))

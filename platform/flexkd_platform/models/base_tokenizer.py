@@ -10,6 +10,8 @@ from tokenizers.models import BPE
 from tokenizers.trainers import BpeTrainer
 from transformers import PreTrainedTokenizerFast
 
+from ..model_info import Family
+
 
 @dataclass(frozen=True)
 class Template:
@@ -66,6 +68,15 @@ TEMPLATES: dict[str, Template] = {
     "mt5": _ENDED,
 }
 """By `model_type`; other architectures have no tokens around a text."""
+
+
+def template_of(model_type: str, family: Family) -> str:
+    """The architecture whose special tokens and template one has: its own, or that of its kind."""
+    if model_type in TEMPLATES or not family.discovered:
+        return model_type
+    if family.encoder_decoder:
+        return "t5"
+    return "distilbert" if family.head_reads == "first" else model_type
 
 
 def special_tokens(model_type: str) -> dict[str, str]:

@@ -13,26 +13,27 @@ from ..model_info.adapter import adapter_of
 from ..model_info.checkpoint import CONFIG, has_weights, read_shapes, require_tokenizer_files
 from ..model_info.errors import ModelError
 from ..model_info.facts import folder_fingerprint
-from ..model_info.families import family_of_config, layer_count
 from ..model_info.family import Stack
 from ..model_info.gguf_file import Shapes
 from ..model_info.hub import folder_of, pinned, remote_shapes
 from ..model_info.locate import locate
-from ..spec import Problem
+from ..spec import ModulePaths, Problem
 from .check_adapter import check_adapter
 from .config_facts import facts_of, meta_backbone, read_config, tokenizer_digest
+from .family import family_of_config
 from .finite import require_finite_files
 from .loading import check_words, load_tokenizer
 
 
 def check_model(
-    model: str, revision: str | None, *, path: str
+    model: str, revision: str | None, *, path: str, modules: ModulePaths | None = None
 ) -> tuple[ModelFacts | None, list[Problem]]:
     """Check a model's folder or hub entry from config, tokenizer and the headers of its weights.
 
     Args:
         model, revision: as in a spec; see `locate`.
         path: of the spec's key `model`, as `teacher.model`; `revision` is in the same section.
+        modules: where the model keeps its parts, if the spec names them.
 
     Returns:
         The facts, or None if there are problems; and all problems.
@@ -48,7 +49,7 @@ def check_model(
     except ModelError as error:
         return None, [error.problem(path)]
     if adapter is not None:
-        base = check_model(str(adapter.base), None, path=path)
+        base = check_model(str(adapter.base), None, path=path, modules=modules)
         return check_adapter(adapter, base, path=path)
 
     problems: list[Problem] = []
@@ -57,7 +58,7 @@ def check_model(
     shapes: Shapes | None = None
     digest, offsets = "", True
     try:
-        config = read_config(folder)
+        config = read_config(folder, modules)
         backbone = meta_backbone(config)
     except ModelError as error:
         problems.append(error.problem(path))
@@ -128,7 +129,7 @@ def _check_weights(shapes: Shapes, backbone: PreTrainedModel, folder: Path) -> N
         if beyond:
             raise ModelError(
                 f"the weights in {folder} have layer {max(beyond)}, which the {what} does not "
-                f"have: it has {layer_count(backbone.config, stack)} layers, counted from 0",
+                f"have: it has {len(_layers_in(expected, stack))} layers, counted from 0",
                 remedy,
             )
 

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from transformers import AutoModelForSequenceClassification, PreTrainedModel
 
-from ..model_info import ModelFacts, family_of
+from ..model_info import ModelFacts
 from ..model_info.adapter import Adapter, adapter_of, tokenizer_folder
 from ..model_info.errors import ModelError
 from ..model_info.facts import folder_fingerprint
@@ -17,6 +17,7 @@ from ..model_info.quiet import quiet
 from ..spec import Problem
 from .adapter import adapter_weights, check_fit, head_of_adapter
 from .config_facts import config_of, tokenizer_digest
+from .family import family_of_config
 from .language_model import language_model_class
 from .loading import check_words, load_tokenizer
 
@@ -42,7 +43,7 @@ def check_adapter(adapter: Adapter, base: Checked, *, path: str) -> Checked:
     try:
         _require_plain_base(adapter)
         weights = adapter_weights(adapter)
-        outputs = head_of_adapter(weights, family_of(facts.model_type).head)
+        outputs = head_of_adapter(weights, family_of_config(config_of(facts)).head)
         check_fit(_on_meta(facts, outputs), adapter, weights)
         folder = tokenizer_folder(adapter.folder)
         tokenizer = load_tokenizer(folder)

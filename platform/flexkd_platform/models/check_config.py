@@ -7,13 +7,13 @@ from typing import Any
 
 from transformers import AutoConfig
 
-from ..model_info import ModelFacts
+from ..model_info import FAMILIES, ModelFacts
 from ..model_info.errors import ModelError
-from ..model_info.families import family_of
 from ..model_info.quiet import quiet
 from ..spec import Problem, sha256_of
-from .base_tokenizer import padding_id, special_tokens
-from .config_facts import bad_config, facts_of, meta_backbone
+from .base_tokenizer import padding_id, special_tokens, template_of
+from .config_facts import bad_config, facts_of, meta_backbone, require_known
+from .family import family_of_config
 
 _BYTES = 256
 
@@ -36,9 +36,10 @@ def check_config(
     try:
         config = config_from(values, vocab_size)
         backbone = meta_backbone(config)
+        like = template_of(config.model_type, family_of_config(config))
     except ModelError as error:
         return None, [Problem(path, error.message, error.remedy)]
-    least = _BYTES + len(set(special_tokens(config.model_type).values()))
+    least = _BYTES + len(set(special_tokens(like).values()))
     if vocab_size < least:
         remedy = f"give at least {least}: {_BYTES} bytes and the special tokens"
         return None, [Problem(path, f"a vocabulary of {vocab_size} words is too small", remedy)]
@@ -60,10 +61,11 @@ def config_from(values: Mapping[str, Any], vocab_size: int) -> Any:
             "the config does not set model_type", "name the architecture, as model_type: gpt2"
         )
     model_type = str(values["model_type"])
-    family = family_of(model_type)
+    require_known(model_type)
     # Transformers silently keeps unknown keys.
     plain = AutoConfig.for_model(model_type)
-    known = {*plain.to_dict(), *plain.attribute_map, *family.settings, "model_type"}
+    settings = FAMILIES[model_type].settings if model_type in FAMILIES else ()
+    known = {*plain.to_dict(), *plain.attribute_map, *settings, "model_type"}
     unknown = sorted(set(values) - known)
     if unknown:
         raise ModelError(

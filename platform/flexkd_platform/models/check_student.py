@@ -8,7 +8,7 @@ from typing import Any
 
 from ..model_info import ModelFacts
 from ..model_info.errors import ModelError
-from ..model_info.families import embedding_size, family_of, family_of_config, width_step
+from ..model_info.families import embedding_size, family_of, width_step
 from ..spec import CutInit, PretrainedInit, Problem, RandomInit, StudentInit, sha256_of
 from .check import check_model
 from .config_facts import bad_config, config_of, facts_of, meta_backbone
@@ -31,8 +31,12 @@ def check_student(
         The student's facts, or None if there are problems; and all problems. The fingerprint of
         a sliced or random student is a SHA-256 over its teacher's and `init`.
     """
+    if not isinstance(init, PretrainedInit) and teacher.discovered:
+        return None, [_no_rules(init, teacher, path)]
     if isinstance(init, PretrainedInit):
-        facts, problems = check_model(init.model, init.revision, path=f"{path}.model")
+        facts, problems = check_model(
+            init.model, init.revision, path=f"{path}.model", modules=init.modules
+        )
         width, key = (facts.hidden_size if facts else 0), f"{path}.model"
     else:
         facts = None
@@ -75,6 +79,17 @@ def _check_cut(init: CutInit | RandomInit, teacher: ModelFacts, path: str) -> li
     ]
 
 
+def _no_rules(init: CutInit | RandomInit, teacher: ModelFacts, path: str) -> Problem:
+    how = "made smaller" if isinstance(init, RandomInit) else "cut"
+    kind = init.to_json()["kind"]
+    return Problem(
+        f"{path}.kind",
+        f"{kind}, but how a {teacher.model_type} model is {how} is not known",
+        "set kind: pretrained, or name a teacher of another architecture; flexkd list models "
+        "names those that can be cut",
+    )
+
+
 def _check_width(init: CutInit | RandomInit, teacher: ModelFacts, path: str) -> list[Problem]:
     config = config_of(teacher)
     step = width_step(config)
@@ -96,7 +111,7 @@ def _check_width(init: CutInit | RandomInit, teacher: ModelFacts, path: str) -> 
 
 def _check_cut_width(init: CutInit, config: Any, path: str) -> list[Problem]:
     """Problems of widths that are valid for a model, but cannot be cut from this teacher."""
-    key = family_of_config(config).key_value_heads
+    key = family_of(config.model_type).key_value_heads
     if key is not None:
         given, held = (
             getattr(each, key) for each in (narrower_config(config, init.hidden_size), config)

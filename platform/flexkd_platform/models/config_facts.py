@@ -3,33 +3,42 @@
 from __future__ import annotations
 
 import json
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoConfig, AutoModel, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import (
+    CONFIG_MAPPING,
+    AutoConfig,
+    AutoModel,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
 
-from ..model_info import UNLIMITED, Family, ModelError, ModelFacts, family_of
+from ..model_info import FAMILIES, UNLIMITED, Family, ModelError, ModelFacts
 from ..model_info.adapter import base_folder
 from ..model_info.checkpoint import CONFIG, gguf_argument, gguf_of
 from ..model_info.errors import first_line
 from ..model_info.families import (
-    family_of_config,
     final_norm,
+    first_position,
     head_size,
     inner_size,
     layer_count,
-    longest_input,
+    unknown,
 )
+from ..model_info.family import Stack
 from ..model_info.gguf_file import Shapes, gguf_shapes, read_once
 from ..model_info.quantised import quantisation_of
 from ..model_info.quiet import quiet
 from ..plan import StackShape
-from ..spec import canonical_json, sha256_of
+from ..spec import ModulePaths, canonical_json, sha256_of
+from .family import MODULES, family_of_config
 from .quantised import without_quantisation
 
 LM_HEAD = "lm_head.weight"
-"""Name of the language-model head's weights in a model of every known architecture."""
+"""Name of the language-model head's weights in every architecture that can be cut."""
 
 
 def facts_of(
@@ -42,7 +51,7 @@ def facts_of(
 ) -> ModelFacts:
     """The facts of a model, from its config, its weights' shapes and its backbone on meta."""
     family = family_of_config(config)
-    last, longest = list(family.stacks.values())[-1], longest_input(config)
+    last = list(family.stacks.values())[-1]
     # The path that it was read from is not a property of the model.
     values = {key: value for key, value in config.to_dict().items() if key != "_name_or_path"}
     return ModelFacts(
@@ -50,23 +59,45 @@ def facts_of(
         model_type=config.model_type,
         hidden_size=config.hidden_size,
         stacks=tuple(
-            StackShape(name, layer_count(config, stack), final_norm(config, stack) is not None)
+            StackShape(
+                name, _depth(config, family, stack, backbone), final_norm(config, stack) is not None
+            )
             for name, stack in family.stacks.items()
         ),
         encoder_decoder=family.encoder_decoder,
-        layers=layer_count(config, last),
-        heads=getattr(config, last.heads),
-        head_size=head_size(config, last),
-        intermediate_size=inner_size(config, last),
+        layers=_depth(config, family, last, backbone),
+        heads=None if family.discovered else getattr(config, last.heads),
+        head_size=None if family.discovered else head_size(config, last),
+        intermediate_size=None if family.discovered else inner_size(config, last),
         parameters=sum(parameter.numel() for parameter in backbone.parameters()),
         outputs=head_outputs(config, family, shapes),
         language_model=family.language_model is not None
         and bool(config.tie_word_embeddings or not shapes.keys().isdisjoint(family.output_names)),
         vocab_size=config.vocab_size,
         tokenizer_digest=tokenizer_digest,
-        max_positions=UNLIMITED if longest is None else longest,
+        max_positions=longest_input(config),
         config=canonical_json(values),
+        head_reads=family.head_reads,
+        left_padding=family.left_padding,
+        writes=family.language_model,
+        discovered=family.discovered,
+        unsupported=dict(family.unsupported),
     )
+
+
+def longest_input(config: Any) -> int:
+    """The most tokens that a model reads; `UNLIMITED` for relative positions."""
+    family = family_of_config(config)
+    if family.positions is None:
+        return UNLIMITED
+    return int(getattr(config, family.positions)) - first_position(config, family)
+
+
+def _depth(config: Any, family: Family, stack: Stack, backbone: PreTrainedModel) -> int:
+    """How many layers a stack has; the config of a discovered architecture may not say."""
+    if not family.discovered:
+        return layer_count(config, stack)
+    return len(list(backbone.get_submodule(stack.path).children()))
 
 
 def tokenizer_digest(tokenizer: PreTrainedTokenizerBase) -> str:
@@ -78,18 +109,26 @@ def tokenizer_digest(tokenizer: PreTrainedTokenizerBase) -> str:
     return sha256_of({"words": sorted(tokenizer.get_vocab().items()), "special": special})
 
 
-def read_config(folder: Path) -> Any:
+def read_config(folder: Path, modules: ModulePaths | None = None) -> Any:
     """The config as transformers reads it, of an adapter that of its base.
 
+    modules: where the model keeps its parts, if a spec names them; the config keeps them.
+
     Raises:
-        ModelError: it cannot be read, or the family is unknown.
+        ModelError: it cannot be read, or the architecture is unknown.
     """
-    folder = base_folder(folder)
+    config = _read_config(base_folder(folder))
+    if modules is not None:
+        config = deepcopy(config)  # that of a GGUF file is read once
+        setattr(config, MODULES, modules.to_json())
+    family_of_config(config)
+    return config
+
+
+def _read_config(folder: Path) -> Any:
     if (gguf := gguf_of(folder)) is not None:
         gguf_shapes(gguf)  # its errors are clearer than those of transformers
-        config = read_once("config", gguf, lambda: _parsed(folder, str(gguf)))
-        family_of_config(config)
-        return config
+        return read_once("config", gguf, lambda: _parsed(folder, str(gguf)))
     file = folder / CONFIG
     if not file.is_file():
         raise ModelError(
@@ -103,9 +142,15 @@ def read_config(folder: Path) -> Any:
             f"{file} is not a model config: {first_line(error)}",
             "it has to be a JSON object with a model_type; copy it again",
         ) from None
-    family_of(str(model_type))
+    require_known(str(model_type))
     quantisation_of(file)  # its error is clearer than that of transformers
     return _parsed(folder, str(file))
+
+
+def require_known(model_type: str) -> None:
+    """Raise ModelError for an architecture that transformers does not have."""
+    if model_type not in FAMILIES and model_type not in CONFIG_MAPPING:
+        raise unknown(model_type)
 
 
 def _parsed(folder: Path, file: str) -> Any:

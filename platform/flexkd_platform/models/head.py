@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from ..model_info.families import head_reads
 from ..spec import sha256_of
+from .family import family_of_config, head_reads
 from .layers import unwrapped
 
 INIT_STD = 0.02
@@ -86,10 +86,9 @@ def head_modules(model: PreTrainedModel) -> list[str]:
 
 def output_layer(model: PreTrainedModel) -> nn.Linear:
     """The head's last linear module, whose rows are the outputs."""
-    modules = [model.get_submodule(name) for name in head_modules(model)]
-    fitting = [each for each in modules if isinstance(each, nn.Linear)]
-    order = {id(module): place for place, module in enumerate(model.modules())}
-    last = max(fitting, key=lambda module: order[id(module)])
+    name = family_of_config(model.config).head.rpartition(".")[0]
+    last = model.get_submodule(name)
+    assert isinstance(last, nn.Linear), f"{name} is a {type(last).__name__}"
     assert last.out_features == model.config.num_labels, "the last module of a head is its output"
     return last
 
@@ -110,22 +109,33 @@ def set_class_names(config: Any, names: Sequence[str]) -> None:
     config.label2id = {name: index for index, name in enumerate(shown)}
 
 
+def drawable(module: nn.Module) -> bool:
+    """Whether `draw_linear` can reinitialize a module."""
+    return isinstance(module, nn.Linear) or _is_norm(module)
+
+
+def _is_norm(module: nn.Module) -> bool:
+    return type(module).__name__.endswith("Norm")
+
+
 def draw_linear(model: PreTrainedModel, names: Iterable[str], *, seed: int) -> None:
-    """Reinitialize the named modules: weights from N(0, 0.02²), or 1 of a norm, and biases 0.
+    """Reinitialize the named linear modules and norms.
+
+    Weights of linear modules are from N(0, 0.02²), those of norms 1, biases 0.
 
     The weights depend only on the seed and the modules' names and shapes, so a head of one width
     is the same for any body. Global random state is unchanged.
     """
     for name in names:
         module = model.get_submodule(name)
-        if isinstance(module, nn.LayerNorm):
-            module.reset_parameters()
-            continue
-        assert isinstance(module, nn.Linear), f"{name} is a {type(module).__name__}"
+        assert drawable(module), f"{name} is a {type(module).__name__}"
         # One stream per name: with the seed alone, a head would repeat a random body's first draws.
         stream = int(sha256_of([seed, name])[:15], 16)
         generator = torch.Generator().manual_seed(stream)
         with torch.no_grad():
-            module.weight.normal_(0, INIT_STD, generator=generator)
-            if module.bias is not None:
+            if _is_norm(module):
+                module.weight.fill_(1)
+            else:
+                module.weight.normal_(0, INIT_STD, generator=generator)
+            if getattr(module, "bias", None) is not None:
                 module.bias.zero_()

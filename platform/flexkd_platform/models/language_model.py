@@ -10,14 +10,17 @@ from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM, PreTrained
 from ..model_info.adapter import base_folder
 from ..model_info.checkpoint import read_shapes
 from ..model_info.errors import ModelError
-from ..model_info.families import FAMILIES, family_of_config
+from ..model_info.families import FAMILIES
 from ..model_info.hub import Source, folder_of
 from ..model_info.quiet import quiet
+from ..spec import ModulePaths
 from .adapter import merged
 from .config_facts import read_config
+from .family import family_of_config
 from .finite import require_finite
-from .loading import kept_random_state, load_tokenizer, set_dropout
+from .loading import load_tokenizer, set_dropout
 from .quantised import from_checkpoint
+from .random_state import kept_random_state
 
 _CLASSES = {"causal": AutoModelForCausalLM, "seq2seq": AutoModelForSeq2SeqLM}
 
@@ -37,7 +40,17 @@ def language_model_class(config: Any) -> Any:
     return _CLASSES[kind]
 
 
-def load_language_model(source: Source, *, dropout: float | None = None) -> PreTrainedModel:
+def holds_language_model(config: Any) -> bool:
+    """Whether a checkpoint was saved by the language-model class of its architecture."""
+    if family_of_config(config).language_model is None:
+        return False
+    language_model = language_model_class(config)._model_mapping[type(config)]
+    return language_model.__name__ in (config.architectures or [])
+
+
+def load_language_model(
+    source: Source, *, dropout: float | None = None, modules: ModulePaths | None = None
+) -> PreTrainedModel:
     """A model with its language-model head, from its checkpoint; a GGUF file is dequantised.
 
     Global random state is unchanged.
@@ -45,6 +58,7 @@ def load_language_model(source: Source, *, dropout: float | None = None) -> PreT
     Args:
         source: what `locate` returned.
         dropout: set for every dropout of the architecture; None keeps the checkpoint's.
+        modules: where the model keeps its parts, if the spec names them.
 
     Returns:
         A causal or an encoder–decoder language model on the CPU, in fp32 and in eval mode, whose
@@ -57,7 +71,7 @@ def load_language_model(source: Source, *, dropout: float | None = None) -> PreT
     named = folder_of(source, weights=True)
     folder = base_folder(named)
     with quiet():
-        config = read_config(folder)
+        config = read_config(folder, modules)
         prepare_language_config(config, named, dropout=dropout)
         read_shapes(folder)
         # Weights that are drawn are missing in the checkpoint: an error below.

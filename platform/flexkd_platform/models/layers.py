@@ -11,8 +11,9 @@ from torch.nn.parallel import DistributedDataParallel
 from transformers import PreTrainedModel
 
 from ..model_info.errors import ModelError
-from ..model_info.families import family_of_config, final_norm
+from ..model_info.families import final_norm
 from ..plan import LayerRef
+from .family import family_of_config
 from .shared_layer import shared_layer
 
 
@@ -32,7 +33,7 @@ def stacks(model: nn.Module) -> dict[str, list[nn.Module]]:
         that is applied as several layers is there once.
 
     Raises:
-        ModelError: the architecture is not in `FAMILIES`.
+        ModelError: the architecture is unknown.
     """
     inner = unwrapped(model)
     return {

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
 from transformers import (
     AutoModelForSequenceClassification,
     AutoTokenizer,
@@ -20,17 +18,20 @@ from ..artifacts import LabelUnit
 from ..model_info.adapter import base_folder, tokenizer_folder
 from ..model_info.checkpoint import gguf_argument, gguf_of, read_shapes, require_tokenizer_files
 from ..model_info.errors import ModelError, first_line
-from ..model_info.families import family_of_config, head_reads
 from ..model_info.gguf_file import read_once
 from ..model_info.hub import Source, folder_of
 from ..model_info.quiet import quiet
 from ..plan import HeadUse
+from ..spec import ModulePaths
 from .adapter import merged
 from .config_facts import head_outputs, read_config
+from .config_keys import set_key
+from .family import family_of_config, head_reads
 from .finite import require_finite
 from .head import draw_linear, head_modules, reorder_outputs, set_class_names
 from .label_unit import convert_output, forget_unit
 from .quantised import from_checkpoint
+from .random_state import kept_random_state
 
 
 def load_tokenizer(source: Source) -> PreTrainedTokenizerBase:
@@ -96,6 +97,7 @@ def load_with_head(
     names: Sequence[str] = (),
     unit: LabelUnit | None = None,
     exact: bool = False,
+    modules: ModulePaths | None = None,
 ) -> PreTrainedModel:
     """A model with a classification head, from its checkpoint.
 
@@ -112,6 +114,7 @@ def load_with_head(
         names: of the outputs, in the order of the result.
         unit: of the output, for regression; None leaves it.
         exact: whether the model is used without training, as in `convert_output`.
+        modules: where the model keeps its parts, if the spec names them.
 
     Returns:
         The model on the CPU, in fp32 and in eval mode.
@@ -124,7 +127,7 @@ def load_with_head(
     named = folder_of(source, weights=True)
     folder = base_folder(named)
     with quiet():
-        config = read_config(folder)
+        config = read_config(folder, modules)
         held = head_outputs(config, family_of_config(config), read_shapes(folder))
         prepare_config(config, named, outputs=outputs, regression=regression, dropout=dropout)
         with kept_random_state(seed):
@@ -174,16 +177,7 @@ def set_dropout(config: Any, dropout: float | None) -> None:
     """Set every dropout of a config's architecture; None leaves them."""
     if dropout is not None:
         for key in family_of_config(config).dropouts:
-            setattr(config, key, dropout)
-
-
-@contextmanager
-def kept_random_state(seed: int) -> Iterator[None]:
-    """Seed the CPU's random draws inside; the caller's random state is restored on exit."""
-    with torch.random.fork_rng(devices=[]):
-        # Only the CPU's generator: torch.manual_seed would seed the GPUs' as well.
-        torch.default_generator.manual_seed(seed)
-        yield
+            set_key(config, key, dropout)
 
 
 def _head_to_draw(model: PreTrainedModel, missing: set[str]) -> list[str]:

@@ -20,12 +20,12 @@ from transformers.pytorch_utils import Conv1D
 from ..model_info.adapter import adapter_of
 from ..model_info.checkpoint import ADAPTER_CONFIG, ADAPTER_WEIGHTS
 from ..model_info.errors import ModelError
-from ..model_info.families import family_of_config
 from ..model_info.hub import Source, folder_of, split_source
 from ..spec import Lora
 from .adapter import PREFIX, silent_peft
+from .family import family_of_config
 from .head import head_modules
-from .loading import kept_random_state
+from .random_state import kept_random_state
 from .saving import save_model
 
 BASE_FOLDER = "base"

@@ -18,8 +18,8 @@ from typing_extensions import override
 from flexkd_core import LogitMap
 
 from ..model_info.errors import ModelError
-from ..model_info.families import family_of_config
 from ..model_info.logits import LOGIT_KEYS, LogitKeys
+from .family import family_of_config
 from .hook import Hook
 from .layers import unwrapped
 

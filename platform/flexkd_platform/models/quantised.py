@@ -6,7 +6,7 @@ A teacher is then like any other: it can be fine-tuned, scored by gradients, and
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from ..model_info.checkpoint import CONFIG, gguf_argument, gguf_of
 from ..model_info.errors import ModelError, first_line
 from ..model_info.gguf_file import no_bar
 from ..model_info.quantised import Quantisation, quantisation_of
+from .family import family_of_config
 
 _KEY = "quantization_config"
 
@@ -43,7 +44,7 @@ def from_checkpoint(auto: Any, folder: Path, config: Any) -> tuple[Any, dict[str
     found = None if gguf_of(folder) else quantisation_of(folder / CONFIG)
     arguments: dict[str, Any] = gguf_argument(folder)
     if found is not None:
-        setattr(config, _KEY, _settings(found))
+        setattr(config, _KEY, _settings(found, _heads(config)))
         arguments["device_map"] = {"": "cpu"}
     try:
         with no_bar(gguf_of(folder)), no_kernel_warnings():
@@ -76,7 +77,14 @@ def _plain(model: Any, found: Quantisation) -> Any:
     return type(model).from_pretrained(None, config=config, state_dict=weights, dtype=torch.float32)
 
 
-def _settings(found: Quantisation) -> dict[str, Any]:
+def _heads(config: Any) -> set[str]:
+    """Modules outside of the layers that a checkpoint of this architecture may lack."""
+    family = family_of_config(config)
+    names = (family.head, *family.output_names, *family.optional)
+    return {name.partition(".")[0] for name in names} - {""}
+
+
+def _settings(found: Quantisation, heads: Iterable[str]) -> dict[str, Any]:
     """The config's section, so that transformers dequantises what is quantised and nothing else."""
     values = dict(found.values)
     if found.method == "fp8":
@@ -85,7 +93,7 @@ def _settings(found: Quantisation) -> dict[str, Any]:
     return {
         **values,
         "quant_method": found.method,
-        "llm_int8_skip_modules": sorted({*skipped, *_NEVER}),
+        "llm_int8_skip_modules": sorted({*skipped, *_NEVER, *heads}),
     }
 
 

@@ -16,11 +16,11 @@ from transformers import (
 from ..model_info.adapter import Adapter, adapter_of
 from ..model_info.checkpoint import read_shapes
 from ..model_info.errors import ModelError
-from ..model_info.families import family_of_config
 from ..model_info.quiet import quiet
 from .adapter import adapter_weights, head_of_adapter
 from .config_facts import read_config
-from .language_model import language_model_class, load_language_model
+from .family import family_of_config
+from .language_model import holds_language_model, language_model_class, load_language_model
 from .loading import load_tokenizer, load_with_head
 
 
@@ -57,10 +57,6 @@ def _tied(model: PreTrainedModel, weights: Mapping[str, Tensor]) -> dict[str, Te
     return found
 
 
-_LANGUAGE_MODELS = ("ForCausalLM", "LMHeadModel", "ForConditionalGeneration")
-"""Endings of the names of transformers' language-model classes."""
-
-
 def load_saved(folder: Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """A model and its tokenizer as `save_model` wrote them; fp32, on the CPU, in eval mode.
 
@@ -76,8 +72,7 @@ def load_saved(folder: Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     read_shapes(folder)
     with quiet(), torch.random.fork_rng(devices=[]):
         config = read_config(folder)
-        saved = (config.architectures or [""])[0]
-        language_model = saved.endswith(_LANGUAGE_MODELS)
+        language_model = holds_language_model(config)
         auto = (
             language_model_class(config) if language_model else AutoModelForSequenceClassification
         )

@@ -17,7 +17,6 @@ from torch import Tensor
 from ..model_info.families import (
     embedding_size,
     family_of,
-    family_of_config,
     head_size,
     inner_size,
 )
@@ -61,7 +60,7 @@ def axis_indices(large: Any, small: Any, units: Sequence[int]) -> dict[str, Indi
             and inner units are always evenly spaced. The stacks of an encoder–decoder use the same
             units: they share the word embedding, and the decoder reads the encoder's hidden units.
     """
-    family = family_of_config(large)
+    family = family_of(large.model_type)
     hidden = torch.tensor(units)
     # An embedding of a different width is connected to the layers by projections.
     own = embedding_size(large) != large.hidden_size

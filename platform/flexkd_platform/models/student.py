@@ -13,17 +13,19 @@ from transformers import AutoModelForSequenceClassification, PreTrainedModel
 
 from ..artifacts import LabelUnit
 from ..model_info import layer_index
-from ..model_info.families import embedding_size, family_of_config, inner_size, layer_count
+from ..model_info.families import embedding_size, inner_size, layer_count
 from ..model_info.hub import Source, folder_of
 from ..model_info.locate import locate
 from ..model_info.quiet import quiet
 from ..plan import HeadUse
 from ..spec import CutInit, PretrainedInit, RandomInit, SlicedInit, StudentInit
 from .config_facts import LM_HEAD, read_config
+from .family import family_of_config
 from .head import draw_linear, head_modules, set_class_names
 from .label_unit import convert_output
 from .language_model import language_model_class, load_language_model, prepare_language_config
-from .loading import kept_random_state, load_with_head, prepare_config
+from .loading import load_with_head, prepare_config
+from .random_state import kept_random_state
 from .slicing import axis_indices, even_layers, origins, sliced_weights
 
 Units = Mapping[str, Sequence[int]]
@@ -73,7 +75,7 @@ def build_student(
     if isinstance(init, PretrainedInit):
         source = locate(init.model, init.revision)
         if language_model:
-            return load_language_model(source, dropout=dropout)
+            return load_language_model(source, dropout=dropout, modules=init.modules)
         return load_with_head(
             source,
             outputs=outputs,
@@ -83,6 +85,7 @@ def build_student(
             head=head,
             names=names,
             unit=unit,
+            modules=init.modules,
         )
     folder = folder_of(teacher_source, weights=isinstance(init, CutInit))
     with quiet():

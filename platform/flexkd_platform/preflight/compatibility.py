@@ -149,13 +149,16 @@ def _scale_free(spec: JobSpec, layer: LayerRef, teacher: ModelFacts) -> bool:
     return spec.score.kind == "integrated_gradients" and precedes_norm(layer, teacher.stacks)
 
 
+_OTHER_MODEL = "name a model of another architecture; see flexkd list models"
+
+
 def model_problems(spec: JobSpec, model: str, facts: ModelFacts, path: str) -> Iterator[Problem]:
     """The problems of a model with the task.
 
     model: its name in messages.
     path: of the model in the spec.
     """
-    family, task = FAMILIES[facts.model_type], spec.task
+    task = spec.task
     if isinstance(task, TextTask):
         if facts.encoder_decoder:
             yield Problem(
@@ -164,10 +167,18 @@ def model_problems(spec: JobSpec, model: str, facts: ModelFacts, path: str) -> I
                 f"supported for {task.kind}",
                 "name a single-stack model, such as bert or gpt2",
             )
-        if task.padding == "left" and family.head_reads == "first":
+        elif "classifier" in facts.unsupported:
+            yield Problem(path, f"{model}: {facts.unsupported['classifier']}", _OTHER_MODEL)
+        if task.padding == "left" and facts.head_reads == "first":
             yield Problem(
                 "task.padding",
                 f"left, but the head of a {facts.model_type} model reads the first position",
+                "set padding: right",
+            )
+        elif task.padding == "left" and not facts.left_padding:
+            yield Problem(
+                "task.padding",
+                f"left, but what a {facts.model_type} model computes depends on padding there",
                 "set padding: right",
             )
         longest, wanted, key = facts.max_positions, task.max_length, "task.max_length"
@@ -177,12 +188,14 @@ def model_problems(spec: JobSpec, model: str, facts: ModelFacts, path: str) -> I
             )
         return
     kind = task.language_model
-    if family.language_model != kind:
+    if facts.writes != kind:
         wanted_kind = "an encoder–decoder" if kind == "seq2seq" else "a causal language model"
         known = [name for name, each in FAMILIES.items() if each.language_model == kind]
+        why = facts.unsupported.get("writer")
         yield Problem(
             path,
-            f"{model} is a {facts.model_type} model, and {task.kind} is for {wanted_kind}",
+            f"{model} is a {facts.model_type} model, and {task.kind} is for {wanted_kind}"
+            + (f": {why}" if why else ""),
             f"name one of these architectures: {', '.join(known)}",
         )
         return
@@ -272,9 +285,18 @@ def _is_blank(spec: JobSpec) -> bool:
 def pair_problems(spec: JobSpec, teacher: ModelFacts, student: ModelFacts) -> Iterator[Problem]:
     """The problems of a student with its teacher."""
     init = spec.student.init
+    if isinstance(init, PretrainedInit) and "student" in student.unsupported:
+        why = student.unsupported["student"]
+        yield Problem("student.init.model", f"{init.model}: {why}", _OTHER_MODEL)
     if isinstance(init, AlignedInit):
         yield from _aligned_problems(spec, teacher)
     if _is_blank(spec):
+        if spec.teacher.modules is not None:
+            yield Problem(
+                "teacher.modules",
+                "given, but the model is created from a config",
+                "leave it out: its parts are found by rule",
+            )
         if spec.teacher.finetune is None:
             yield Problem(
                 "teacher.finetune",

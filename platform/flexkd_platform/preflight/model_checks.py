@@ -22,7 +22,15 @@ from ..model_info.cache import CACHE as CACHE
 from ..model_info.cache import cache_folder
 from ..model_info.facts import folder_fingerprint
 from ..plan import StackShape
-from ..spec import BlankModel, Lora, PretrainedInit, Problem, StudentInit, sha256_of
+from ..spec import (
+    BlankModel,
+    Lora,
+    ModulePaths,
+    PretrainedInit,
+    Problem,
+    StudentInit,
+    sha256_of,
+)
 
 Checked = tuple[ModelFacts | None, list[Problem]]
 
@@ -39,15 +47,17 @@ PACKAGES = (
 """Packages whose versions affect the result of a model check."""
 
 
-def checked_model(model: str, revision: str | None, *, path: str) -> Checked:
+def checked_model(
+    model: str, revision: str | None, *, path: str, modules: ModulePaths | None = None
+) -> Checked:
     """Cached `models.check_model`."""
 
     def check() -> Checked:
         from ..models import check_model
 
-        return check_model(model, revision, path=path)
+        return check_model(model, revision, path=path, modules=modules)
 
-    return _remembered("model", files_of(model, revision), check)
+    return _remembered("model", _with_modules(files_of(model, revision), modules), check)
 
 
 def checked_config(model: BlankModel, *, path: str) -> Checked:
@@ -69,10 +79,11 @@ def checked_student(init: StudentInit, teacher: ModelFacts, *, must_fit: bool) -
 
         return check_student(init, teacher, must_fit=must_fit)
 
-    key: list[Any] | None = [init.to_json(), asdict(teacher), must_fit]
+    key: object = [init.to_json(), asdict(teacher), must_fit]
     if isinstance(init, PretrainedInit):
         files = files_of(init.model, init.revision)
-        key = None if files is None else [files, teacher.hidden_size, must_fit]
+        checked = None if files is None else [files, teacher.hidden_size, must_fit]
+        key = _with_modules(checked, init.modules)
     return _remembered("student", key, check)
 
 
@@ -85,6 +96,11 @@ def checked_lora(lora: Lora, student: ModelFacts) -> Checked:
         return check_lora(lora, student)
 
     return _remembered("lora", [lora.to_json(), asdict(student)], check)
+
+
+def _with_modules(key: object, modules: ModulePaths | None) -> object:
+    """The key of a model, some of whose modules the spec may name."""
+    return key if key is None or modules is None else [key, modules.to_json()]
 
 
 def files_of(model: str, revision: str | None) -> object:
@@ -168,7 +184,7 @@ def _folder() -> Path | None:
 def _code() -> str:
     """Hex SHA-256 over the code of the model checks: a change invalidates the cache."""
     package = Path(__file__).parents[1]
-    return source_digest([*package.glob("models/*.py"), *package.glob("model_info/*.py")])
+    return source_digest([*package.glob("models/**/*.py"), *package.glob("model_info/*.py")])
 
 
 def source_digest(files: Iterable[Path]) -> str:

@@ -16,6 +16,7 @@ from ..spec import (
     BlankModel,
     GridSearch,
     JobSpec,
+    ModulePaths,
     PretrainedInit,
     Problem,
     ResponseTask,
@@ -23,6 +24,7 @@ from ..spec import (
     SpecError,
     canonical_json,
     regresses,
+    sha256_of,
     spec_with,
     split_path,
 )
@@ -122,7 +124,7 @@ class Preflight:
             data_fingerprint=data.fingerprint,
             train_rows=data.sizes["train"],
             outputs=_outputs(spec, data, teacher),
-            teacher_fingerprint=teacher.fingerprint,
+            teacher_fingerprint=_identity(teacher, spec.teacher.modules),
             teacher_hidden=teacher.hidden_size,
             teacher_stacks=teacher.stacks,
             scored=layer_refs(spec.score.layer, teacher.stacks),
@@ -214,6 +216,7 @@ class Preflight:
 
     def _teacher(self, spec: JobSpec) -> tuple[ModelFacts | None, list[Problem]]:
         model, revision = spec.teacher.model, spec.teacher.revision
+        modules = spec.teacher.modules
         if isinstance(model, BlankModel):
             path = "teacher.model.config"
             return self._once(
@@ -224,8 +227,8 @@ class Preflight:
         path = "teacher.model"
         return self._once(
             "teacher",
-            [model, revision],
-            lambda: _layered(checked_model(model, revision, path=path), path),
+            [model, revision, modules and modules.to_json()],
+            lambda: _layered(checked_model(model, revision, path=path, modules=modules), path),
         )
 
     def _student(
@@ -303,6 +306,13 @@ def _source(model: str, revision: str | None, facts: ModelFacts) -> str:
         return model
     place = locate(model, revision)
     return str(place) if isinstance(place, Path) else facts.fingerprint
+
+
+def _identity(facts: ModelFacts, modules: ModulePaths | None) -> str:
+    """What a teacher's results depend on: its files, and the modules that the spec names."""
+    if modules is None:
+        return facts.fingerprint
+    return sha256_of([facts.fingerprint, modules.to_json()])
 
 
 def _name(model: str | BlankModel) -> str:

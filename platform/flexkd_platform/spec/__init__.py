@@ -105,7 +105,7 @@ from .task import (
     is_lower_better,
     regresses,
 )
-from .teacher import BlankModel, FineTune, Teacher
+from .teacher import BlankModel, FineTune, ModulePaths, Teacher
 
 __all__ = [
     "FEWEST_ROWS",
@@ -119,6 +119,7 @@ __all__ = [
     "Asha",
     "Beam",
     "BlankModel",
+    "ModulePaths",
     "BuiltinData",
     "BuiltinDocstrings",
     "BuiltinSource",

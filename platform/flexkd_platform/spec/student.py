@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from .section import Section, later_field
-from .teacher import FineTune
+from .teacher import FineTune, ModulePaths
 
 Layers = Annotated[
     int | tuple[int, ...],
@@ -69,6 +69,9 @@ class PretrainedInit(Section):
         "keep",
         description="keep: the checkpoint's classification head, if it has one, its outputs "
         "matched with the data's classes by name; new: a head that is drawn and trained",
+    )
+    modules: ModulePaths | None = later_field(
+        None, description="where the model keeps its layers, if that is not found by rule"
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Literal
 
 from pydantic import Field
@@ -37,6 +38,34 @@ class BlankModel(Section):
     seed: int = Field(0, ge=0, description="seed of the weights")
 
 
+class ModulePaths(Section):
+    """Where a model keeps its parts, for an architecture in which they are not found by rule.
+
+    Paths are those of `AutoModel`, the model without a head, as `print(model)` shows them.
+    """
+
+    layers: str | dict[Literal["encoder", "decoder"], str] | None = Field(
+        None, description="list of hidden layers, as layers; encoder and decoder of a model of both"
+    )
+    norm: str | dict[Literal["encoder", "decoder"], str] | None = Field(
+        None, description="norm between the last layer and the head"
+    )
+
+    def layers_of(self, stack: str) -> str | None:
+        """The path of a stack's layers, if it is given; "" is the stack of a model with one."""
+        return _of_stack(self.layers, stack)
+
+    def norm_of(self, stack: str) -> str | None:
+        """The path of a stack's final norm, if it is given."""
+        return _of_stack(self.norm, stack)
+
+
+def _of_stack(paths: str | Mapping[Any, str] | None, stack: str) -> str | None:
+    if paths is None or isinstance(paths, str):
+        return paths
+    return paths.get(stack)
+
+
 class Teacher(Section):
     """The model that is distilled.
 
@@ -57,4 +86,7 @@ class Teacher(Section):
         "keep",
         description="keep: the checkpoint's classification head, if it has one, its outputs "
         "matched with the data's classes by name; new: a head that is drawn and trained",
+    )
+    modules: ModulePaths | None = later_field(
+        None, description="where the model keeps its layers, if that is not found by rule"
     )

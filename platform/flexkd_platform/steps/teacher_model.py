@@ -37,9 +37,11 @@ def load_teacher_tokenizer(step: Step[TeacherConfig], artifacts: Artifacts) -> A
 
 def load_pretrained(config: TeacherConfig, artifacts: Artifacts, seed: int) -> tuple[Any, Any]:
     """Load the teacher before its fine-tuning, with a head for the task, and its tokenizer."""
-    source, reading = pretrained_source(config.pretrained, artifacts), config.reading
+    pretrained, reading = config.pretrained, config.reading
+    source = pretrained_source(pretrained, artifacts)
+    modules = None if isinstance(pretrained, Step) else pretrained.modules
     if isinstance(reading, ResponseReading):
-        return load_language_model(source), load_tokenizer(source)
+        return load_language_model(source, modules=modules), load_tokenizer(source)
     regression = reading.regresses
     model = load_with_head(
         source,
@@ -50,6 +52,7 @@ def load_pretrained(config: TeacherConfig, artifacts: Artifacts, seed: int) -> t
         names=reading.names,
         unit=teacher_unit(config, artifacts),
         exact=config.finetune is None,
+        modules=modules,
     )
     return model, load_tokenizer(source)
 

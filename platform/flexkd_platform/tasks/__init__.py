@@ -6,6 +6,7 @@ from .bertscore import bertscore
 from .chat import Chat, ChatPrompt, ChatTemplateError, messages_of
 from .generation import decode, decoder_start, generate
 from .heads import HEADS, Head, classification_metrics, head_of, register_head, regression_metrics
+from .next_token import token_positions
 from .prompts import (
     GenerationExamples,
     NoRoomError,
@@ -14,7 +15,7 @@ from .prompts import (
     encode_responses,
 )
 from .rouge import mean_rouge, rouge
-from .sampling import draw_responses, token_positions
+from .sampling import draw_responses
 from .text import LabelExamples, encode_texts
 from .truncation import Encoded, Lengths
 from .unlabelled import has_label, without_label

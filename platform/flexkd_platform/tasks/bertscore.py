@@ -9,12 +9,13 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
-from torch.nn import Embedding
 from torch.nn.functional import normalize
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from ..models.config_facts import longest_input
+from .next_token import padded
 from .rouge import require_references
-from .sampling import evaluating, padded
+from .sampling import evaluating
 
 
 def bertscore(
@@ -75,11 +76,10 @@ def _unit_states(
     device: torch.device,
 ) -> list[Tensor]:
     """Hidden states of each text's own tokens (tokens, D), of length 1, fp32 on the CPU."""
-    positions = _positions(model, tokenizer.model_max_length)
     encoded = tokenizer(
         list(texts),
         truncation=True,
-        max_length=min(positions, tokenizer.model_max_length),
+        max_length=min(longest_input(model.config), tokenizer.model_max_length),
         return_special_tokens_mask=True,
     )
     input_ids_BT, mask_BT = padded(
@@ -92,16 +92,6 @@ def _unit_states(
         hidden_TD[: len(row)][torch.tensor(row, dtype=torch.bool)]
         for hidden_TD, row in zip(hidden_BTD, own, strict=True)
     ]
-
-
-def _positions(model: PreTrainedModel, otherwise: int) -> int:
-    """The longest input in tokens. RoBERTa does not use the positions up to its padding token's."""
-    limit = int(getattr(model.config, "max_position_embeddings", otherwise))
-    for name, module in model.named_modules():
-        if name.endswith("position_embeddings") and isinstance(module, Embedding):
-            unused = 0 if module.padding_idx is None else module.padding_idx + 1
-            limit = min(limit, module.num_embeddings - unused)
-    return limit
 
 
 def _scores(prediction_PD: Tensor, reference_RD: Tensor) -> tuple[float, float, float]:

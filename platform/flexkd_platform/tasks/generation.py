@@ -9,18 +9,11 @@ import torch
 from torch import nn
 from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
 
+from ..models.family import family_of_config
 from ..models.layers import unwrapped
 from ..spec import Beam, Decoding, Greedy, Sampling
-from .sampling import (
-    Choose,
-    DrawnFromTop,
-    Prompts,
-    draw_tokens,
-    evaluating,
-    likeliest,
-    padded,
-    room,
-)
+from .next_token import Prompts, padded
+from .sampling import Choose, DrawnFromTop, draw_tokens, evaluating, likeliest, room
 
 
 def generate(
@@ -65,9 +58,13 @@ def generate(
             chosen = [prompts[row] for row in batch]
             if isinstance(decoding, Beam):
                 size = no_repeat_ngram or decoding.no_repeat_ngram
-                tokens = _beams(
-                    unwrapped(model), chosen, decoding, rooms[batch[0]], pad_id, eos_id, size
-                )
+                tokens = [
+                    row
+                    for some in _beam_batches(unwrapped(model), chosen)
+                    for row in _beams(
+                        unwrapped(model), some, decoding, rooms[batch[0]], pad_id, eos_id, size
+                    )
+                ]
             else:
                 choose, temperature = _rule(decoding)
                 tokens = draw_tokens(
@@ -137,6 +134,17 @@ def _batches(prompts: Prompts, rooms: Sequence[int], batch_size: int) -> Iterato
         yield batch
 
 
+def _beam_batches(model: PreTrainedModel, prompts: Prompts) -> list[Prompts]:
+    """One batch, or each prompt alone for a model that cannot skip padding on the left."""
+    if _reads_whole(model):
+        return [[prompt] for prompt in prompts]
+    return [prompts]
+
+
+def _reads_whole(model: PreTrainedModel) -> bool:
+    return family_of_config(model.config).decoding == "whole"
+
+
 def _beams(
     model: PreTrainedModel,
     prompts: Prompts,
@@ -159,6 +167,7 @@ def _beams(
         pad_token_id=pad_id,
         eos_token_id=eos_id,
         decoder_start_token_id=decoder_start(model),
+        use_cache=not _reads_whole(model),
     )
     own = model.generation_config
     # Settings that the call does not give would be taken from the checkpoint: minimal lengths,

@@ -15,8 +15,8 @@ from transformers import PreTrainedTokenizerBase
 
 from ..data import PromptParts, split_prompt
 from .batch import Batch
+from .next_token import Prompts, padded
 from .packing import packed_batch
-from .sampling import Prompts, padded
 from .truncation import Encoded, Lengths, plain_ids, truncated, whole_lengths
 
 Ids = tuple[tuple[int, ...], ...]

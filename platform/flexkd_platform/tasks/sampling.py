@@ -13,15 +13,15 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ..models.config_facts import longest_input
 from ..models.layers import unwrapped
-
-Prompts = Sequence[Sequence[int]]
+from .next_token import Prompts, next_tokens
 
 
 class Choose(Protocol):
@@ -98,82 +98,6 @@ class _Ngrams:
         return tuple(self._tokens[len(self._tokens) - self._size + 1 :])
 
 
-class _Reader:
-    """Runs one model on a batch, token by token, with a key-value cache."""
-
-    def __init__(
-        self, model: nn.Module, prompts: Prompts, *, pad_id: int, device: torch.device
-    ) -> None:
-        self._model = unwrapped(model)
-        self._past: Any = None
-        self._encoder_decoder = bool(self._model.config.is_encoder_decoder)
-        side = "right" if self._encoder_decoder else "left"
-        self._prompts_BT, self._mask_BT = padded(prompts, pad_id, side=side, device=device)
-        self._encoded: Any = None
-
-    def prompt_logits(self, decoder_start_id: int | None) -> Tensor:
-        """Logits (B, V) of the first token."""
-        if self._encoder_decoder:
-            assert decoder_start_id is not None
-            self._encoded = self._model.get_encoder()(
-                input_ids=self._prompts_BT, attention_mask=self._mask_BT
-            )
-            return self._decoder_logits(torch.full_like(self._prompts_BT[:, :1], decoder_start_id))
-        return self._causal_logits(self._prompts_BT)
-
-    def next_logits(self, tokens_B: Tensor) -> Tensor:
-        """Logits (B, V) of the token after these."""
-        if self._encoder_decoder:
-            return self._decoder_logits(tokens_B[:, None])
-        self._mask_BT = nn.functional.pad(self._mask_BT, (0, 1), value=1)
-        return self._causal_logits(tokens_B[:, None])
-
-    def _causal_logits(self, tokens_BT: Tensor) -> Tensor:
-        positions_BT = token_positions(self._mask_BT)
-        output = self._model(
-            input_ids=tokens_BT,
-            attention_mask=self._mask_BT,
-            position_ids=positions_BT[:, -tokens_BT.shape[1] :],
-            past_key_values=self._past,
-            use_cache=True,
-            logits_to_keep=1,
-        )
-        self._past = output.past_key_values
-        logits_BV: Tensor = output.logits[:, -1]
-        return logits_BV
-
-    def _decoder_logits(self, tokens_B1: Tensor) -> Tensor:
-        output = self._model(
-            encoder_outputs=self._encoded,
-            attention_mask=self._mask_BT,
-            decoder_input_ids=tokens_B1,
-            past_key_values=self._past,
-            use_cache=True,
-        )
-        self._past = output.past_key_values
-        logits_BV: Tensor = output.logits[:, -1]
-        return logits_BV
-
-
-def token_positions(mask_BT: Tensor) -> Tensor:
-    """Positions (B, T) from each row's first real token; GPT-2 would count left padding."""
-    return (mask_BT.cumsum(dim=1) - 1).clamp(min=0)
-
-
-def padded(
-    rows: Prompts, pad_id: int, *, side: str, device: torch.device | str = "cpu"
-) -> tuple[Tensor, Tensor]:
-    """Token ids (B, T) and their attention mask (B, T), both int64, padded at `side`."""
-    longest = max(map(len, rows))
-    ids_BT = torch.full((len(rows), longest), pad_id, dtype=torch.long)
-    mask_BT = torch.zeros_like(ids_BT)
-    for place, row in enumerate(rows):
-        there = slice(0, len(row)) if side == "right" else slice(longest - len(row), longest)
-        ids_BT[place, there] = torch.tensor(row, dtype=torch.long)
-        mask_BT[place, there] = 1
-    return ids_BT.to(device), mask_BT.to(device)
-
-
 @contextmanager
 def evaluating(*models: nn.Module) -> Iterator[None]:
     """Evaluation mode without gradients; the mode of each module is restored on exit."""
@@ -191,8 +115,8 @@ def evaluating(*models: nn.Module) -> Iterator[None]:
 def room(model: nn.Module, prompts: Prompts, max_new_tokens: int) -> list[int]:
     """How many tokens each prompt may be continued by, limited by the model's positions.
 
-    `max_position_embeddings` of the config limits prompt and continuation together for a causal
-    model, start token and continuation for an encoder–decoder. T5 has no limit.
+    The longest input limits prompt and continuation together for a causal model, start token and
+    continuation for an encoder–decoder. T5 has no limit.
 
     Raises:
         ValueError: a prompt is longer than the model can read, or empty for a causal model.
@@ -200,9 +124,7 @@ def room(model: nn.Module, prompts: Prompts, max_new_tokens: int) -> list[int]:
     config = unwrapped(model).config
     if not config.is_encoder_decoder and not all(prompts):
         raise ValueError("a causal model continues a prompt of at least one token; one is empty")
-    limit = getattr(config, "max_position_embeddings", None)
-    if limit is None:
-        return [max_new_tokens] * len(prompts)
+    limit = longest_input(config)
     longest = max(map(len, prompts), default=0)
     if longest > limit:
         raise ValueError(
@@ -249,7 +171,7 @@ def draw_tokens(
     """
     if not prompts:
         return []
-    readers = [_Reader(model, prompts, pad_id=pad_id, device=device) for _, model in models]
+    readers = [next_tokens(model, prompts, pad_id=pad_id, device=device) for _, model in models]
     before = prompts if decoder_start_id is None else [[decoder_start_id]] * len(prompts)
     ngrams = [_Ngrams(no_repeat_ngram, row) for row in before] if no_repeat_ngram else []
     u_BK = torch.from_numpy(np.stack([stream.random(max(rooms)) for stream in streams]))

@@ -14,7 +14,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForMaskedLM,
 
 from flexkd_core import layer_leaf
 from flexkd_platform.model_info import FAMILIES, ModelFacts, resolve_layers
-from flexkd_platform.model_info.families import final_norm, head_reads, longest_input
+from flexkd_platform.model_info.families import final_norm
 from flexkd_platform.model_info.logits import LOGIT_KEYS
 from flexkd_platform.model_info.quiet import quiet
 from flexkd_platform.models import (
@@ -26,6 +26,8 @@ from flexkd_platform.models import (
     load_tokenizer,
     load_with_head,
 )
+from flexkd_platform.models.config_facts import longest_input
+from flexkd_platform.models.family import head_reads
 from flexkd_platform.models.output_rows import logit_map_of
 from flexkd_platform.models.student import smaller_config
 from flexkd_platform.plan import LayerRef

@@ -200,7 +200,7 @@ def test_the_fingerprint_is_of_values_and_words() -> None:
     ("values", "words", "says"),
     [
         ({"n_embd": 16}, 300, "the config does not set model_type"),
-        ({"model_type": "mamba"}, 300, "unknown architecture 'mamba'"),
+        ({"model_type": "newest"}, 300, "unknown architecture 'newest'"),
         (values_of("gpt2", n_layers=3, heads=2), 300, "a gpt2 model has no heads, n_layers"),
         (values_of("gpt2", n_head=5), 300, "is not a valid model config"),
         (values_of("gpt2", n_embd="wide"), 300, "is not a valid model config"),

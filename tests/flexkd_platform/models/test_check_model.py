@@ -177,9 +177,9 @@ def test_broken_config(make: Callable[..., Path], text: str, says: str) -> None:
 
 def test_unknown_architecture(make: Callable[..., Path]) -> None:
     folder = make("bert")
-    edit(folder, model_type="mamba")
+    edit(folder, model_type="newest")
     problem = only_problem(folder)
-    assert "unknown architecture 'mamba'" in problem
+    assert "unknown architecture 'newest'" in problem
     assert "known architectures are bert, distilbert, roberta" in problem
 
 
@@ -375,7 +375,7 @@ def test_a_tokenizer_larger_than_the_embedding(make: Callable[..., Path]) -> Non
 
 def test_everything_wrong_is_said_at_once(make: Callable[..., Path]) -> None:
     folder = make("bert")
-    edit(folder, model_type="mamba")
+    edit(folder, model_type="newest")
     (folder / "tokenizer.json").write_text("{")
     file = folder / "model.safetensors"
     file.write_bytes(file.read_bytes()[:-1])

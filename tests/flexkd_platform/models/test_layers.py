@@ -14,8 +14,14 @@ from torch.nn.functional import log_softmax
 from transformers import AutoConfig, OPTConfig, OPTForCausalLM, PreTrainedModel
 
 from flexkd_core import layer_leaf, unit_importance
-from flexkd_platform.model_info import ModelError, ModelFacts, check_layer, resolve_layers
-from flexkd_platform.model_info.families import family_of_config, final_norm
+from flexkd_platform.model_info import (
+    ModelError,
+    ModelFacts,
+    check_layer,
+    family_of,
+    resolve_layers,
+)
+from flexkd_platform.model_info.families import final_norm
 from flexkd_platform.models import (
     HiddenStateHook,
     OutputRows,
@@ -252,7 +258,7 @@ def test_opt_has_a_final_norm_by_its_config(changes: dict[str, object], normed: 
     config = OPTConfig(**(sizes | changes))
     model = OPTForCausalLM(config).eval()
     ids_BT = torch.tensor([[5, 6, 7, 8]])
-    (stack,) = family_of_config(config).stacks.values()
+    (stack,) = family_of(config.model_type).stacks.values()
     assert (final_norm(config, stack) is not None) == normed
     # The facts keep the config as JSON; its keys decide there as well.
     again = AutoConfig.for_model(**json.loads(json.dumps(config.to_dict())))

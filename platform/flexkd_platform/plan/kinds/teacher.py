@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from ...spec import BlankModel, JobSpec
+from ...spec import BlankModel, JobSpec, ModulePaths
 from ..facts import Facts
 from ..heads import HeadUse
 from ..reading import Reading, reading_of
@@ -31,10 +31,14 @@ KIND = StepKind("teacher", 2, "teacher", "task", _summary_line)
 
 @dataclass(frozen=True)
 class ModelSource:
-    """Where a worker loads a model from: a folder, package:NAME, or a hub name and revision."""
+    """Where a worker loads a model from: a folder, package:NAME, or a hub name and revision.
+
+    modules: where it keeps its parts, if the spec names them.
+    """
 
     model: str
     revision: str | None = None
+    modules: ModulePaths | None = None
 
 
 Pretrained = Step[BaseConfig] | ModelSource
@@ -98,5 +102,5 @@ def pretrained_teacher(spec: JobSpec, facts: Facts) -> Pretrained:
     if isinstance(model, BlankModel):
         return base_step(spec, facts, model)
     if facts.teacher_source:
-        return ModelSource(facts.teacher_source)
-    return ModelSource(model, spec.teacher.revision)
+        return ModelSource(facts.teacher_source, modules=spec.teacher.modules)
+    return ModelSource(model, spec.teacher.revision, spec.teacher.modules)
