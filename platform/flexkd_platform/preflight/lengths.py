@@ -165,7 +165,7 @@ def _tables(task: Task, data: DataFacts) -> dict[str, pa.Table]:
     tables = {name: getattr(splits, name) for name in ("train", "validation", "test")}
     if data.conversations is not None:
         task = task.model_copy(update={"template": "chat"})
-    return tables | {name: load_evaluation(task, name) for name in task.evaluation}
+    return tables | {name: load_evaluation(task, name)[0] for name in task.evaluation}
 
 
 def _sample(table: pa.Table) -> pa.Table:
