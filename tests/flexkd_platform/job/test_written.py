@@ -124,7 +124,7 @@ def test_every_method_leaves_a_student_that_is_measured(
         assert all(map(math.isfinite, metrics.values()))
         assert metrics["test/nll"] > 0
     # Each was trained on something of its own.
-    assert len({trial["metrics"]["test/nll"] for trial in results["trials"]}) == 14
+    assert len({trial["metrics"]["test/nll"] for trial in results["trials"]}) == 15
 
 
 def test_every_shared_step_ran_once(written: tuple[Shop, dict[str, Any]]) -> None:
@@ -145,8 +145,8 @@ def test_every_shared_step_ran_once(written: tuple[Shop, dict[str, Any]]) -> Non
         "select": 1,
         "generate": 1,
         "warm_up": 1,
-        "distill": 14,
-        "evaluate": 15,
+        "distill": 15,
+        "evaluate": 16,
     }
     for step in results["steps"]:
         folder = shop.folder / "storage/steps" / step["kind"] / step["hash"]
@@ -178,7 +178,7 @@ def test_the_selection_has_its_units_and_geometry(written: tuple[Shop, dict[str,
 
 def test_groups_are_compared_with_the_baseline(written: tuple[Shop, dict[str, Any]]) -> None:
     _, results = written
-    assert len(results["groups"]) == 14
+    assert len(results["groups"]) == 15
     for group in results["groups"]:
         assert set(group["metrics"]) == {"test/rougeL", "test/nll", "other/rougeL", "other/nll"}
         assert (group["versus"] is None) == (group["method"] == "ft")
@@ -219,7 +219,7 @@ def test_another_decoding_measures_again_and_trains_nothing(
 def test_what_was_written_is_kept(written: tuple[Shop, dict[str, Any]]) -> None:
     shop, results = written
     evaluations = [step for step in results["steps"] if step["kind"] == "evaluate"]
-    assert len(evaluations) == 15
+    assert len(evaluations) == 16
     for step in evaluations:
         folder = shop.folder / "storage/steps/evaluate" / step["hash"]
         assert {file.name for file in folder.glob("*.parquet")} == {

@@ -130,7 +130,11 @@ def test_training_starts_from_the_best_epoch_of_the_warm_up(world: Callable[...,
     trial = trial_of(lab, f"student.warm_up={{{OVERFITTING}}}", method="{kind: kd}")
     warm_up = trial.distill.needs["start"]
     assert warm_up.kind == "warm_up"
-    assert set(warm_up.identity["distill"]) > set(FineTune.model_fields) - {"seed", "precision", "max_steps"}
+    assert set(warm_up.identity["distill"]) > set(FineTune.model_fields) - {
+        "seed",
+        "precision",
+        "max_steps",
+    }
     found = validation(lab, warm_up)
     assert min(found) < found[-1] - 0.1
     assert measured(lab, warm_up) == pytest.approx(min(found), rel=1e-6)
