@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -19,7 +20,7 @@ from transformers.pytorch_utils import Conv1D
 
 from ..model_info.adapter import adapter_of
 from ..model_info.checkpoint import ADAPTER_CONFIG, ADAPTER_WEIGHTS
-from ..model_info.errors import ModelError
+from ..model_info.errors import ModelError, first_line
 from ..model_info.hub import Source, folder_of, split_source
 from ..spec import Lora
 from .adapter import PREFIX, silent_peft
@@ -106,22 +107,43 @@ def add_lora(model: PreTrainedModel, lora: Lora, *, seed: int) -> LoraStudent:
         lora: checked by `check_lora`.
         seed: of the adapter's A.
     """
-    from peft import LoraConfig, PeftModel
-
     classifies = model.get_output_embeddings() is None
     whole = _whole_modules(model) if classifies else ()
+    with silent_peft(), kept_random_state(seed):
+        wrapped = _wrapped(model, lora, "SEQ_CLS" if classifies else _task_of(model))
+    for name in whole:
+        model.get_submodule(name).requires_grad_(True)
+    return LoraStudent(model, wrapped.train(model.training), whole)
+
+
+def check_peft(backbone: PreTrainedModel, lora: Lora) -> None:
+    """Raise ModelError if PEFT refuses the adapter, as of Mamba's `out_proj`.
+
+    backbone: on the `meta` device; it is changed.
+    """
+    try:
+        with silent_peft(), torch.device("meta"):
+            _wrapped(backbone, lora, "FEATURE_EXTRACTION")
+    except (ValueError, TypeError, RuntimeError, NotImplementedError) as error:
+        raise ModelError(
+            f"PEFT makes no such adapter of a {backbone.config.model_type} model: "
+            f"{first_line(error)}",
+            "name other modules in target, or train the student without lora",
+        ) from error
+
+
+def _wrapped(model: PreTrainedModel, lora: Lora, task: str) -> Any:
+    """A model in PEFT's wrapper, with a new adapter in it."""
+    from peft import LoraConfig, PeftModel
+
     config = LoraConfig(
-        task_type="SEQ_CLS" if classifies else _task_of(model),
+        task_type=task,
         r=lora.r,
         lora_alpha=lora.alpha,
         lora_dropout=lora.dropout,
         target_modules=target_modules(model, lora.target),
     )
-    with silent_peft(), kept_random_state(seed):
-        wrapped = PeftModel(model, config)
-    for name in whole:
-        model.get_submodule(name).requires_grad_(True)
-    return LoraStudent(model, wrapped.train(model.training), whole)
+    return PeftModel(model, config)
 
 
 def base_source(source: Source) -> Source | None:

@@ -62,8 +62,11 @@ def _sources(student: StudentConfig, inputs: Artifacts) -> tuple[Path | str, Pat
 
 
 def saved_base(student: StudentConfig) -> Path | str | None:
-    """Where the model that an adapter is trained on is saved; None for one made for this job."""
-    if not isinstance(student.init, PretrainedInit):
+    """Where the model that an adapter is trained on is saved; None to save it with the adapter.
+
+    That is one made for this job, or one whose modules the spec names: the saved config holds them.
+    """
+    if not isinstance(student.init, PretrainedInit) or student.init.modules is not None:
         return None
     return base_source(locate(student.init.model, student.init.revision))
 

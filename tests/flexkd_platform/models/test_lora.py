@@ -25,6 +25,8 @@ from flexkd_platform.models import (
 from flexkd_platform.models.lora import linear_layers, target_modules
 from flexkd_platform.spec import Lora
 
+from ..tiny_models import saved
+
 peft = pytest.importorskip("peft")
 
 LANGUAGE = ["gpt2", "opt", "llama", "bart", "t5"]
@@ -198,3 +200,30 @@ def test_a_base_that_is_an_adapter_is_saved_with_the_student(base: Any, tmp_path
     assert base_source(folder) == folder
     add_lora(model, Lora(), seed=5).save(load_tokenizer(folder), tmp_path / "first", folder)
     assert base_source(tmp_path / "first") is None
+
+
+# --- architectures without an entry --------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["falcon", "gptj", "bloom"])
+def test_a_discovered_language_model(kind: str, tokens: Any, facts_at: Any, tmp_path: Path) -> None:
+    batch = tokens()
+    folder = saved(tmp_path / "base", kind, AutoModelForCausalLM)
+    assert check_lora(Lora(), facts_at(folder))[1] == []
+    student = add_lora(load_language_model(folder), Lora(r=2, alpha=4), seed=5)
+    model = trained(student)
+    with torch.no_grad():
+        expected = model(**batch).logits
+    student.save(load_tokenizer(folder), tmp_path / "adapter", folder)
+    again, _ = load_saved(tmp_path / "adapter")
+    with torch.no_grad():
+        torch.testing.assert_close(again(**batch).logits, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_what_peft_refuses_of_a_discovered_model(facts_at: Any, tmp_path: Path) -> None:
+    facts = facts_at(saved(tmp_path, "mamba", AutoModelForCausalLM))
+    found, (problem,) = check_lora(Lora(), facts)
+    assert found is None
+    assert problem.path == "student.lora.target"
+    assert "PEFT makes no such adapter of a mamba model" in problem.message
+    assert check_lora(Lora(target=("in_proj",)), facts) == (facts, [])
