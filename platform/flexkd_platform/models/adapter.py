@@ -24,6 +24,7 @@ from ..model_info.checkpoint import ADAPTER_CONFIG
 from ..model_info.errors import ModelError, first_line
 from ..model_info.quiet import quiet
 from .family import family_of_config
+from .finite import require_finite
 from .quantised import no_kernel_warnings
 
 PREFIX = "base_model.model."
@@ -64,20 +65,22 @@ def adapter_weights(adapter: Adapter) -> dict[str, Tensor]:
     """The adapter's tensors by their names in its file, on the CPU.
 
     Raises:
-        ModelError: the file is not a safetensors file, or a pickle of something else.
+        ModelError: the file is not a safetensors file, or a pickle of something else, or it holds
+            weights that are not finite.
     """
     file = adapter.weights
     try:
         if file.suffix == ".safetensors":
-            tensors: dict[str, Tensor] = load_file(file)
-            return tensors
-        found = torch.load(file, map_location="cpu", weights_only=True)
+            found = load_file(file)
+        else:
+            found = torch.load(file, map_location="cpu", weights_only=True)
     except (SafetensorError, OSError, ValueError, RuntimeError, EOFError) as error:
         raise _unreadable(adapter, first_line(error)) from error
     except Exception as error:  # unpickling raises errors of many classes
         raise _unreadable(adapter, type(error).__name__) from error
     if not isinstance(found, dict) or not all(isinstance(v, Tensor) for v in found.values()):
         raise _unreadable(adapter, "it holds other things than tensors")
+    require_finite(found.items(), str(adapter.folder))
     return found
 
 

@@ -84,9 +84,10 @@ def load_language_model(
             f"or has them in another shape, as {lost[0]}",
             "name the folder that the language model was saved to, its head included",
         )
-    require_finite(model.named_parameters(), str(folder))
     model.generation_config.pad_token_id = config.pad_token_id
-    return merged(model, named).eval()
+    model = merged(model, named)
+    require_finite(model.named_parameters(), str(named))
+    return model.eval()
 
 
 def prepare_language_config(config: Any, folder: Path, *, dropout: float | None) -> None:

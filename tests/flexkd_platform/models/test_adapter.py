@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import AutoModel, AutoModelForCausalLM, AutoModelForSequenceClassification
 
-from flexkd_platform.model_info import ModelFacts
+from flexkd_platform.model_info import ModelError, ModelFacts
 from flexkd_platform.model_info import adapter as adapters
 from flexkd_platform.model_info.adapter import MERGEABLE
 from flexkd_platform.model_info.quiet import quiet
@@ -309,6 +309,24 @@ def test_incomplete_adapters(base: Path, tmp_path: Path) -> None:
     assert "adapter_model.safetensors cannot be read" in only_problem(folder)
     weights.unlink()
     assert "no weights of an adapter" in only_problem(folder)
+
+
+def test_an_adapter_that_is_not_finite_is_refused(base: Path, tmp_path: Path) -> None:
+    """When it is checked, and when it is loaded: what is merged counts, not the base alone."""
+    folder = tmp_path / "adapter"
+    save_adapter(base, folder)
+    file = folder / "adapter_model.safetensors"
+    weights = load_file(file)
+    name = next(name for name in weights if "lora_A" in name)
+    weights[name][0, 0] = float("nan")
+    save_file(weights, file)
+    message = only_problem(folder)
+    assert f"values of {name} are NaN" in message
+    assert str(folder) in message
+    with pytest.raises(ModelError, match="are not finite"):
+        load_language_model(folder)
+    with pytest.raises(ModelError, match="are not finite"):
+        load_with_head(folder, outputs=2, regression=False, seed=1)
 
 
 def test_an_adapter_of_another_base_is_refused(base: Path, make: Any, tmp_path: Path) -> None:
