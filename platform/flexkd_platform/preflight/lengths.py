@@ -76,8 +76,11 @@ def checked_texts(
     return TextFacts(found.get("lengths", {}), found.get("chat_template", "")), problems
 
 
-def truncation_warnings(lengths: Mapping[str, Any], task: Task) -> Iterator[Problem]:
+def truncation_warnings(
+    lengths: Mapping[str, Any], task: Task, data: DataFacts
+) -> Iterator[Problem]:
     """One warning for each setting that truncates texts."""
+    whole = {**data.sizes, **{name: facts.rows for name, facts in data.evaluation.items()}}
     for kind, key in LENGTHS.items():
         cut = {n: found for n, found in lengths.items() if found.get(kind, {}).get("cut")}
         if not cut:
@@ -88,7 +91,7 @@ def truncation_warnings(lengths: Mapping[str, Any], task: Task) -> Iterator[Prob
         longest = max(found[kind]["longest"] for found in cut.values())
         bare = sum(found[kind]["bare"] for found in cut.values())
         template = f"; {bare:,} have no room for the template's introduction" if bare else ""
-        sampled = any(found["rows"] == SAMPLE for found in cut.values())
+        sampled = any(found["rows"] < whole[name] for name, found in cut.items())
         yield Problem(
             f"task.{key}",
             f"{getattr(task, key)} tokens truncate {kind}: {shares}"

@@ -89,14 +89,14 @@ class Preflight:
         scored = rows if samples == "all" else min(samples, rows)
         selects = any(m.selection is not None and m.uses_features for m in spec.sweep.methods)
         geometry = geometry_warnings(spec, scored, facts.teacher_hidden) if selects else ()
-        truncated = truncation_warnings(self.lengths(spec), spec.task)
-        found = [*selection_warnings(spec), *geometry, *truncated, *class_warnings(spec)]
+        found = [*selection_warnings(spec), *geometry, *class_warnings(spec)]
         return [*found, *self._data_warnings(spec)]
 
     def _data_warnings(self, spec: JobSpec) -> Iterator[Problem]:
         data, (teacher, _) = self._data(spec)[0], self._teacher(spec)
         if data is None or teacher is None:
             return
+        yield from truncation_warnings(self.lengths(spec), spec.task, data)
         yield from data.notes
         yield from head_warnings(spec, data, teacher)
         yield from batch_row_warnings(spec, data)

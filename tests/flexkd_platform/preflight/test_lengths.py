@@ -117,6 +117,18 @@ def test_a_large_set_is_sampled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert "(of a sample)" in preflight.warnings(spec)[0].message
 
 
+def test_a_set_that_is_measured_whole_is_no_sample(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = spec_of(tmp_path, "task.max_prompt=60")
+    rows = Preflight().data(spec)[0].sizes["train"]
+    monkeypatch.setattr(checks, "SAMPLE", rows)
+    preflight = Preflight()
+    assert preflight.lengths(spec)["train"]["rows"] == rows
+    (warning,) = (w for w in preflight.warnings(spec) if w.path == "task.max_prompt")
+    assert "(of a sample)" not in warning.message
+
+
 @pytest.mark.parametrize(
     ("outputs", "rule"),
     [("It is {n}.", {}), ("Это {n}.", {"validation": "unicode", "test": "unicode"})],
