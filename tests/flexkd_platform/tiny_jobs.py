@@ -90,7 +90,7 @@ def spec_json(material: Path) -> dict[str, Any]:
     data = {"source": "files", "path": str(material / "data"), "train": 40}
     return {
         "name": "tiny",
-        "task": {"kind": "classification", "data": data, "max_length": 16},
+        "task": {"kind": "classification", "data": data, "max_length": 20},
         "teacher": {
             "model": str(material / "teacher"),
             "finetune": {"epochs": 1, "batch_size": 16, "learning_rate": 1e-3},

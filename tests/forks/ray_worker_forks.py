@@ -155,6 +155,8 @@ def _fork(client: socket.socket, ours: list[Any]) -> int:
         return child
     code = 1
     try:
+        # As each worker of Ray's: Ray ends a worker with its group, which must not be the tests'.
+        os.setpgid(0, 0)
         for number, descriptor in enumerate(descriptors):
             os.dup2(descriptor, number)
             os.close(descriptor)

@@ -244,7 +244,7 @@ def _plan(spec_of: SpecOf, plan_of: PlanOf, material: Path, rows: int) -> Plan:
     data = {"source": "files", "path": str(material / "data"), "train": rows}
     return plan_of(
         spec_of(
-            task={"kind": "classification", "data": data, "max_length": 16},
+            task={"kind": "classification", "data": data, "max_length": 20},
             distill={"epochs": 2, "batch_size": 16, "learning_rate": 1e-3},
             sweep={
                 "methods": METHODS,
@@ -268,7 +268,7 @@ def _few_labels_plan(spec_of: SpecOf, plan_of: PlanOf, material: Path, task: str
     init = {"kind": "sliced", "layers": 2, "hidden_size": 12}
     return plan_of(
         spec_of(
-            task={"kind": task, "data": data, "max_length": 16},
+            task={"kind": task, "data": data, "max_length": 20},
             student={"init": init, "labels": 3, "unlabelled": True},
             distill={"epochs": 2, "batch_size": 6, "learning_rate": 1e-3},
             sweep={"methods": FEW, "seeds": [1]},

@@ -36,7 +36,7 @@ def plan(spec_of: SpecOf, plan_of: PlanOf, material: Path) -> Plan:
     data = {"source": "files", "path": str(material / "data")}
     return plan_of(
         spec_of(
-            task={"kind": "classification", "data": data, "max_length": 16},
+            task={"kind": "classification", "data": data, "max_length": 20},
             score={"chunk": CHUNK},
         )
     )

@@ -42,7 +42,7 @@ def planned(material: Path, spec_of: SpecOf, plan_of: PlanOf, epochs: int) -> Pl
     data = {"source": "files", "path": str(material / "data"), "train": 40}
     return plan_of(
         spec_of(
-            task={"kind": "regression", "data": data, "max_length": 16},
+            task={"kind": "regression", "data": data, "max_length": 20},
             evaluate={"metrics": ["mse"]},
             distill={"epochs": epochs, "batch_size": 16, "learning_rate": 1e-2},
             sweep={
