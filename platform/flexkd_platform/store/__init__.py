@@ -5,8 +5,10 @@ from .manifest import FileEntry, Manifest, describe_file
 from .publishing import Draft
 from .step_leases import Holder, Leases
 from .store import Store, open_store
+from .verification import DamagedArtifactError
 
 __all__ = [
+    "DamagedArtifactError",
     "Holder",
     "Leases",
     "Draft",
