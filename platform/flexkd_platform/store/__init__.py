@@ -2,6 +2,7 @@
 
 from .location import StoreError, absolute_location
 from .manifest import FileEntry, Manifest, describe_file
+from .partial_artifact import DamagedPartError
 from .publishing import Draft
 from .step_leases import Holder, Leases
 from .store import Store, open_store
@@ -9,6 +10,7 @@ from .verification import DamagedArtifactError
 
 __all__ = [
     "DamagedArtifactError",
+    "DamagedPartError",
     "Holder",
     "Leases",
     "Draft",

@@ -101,7 +101,7 @@ class DiskParts(Parts):
         return {path.name for path in found if path.suffix != ".tmp" and path.name != DIGESTS}
 
     def damaged(self) -> dict[str, str]:
-        """Compares every part that `write` stored; reads each once in this process."""
+        """Compares every part; reads each once in this process."""
         found = {}
         for name in self.names():
             with suppress(FileNotFoundError):
@@ -113,9 +113,7 @@ class DiskParts(Parts):
 
     def write(self, name: str, content: bytes) -> None:
         """Write to a temporary file and rename it."""
-        entry = FileEntry(len(content), hashlib.sha256(content).hexdigest())
-        with replacing(self._folder / DIGESTS / name) as aside:
-            aside.write_text(f"{entry.bytes} {entry.sha256}\n", encoding="utf-8")
+        self._note(name, FileEntry(len(content), hashlib.sha256(content).hexdigest()))
         with replacing(self._folder / name) as aside:
             aside.write_bytes(content)
 
@@ -123,7 +121,9 @@ class DiskParts(Parts):
         """Copy to a temporary file and rename it."""
         with replacing(self._folder / name) as aside:
             shutil.copyfile(path, aside)
-            return describe_file(aside)
+            entry = describe_file(aside)
+            self._note(name, entry)
+            return entry
 
     def read(self, name: str) -> bytes:
         """Read the file."""
@@ -164,8 +164,12 @@ class DiskParts(Parts):
         with suppress(FileNotFoundError):  # two processes may finish the step concurrently
             shutil.rmtree(self._folder)
 
+    def _note(self, name: str, entry: FileEntry) -> None:
+        with replacing(self._folder / DIGESTS / name) as aside:
+            aside.write_text(f"{entry.bytes} {entry.sha256}\n", encoding="utf-8")
+
     def _entry(self, name: str) -> FileEntry:
-        """The digest of a part. Raises FileNotFoundError for the files of a checkpoint."""
+        """The digest of a part. Raises FileNotFoundError if it has none, as of older versions."""
         line = (self._folder / DIGESTS / name).read_text(encoding="utf-8", errors="replace")
         size, _, digest = line.strip().partition(" ")
         return FileEntry(int(size) if size.isdecimal() else -1, digest)
