@@ -6,6 +6,7 @@ An artifact is published if and only if its manifest exists.
 from __future__ import annotations
 
 import logging
+import os
 import shutil
 import tempfile
 import time
@@ -14,6 +15,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
+from typing import IO
 
 import pyarrow as pa
 from pyarrow import fs
@@ -301,8 +303,8 @@ class Store:
         assert self.is_local, "an object store cannot append"
         target = Path(f"{self.root}/{path}")
         target.parent.mkdir(parents=True, exist_ok=True)
-        with target.open("a", encoding="utf-8") as stream:
-            stream.write(f"{line}\n")
+        with target.open("a+b") as stream:
+            stream.write(f"{_line_end(stream)}{line}\n".encode())
 
     def drop_file(self, path: str) -> None:
         """Delete a file in the storage; a missing one is not an error."""
@@ -369,6 +371,14 @@ class Store:
             return
         with replacing(Path(path)) as aside:
             aside.write_bytes(content)
+
+
+def _line_end(stream: IO[bytes]) -> str:
+    """A line end if the last line of a file has none: its writer was killed."""
+    if not stream.seek(0, os.SEEK_END):
+        return ""
+    stream.seek(-1, os.SEEK_END)
+    return "" if stream.read() == b"\n" else "\n"
 
 
 def _parsed(content: bytes, kind: str, digest: str) -> Manifest:

@@ -12,6 +12,7 @@ import pytest
 
 from flexkd_platform.plan import Step
 from flexkd_platform.store import DamagedArtifactError, Store
+from flexkd_platform.store.ledger import Ledger
 from flexkd_platform.store.manifest import Manifest
 from flexkd_platform.store.partial_artifact import DamagedPartError
 from flexkd_platform.store.verification import Verifier, describe_file
@@ -180,3 +181,16 @@ def test_a_damaged_record_of_a_part_is_made_again(
         remote.read_part(step, "chunk-0")
     assert remote.intact_parts(step) == set()
     assert len(remote.list_folder("quarantine")) == 1
+
+
+def test_a_line_that_was_cut_off_does_not_swallow_the_next(disk: Store) -> None:
+    ledger = Ledger(disk, "jobs/a/ledger.jsonl")
+    ledger.append('{"event": "one"}')
+    with Path(disk.root, "jobs/a/ledger.jsonl").open("ab") as stream:
+        stream.write(b'{"event": "ha\xff')
+    ledger.append('{"event": "two"}')
+    assert [line[:14] for line in ledger.read()] == [
+        '{"event": "one',
+        '{"event": "ha�',
+        '{"event": "two',
+    ]
