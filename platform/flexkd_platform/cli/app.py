@@ -30,6 +30,10 @@ jobs_app = typer.Typer(
     help="Jobs on a Ray cluster: list, status, logs, stop.", no_args_is_help=True
 )
 app.add_typer(jobs_app, name="jobs")
+store_app = typer.Typer(
+    help="Artifacts in a storage: list, verify, clean up.", no_args_is_help=True
+)
+app.add_typer(store_app, name="store")
 
 DashboardOption = Annotated[
     str,
@@ -234,6 +238,44 @@ def jobs_stop_command(
     raise typer.Exit(stop_job(address, job, wait, as_json))
 
 
+@store_app.command("list")
+def store_list_command(
+    storage: StorageOption = DEFAULT_STORAGE, as_json: JsonOption = False
+) -> None:
+    """List the artifacts, their sizes, and the jobs that use them."""
+    from .store import list_artifacts
+
+    raise typer.Exit(list_artifacts(storage, as_json))
+
+
+@store_app.command("verify")
+def store_verify_command(
+    storage: StorageOption = DEFAULT_STORAGE,
+    set_aside: Annotated[
+        bool, typer.Option("--set-aside", help="move damaged artifacts to quarantine/")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Compare every file with the digest in its manifest; exit code 1 if one differs."""
+    from .store import verify
+
+    raise typer.Exit(verify(storage, set_aside, as_json))
+
+
+@store_app.command("gc")
+def store_gc_command(
+    storage: StorageOption = DEFAULT_STORAGE,
+    really: Annotated[
+        bool, typer.Option("--delete", help="delete it; without, it is only shown")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Show or delete what no job in the storage uses. Run it while no job runs."""
+    from .store import collect_garbage
+
+    raise typer.Exit(collect_garbage(storage, really, as_json))
+
+
 @app.command("compare")
 def compare_command(
     experiment: Annotated[
@@ -329,6 +371,8 @@ def _refuse(error: Exception, remedy: str, arguments: list[str]) -> int:
     from .console import show_problems
 
     if isinstance(error, typer.TyperException):
+        error = SpecError([Problem("", str(error), remedy)])
+    if type(error).__module__.startswith("flexkd_platform.store"):  # mostly a damaged artifact
         error = SpecError([Problem("", str(error), remedy)])
     if not isinstance(error, SpecError):
         raise error

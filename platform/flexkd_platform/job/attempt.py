@@ -118,6 +118,16 @@ class Attempt:
         done = all(self.store.has(step) for step in node.steps)
         self._trial_ended(node.trial, "done" if done else "pruned", "" if done else reason)
 
+    def damaged(self, step: Step, reasons: Sequence[str], place: str) -> None:
+        """An artifact was damaged; its step runs again."""
+        self._reused.discard(step.hash)
+        kind, digest = step.kind, step.hash
+        self.folder.record("damaged", kind=kind, hash=digest, reasons=list(reasons), place=place)
+        self.view.warn(
+            f"{step.config.kind.label} {step.hash[:12]} is damaged: {'; '.join(reasons)}; it is "
+            f"set aside in {self.store.uri_of(place)} and runs again"
+        )
+
     # --- trials that do not run ----------------------------------------------------------------
 
     def find_own_steps(self, trial: Trial) -> None:

@@ -91,6 +91,13 @@ class Graph:
         """Mark a node as done: its artifacts are published, or it was pruned."""
         node.state = "done"
 
+    def reopen(self, node: Node) -> None:
+        """Mark an ended node as pending: its artifacts are damaged, or those that it read were."""
+        node.state, node.leased = "pending", False
+
+    def __contains__(self, digest: str) -> bool:
+        return digest in self._nodes
+
     def failed(self, node: Node, reason: str) -> list[Node]:
         """Mark a node as failed; returns the downstream nodes, which fail with it."""
         node.state = "failed"

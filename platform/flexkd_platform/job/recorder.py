@@ -25,6 +25,9 @@ from ..tracking import (
 from ..tracking.provenance import current_user, provenance
 from .results_json import DATA_COUNTS, Outcome, data_json, teacher_json, texts_json
 
+READ = {"score": "importance.safetensors", "select": "units.json"}
+"""The files of shared steps that a job's run keeps, by kind of the step."""
+
 
 class Recorder:
     """Records one job in the tracker. All of it can be recorded again from the store."""
@@ -106,12 +109,9 @@ class Recorder:
         artifacts.write_text(json.dumps(self._artifacts(), indent=1) + "\n")
         files = {"results.json": results, "artifacts.json": artifacts}
         for step in self.plan.shared:
-            if step.kind == "score" and self._store.has(step):
-                place = f"score-{step.hash[:12]}/importance.safetensors"
-                files[place] = self._store.file(step, "importance.safetensors")
-            if step.kind == "select" and self._store.has(step):
-                place = f"select-{step.hash[:12]}/units.json"
-                files[place] = self._store.file(step, "units.json")
+            name = READ.get(step.kind)
+            if name is not None and self._store.is_readable(step, name):
+                files[f"{step.kind}-{step.hash[:12]}/{name}"] = self._store.file(step, name)
         return files
 
     def _student(self, step: Step) -> StoredStudent:

@@ -150,7 +150,7 @@ def texts_json(plan: Plan, store: Store) -> dict[str, Any]:
 def _selection_json(steps: Sequence[Step], store: Store) -> list[dict[str, Any]]:
     found = []
     for step in with_config(steps, SelectConfig):
-        if not store.has(step):
+        if not store.is_readable(step, "units.json"):
             continue
         score = step.config.score
         summary = store.manifest(step).summary

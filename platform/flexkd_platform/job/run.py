@@ -186,7 +186,8 @@ class _Sweep:
         """Add a node; returns whether it has to run: it is new, and not in the store."""
         if not self._graph.add(node):
             return False
-        if all(self._attempt.store.has(step) for step in node.steps):
+        intact = self._scheduler.repair.before_reuse(node.steps)
+        if intact and all(self._attempt.store.has(step) for step in node.steps):
             self._graph.done(node)
             self._attempt.reused(node)
             return False

@@ -35,6 +35,7 @@ from ..plan import RunsOn, Step
 from ..steps import passes
 from ..store import Holder, Leases, Store
 from .graph import Graph, Node
+from .repair import Repair
 
 LOOK_SECONDS = 1.0
 """How often a step is checked whose lease another job holds."""
@@ -67,6 +68,9 @@ class Listener(Protocol):
     def pruned(self, node: Node, reason: str) -> None:
         """The trial was stopped early."""
 
+    def damaged(self, step: Step, reasons: Sequence[str], place: str) -> None:
+        """The step's artifact was damaged and moved to `place` in the storage; it runs again."""
+
 
 @dataclass(frozen=True)
 class _Claimed:
@@ -84,6 +88,7 @@ class Scheduler:
     ) -> None:
         self._graph, self._executor, self._store = graph, executor, store
         self._leases, self._listener = leases, listener
+        self.repair = Repair(graph, store, listener.damaged)
         self._queue: queue.Queue[Event | _Claimed | BaseException] = queue.Queue()
         self._running: dict[Work, Handle | None] = {}
         self._claiming: list[Work] = []
@@ -152,6 +157,9 @@ class Scheduler:
             for node in published:
                 self._end_reused(node)
             return
+        intact = [self.repair.before_start(node) for node in nodes]
+        if not all(intact):
+            return  # until the steps that they need have run again
         for node in nodes:
             node.state = "running"
         self._running[work] = None
@@ -252,6 +260,9 @@ class Scheduler:
         elif event.failure is None:
             self._graph.done(node)
             self._listener.done(node)
+        elif self.repair.after_failure(node, event.failure):
+            node.state = "pending"
+            return
         else:
             self._fail(node, event.failure)
         self._release(node)

@@ -101,10 +101,12 @@ class JobFolder:
 
 
 def _events(lines: list[str]) -> list[Mapping[str, Any]]:
-    events = []
+    events: list[Mapping[str, Any]] = []
     for line in lines:
         try:
-            events.append(json.loads(line))
-        except json.JSONDecodeError:
+            event = json.loads(line)
+        except ValueError:
             continue
+        if isinstance(event, dict) and "event" in event:
+            events.append(event)
     return events

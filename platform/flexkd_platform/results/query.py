@@ -21,7 +21,7 @@ class JobFiles:
     def __init__(self, store: Store, job_id: str) -> None:
         self.store = store
         self.folder = JobFolder(store, job_id)
-        self.results: Mapping[str, Any] = json.loads(self.folder.read("results.json"))
+        self.results: Mapping[str, Any] = _parsed(self.folder)
         self.spec_yaml = self.folder.read("spec.yaml")
 
     def training_log(self, trial_hash: str) -> list[StepMetrics]:
@@ -38,6 +38,23 @@ class JobFiles:
         """Spectra and dimensions of a score; None if its moments were not kept."""
         file = self.store.folder_at("score", score_hash) / "geometry.json"
         return dict(json.loads(file.read_text())) if file.exists() else None
+
+
+def _parsed(folder: JobFolder) -> Mapping[str, Any]:
+    """The content of results.json.
+
+    Raises:
+        SpecError: it is truncated or altered.
+    """
+    try:
+        results = json.loads(folder.read("results.json"))
+        if not isinstance(results, dict) or not {"job", "steps", "trials"} <= set(results):
+            raise ValueError("it has no job, steps and trials")
+    except ValueError as error:
+        remedy = "run the job's spec again: it reuses what was done and writes the file anew"
+        text = f"{folder.place('results.json')} is damaged: {error}"
+        raise SpecError([Problem("", text, remedy)]) from None
+    return results
 
 
 def find_job(store: Store, name: str) -> JobFiles:

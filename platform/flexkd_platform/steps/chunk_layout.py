@@ -69,5 +69,5 @@ def layout_of(config: ChunkedConfig, artifacts: Artifacts) -> Layout:
 def publish_chunks(config: ChunkedConfig, inputs: Artifacts, out: Output) -> None:
     """Publish the partial artifacts, unchanged, as files of the artifact."""
     with out.publish() as draft:
-        draft.parts = sorted(out.store.parts(out.step))
+        draft.parts = sorted(out.store.intact_parts(out.step))
         draft.summary["chunks"] = layout_of(config, inputs).chunks

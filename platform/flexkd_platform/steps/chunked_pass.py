@@ -87,7 +87,7 @@ class ChunkedPass(ABC):
         missing: set[int] = set()
         for step in self.steps:
             if not store.has(step):
-                done = store.parts(step)
+                done = store.intact_parts(step)
                 names = {part: layout.name(part, self.suffix) for part in layout.parts}
                 missing |= {part for part, name in names.items() if name not in done}
         return sorted(missing)

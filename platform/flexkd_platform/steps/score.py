@@ -33,7 +33,7 @@ def run(
 
     Partial sums are added in the order of the chunks, because fp64 addition is not associative.
     """
-    names = sorted(out.store.parts(out.step))
+    names = sorted(out.store.intact_parts(out.step))
     sums = ScoreSums.of(out.store.read_part(out.step, name) for name in names)
     contribution = config.importance.kind == "contribution"
     importance_D = sums.mean(contribution=contribution)

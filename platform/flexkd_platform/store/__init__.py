@@ -2,11 +2,16 @@
 
 from .location import StoreError, absolute_location
 from .manifest import FileEntry, Manifest, describe_file
+from .partial_artifact import DamagedPartError
 from .publishing import Draft
 from .step_leases import Holder, Leases
-from .store import Store, open_store
+from .store import QUARANTINE, Store, open_store
+from .verification import DamagedArtifactError
 
 __all__ = [
+    "QUARANTINE",
+    "DamagedArtifactError",
+    "DamagedPartError",
     "Holder",
     "Leases",
     "Draft",

@@ -18,18 +18,21 @@ from .location import StoreError
 from .manifest import MANIFEST, FileEntry, Manifest
 from .publishing import move
 from .transfer import download
+from .verification import DamagedArtifactError, Verifier, difference
 
 
 class Downloads:
     """Artifacts and single files, each downloaded once and verified against its manifest."""
 
-    def __init__(self, filesystem: fs.FileSystem, root: str, uri: str) -> None:
-        self._filesystem, self._root = filesystem, root
+    def __init__(self, filesystem: fs.FileSystem, root: str, uri: str, verifier: Verifier) -> None:
+        self._filesystem, self._root, self._verifier = filesystem, root, verifier
         self._storage = hashlib.sha256(uri.encode()).hexdigest()[:16]
 
     def folder(self, kind: str, digest: str, manifest: Callable[[], Manifest]) -> Path:
         """The local folder of a whole artifact."""
         cached = self._kept / kind / digest
+        if (cached / MANIFEST).is_file() and not self._is_intact(cached):
+            shutil.rmtree(cached, ignore_errors=True)
         if not (cached / MANIFEST).is_file():
             self._fetch_folder(manifest(), cached)
         return cached
@@ -41,12 +44,13 @@ class Downloads:
             StoreError: the artifact has no such file.
         """
         whole = self._kept / kind / digest
-        if (whole / MANIFEST).is_file() and (whole / name).is_file():
+        if (whole / MANIFEST).is_file() and self._is_intact(whole, name):
             return whole / name
         described = manifest()
         # By content: files of different publishing attempts must not be mixed up.
-        alone = whole.with_name(f"{digest}.files") / named(described, name).sha256 / name
-        if not alone.is_file():
+        entry = named(described, name)
+        alone = whole.with_name(f"{digest}.files") / entry.sha256 / name
+        if self._verifier.difference(alone, entry):
             alone.parent.mkdir(parents=True, exist_ok=True)
             aside = alone.with_name(f"{alone.name}.{uuid.uuid4().hex[:8]}.tmp")
             try:
@@ -58,8 +62,17 @@ class Downloads:
 
     @property
     def _kept(self) -> Path:
-        named = os.environ.get("FLEXKD_CACHE")
-        return (Path(named) if named else _own_folder()) / self._storage
+        return cache_folder() / self._storage
+
+    def _is_intact(self, cached: Path, name: str | None = None) -> bool:
+        """Whether the files of a downloaded folder, or one of them, are what was downloaded."""
+        try:
+            files = Manifest.from_bytes((cached / MANIFEST).read_bytes()).files
+        except (OSError, ValueError):
+            return False
+        if name is not None:
+            return name in files and not self._verifier.difference(cached / name, files[name])
+        return not any(self._verifier.difference(cached / n, e) for n, e in files.items())
 
     def _fetch_folder(self, manifest: Manifest, target: Path) -> None:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -80,8 +93,19 @@ class Downloads:
         """Download one file of an artifact and verify it against the manifest."""
         place = f"{self._root}/steps/{manifest.kind}/{manifest.hash}"
         source = "/".join(part for part in (place, manifest.place, name) if part)
-        if download(self._filesystem, source, path) != manifest.files[name]:
-            raise StoreError(f"{source} does not match its manifest; delete {place}")
+        entry = manifest.files[name]
+        try:
+            differs = difference(download(self._filesystem, source, path), entry)
+        except FileNotFoundError:
+            differs = "is missing"
+        if differs:
+            raise DamagedArtifactError(manifest.kind, manifest.hash, [f"{name} {differs}"])
+
+
+def cache_folder() -> Path:
+    """The folder of this user's cache on this node."""
+    named = os.environ.get("FLEXKD_CACHE")
+    return Path(named) if named else _own_folder()
 
 
 def _own_folder() -> Path:

@@ -32,14 +32,14 @@ class Ledger:
     def read(self) -> list[str]:
         """All lines, the oldest first; none if there is no file."""
         try:
-            lines = self._store.read_file(self._path).decode().splitlines()
+            lines = self._store.read_file(self._path).decode(errors="replace").splitlines()
         except FileNotFoundError:
             lines = []
         if self._store.is_local:
             return lines
         known = set(lines)
         for name in self._store.list_folder(self._segments):
-            content = self._store.read_file(f"{self._segments}/{name}").decode()
+            content = self._store.read_file(f"{self._segments}/{name}").decode(errors="replace")
             lines += [line for line in content.splitlines() if line not in known]
         return lines
 

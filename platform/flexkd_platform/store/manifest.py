@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from ..plan import Step
@@ -70,10 +70,32 @@ class Manifest:
 
     @classmethod
     def from_bytes(cls, content: bytes) -> Manifest:
-        """Parse the output of `to_bytes`."""
-        data = json.loads(content)
-        files = {name: FileEntry(**entry) for name, entry in data.pop("files").items()}
-        return cls(files=files, **data)
+        """Parse the output of `to_bytes`.
+
+        Raises:
+            ValueError: it is truncated, no manifest, or of another version.
+        """
+        try:
+            data = json.loads(content)
+            files = {name: FileEntry(**entry) for name, entry in data.pop("files").items()}
+            manifest = cls(files=files, **data)
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            raise ValueError(f"cannot be read: {error}") from None
+        manifest._check()
+        return manifest
+
+    def _check(self) -> None:
+        """Reject values of other types, and files outside the artifact's folder."""
+        texts = (self.kind, self.hash, self.place, *self.needs.values())
+        if not all(isinstance(text, str) for text in texts):
+            raise ValueError("cannot be read: kind, hash, place and needs are not all text")
+        for name, entry in self.files.items():
+            if not (isinstance(entry.bytes, int) and isinstance(entry.sha256, str)):
+                raise ValueError(f"cannot be read: the entry of {name!r} has other types")
+        for name in (*self.files, self.place):
+            path = PurePosixPath(name)
+            if path.is_absolute() or ".." in path.parts:
+                raise ValueError(f"names {name!r}, which lies outside the artifact")
 
 
 def describe_file(path: Path) -> FileEntry:

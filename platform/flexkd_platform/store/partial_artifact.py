@@ -14,11 +14,20 @@ from pathlib import Path
 
 from pyarrow import fs
 
+from .location import StoreError
 from .manifest import FileEntry, describe_file
 from .transfer import copy, download, put, replacing, upload
+from .verification import Verifier, difference
+
+DIGESTS = "digests"
+"""The folder of a disk with the digests of parts."""
 
 INLINE = 64 * 1024
 """Maximum size in bytes of a part that is stored in its record on an object store."""
+
+
+class DamagedPartError(StoreError):
+    """The content of a part differs from the digest stored with it."""
 
 
 class Parts(ABC):
@@ -29,8 +38,12 @@ class Parts(ABC):
         """The names of the existing parts."""
 
     @abstractmethod
+    def damaged(self) -> dict[str, str]:
+        """The existing parts whose content can be seen to differ from their digest, and how."""
+
+    @abstractmethod
     def write(self, name: str, content: bytes) -> None:
-        """Store a part."""
+        """Store a part with its digest."""
 
     @abstractmethod
     def put(self, name: str, path: Path) -> FileEntry:
@@ -38,7 +51,12 @@ class Parts(ABC):
 
     @abstractmethod
     def read(self, name: str) -> bytes:
-        """The content of a part. Raises FileNotFoundError if it does not exist."""
+        """The content of a part.
+
+        Raises:
+            FileNotFoundError: it does not exist.
+            DamagedPartError: its content differs from its digest.
+        """
 
     @abstractmethod
     def fetch(self, name: str, path: Path) -> FileEntry:
@@ -49,7 +67,14 @@ class Parts(ABC):
         """Copy a part to `target`, a path in the storage. Raises FileNotFoundError.
 
         The copy does not change if the part is written again later.
+
+        Raises:
+            DamagedPartError: its content differs from its digest.
         """
+
+    @abstractmethod
+    def move(self, name: str, target: str) -> None:
+        """Move a damaged part to `target`, a path in the storage. Raises FileNotFoundError."""
 
     @abstractmethod
     def drop(self, name: str) -> None:
@@ -61,18 +86,34 @@ class Parts(ABC):
 
 
 class DiskParts(Parts):
-    """Stores each part as a file in a folder."""
+    """Stores each part as a file in a folder, and its digest in a file of `digests/`.
 
-    def __init__(self, folder: str) -> None:
-        self._folder = Path(folder)
+    The digest is written first, so that a part that was written has one. A process that is killed
+    in between leaves a digest alone, or with the part of before, which then counts as damaged.
+    """
+
+    def __init__(self, folder: str, verifier: Verifier) -> None:
+        self._folder, self._verifier = Path(folder), verifier
 
     def names(self) -> set[str]:
         """The names of all files, except temporary ones."""
         found = self._folder.iterdir() if self._folder.is_dir() else iter(())
-        return {path.name for path in found if path.suffix != ".tmp"}
+        return {path.name for path in found if path.suffix != ".tmp" and path.name != DIGESTS}
+
+    def damaged(self) -> dict[str, str]:
+        """Compares every part; reads each once in this process."""
+        found = {}
+        for name in self.names():
+            with suppress(FileNotFoundError):
+                differs = self._verifier.difference(self._folder / name, self._entry(name))
+                # Two processes may finish the step concurrently.
+                if differs and (self._folder / name).exists():
+                    found[name] = differs
+        return found
 
     def write(self, name: str, content: bytes) -> None:
         """Write to a temporary file and rename it."""
+        self._note(name, FileEntry(len(content), hashlib.sha256(content).hexdigest()))
         with replacing(self._folder / name) as aside:
             aside.write_bytes(content)
 
@@ -80,11 +121,15 @@ class DiskParts(Parts):
         """Copy to a temporary file and rename it."""
         with replacing(self._folder / name) as aside:
             shutil.copyfile(path, aside)
-            return describe_file(aside)
+            entry = describe_file(aside)
+            self._note(name, entry)
+            return entry
 
     def read(self, name: str) -> bytes:
         """Read the file."""
-        return (self._folder / name).read_bytes()
+        content = (self._folder / name).read_bytes()
+        self._compare(name, FileEntry(len(content), hashlib.sha256(content).hexdigest()))
+        return content
 
     def fetch(self, name: str, path: Path) -> FileEntry:
         """Copy the file."""
@@ -99,16 +144,40 @@ class DiskParts(Parts):
             raise
         except OSError:  # not every filesystem has hard links
             shutil.copyfile(self._folder / name, target)
-        return describe_file(Path(target))
+        entry = describe_file(Path(target))
+        self._compare(name, entry)
+        return entry
+
+    def move(self, name: str, target: str) -> None:
+        """Rename the file."""
+        Path(target).parent.mkdir(exist_ok=True)
+        (self._folder / name).rename(target)
+        self.drop(name)
 
     def drop(self, name: str) -> None:
         """Delete the file."""
         (self._folder / name).unlink(missing_ok=True)
+        (self._folder / DIGESTS / name).unlink(missing_ok=True)
 
     def drop_all(self) -> None:
         """Delete the folder."""
         with suppress(FileNotFoundError):  # two processes may finish the step concurrently
             shutil.rmtree(self._folder)
+
+    def _note(self, name: str, entry: FileEntry) -> None:
+        with replacing(self._folder / DIGESTS / name) as aside:
+            aside.write_text(f"{entry.bytes} {entry.sha256}\n", encoding="utf-8")
+
+    def _entry(self, name: str) -> FileEntry:
+        """The digest of a part. Raises FileNotFoundError if it has none, as of older versions."""
+        line = (self._folder / DIGESTS / name).read_text(encoding="utf-8", errors="replace")
+        size, _, digest = line.strip().partition(" ")
+        return FileEntry(int(size) if size.isdecimal() else -1, digest)
+
+    def _compare(self, name: str, found: FileEntry) -> None:
+        with suppress(FileNotFoundError):
+            if differs := difference(found, self._entry(name)):
+                raise DamagedPartError(f"{self._folder / name} {differs}")
 
 
 @dataclass(frozen=True)
@@ -125,9 +194,17 @@ class _Record:
 
     @classmethod
     def from_bytes(cls, data: bytes) -> _Record:
+        """Parse the output of `to_bytes`.
+
+        Raises:
+            DamagedPartError: it is truncated.
+        """
         line, _, content = data.partition(b"\n")
-        head = json.loads(line)
-        return cls(FileEntry(head["bytes"], head["sha256"]), head["blob"], content)
+        try:
+            head = json.loads(line)
+            return cls(FileEntry(head["bytes"], head["sha256"]), head["blob"], content)
+        except (ValueError, TypeError, KeyError) as error:
+            raise DamagedPartError(f"the record of a part cannot be read: {error}") from None
 
 
 class ObjectParts(Parts):
@@ -144,6 +221,19 @@ class ObjectParts(Parts):
         selector = fs.FileSelector(self._folder, allow_not_found=True)
         found = self._filesystem.get_file_info(selector)
         return {info.base_name for info in found if info.is_file}
+
+    def damaged(self) -> dict[str, str]:
+        """Records that cannot be read, or whose content differs; blobs are not downloaded."""
+        found = {}
+        for name in self.names():
+            with suppress(FileNotFoundError):
+                try:
+                    record = self._record(name)
+                    if not record.blob:
+                        _compare(name, record.content, record.entry)
+                except DamagedPartError as error:
+                    found[name] = str(error)
+        return found
 
     def write(self, name: str, content: bytes) -> None:
         """Put the record; for a large part, put its blob first."""
@@ -165,7 +255,9 @@ class ObjectParts(Parts):
     def read(self, name: str) -> bytes:
         """Read from the record, or from the blob that it names."""
         record = self._record(name)
-        return self._read(record.blob) if record.blob else record.content
+        content = self._read(record.blob) if record.blob else record.content
+        _compare(name, content, record.entry)
+        return content
 
     def fetch(self, name: str, path: Path) -> FileEntry:
         """Download in pieces."""
@@ -183,6 +275,11 @@ class ObjectParts(Parts):
         else:
             put(self._filesystem, target, record.content)
         return record.entry
+
+    def move(self, name: str, target: str) -> None:
+        """Move the record."""
+        self._filesystem.copy_file(f"{self._folder}/{name}", target)
+        self.drop(name)
 
     def drop(self, name: str) -> None:
         """Delete the record first: without it the part does not exist."""
@@ -213,3 +310,8 @@ class ObjectParts(Parts):
         with self._filesystem.open_input_stream(path) as stream:
             content: bytes = stream.read()
         return content
+
+
+def _compare(name: str, content: bytes, entry: FileEntry) -> None:
+    if differs := difference(FileEntry(len(content), hashlib.sha256(content).hexdigest()), entry):
+        raise DamagedPartError(f"the part {name} {differs}")

@@ -5,26 +5,40 @@ An artifact is published if and only if its manifest exists.
 
 from __future__ import annotations
 
+import logging
+import os
 import shutil
 import tempfile
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
+from typing import IO
 
 import pyarrow as pa
 from pyarrow import fs
 
 from ..plan import Step
-from .downloads import Downloads, named
+from .downloads import Downloads, cache_folder, named
 from .garbage_collection import sweep_folder, sweep_objects
 from .location import StoreError, joined, open_location, remedy
 from .manifest import MANIFEST, FileEntry, Manifest
 from .partial_artifact import DiskParts, ObjectParts, Parts
 from .publishing import ATTEMPT, Draft, publish_folder, publish_objects
 from .transfer import put, replacing
+from .verification import (
+    DamagedArtifactError,
+    Verifier,
+    difference_of_object,
+    size_difference,
+)
+
+_log = logging.getLogger(__name__)
+
+QUARANTINE = "quarantine"
+"""The folder in the storage with damaged artifacts."""
 
 
 class Store:
@@ -35,7 +49,8 @@ class Store:
         self.root = root.rstrip("/")
         self.uri = uri
         self.is_local = isinstance(filesystem, fs.LocalFileSystem)
-        self._downloads = Downloads(filesystem, self.root, uri)
+        self._verifier = Verifier(cache_folder)
+        self._downloads = Downloads(filesystem, self.root, uri, self._verifier)
         # Published artifacts never change, so each manifest is read once. Threads share the store;
         # operations of a dictionary are atomic.
         self._manifests: dict[tuple[str, str], Manifest] = {}
@@ -69,7 +84,11 @@ class Store:
         return self.uri_of(f"{place}/{inner}" if inner else place)
 
     def manifest_at(self, kind: str, digest: str) -> Manifest:
-        """The manifest of a published artifact, by kind and hash. See `manifest`."""
+        """The manifest of a published artifact, by kind and hash. See `manifest`.
+
+        Raises:
+            DamagedArtifactError: it cannot be read.
+        """
         if (kind, digest) not in self._manifests:
             try:
                 content = self._read(f"{self._place(kind, digest)}/{MANIFEST}")
@@ -77,17 +96,21 @@ class Store:
                 raise StoreError(
                     f"no {kind} {digest[:12]} in {self.uri}; run the job that creates it"
                 ) from None
-            self._manifests[kind, digest] = Manifest.from_bytes(content)
+            self._manifests[kind, digest] = _parsed(content, kind, digest)
         return self._manifests[kind, digest]
 
     def folder(self, step: Step) -> Path:
-        """A local folder with the artifact's files; downloaded once if the storage is remote."""
+        """A local folder with the artifact's files; downloaded once if the storage is remote.
+
+        Raises:
+            DamagedArtifactError: a file differs from the manifest.
+        """
         return self.folder_at(step.kind, step.hash)
 
     def folder_at(self, kind: str, digest: str) -> Path:
         """The folder of a published artifact, by kind and hash. See `folder`."""
         if self.is_local:
-            self.manifest_at(kind, digest)
+            self._verify(kind, digest, self.manifest_at(kind, digest).files)
             return Path(self._place(kind, digest))
         return self._downloads.folder(kind, digest, lambda: self.manifest_at(kind, digest))
 
@@ -100,10 +123,11 @@ class Store:
 
         Raises:
             StoreError: there is no such artifact, or it has no such file.
+            DamagedArtifactError: the file differs from the manifest.
         """
         if not self.is_local:
             return self._downloads.file(kind, digest, name, lambda: self.manifest_at(kind, digest))
-        named(self.manifest_at(kind, digest), name)
+        self._verify(kind, digest, {name: named(self.manifest_at(kind, digest), name)})
         return Path(self._place(kind, digest)) / name
 
     @contextmanager
@@ -123,6 +147,7 @@ class Store:
             yield draft
             draft.seconds = time.perf_counter() - started
             if not self.has(step):
+                self._clear_damaged(step)
                 parts = self._parts(step)
                 if self.is_local:
                     publish_folder(step, draft, parts, Path(place))
@@ -138,11 +163,99 @@ class Store:
         else:
             sweep_objects(self.filesystem, place, ATTEMPT, keep=self.manifest(step).place)
 
+    # --- damage ------------------------------------------------------------------------------
+
+    def damage(
+        self, kind: str, digest: str, *, up_to: int | None = None, download: bool = False
+    ) -> list[str]:
+        """How an artifact differs from its manifest, one line a file; empty if it does not.
+
+        An artifact that is not published has no damage.
+
+        up_to: compare files of at most so many bytes, and that all others exist with their size.
+        download: read a remote artifact as well, which is verified when it is downloaded.
+        """
+        try:
+            manifest = self.manifest_at(kind, digest)
+        except DamagedArtifactError as error:
+            return list(error.reasons)
+        except StoreError:
+            return []
+        if not self.is_local and not download:
+            return []
+        found = {name: self._difference(manifest, name, up_to) for name in manifest.files}
+        return [f"{name} {difference}" for name, difference in found.items() if difference]
+
+    def is_readable(self, step: Step, name: str) -> bool:
+        """Whether the artifact is published and this file of it is not damaged."""
+        try:
+            self.file(step, name)
+        except StoreError:
+            return False
+        return True
+
+    def set_aside(self, kind: str, digest: str) -> str:
+        """Unpublish a damaged artifact; returns the path in the storage where it is kept.
+
+        On an object store only the manifest is kept: the files are deleted after some days.
+        """
+        place, name = self._place(kind, digest), f"{kind}-{digest[:16]}-{uuid.uuid4().hex[:8]}"
+        self._manifests.pop((kind, digest), None)
+        target = f"{QUARANTINE}/{name}"
+        with suppress(FileNotFoundError):  # another process was faster
+            if self.is_local:
+                Path(self.root, QUARANTINE).mkdir(exist_ok=True)
+                Path(place).rename(Path(self.root, target))
+            else:
+                self.write_file(f"{target}/{MANIFEST}", self._read(f"{place}/{MANIFEST}"))
+                self.filesystem.delete_file(f"{place}/{MANIFEST}")
+        return target
+
+    def _difference(self, manifest: Manifest, name: str, up_to: int | None) -> str:
+        entry = manifest.files[name]
+        if not self.is_local:
+            place = self._place(manifest.kind, manifest.hash)
+            return difference_of_object(self.filesystem, f"{place}/{manifest.place}/{name}", entry)
+        path = Path(self._place(manifest.kind, manifest.hash)) / name
+        if up_to is not None and entry.bytes > up_to:
+            return size_difference(path, entry)
+        return self._verifier.difference(path, entry)
+
+    def _verify(self, kind: str, digest: str, files: Mapping[str, FileEntry]) -> None:
+        place = Path(self._place(kind, digest))
+        found = {n: self._verifier.difference(place / n, entry) for n, entry in files.items()}
+        reasons = [f"{name} {difference}" for name, difference in found.items() if difference]
+        if reasons:
+            raise DamagedArtifactError(kind, digest, reasons)
+
+    def _clear_damaged(self, step: Step) -> None:
+        """Set aside what has a manifest that cannot be read: it would count as published."""
+        with suppress(StoreError):
+            self.manifest(step)
+            return
+        if self._is_file(f"{self._place(step.kind, step.hash)}/{MANIFEST}"):
+            self.set_aside(step.kind, step.hash)
+
     # --- finished chunks of an unfinished step -------------------------------------------------
 
     def parts(self, step: Step) -> set[str]:
         """The names of the finished chunks of `step`."""
         return self._parts(step).names()
+
+    def intact_parts(self, step: Step) -> set[str]:
+        """The names of the finished chunks; damaged ones are moved to `quarantine/` and logged."""
+        parts = self._parts(step)
+        damaged = parts.damaged()
+        for name, differs in damaged.items():
+            place = f"{step.kind}-{step.hash[:16]}-{name}-{uuid.uuid4().hex[:8]}"
+            place = f"{QUARANTINE}/{place}"
+            with suppress(FileNotFoundError):  # another process was faster
+                parts.move(name, f"{self.root}/{place}")
+            _log.warning(
+                "the part %s of %s %s %s; it is set aside in %s and computed again",
+                *(name, step.kind, step.hash[:12], differs, self.uri_of(place)),
+            )
+        return parts.names() - set(damaged)
 
     def write_part(self, step: Step, name: str, content: bytes) -> None:
         """Store the result of one chunk; writing it again replaces it."""
@@ -190,8 +303,8 @@ class Store:
         assert self.is_local, "an object store cannot append"
         target = Path(f"{self.root}/{path}")
         target.parent.mkdir(parents=True, exist_ok=True)
-        with target.open("a", encoding="utf-8") as stream:
-            stream.write(f"{line}\n")
+        with target.open("a+b") as stream:
+            stream.write(f"{_line_end(stream)}{line}\n".encode())
 
     def drop_file(self, path: str) -> None:
         """Delete a file in the storage; a missing one is not an error."""
@@ -238,7 +351,11 @@ class Store:
 
     def _parts(self, step: Step) -> Parts:
         folder = f"{self.root}/parts/{step.kind}-{step.hash}"
-        return DiskParts(folder) if self.is_local else ObjectParts(self.filesystem, folder)
+        return (
+            DiskParts(folder, self._verifier)
+            if self.is_local
+            else ObjectParts(self.filesystem, folder)
+        )
 
     def _is_file(self, path: str) -> bool:
         return bool(self.filesystem.get_file_info(path).type == fs.FileType.File)
@@ -254,6 +371,24 @@ class Store:
             return
         with replacing(Path(path)) as aside:
             aside.write_bytes(content)
+
+
+def _line_end(stream: IO[bytes]) -> str:
+    """A line end if the last line of a file has none: its writer was killed."""
+    if not stream.seek(0, os.SEEK_END):
+        return ""
+    stream.seek(-1, os.SEEK_END)
+    return "" if stream.read() == b"\n" else "\n"
+
+
+def _parsed(content: bytes, kind: str, digest: str) -> Manifest:
+    try:
+        manifest = Manifest.from_bytes(content)
+        if (manifest.kind, manifest.hash) != (kind, digest):
+            raise ValueError(f"belongs to {manifest.kind} {manifest.hash[:12]}")
+    except ValueError as error:
+        raise DamagedArtifactError(kind, digest, [f"{MANIFEST} {error}"]) from None
+    return manifest
 
 
 def open_store(uri: str) -> Store:

@@ -83,6 +83,20 @@ def download(filesystem: fs.FileSystem, source: str, path: Path) -> FileEntry:
     return FileEntry(size, digest.hexdigest())
 
 
+def describe_object(filesystem: fs.FileSystem, source: str) -> FileEntry:
+    """The size and digest of `source`, read in pieces.
+
+    Raises:
+        FileNotFoundError: there is no such object.
+    """
+    digest, size = hashlib.sha256(), 0
+    with filesystem.open_input_stream(source) as stream:
+        while piece := stream.read(PIECE):
+            digest.update(piece)
+            size += len(piece)
+    return FileEntry(size, digest.hexdigest())
+
+
 def copy(filesystem: fs.FileSystem, source: str, target: str, size: int) -> None:
     """Copy an object within a storage, on the server side up to `COPY_LIMIT`.
 

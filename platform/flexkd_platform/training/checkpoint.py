@@ -28,7 +28,7 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Optimizer
 
 from ..plan import Step
-from ..store import Store
+from ..store import DamagedPartError, Store
 from .checkpoint_storage import (
     SUFFIX,
     DamagedCheckpointError,
@@ -154,11 +154,11 @@ class Checkpoints:
                 found.append(Marker.from_bytes(self._store.read_part(self._step, name)))
             except FileNotFoundError:
                 continue  # another job with the same training has replaced or published it
-            except DamagedCheckpointError as error:
+            except (DamagedCheckpointError, DamagedPartError) as error:
                 self._pass_over(name, error)
         return found
 
-    def _pass_over(self, name: str, error: DamagedCheckpointError) -> None:
+    def _pass_over(self, name: str, error: Exception) -> None:
         if self._worker.rank == 0:
             place = f"{self._step.kind} {self._step.hash[:12]}"
             _log.warning("the checkpoint %s of %s is damaged and skipped: %s", name, place, error)

@@ -19,6 +19,7 @@ from flexkd_platform.spec import Resources
 from flexkd_platform.steps import ChunkDone, ChunkedPass, GenerationPass, ScoringPass, passes
 from flexkd_platform.store import Store
 
+from ..altered import republish
 from ..tiny_jobs import PlanOf, SpecOf, StoreWith, writing_json
 
 pytestmark = pytest.mark.ray
@@ -237,6 +238,7 @@ def _break_teacher(request: ScoringPass, store: Store) -> None:
     name = next(name for name in weights if name.endswith("word_embeddings.weight"))
     weights[name][5] = float("nan")  # one word of the vocabulary
     save_file(weights, file, metadata={"format": "pt"})
+    republish(store, request.teacher)
 
 
 def _free_cpus() -> float:

@@ -123,6 +123,9 @@ class Log:
         self.lines.append(f"{event} {name}{more}")
         self.react(self.lines[-1])
 
+    def damaged(self, step: Step, reasons: Sequence[str], place: str) -> None:
+        self.lines.append(f"damaged {step.kind}")
+
     def started(self, nodes: Sequence[graphs.Node], chunks: int | None) -> None:
         for node in nodes:
             self._add("started", node)

@@ -20,6 +20,8 @@ from flexkd_platform.artifacts import read_importance, read_moments, read_rows
 from flexkd_platform.steps import ScoringPass, passes
 from flexkd_platform.steps.partial_sum import PartialSum, pack
 
+from ..altered import republish
+
 RARE_ROW = 13
 ROWS, CHUNK = 26, 8
 
@@ -428,11 +430,13 @@ def test_scores_of_a_shared_pass_are_those_of_passes_of_their_own(
 
 def poison(lab: Any, word: str) -> None:
     """Make the published teacher's embedding of one word NaN."""
-    folder = lab.store.folder(lab.step(lab.plan(), "teacher")) / "model"
+    teacher = lab.step(lab.plan(), "teacher")
+    folder = lab.store.folder(teacher) / "model"
     place = AutoTokenizer.from_pretrained(folder).convert_tokens_to_ids(word)
     weights = load_file(folder / "model.safetensors")
     weights["bert.embeddings.word_embeddings.weight"][place] = float("nan")
     save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    republish(lab.store, teacher)
 
 
 @pytest.mark.parametrize("kind", ["gradient", "activation"])

@@ -20,6 +20,7 @@ from flexkd_platform.tasks import Batch, has_label
 from flexkd_platform.training import SoloWorker
 from flexkd_platform.training.micro_batch import MicroBatchOutputs
 
+from ..altered import republish
 from ..lab import train_student, training_of
 
 ROWS = 26
@@ -116,12 +117,14 @@ def test_a_table_without_the_labels_of_other_rows(lab: Any) -> None:
 
 def spoiled(lab: Any, labelled: list[int]) -> None:
     """Turn the labels of all other rows around in the published data set."""
-    folder = lab.store.folder(lab.step(lab.plan(), "dataset"))
+    dataset = lab.step(lab.plan(), "dataset")
+    folder = lab.store.folder(dataset)
     table = pq.read_table(folder / "train.parquet")
     labels = [y if row in labelled else 1 - y for row, y in enumerate(table["label"].to_pylist())]
     place = table.column_names.index("label")
     changed = table.set_column(place, table.schema.field("label"), pa.array(labels))
     pq.write_table(changed, folder / "train.parquet")
+    republish(lab.store, dataset)
 
 
 @pytest.mark.parametrize(

@@ -50,6 +50,12 @@ def store(make_store: MakeStore) -> Store:
 
 
 @pytest.fixture
+def disk(tmp_path: Path) -> Store:
+    """A store on this disk."""
+    return open_store(str(tmp_path / "storage"))
+
+
+@pytest.fixture
 def remote(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
     """A store that is not on this disk."""
     monkeypatch.setenv("FLEXKD_CACHE", str(tmp_path / "downloads"))
