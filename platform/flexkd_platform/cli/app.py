@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -320,6 +321,28 @@ def report_command(
     from .report import report
 
     raise typer.Exit(report(job, storage, as_json))
+
+
+@app.command("export")
+def export_command(
+    target: Annotated[
+        str,
+        typer.Argument(
+            metavar="JOB[:best|:METHOD,α=…,seed=…]",
+            help="id or name of a job, and one of its students: the best on validation by default",
+            show_default=False,
+        ),
+    ],
+    folder: Annotated[
+        Path | None, typer.Argument(metavar="[DIR]", help="new folder", show_default=False)
+    ] = None,
+    storage: StorageOption = DEFAULT_STORAGE,
+    as_json: JsonOption = False,
+) -> None:
+    """Write a student as a folder that transformers loads, with its tokenizer and a model card."""
+    from .export import export
+
+    raise typer.Exit(export(target, folder, storage, as_json))
 
 
 @app.command("list")

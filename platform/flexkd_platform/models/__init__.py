@@ -22,6 +22,7 @@ from .layers import hidden_layer, hidden_layers, stacks
 from .loading import load_tokenizer, load_with_head
 from .lora import LoraStudent, add_lora, base_source
 from .output_rows import OutputHead, OutputRows, output_head
+from .portable import output_labels, set_decoding, set_tokenizer
 from .saving import load_saved, save_model
 from .slices import SLICES
 from .student import build_student
@@ -51,9 +52,12 @@ __all__ = [
     "make_base",
     "make_base_tokenizer",
     "output_head",
+    "output_labels",
     "placed",
     "reads_mean",
     "save_model",
+    "set_decoding",
+    "set_tokenizer",
     "stacks",
     "tokenizer_digest",
 ]

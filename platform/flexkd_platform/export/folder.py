@@ -1,0 +1,123 @@
+"""Write a student as a folder that `from_pretrained` and `pipeline` of transformers load."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from ..model_info import ModelError
+from ..models import load_saved, output_labels, save_model, set_decoding, set_tokenizer
+from ..spec import InstructionTask, Problem, ResponseTask, SpecError, TextTask
+from ..tasks import Chat
+from .card import CardFacts, model_card
+from .choosing import Student
+
+CARD = "README.md"
+
+
+@dataclass(frozen=True)
+class Exported:
+    """An exported student.
+
+    files: names in the folder, sorted.
+    parameters: of the whole model.
+    notes: what a user of the model has to know.
+    """
+
+    folder: Path
+    files: tuple[str, ...]
+    parameters: int
+    notes: tuple[str, ...] = ()
+
+
+def folder_problems(folder: Path) -> list[Problem]:
+    """The problem of a folder that cannot be written, or that holds something."""
+    if folder.is_dir() and not any(folder.iterdir()):
+        return []
+    if folder.exists():
+        what = "is not empty" if folder.is_dir() else "is a file"
+        return [Problem("DIR", f"{folder} {what}", "name a new folder; nothing is overwritten")]
+    place = next(parent for parent in folder.absolute().parents if parent.exists())
+    if not place.is_dir() or not os.access(place, os.W_OK):
+        message = f"{folder} cannot be created: {place} is not a writable folder"
+        return [Problem("DIR", message, "name a folder that you may write to")]
+    return []
+
+
+def write_student(student: Student, folder: Path) -> Exported:
+    """Write a student's model, tokenizer and model card to a folder, whole or not at all.
+
+    Adapters are merged. A regressor outputs labels in their own unit, and a language model decodes
+    as in the evaluation.
+
+    Raises:
+        SpecError: the folder holds something, or the storage has no readable student.
+    """
+    if problems := folder_problems(folder):
+        raise SpecError(problems)
+    model, tokenizer = _loaded(student)
+    notes = _prepare(model, tokenizer, student)
+    parameters = sum(parameter.numel() for parameter in model.parameters())
+    with _whole(folder) as draft:
+        save_model(model, tokenizer, draft)
+        facts = CardFacts(parameters, type(model).__name__, _label_names(model), notes)
+        (draft / CARD).write_text(model_card(student, facts), encoding="utf-8")
+    files = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*"))
+    return Exported(folder, tuple(files), parameters, notes)
+
+
+def _loaded(student: Student) -> tuple[Any, Any]:
+    try:
+        return load_saved(student.folder())
+    except ModelError as error:
+        raise SpecError([Problem("JOB", error.message, error.remedy)]) from None
+
+
+def _prepare(model: Any, tokenizer: Any, student: Student) -> tuple[str, ...]:
+    """Adapt a model and its tokenizer to other programs; returns what their users must know."""
+    task, settings = student.spec.task, student.spec.evaluate
+    if isinstance(task, TextTask):
+        set_tokenizer(tokenizer, padding=task.padding, max_length=task.max_length)
+        unit = output_labels(model)
+        if unit is not None:
+            return (
+                f"The output z is in standard deviations from the mean of the labels, because the "
+                f"head has no bias: label = {unit.std:.6g} · z + {unit.mean:.6g}.",
+            )
+        return ()
+    assert isinstance(task, ResponseTask), "a task has labels or responses"
+    set_tokenizer(tokenizer, padding="left" if task.language_model == "causal" else "right")
+    chat = isinstance(task, InstructionTask) and task.template == "chat"
+    set_decoding(
+        model,
+        tokenizer,
+        settings.decoding or task.decoding,
+        max_new_tokens=settings.max_new_tokens or task.max_new_tokens,
+        eos_id=Chat(tokenizer).end_id if chat else tokenizer.eos_token_id,
+    )
+    return ()
+
+
+def _label_names(model: Any) -> tuple[str, ...]:
+    """The names of a classifier's outputs, in their order."""
+    names: dict[int, str] = getattr(model.config, "id2label", None) or {}
+    return tuple(names[index] for index in sorted(names))
+
+
+@contextmanager
+def _whole(folder: Path) -> Iterator[Path]:
+    """A draft next to a folder, which replaces it at the end; it is deleted after an error."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    draft = folder.with_name(f".{folder.name}-{uuid4().hex[:8]}")
+    draft.mkdir()
+    try:
+        yield draft
+        draft.rename(folder)  # an empty folder is replaced
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
