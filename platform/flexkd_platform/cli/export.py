@@ -6,7 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from ..export import parse_target
+from ..export import find_student, parse_target
+from ..results import JobFiles, find_job
 from ..spec import Problem, SpecError
 from ..store import StoreError, open_store
 from .console import out
@@ -18,16 +19,10 @@ def export(target: str, folder: Path | None, storage: str, as_json: bool) -> int
     problems = _folder_problems(folder)
     if problems:
         raise SpecError(problems)
-    # Reading results imports pyarrow, and writing a model torch: a wrong request does not wait.
-    from ..export import find_student
+    student = find_student(job_files(storage, wanted.job), wanted)
+    # Imports torch, for which a wrong request should not wait.
     from ..export.folder import write_student
-    from ..results import find_job
 
-    try:
-        student = find_student(find_job(open_store(storage), wanted.job), wanted)
-    except (StoreError, OSError) as error:
-        remedy = "name the storage of the job, which must be reachable from here"
-        raise SpecError([Problem("--storage", str(error), remedy)]) from None
     assert folder is not None
     exported = write_student(student, folder)
     trial = student.trial
@@ -59,6 +54,19 @@ def export(target: str, folder: Path | None, storage: str, as_json: bool) -> int
     for note in exported.notes:
         out.print(f"note: {note}", markup=False, soft_wrap=True)
     return 0
+
+
+def job_files(storage: str, job: str) -> JobFiles:
+    """The files of a job, by its id or name.
+
+    Raises:
+        SpecError: there is no such job, or the storage cannot be read.
+    """
+    try:
+        return find_job(open_store(storage), job)
+    except (StoreError, OSError) as error:
+        remedy = "name the storage of the job, which must be reachable from here"
+        raise SpecError([Problem("--storage", str(error), remedy)]) from None
 
 
 def _folder_problems(folder: Path | None) -> list[Problem]:

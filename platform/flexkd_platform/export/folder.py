@@ -61,8 +61,7 @@ def write_student(student: Student, folder: Path) -> Exported:
     """
     if problems := folder_problems(folder):
         raise SpecError(problems)
-    model, tokenizer = _loaded(student)
-    notes = _prepare(model, tokenizer, student)
+    model, tokenizer, notes = load_student(student)
     parameters = sum(parameter.numel() for parameter in model.parameters())
     with _whole(folder) as draft:
         save_model(model, tokenizer, draft)
@@ -72,11 +71,17 @@ def write_student(student: Student, folder: Path) -> Exported:
     return Exported(folder, tuple(files), parameters, notes)
 
 
-def _loaded(student: Student) -> tuple[Any, Any]:
+def load_student(student: Student) -> tuple[Any, Any, tuple[str, ...]]:
+    """The model as it is exported, in eval mode, its tokenizer, and notes for its users.
+
+    Raises:
+        SpecError: the storage has no readable student.
+    """
     try:
-        return load_saved(student.folder())
+        model, tokenizer = load_saved(student.folder())
     except ModelError as error:
         raise SpecError([Problem("JOB", error.message, error.remedy)]) from None
+    return model, tokenizer, _prepare(model, tokenizer, student)
 
 
 def _prepare(model: Any, tokenizer: Any, student: Student) -> tuple[str, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from importlib.metadata import metadata, packages_distributions
+from importlib.metadata import PackageMetadata, metadata, packages_distributions
 from pathlib import Path
 from typing import Any
 
@@ -115,12 +115,17 @@ def _of_package(model: str) -> str:
     module = model.removeprefix(PACKAGE).partition(".")[0]
     for distribution in packages_distributions().get(module, ()):
         declared = metadata(distribution)
-        lines = (declared.get("License-Expression"), declared.get("License"))
+        lines = [*_lines(declared, "License-Expression"), *_lines(declared, "License")]
+        # Some packages hold the whole text there.
         found = next((line for line in lines if line and "\n" not in line), None)
-        found = found or _classified(declared.get_all("Classifier") or [])
+        found = found or _classified(_lines(declared, "Classifier"))
         if found:
             return f"{found} (of the Python package)"
     return UNKNOWN
+
+
+def _lines(declared: PackageMetadata, field: str) -> list[str]:
+    return declared.get_all(field) or []
 
 
 def _classified(classifiers: list[str]) -> str:

@@ -26,7 +26,10 @@ from flexkd_platform.spec import SpecError
 
 from .conftest import Job
 
-LORA = "student={init: {kind: sliced, layers: 2, hidden_size: 8, weights: finetuned}, lora: {r: 2, export: EXPORT}}"
+LORA = (
+    "student={init: {kind: sliced, layers: 2, hidden_size: 8, weights: finetuned}, "
+    "lora: {r: 2, export: EXPORT}}"
+)
 
 
 def student_of(job: Job, target: str = "tiny:best") -> Student:
