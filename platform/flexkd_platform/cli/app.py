@@ -336,13 +336,25 @@ def export_command(
     folder: Annotated[
         Path | None, typer.Argument(metavar="[DIR]", help="new folder", show_default=False)
     ] = None,
+    register: Annotated[
+        str, typer.Option(help="also a version of this model in MLflow's registry", metavar="NAME")
+    ] = "",
+    push_to_hub: Annotated[
+        str,
+        typer.Option(help="also a repository of the Hugging Face hub", metavar="REPOSITORY"),
+    ] = "",
+    public: Annotated[
+        bool, typer.Option("--public", help="everyone may read a new repository of the hub")
+    ] = False,
+    tracking_uri: ReadTrackingOption = "",
     storage: StorageOption = DEFAULT_STORAGE,
     as_json: JsonOption = False,
 ) -> None:
     """Write a student as a folder that transformers loads, with its tokenizer and a model card."""
-    from .export import export
+    from .export import Places, export
 
-    raise typer.Exit(export(target, folder, storage, as_json))
+    places = Places(folder, register=register, push=push_to_hub, public=public)
+    raise typer.Exit(export(target, places, storage, tracking_uri, as_json))
 
 
 @app.command("list")

@@ -55,7 +55,7 @@ def model_card(student: Student, facts: CardFacts) -> str:
         _table("Training", _method_rows(student)),
         _table("Data", _data_rows(student)),
         _scores(student),
-        _licences(student),
+        licence_text(student),
         _origin(student),
     ]
     return "\n\n".join(section for section in sections if section) + "\n"
@@ -255,7 +255,8 @@ def _cells(found: Mapping[str, Any]) -> tuple[str, str]:
     return f"{_shown(mean)}{spread}", low_high
 
 
-def _licences(student: Student) -> str:
+def licence_text(student: Student) -> str:
+    """The part of the card on the licences of everything that the student is made from."""
     spec = student.spec
     sources = [("teacher", teacher_source(spec))]
     if (base := base_source(spec)) is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -62,13 +62,12 @@ def write_student(student: Student, folder: Path) -> Exported:
     if problems := folder_problems(folder):
         raise SpecError(problems)
     model, tokenizer, notes = load_student(student)
-    parameters = sum(parameter.numel() for parameter in model.parameters())
+    facts = card_facts(model, notes)
     with _whole(folder) as draft:
         save_model(model, tokenizer, draft)
-        facts = CardFacts(parameters, type(model).__name__, _label_names(model), notes)
         (draft / CARD).write_text(model_card(student, facts), encoding="utf-8")
     files = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*"))
-    return Exported(folder, tuple(files), parameters, notes)
+    return Exported(folder, tuple(files), facts.parameters, notes)
 
 
 def load_student(student: Student) -> tuple[Any, Any, tuple[str, ...]]:
@@ -107,6 +106,12 @@ def _prepare(model: Any, tokenizer: Any, student: Student) -> tuple[str, ...]:
         eos_id=Chat(tokenizer).end_id if chat else tokenizer.eos_token_id,
     )
     return ()
+
+
+def card_facts(model: Any, notes: Sequence[str]) -> CardFacts:
+    """What the card says of the model itself."""
+    parameters = sum(parameter.numel() for parameter in model.parameters())
+    return CardFacts(parameters, type(model).__name__, _label_names(model), notes)
 
 
 def _label_names(model: Any) -> tuple[str, ...]:
