@@ -336,6 +336,12 @@ def export_command(
     folder: Annotated[
         Path | None, typer.Argument(metavar="[DIR]", help="new folder", show_default=False)
     ] = None,
+    weights: Annotated[
+        list[str],
+        typer.Option(
+            "--format", help="of the weights: safetensors, onnx; repeatable", metavar="FORMAT"
+        ),
+    ] = ["safetensors"],  # noqa: B006
     register: Annotated[
         str, typer.Option(help="also a version of this model in MLflow's registry", metavar="NAME")
     ] = "",
@@ -353,7 +359,7 @@ def export_command(
     """Write a student as a folder that transformers loads, with its tokenizer and a model card."""
     from .export import Places, export
 
-    places = Places(folder, register=register, push=push_to_hub, public=public)
+    places = Places(folder, tuple(weights), register=register, push=push_to_hub, public=public)
     raise typer.Exit(export(target, places, storage, tracking_uri, as_json))
 
 

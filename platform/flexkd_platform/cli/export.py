@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from ..export.folder import Exported  # imports torch
 
 
+FORMATS = ("safetensors",)
+"""The default formats of the weights."""
+
+
 @dataclass(frozen=True)
 class Places:
     """Where a student goes: to a folder, a name in the registry, a repository of the hub.
@@ -29,7 +33,7 @@ class Places:
     """
 
     folder: Path | None
-    formats: tuple[str, ...] = ("safetensors",)
+    formats: tuple[str, ...] = FORMATS
     register: str = ""
     push: str = ""
     public: bool = False
@@ -49,8 +53,7 @@ def export(target: str, places: Places, storage: str, tracking: str, as_json: bo
     with tempfile.TemporaryDirectory() as scratch:
         if places.folder is not None or places.push:
             folder = places.folder or Path(scratch, "model")
-            exported = _written(student, folder, places)
-            numbers |= _folder_json(exported, places.folder)
+            numbers |= _folder_json(_written(student, folder, places), places.folder)
         if places.register:
             code |= _registered(student, uri, places.register, numbers)
         if places.push:
@@ -80,6 +83,9 @@ def _place_problems(places: Places) -> list[Problem]:
     if places.folder is None and not places.register and not places.push:
         remedy = "name a new folder, or give --register or --push-to-hub"
         return [Problem("DIR", "there is nowhere to write to", remedy)]
+    if places.folder is None and not places.push and places.formats != FORMATS:
+        remedy = "name a folder, or leave it out: MLflow keeps safetensors"
+        return [Problem("--format", "it is for a folder or the hub", remedy)]
     if places.public and not places.push:
         message = "only a repository of the hub is public or private"
         return [Problem("--public", message, "leave it out, or give --push-to-hub")]
@@ -91,11 +97,12 @@ def _problems(
 ) -> tuple[str, list[Problem]]:
     """The tracking URI, and everything that prevents the export; nothing is written."""
     # Imports torch, for which a target that means nothing should not wait.
-    from ..export.folder import folder_problems
+    from ..export.folder import folder_problems, format_problems
     from ..export.hub import hub_problems
     from ..export.registering import register_problems
 
     problems = [] if places.folder is None else folder_problems(places.folder)
+    problems += format_problems(student, places.formats)
     uri = ""
     if places.register:
         uri, found = tracking_uri(tracking, storage)
@@ -108,7 +115,7 @@ def _problems(
 def _written(student: Student, folder: Path, places: Places) -> Exported:
     from ..export.folder import write_student
 
-    return write_student(student, folder)
+    return write_student(student, folder, places.formats)
 
 
 def _registered(student: Student, uri: str, name: str, numbers: dict[str, Any]) -> int:

@@ -12,13 +12,23 @@ from typing import Any
 from uuid import uuid4
 
 from ..model_info import ModelError
-from ..models import load_saved, output_labels, save_model, set_decoding, set_tokenizer
+from ..models import (
+    export_onnx,
+    load_saved,
+    missing_packages,
+    output_labels,
+    save_model,
+    set_decoding,
+    set_tokenizer,
+)
 from ..spec import InstructionTask, Problem, ResponseTask, SpecError, TextTask
 from ..tasks import Chat
 from .card import CardFacts, model_card
 from .choosing import Student
 
 CARD = "README.md"
+FORMATS = ("safetensors", "onnx")
+FORMAT_OPTION = "--format"
 
 
 @dataclass(frozen=True)
@@ -50,24 +60,60 @@ def folder_problems(folder: Path) -> list[Problem]:
     return []
 
 
-def write_student(student: Student, folder: Path) -> Exported:
+def format_problems(student: Student, formats: Sequence[str]) -> list[Problem]:
+    """Formats of the weights that there are not, or that the student cannot have."""
+    task = student.spec.task
+    problems = [
+        Problem(FORMAT_OPTION, f"unknown format {name!r}", f"allowed are {', '.join(FORMATS)}")
+        for name in formats
+        if name not in FORMATS
+    ]
+    if "onnx" not in formats:
+        return problems
+    if isinstance(task, ResponseTask) and task.language_model == "seq2seq":
+        message = "an encoder–decoder in ONNX is several graphs, which flexkd does not make"
+        problems.append(Problem(FORMAT_OPTION, message, "leave --format onnx out"))
+    if missing := missing_packages():
+        message = f"ONNX needs {', '.join(missing)}, not installed here"
+        problems.append(Problem(FORMAT_OPTION, message, "pip install 'flexkd[onnx]'"))
+    return problems
+
+
+def write_student(
+    student: Student, folder: Path, formats: Sequence[str] = ("safetensors",)
+) -> Exported:
     """Write a student's model, tokenizer and model card to a folder, whole or not at all.
+
+    formats: of the weights: `safetensors`, `onnx` or both.
 
     Adapters are merged. A regressor outputs labels in their own unit, and a language model decodes
     as in the evaluation.
 
     Raises:
-        SpecError: the folder holds something, or the storage has no readable student.
+        SpecError: the folder holds something, the storage has no readable student, or the
+            architecture cannot be exported to ONNX.
     """
-    if problems := folder_problems(folder):
+    if problems := [*folder_problems(folder), *format_problems(student, formats)]:
         raise SpecError(problems)
     model, tokenizer, notes = load_student(student)
     facts = card_facts(model, notes)
     with _whole(folder) as draft:
         save_model(model, tokenizer, draft)
+        if "onnx" in formats:
+            _write_onnx(model, tokenizer, draft)
+        if "safetensors" not in formats:
+            for weights in draft.glob("model*.safetensors*"):
+                weights.unlink()
         (draft / CARD).write_text(model_card(student, facts), encoding="utf-8")
     files = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*"))
     return Exported(folder, tuple(files), facts.parameters, notes)
+
+
+def _write_onnx(model: Any, tokenizer: Any, folder: Path) -> None:
+    try:
+        export_onnx(model, tokenizer, folder / "model.onnx")
+    except ModelError as error:
+        raise SpecError([Problem(FORMAT_OPTION, error.message, error.remedy)]) from None
 
 
 def load_student(student: Student) -> tuple[Any, Any, tuple[str, ...]]:

@@ -17,6 +17,8 @@ from ..worlds import job, write_examples
 
 SWEEP = "sweep={methods: [{kind: ft}, {kind: flexkd, alpha: [0.1, 0.5]}], seeds: [10, 20]}"
 
+NAMES = 'task.label_names={"0": low, "1": middle, "2": high}'
+
 
 @dataclass(frozen=True)
 class Job:
@@ -56,5 +58,4 @@ def job_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Job]:
 @pytest.fixture(scope="session")
 def classified(job_of: Callable[..., Job]) -> Job:
     """A job of six trials on a BERT with three classes."""
-    names = 'task.label_names={"0": low, "1": middle, "2": high}'
-    return job_of("bert", "classification", SWEEP, names)
+    return job_of("bert", "classification", SWEEP, NAMES)

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
+import onnxruntime
 import pyarrow.parquet as pq
 import pytest
 import torch
@@ -21,6 +23,7 @@ from transformers import (
 from flexkd_platform.export import find_student, parse_target
 from flexkd_platform.export.choosing import Student
 from flexkd_platform.export.folder import Exported, write_student
+from flexkd_platform.model_info import ModelError
 from flexkd_platform.model_info.quiet import quiet
 from flexkd_platform.spec import SpecError
 
@@ -199,3 +202,36 @@ def test_an_empty_folder_is_filled(classified: Job, tmp_path: Path) -> None:
     folder.mkdir()
     assert "model.safetensors" in write_student(student_of(classified), folder).files
     assert [path.name for path in tmp_path.iterdir()] == ["empty"], "no draft is left"
+
+
+def test_onnx_runtime_computes_what_was_evaluated(classified: Job, tmp_path: Path) -> None:
+    student = student_of(classified)
+    exported = write_student(student, tmp_path / "out", ["onnx"])
+    assert "model.onnx" in exported.files
+    assert "model.safetensors" not in exported.files
+    tokenizer = AutoTokenizer.from_pretrained(exported.folder)
+    texts = texts_of(student, "text")
+    inputs = tokenizer(texts, truncation=True, padding=True, return_tensors="np")
+    session = onnxruntime.InferenceSession(str(exported.folder / "model.onnx"))
+    names = [each.name for each in session.get_inputs()]
+    (outputs_NC,) = session.run(None, {name: inputs[name] for name in names})
+    expected_NC = predictions(student)["outputs"].to_pylist()
+    np.testing.assert_allclose(outputs_NC, expected_NC, atol=1e-4)
+
+
+def test_formats_that_a_student_cannot_have_are_refused(
+    job_of: Callable[..., Job], classified: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    student = student_of(job_of("bart", "summarization", "task.max_prompt=24"))
+    with pytest.raises(SpecError, match="several graphs"):
+        write_student(student, tmp_path / "out", ["onnx"])
+    with pytest.raises(SpecError, match="unknown format 'gguf'"):
+        write_student(student_of(classified), tmp_path / "out", ["gguf"])
+    broken = ModelError("this bert model cannot be exported to ONNX: no operator", "leave it out")
+    monkeypatch.setattr("flexkd_platform.export.folder.export_onnx", Mock(side_effect=broken))
+    with pytest.raises(SpecError, match="no operator"):
+        write_student(student_of(classified), tmp_path / "out", ["onnx"])
+    monkeypatch.setattr("flexkd_platform.models.onnx_export.PACKAGES", ("no_such_package",))
+    with pytest.raises(SpecError, match="ONNX needs no_such_package"):
+        write_student(student_of(classified), tmp_path / "out", ["onnx"])
+    assert list(tmp_path.iterdir()) == [], "nothing is left"
