@@ -328,13 +328,14 @@ def export_command(
     target: Annotated[
         str,
         typer.Argument(
-            metavar="JOB[:best|:METHOD,α=…,seed=…]",
-            help="id or name of a job, and one of its students: the best on validation by default",
+            metavar="JOB",
+            help="id or name of a job; JOB:METHOD,α=…,seed=… names one of its students, "
+            "JOB:METHOD,best the best of a method on validation; of all by default",
             show_default=False,
         ),
     ],
     folder: Annotated[
-        Path | None, typer.Argument(metavar="[DIR]", help="new folder", show_default=False)
+        Path | None, typer.Argument(metavar="DIR", help="new folder", show_default=False)
     ] = None,
     weights: Annotated[
         list[str],

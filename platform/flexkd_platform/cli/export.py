@@ -12,7 +12,7 @@ from ..export import Student, find_student, parse_target
 from ..results import JobFiles, find_job
 from ..spec import Problem, SpecError
 from ..store import StoreError, open_store
-from ..tracking import RegistryError
+from ..tracking import RegistryError, shown_uri
 from .common import tracking_uri
 from .console import err, out
 
@@ -126,7 +126,12 @@ def _registered(student: Student, uri: str, name: str, numbers: dict[str, Any]) 
     except RegistryError as error:
         err.print(f"error: {error}", markup=False)
         return 1
-    numbers["registered"] = {"name": made.name, "version": made.version, "uri": made.uri}
+    numbers["registered"] = {
+        "name": made.name,
+        "version": made.version,
+        "uri": made.uri,
+        "tracking_uri": shown_uri(uri),
+    }
     return 0
 
 
@@ -179,8 +184,8 @@ def _show(student: Student, numbers: dict[str, Any]) -> None:
         lines.append(f"written: {numbers['folder']}: {files}; {numbers['parameters']:,} parameters")
     lines += [f"note: {note}" for note in numbers.get("notes", [])]
     if "registered" in numbers:
-        uri = numbers["registered"]["uri"]
-        lines.append(f"registered: {uri}: `mlflow models predict -m {uri} --env-manager local`")
+        made = numbers["registered"]
+        lines.append(f"registered: {made['uri']} in {made['tracking_uri']}")
     if "pushed" in numbers:
         lines.append(f"pushed: {numbers['pushed']['url']}")
     for line in lines:

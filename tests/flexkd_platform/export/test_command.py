@@ -151,7 +151,8 @@ def test_a_registered_student_predicts_as_the_folder(
         "tiny:ft,seed=10", str(tmp_path / "out"), "--register", "a b", "--tracking-uri", uri
     )
     found = export.json("tiny:ft,seed=10", "--register", "a b", "--tracking-uri", uri)
-    assert found["registered"] == {"name": "a b", "version": "2", "uri": "models:/a b/2"}
+    registered = {"name": "a b", "version": "2", "uri": "models:/a b/2", "tracking_uri": uri}
+    assert found["registered"] == registered
     version = MlflowClient(uri).get_model_version("a b", "2")
     assert (
         MlflowClient(uri).get_run(version.run_id).data.tags["flexkd.hash"] == found["trial"]["hash"]
