@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -320,6 +321,47 @@ def report_command(
     from .report import report
 
     raise typer.Exit(report(job, storage, as_json))
+
+
+@app.command("export")
+def export_command(
+    target: Annotated[
+        str,
+        typer.Argument(
+            metavar="JOB",
+            help="id or name of a job; JOB:METHOD,α=…,seed=… names one of its students, "
+            "JOB:METHOD,best the best of a method on validation; of all by default",
+            show_default=False,
+        ),
+    ],
+    folder: Annotated[
+        Path | None, typer.Argument(metavar="DIR", help="new folder", show_default=False)
+    ] = None,
+    weights: Annotated[
+        list[str],
+        typer.Option(
+            "--format", help="of the weights: safetensors, onnx; repeatable", metavar="FORMAT"
+        ),
+    ] = ["safetensors"],  # noqa: B006
+    register: Annotated[
+        str, typer.Option(help="also a version of this model in MLflow's registry", metavar="NAME")
+    ] = "",
+    push_to_hub: Annotated[
+        str,
+        typer.Option(help="also a repository of the Hugging Face hub", metavar="REPOSITORY"),
+    ] = "",
+    public: Annotated[
+        bool, typer.Option("--public", help="everyone may read a new repository of the hub")
+    ] = False,
+    tracking_uri: ReadTrackingOption = "",
+    storage: StorageOption = DEFAULT_STORAGE,
+    as_json: JsonOption = False,
+) -> None:
+    """Write a student as a folder that transformers loads, with its tokenizer and a model card."""
+    from .export import Places, export
+
+    places = Places(folder, tuple(weights), register=register, push=push_to_hub, public=public)
+    raise typer.Exit(export(target, places, storage, tracking_uri, as_json))
 
 
 @app.command("list")

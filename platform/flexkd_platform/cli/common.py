@@ -90,9 +90,9 @@ def checked_plan(
 
 
 def checked_plan_and_data(
-    spec: JobSpec, source: Path, overrides: list[str], more: Iterable[Problem] = ()
+    spec: JobSpec, source: Path | None, overrides: list[str], more: Iterable[Problem] = ()
 ) -> tuple[Plan, list[DataFacts]]:
-    """`checked_plan`, and the facts of the data sets."""
+    """`checked_plan`, and the facts of the data sets; without a source, problems have no lines."""
     # Checks of models and data import torch; an error in the YAML should not wait for it.
     from ..preflight import Preflight
     from ..search import build_plan
@@ -100,14 +100,16 @@ def checked_plan_and_data(
     preflight = Preflight()
     problems = [*preflight.problems(spec), *more]
     if problems:
-        raise SpecError(_lined(problems, source, overrides), str(source))
+        raise SpecError(_lined(problems, source, overrides), str(source or ""))
     for warning in _lined(preflight.warnings(spec), source, overrides):
         err.print(f"warning: {warning}", markup=False, soft_wrap=True)
     return build_plan(spec, preflight.facts_of), preflight.data(spec)
 
 
-def _lined(problems: Iterable[Problem], source: Path, overrides: list[str]) -> list[Problem]:
+def _lined(problems: Iterable[Problem], source: Path | None, overrides: list[str]) -> list[Problem]:
     """The problems with their lines in the file."""
+    if source is None:
+        return list(problems)
     text = source.read_text(encoding="utf-8")
     given = tuple(override.partition("=")[0] for override in overrides)
     return [

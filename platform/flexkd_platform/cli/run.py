@@ -14,10 +14,12 @@ import yaml
 from ..cluster import Capacity, resource_problems
 from ..data import class_lines
 from ..executors import open_executor, stopping_problems
-from ..job import Outcome, pruned_before, results_json, run_job
+from ..job import Outcome, View, pruned_before, results_json, run_job
+from ..plan import Plan
 from ..results import JobFolder, find_job, leaderboard
 from ..search import nothing_left, search_json
 from ..spec import JobSpec, SpecError
+from ..store import Store
 from ..tracking import ResilientTracker, open_tracker, params_text, shown_uri
 from .common import ON_THIS_MACHINE, checked_plan_and_data, read_request
 from .console import out
@@ -36,9 +38,6 @@ def run(
     plan, data = checked_plan_and_data(spec, spec_path, overrides, problems)
     assert store is not None, "a storage that cannot be written is a problem"
     folder = JobFolder(store, spec.id)
-    log = folder.local("ray.log")
-    if log is not None:
-        log.parent.mkdir(parents=True, exist_ok=True)
     signal.signal(signal.SIGTERM, _stop)
     if not as_json:
         # Before a cluster is joined: if Ray kills this process, the folder has its messages.
@@ -48,6 +47,37 @@ def run(
         for facts in data:
             if facts.names:
                 out.print(class_lines(facts)[0], markup=False, soft_wrap=True)
+    view = open_view(out, quiet=as_json)
+    outcome, complete = carry_out(plan, store, uri, address, view, str(spec_path))
+    if as_json:
+        print(json.dumps(results_json(outcome, store), ensure_ascii=False))
+    else:
+        show_outcome(outcome, folder, uri)
+    if not complete:
+        view.warn("tracking is incomplete; the same command records what is missing")
+    return 0 if outcome.status == "done" else 1
+
+
+def carry_out(
+    plan: Plan, store: Store, uri: str, address: str, view: View, source: str = ""
+) -> tuple[Outcome, bool]:
+    """Run a job whose plan and tracking store have been checked, and write its report.
+
+    Args:
+        uri: of the tracking store.
+        address: of Ray, as in the command.
+        source: what messages call the spec.
+
+    Returns:
+        How the job ended, and whether tracking is complete.
+
+    Raises:
+        SpecError: the cluster cannot run the job, or another process runs it.
+    """
+    spec, folder = plan.spec, JobFolder(store, plan.spec.id)
+    log = folder.local("ray.log")
+    if log is not None:
+        log.parent.mkdir(parents=True, exist_ok=True)
     # Starting or joining Ray takes seconds; do not do it if there is nothing to run.
     done = nothing_left(plan, store, pruned_before(folder))
     tracker = None
@@ -55,8 +85,7 @@ def run(
     try:
         # The resources of a cluster are only known after joining it; a finished job needs none.
         if not done and (found := executor.problems()):
-            raise SpecError(found, str(spec_path))
-        view = open_view(out, quiet=as_json)
+            raise SpecError(found, source)
         artifacts = store.uri_of("mlartifacts") if uri.startswith("sqlite:") else None
         tracker = open_tracker(
             uri,
@@ -73,13 +102,7 @@ def run(
         if tracker is not None:
             tracker.close()
         executor.close()
-    if as_json:
-        print(json.dumps(results_json(outcome, store), ensure_ascii=False))
-    else:
-        show_outcome(outcome, folder, uri)
-    if isinstance(tracker, ResilientTracker) and not tracker.complete:
-        view.warn("tracking is incomplete; the same command records what is missing")
-    return 0 if outcome.status == "done" else 1
+    return outcome, not isinstance(tracker, ResilientTracker) or tracker.complete
 
 
 def spec_text(spec: JobSpec) -> str:

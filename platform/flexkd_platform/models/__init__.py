@@ -21,7 +21,9 @@ from .language_model import load_language_model
 from .layers import hidden_layer, hidden_layers, stacks
 from .loading import load_tokenizer, load_with_head
 from .lora import LoraStudent, add_lora, base_source
+from .onnx_export import export_onnx, missing_packages
 from .output_rows import OutputHead, OutputRows, output_head
+from .portable import output_labels, set_decoding, set_tokenizer
 from .saving import load_saved, save_model
 from .slices import SLICES
 from .student import build_student
@@ -41,6 +43,7 @@ __all__ = [
     "check_student",
     "head_rows",
     "hidden_layer",
+    "export_onnx",
     "hidden_layers",
     "label_unit",
     "load_encoder",
@@ -50,10 +53,14 @@ __all__ = [
     "load_with_head",
     "make_base",
     "make_base_tokenizer",
+    "missing_packages",
     "output_head",
+    "output_labels",
     "placed",
     "reads_mean",
     "save_model",
+    "set_decoding",
+    "set_tokenizer",
     "stacks",
     "tokenizer_digest",
 ]

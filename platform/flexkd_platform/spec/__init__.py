@@ -9,7 +9,7 @@ from .distill import Distill
 from .document import line_in, split_path
 from .evaluate import Evaluate
 from .job import JobSpec, Published, Tracking
-from .load import load_spec, spec_with
+from .load import load_spec, parse_spec, spec_with
 from .methods import (
     FEWEST_ROWS,
     METHODS,
@@ -226,6 +226,7 @@ __all__ = [
     "line_in",
     "load_installed_plugins",
     "load_spec",
+    "parse_spec",
     "readable",
     "register_logit_loss",
     "register_method",

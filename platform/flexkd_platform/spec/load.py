@@ -44,6 +44,16 @@ def load_spec(path: Path, overrides: Sequence[str] = ()) -> JobSpec:
             [Problem("", f"cannot read {path}: {reason}", "give the path of a job spec in YAML")],
             source,
         ) from None
+    return parse_spec(text, overrides, source=source, folder=path.parent)
+
+
+def parse_spec(
+    text: str, overrides: Sequence[str] = (), *, source: str = "", folder: Path = Path()
+) -> JobSpec:
+    """Read the YAML of a job spec; see `load_spec`.
+
+    source: what messages call it. folder: where its plugins are looked for.
+    """
     data = parse_yaml(text, source)
     if not isinstance(data, dict):
         given = "nothing" if data is None else f"a {type(data).__name__}"
@@ -54,7 +64,7 @@ def load_spec(path: Path, overrides: Sequence[str] = ()) -> JobSpec:
     data = _plain(data, source)
     problems = _apply(data, overrides)
     problems += duration_problems(data)
-    unloaded = load_plugins(data, path.parent.absolute())
+    unloaded = load_plugins(data, folder.absolute())
     spec, found = _validate(data)
     found = [*unloaded, *found]
     # A value that came from the command line has no line in the file.

@@ -30,6 +30,7 @@ from .records import (
     params_text,
 )
 from .redaction import shown_uri
+from .registry import RegistryError
 from .resilient import ResilientTracker
 from .tracker import Tracker
 
@@ -42,6 +43,7 @@ __all__ = [
     "MlflowTracker",
     "NoTracker",
     "Progress",
+    "RegistryError",
     "ResilientTracker",
     "StepMetrics",
     "StoredStudent",

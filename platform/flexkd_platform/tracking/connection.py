@@ -124,5 +124,17 @@ def patience(timeout: int = TIMEOUT, retries: int = RETRIES) -> Iterator[None]:
             os.environ.pop(name, None)
 
 
+@contextmanager
+def only_errors(name: str) -> Iterator[None]:
+    """A context in which a logger prints errors only."""
+    logger = logging.getLogger(name)
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+
+
 def _at_least(logger: logging.Logger, level: int) -> None:
     logger.setLevel(max(logger.level, level))
