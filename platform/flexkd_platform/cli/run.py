@@ -90,7 +90,7 @@ def spec_text(spec: JobSpec) -> str:
 def show_outcome(outcome: Outcome, folder: JobFolder, uri: str) -> None:
     """Print the leaderboard, the failures, and the locations of the report and of MLflow."""
     spec = outcome.plan.spec
-    groups = outcome.groups()
+    groups = outcome.groups(folder.store)
     if groups:
         out.print()
         # One metric fits a terminal; the report and `flexkd compare` show all of them.

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import partial
+from pathlib import Path
 from typing import Any, Literal
 
 from ..artifacts import read_units
-from ..plan import DatasetConfig, Plan, SelectConfig, Step, with_config
+from ..plan import DatasetConfig, EvaluateConfig, Plan, SelectConfig, Step, with_config
 from ..results.comparison import Group, group_trials, to_json
+from ..results.example_scores import ExampleScores
 from ..search.choosing import search_json
 from ..store import Store
 from ..tracking import TrialRecord
@@ -36,6 +39,8 @@ class Outcome:
     seconds: float = 0.0
     steps: dict[str, StepOutcome] = field(default_factory=dict)
     trials: dict[str, TrialRecord] = field(default_factory=dict)
+    _examples: ExampleScores | None = None
+    _evaluations: dict[str, Step[EvaluateConfig]] = field(default_factory=dict)
 
     @property
     def records(self) -> list[TrialRecord]:
@@ -47,11 +52,28 @@ class Outcome:
         """The metrics to compare, for example `test/accuracy`; the first one is for ranking."""
         return self.plan.spec.metric_names
 
-    def groups(self) -> list[Group]:
-        """The trials by method and settings, best first."""
+    def groups(self, store: Store) -> list[Group]:
+        """The trials by method and settings, best first.
+
+        store: holds the predictions, whose noise the intervals include.
+        """
+        self._evaluations |= {trial.hash: trial.evaluate for trial in self.plan.trials}
+        if self._examples is None:
+            self._examples = ExampleScores(partial(self._predictions, store))
+        spec = self.plan.spec
         return group_trials(
-            self.records, baseline=self.plan.spec.sweep.baseline, metrics=self.metric_names
+            self.records,
+            baseline=spec.sweep.baseline,
+            metrics=self.metric_names,
+            examples=self._examples,
+            stochastic_order=spec.evaluate.stochastic_order,
         )
+
+    def _predictions(self, store: Store, record: TrialRecord, name: str) -> Path | None:
+        """The predictions of a trial on a split or set."""
+        step = self._evaluations[record.hash]
+        suffix = "" if name == step.config.split else f"-{name}"
+        return store.file(step, f"predictions{suffix}.parquet") if store.has(step) else None
 
 
 def results_json(outcome: Outcome, store: Store) -> dict[str, Any]:
@@ -72,7 +94,7 @@ def results_json(outcome: Outcome, store: Store) -> dict[str, Any]:
         "trials": [
             _trial_json(record) | trained.get(record.hash, {}) for record in outcome.records
         ],
-        "groups": [to_json(group) for group in outcome.groups()],
+        "groups": [to_json(group) for group in outcome.groups(store)],
         **texts_json(outcome.plan, store),
         **data_json(outcome.plan, store),
         **search_json(outcome.plan, outcome.records),

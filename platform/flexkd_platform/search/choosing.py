@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from ..executors import Halving
 from ..plan import Plan, TrainingRecipe, epoch_rows
-from ..results.comparison import Group, group_trials, lower_is_better, to_json
+from ..results.comparison import Group, group_trials, to_json
+from ..results.versus import lower_is_better
 from ..spec import Asha, GridSearch, JobSpec, Metric, OptunaSearch, Problem
 from ..store import Store
 from ..tracking import TrialRecord
