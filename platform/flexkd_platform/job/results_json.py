@@ -12,7 +12,8 @@ from ..artifacts import read_units
 from ..plan import DatasetConfig, EvaluateConfig, Plan, SelectConfig, Step, with_config
 from ..results.comparison import Group, group_trials, to_json
 from ..results.example_scores import ExampleScores
-from ..search.choosing import search_json
+from ..results.versus import lower_is_better
+from ..search.choosing import search_json, winner_json
 from ..store import Store
 from ..tracking import TrialRecord
 
@@ -55,7 +56,8 @@ class Outcome:
     def groups(self, store: Store) -> list[Group]:
         """The trials by method and settings, best first.
 
-        store: holds the predictions, whose noise the intervals include.
+        store: holds the predictions, whose noise the intervals include once the job has ended.
+        While it runs they are over seeds alone: results are written after every trial.
         """
         self._evaluations |= {trial.hash: trial.evaluate for trial in self.plan.trials}
         if self._examples is None:
@@ -65,7 +67,7 @@ class Outcome:
             self.records,
             baseline=spec.sweep.baseline,
             metrics=self.metric_names,
-            examples=self._examples,
+            examples=None if self.status == "running" else self._examples,
             stochastic_order=spec.evaluate.stochastic_order,
         )
 
@@ -80,6 +82,7 @@ def results_json(outcome: Outcome, store: Store) -> dict[str, Any]:
     """The content of `results.json`."""
     spec = outcome.plan.spec
     trained = _adapters_json(outcome.plan, store)
+    groups = outcome.groups(store)
     return {
         "job": {
             "name": spec.name,
@@ -89,12 +92,13 @@ def results_json(outcome: Outcome, store: Store) -> dict[str, Any]:
             "seconds": round(outcome.seconds, 3),
         },
         "steps": [_step_json(entry) for entry in outcome.steps.values()],
-        "teacher": teacher_json(outcome.plan, store),
+        "teacher": teacher_json(outcome.plan, store) | _no_worse_json(outcome, groups, store),
         "selection": _selection_json(outcome.plan.shared, store),
         "trials": [
             _trial_json(record) | trained.get(record.hash, {}) for record in outcome.records
         ],
-        "groups": [to_json(group) for group in outcome.groups(store)],
+        "groups": [to_json(group) for group in groups],
+        **winner_json(outcome.plan, outcome.records),
         **texts_json(outcome.plan, store),
         **data_json(outcome.plan, store),
         **search_json(outcome.plan, outcome.records),
@@ -145,6 +149,30 @@ def teacher_json(plan: Plan, store: Store) -> dict[str, Any]:
         if evaluation.config.model.hash == teacher.hash and store.has(evaluation):
             metrics |= store.manifest(evaluation).summary["metrics"]
     return {"parameters": summary["parameters"], "metrics": metrics}
+
+
+def no_worse_than_teacher(outcome: Outcome, groups: Sequence[Group], store: Store) -> list[Group]:
+    """The groups whose mean of the ranking metric is as good as the teacher's, or better.
+
+    Empty if the teacher has no such metric, or an axis creates several teachers.
+    """
+    metric = outcome.metric_names[0]
+    theirs = teacher_json(outcome.plan, store).get("metrics", {}).get(metric)
+    if theirs is None or len(outcome.plan.teachers) > 1:
+        return []
+    sign = -1 if lower_is_better(metric) else 1
+    return [
+        group
+        for group in groups
+        if metric in group.metrics and sign * (group.metrics[metric].mean - theirs) >= 0
+    ]
+
+
+def _no_worse_json(outcome: Outcome, groups: Sequence[Group], store: Store) -> dict[str, Any]:
+    """`no_worse`: the groups of `no_worse_than_teacher`; {} if there are none."""
+    found = no_worse_than_teacher(outcome, groups, store)
+    named = [{"method": group.method, "params": dict(group.params)} for group in found]
+    return {"no_worse": named} if named else {}
 
 
 def texts_json(plan: Plan, store: Store) -> dict[str, Any]:

@@ -141,6 +141,39 @@ def chosen(plan: Plan, records: Sequence[TrialRecord]) -> list[Group]:
     return list(best.values())
 
 
+def winner(plan: Plan, records: Sequence[TrialRecord]) -> Group | None:
+    """The group with the best mean on validation; its `metrics` has that metric alone.
+
+    None if the sweep has one group or one seed, or no group that finished with every seed.
+    """
+    if len(plan.spec.sweep.seeds) < 2 or len({record.group for record in records}) < 2:
+        return None
+    return next(iter(chosen(plan, records)), None)
+
+
+def winner_json(plan: Plan, records: Sequence[TrialRecord]) -> dict[str, Any]:
+    """`winner` of `results.json`; {} if there is none.
+
+    `chosen_by` chose it, and `reported_by` is what it is compared by: the test split has no part in
+    the choice.
+    """
+    group = winner(plan, records)
+    if group is None:
+        return {}
+    ((metric, summary),) = group.metrics.items()
+    return {
+        "winner": {
+            "method": group.method,
+            "params": dict(group.params),
+            "n": group.n,
+            "chosen_by": metric,
+            "mean": summary.mean,
+            "std": summary.std,
+            "reported_by": plan.spec.metric_names[0],
+        }
+    }
+
+
 def search_json(plan: Plan, records: Sequence[TrialRecord]) -> dict[str, Any]:
     """`search` of `results.json`: the search settings and space, the points that are not allowed,
     and the points chosen by validation; {} for a grid.
