@@ -72,7 +72,7 @@ def reach_verdict(data: ReportData) -> Verdict:
             f"{leader_label} has the {extreme} {shown}, but {reason}, so no winner is declared.",
         )
     label = labels[group_key(best["method"], best["params"])]
-    sentence = f"{label} {_choice(winner)} {_reported(winner, best)}"
+    sentence = f"{label} {_choice(winner)} {_reported(data, winner, best)}"
     if leader is not best:
         sentence += f" {leader_label} has the {extreme} {shown}, which had no part in the choice."
     return Verdict(best, f"{sentence} {_comparison(data, best)}")
@@ -101,15 +101,13 @@ def _choice(winner: Winner) -> str:
     )
 
 
-def _reported(winner: Winner, best: Group) -> str:
+def _reported(data: ReportData, winner: Winner, best: Group) -> str:
     """What the split that had no part in the choice says; or that it is the same one."""
-    metric = winner["reported_by"]
+    metric = data.ranking_metric
+    told = f"Its {name_of(metric)} is {_value(best, metric)}"
     if metric.partition("/")[0] == winner["chosen_by"].partition("/")[0]:
-        return (
-            f"Its {name_of(metric)} is {_value(best, metric)}, on the split that chose it: too "
-            "optimistic for a result."
-        )
-    return f"Its {name_of(metric)} is {_value(best, metric)}."
+        return f"{told}, on the split that chose it: too optimistic for a result."
+    return f"{told}."
 
 
 def _comparison(data: ReportData, best: Group) -> str:

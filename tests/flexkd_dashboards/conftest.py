@@ -65,6 +65,19 @@ def versus(values: list[float], baseline: list[float]) -> dict[str, Any]:
     }
 
 
+def winner(n: int) -> dict[str, Any]:
+    """The best on validation, by choice or by chance also on test."""
+    return {
+        "method": "flexkd",
+        "params": {"alpha": 0.5},
+        "n": n,
+        "chosen_by": "validation/accuracy",
+        "mean": 0.883,
+        "std": 0.004,
+        "reported_by": METRIC,
+    }
+
+
 def curve(method: str, params: dict[str, Any], seed: int, level: float) -> TrainingCurve:
     draw = random.Random(f"{method} {params} {seed}")
     steps = tuple(range(1, 189))
@@ -141,15 +154,7 @@ def sample_report(seeds: tuple[int, ...] = SEEDS) -> ReportData:
             "selection": [],
             "trials": trials,
             "groups": groups,
-            "winner": {
-                "method": "flexkd",
-                "params": {"alpha": 0.5},
-                "n": len(seeds),
-                "chosen_by": "validation/accuracy",
-                "mean": 0.883,
-                "std": 0.004,
-                "reported_by": METRIC,
-            },
+            **({} if len(seeds) < 2 else {"winner": winner(len(seeds))}),
         },
         spec_yaml="name: quickstart\nsweep:\n  methods:\n    - {kind: ft}\n  baseline: ft\n",
         metrics=(METRIC, "test/f1"),

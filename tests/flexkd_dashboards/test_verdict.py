@@ -59,7 +59,7 @@ def test_validation_chooses_and_test_reports(report: ReportData, results: dict[s
 
 
 def test_one_split_for_both_is_named(report: ReportData, results: dict[str, Any]) -> None:
-    results["winner"]["reported_by"] = "validation/accuracy"
+    results["winner"]["chosen_by"] = "test/accuracy"
     sentence = reach_verdict(replace(report, results=results)).sentence
     assert "on the split that chose it: too optimistic for a result" in sentence
 
@@ -77,9 +77,7 @@ def test_results_without_a_choice_have_no_winner(
 
 
 def test_no_winner_on_single_seeds(make_report: Callable[..., ReportData]) -> None:
-    report = make_report(seeds=(10,))
-    results = {k: v for k, v in report.results.items() if k != "winner"}
-    verdict = reach_verdict(replace(report, results=results))
+    verdict = reach_verdict(make_report(seeds=(10,)))
     assert verdict.best is None
     assert "every result here is from a single seed (n=1), so no winner" in verdict.sentence
 
