@@ -83,6 +83,7 @@ def results_json(outcome: Outcome, store: Store) -> dict[str, Any]:
     spec = outcome.plan.spec
     trained = _adapters_json(outcome.plan, store)
     groups = outcome.groups(store)
+    evaluations = {trial.hash: trial.evaluate.hash for trial in outcome.plan.trials}
     return {
         "job": {
             "name": spec.name,
@@ -95,7 +96,8 @@ def results_json(outcome: Outcome, store: Store) -> dict[str, Any]:
         "teacher": teacher_json(outcome.plan, store) | _no_worse_json(outcome, groups, store),
         "selection": _selection_json(outcome.plan.shared, store),
         "trials": [
-            _trial_json(record) | trained.get(record.hash, {}) for record in outcome.records
+            _trial_json(record, evaluations[record.hash]) | trained.get(record.hash, {})
+            for record in outcome.records
         ],
         "groups": [to_json(group) for group in groups],
         **winner_json(outcome.plan, outcome.records),
@@ -238,7 +240,8 @@ def _adapters_json(plan: Plan, store: Store) -> dict[str, dict[str, Any]]:
     return found
 
 
-def _trial_json(record: TrialRecord) -> dict[str, Any]:
+def _trial_json(record: TrialRecord, evaluation: str) -> dict[str, Any]:
+    """evaluation: hash of the step that has its predictions."""
     known = {
         "hash": record.hash,
         "method": record.method,
@@ -248,5 +251,6 @@ def _trial_json(record: TrialRecord) -> dict[str, Any]:
         "metrics": dict(record.metrics),
         "seconds": round(record.seconds, 3),
         "run_id": record.run_id,
+        "evaluation": evaluation,
     }
     return {**known, "reason": record.reason} if record.reason else known

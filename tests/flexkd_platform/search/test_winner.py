@@ -11,12 +11,13 @@ from flexkd_platform.plan import Plan
 from flexkd_platform.search.choosing import winner_json
 from flexkd_platform.tracking import TrialRecord
 
+METHODS = [{"kind": "ft"}, {"kind": "kd"}]
 VALIDATION = {"ft": 0.7, "kd": 0.9}
 
 
 @pytest.fixture
 def planned(plan: Callable[..., Plan]) -> Plan:
-    return plan("sweep.methods=[{kind: ft}, {kind: kd}]", "sweep.seeds=[10, 20]")
+    return plan({"sweep.methods": METHODS, "sweep.seeds": [10, 20]})
 
 
 def records(planned: Plan, validation: dict[str, float] = VALIDATION) -> list[TrialRecord]:
@@ -57,6 +58,6 @@ def test_a_group_without_all_its_seeds_is_no_winner(planned: Plan, status: str) 
 
 
 def test_one_seed_or_one_group_has_no_winner(plan: Callable[..., Plan], planned: Plan) -> None:
-    one_seed = plan("sweep.methods=[{kind: ft}, {kind: kd}]", "sweep.seeds=[10]")
+    one_seed = plan({"sweep.methods": METHODS, "sweep.seeds": [10]})
     assert winner_json(one_seed, records(one_seed)) == {}
     assert winner_json(planned, [r for r in records(planned) if r.method == "ft"]) == {}
