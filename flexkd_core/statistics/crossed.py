@@ -118,9 +118,9 @@ def _interval(
 
     Each variance is weighed with the quantile of its own degrees of freedom. The coverage is at
     least 1 − α at every level and for any ratio of the variances (Banerjee 1961, Sankhya A 23), and
-    the t-interval over seeds where the examples add nothing. Satterthwaite's single number of
-    degrees of freedom gives shorter intervals, but with 3 seeds up to 2.8 % of false alarms at level
-    0.5 %, which Holm's correction relies on; see docs/statistics.md.
+    the t-interval over seeds where the examples add nothing. Satterthwaite's single number
+    of degrees of freedom gives shorter intervals, but with 3 seeds up to 2.8 % of false alarms at
+    level 0.5 %, which Holm's correction relies on; see docs/statistics.md.
     """
     if not any(variances):
         return None, 1.0 if mean == 0 else None
