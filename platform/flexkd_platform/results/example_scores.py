@@ -40,6 +40,7 @@ class Scores:
     values_N: of a metric that is a mean over examples; None for others.
     values_B: the metric on each resampled set; None for a metric that is a mean.
     digest: of the set.
+    exact: whether every example is right or wrong, so that an exact test exists.
     """
 
     digest: str
@@ -47,6 +48,7 @@ class Scores:
     value: float
     values_N: FloatArray | None
     values_B: FloatArray | None
+    exact: bool = False
 
 
 PredictionsFile = Callable[[TrialRecord, str], Path | None]
@@ -117,6 +119,7 @@ def difference(ours: Sequence[Scores], baseline: Sequence[Scores]) -> list[Score
             None
             if one.values_B is None or other.values_B is None
             else one.values_B - other.values_B,
+            one.exact and other.exact,
         )
         for one, other in zip(ours, baseline, strict=True)
     ]
@@ -133,7 +136,7 @@ def examples_test(differences: Sequence[Scores]) -> tuple[float | None, str | No
         values_SB = _stack([each.values_B for each in differences])
         return bootstrap_p(values_SB.mean(axis=0)), "paired bootstrap"
     values_SN = _stack([each.values_N for each in differences])
-    if np.isin(values_SN, (-1.0, 0.0, 1.0)).all():
+    if differences[0].exact:
         name = "exact McNemar" if len(values_SN) == 1 else "exact permutation"
         return sign_flip_test(values_SN.sum(axis=0).astype(np.int64)), name
     examples = differences[0].examples
@@ -145,7 +148,8 @@ def examples_test(differences: Sequence[Scores]) -> tuple[float | None, str | No
 def _scores(predictions: Predictions, metric: str, value: float) -> Scores | None:
     values_N = _means(predictions, metric)
     if values_N is not None:
-        return Scores(predictions.digest, predictions.examples, value, values_N, None)
+        exact = metric == "accuracy"
+        return Scores(predictions.digest, predictions.examples, value, values_N, None, exact)
     statistic = RESAMPLED.get(metric)
     if statistic is None or predictions.outputs_NC is None or predictions.examples < 2:
         return None
