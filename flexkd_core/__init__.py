@@ -89,7 +89,21 @@ if TYPE_CHECKING:
         select_diverse,
         select_units,
     )
-    from flexkd_core.statistics import PairedDifference, Summary, paired_difference, summarise
+    from flexkd_core.statistics import (
+        Comparison,
+        CrossedMean,
+        PairedDifference,
+        Summary,
+        almost_stochastic_order,
+        compare,
+        corrected,
+        crossed_mean,
+        holm,
+        mcnemar,
+        paired_difference,
+        sign_flip_test,
+        summarise,
+    )
 
 __all__ = [
     # 1. score: how much each teacher unit matters
@@ -162,11 +176,20 @@ __all__ = [
     "ChunkedLoss",
     "RowTerm",
     "LogitMap",
-    # 4. compare: over seeds
+    # 4. compare: over seeds, over test examples, and several methods
     "summarise",
     "Summary",
     "paired_difference",
     "PairedDifference",
+    "crossed_mean",
+    "CrossedMean",
+    "mcnemar",
+    "sign_flip_test",
+    "compare",
+    "Comparison",
+    "corrected",
+    "holm",
+    "almost_stochastic_order",
 ]
 
 _MODULES = (

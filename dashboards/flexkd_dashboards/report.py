@@ -14,7 +14,7 @@ from .figure import Figure, KeyEntry
 from .figures import report_figures
 from .labels import count, duration, sentence_case
 from .markup import Content, Markup, escaped, joined, tag
-from .metric_styles import style_of, title_of
+from .metric_styles import name_of, style_of, title_of
 from .report_data import ReportData
 from .theme import css_variables, dark_of_light
 from .verdict import Verdict, reach_verdict
@@ -101,6 +101,7 @@ def _section(name: str, title: str, *contents: Content) -> Markup:
 def _results(data: ReportData, verdict: Verdict) -> Markup:
     contents: list[Content] = [tag("p", verdict.sentence, class_="verdict")]
     if data.groups:
+        contents.append(_teacher_notice(data))
         contents.append(tables.leaderboard(data, verdict))
         contents.append(tag("p", _leaderboard_note(data), class_="note"))
         if len(data.metrics) > 1:
@@ -126,17 +127,38 @@ def _search(data: ReportData) -> Markup:
 
 
 def _leaderboard_note(data: ReportData) -> str:
-    direction = "Higher" if style_of(data.ranking_metric).higher_is_better else "Lower"
+    metric = data.ranking_metric
+    direction = "Higher" if style_of(metric).higher_is_better else "Lower"
+    spreads = [group["metrics"][metric] for group in data.groups if metric in group["metrics"]]
+    noises = {spread.get("noise", "seeds") for spread in spreads}
+    noise = "seeds and test examples" if "seeds and examples" in noises else "seeds alone"
+    if len(noises) > 1:
+        noise += " where there is more than one seed"
     note = (
-        f"{direction} is better. std is the sample standard deviation over n seeds; intervals are "
-        "t-intervals."
+        f"{direction} is better. std is the sample standard deviation over n seeds; 95% intervals "
+        f"are over {noise}."
     )
     if data.baseline is None:
         return note
     return (
-        f"{note} Differences are paired over the seeds shared with {data.baseline}; p is that of "
-        "the paired t-test, not corrected for the number of comparisons."
+        f"{note} Differences are paired over the seeds shared with {data.baseline}. p is corrected "
+        "by Holm's method for the number of comparisons beside it; * marks a difference that is "
+        "distinguishable from 0: three seeds or more and a corrected p below 0.05. g is Hedges' "
+        "paired effect size. Tests over examples are of these trained students, not corrected."
     )
+
+
+def _teacher_notice(data: ReportData) -> Markup:
+    """A warning if the teacher is not better than its students."""
+    found = () if data.teacher is None else data.teacher.get("no_worse", ())
+    if not found:
+        return Markup()
+    text = (
+        f"The teacher is not better than {len(found)} of {count(len(data.groups), 'group')} of "
+        f"students by {name_of(data.ranking_metric)}: it has little to teach them. Train it "
+        "longer, or use a stronger one."
+    )
+    return tag("p", text, class_="notice")
 
 
 def _figures(figures: tuple[Figure, ...]) -> Markup:

@@ -33,10 +33,11 @@ class Step(TypedDict):
 
 
 class Teacher(TypedDict):
-    """The fine-tuned teacher."""
+    """The fine-tuned teacher. no_worse: the groups of students that are at least as good."""
 
     parameters: int | None
     metrics: Mapping[str, float]
+    no_worse: NotRequired[Sequence[Mapping[str, Any]]]
 
 
 class Split(TypedDict):
@@ -68,15 +69,25 @@ class Trial(TypedDict):
 
 
 class Spread(TypedDict):
-    """A metric over the seeds of a group; no spread with one seed."""
+    """A metric over the seeds of a group; no spread with one seed.
+
+    ci95: over seeds alone. interval: also over test examples if `noise` says so; results of earlier
+    versions have neither.
+    """
 
     mean: float
     std: float | None
     ci95: Sequence[float] | None
+    interval: NotRequired[Sequence[float] | None]
+    noise: NotRequired[str]
 
 
 class Versus(TypedDict):
-    """Paired difference to the baseline (group − baseline) over the seeds both have."""
+    """Paired difference to the baseline (group − baseline) over the seeds both have.
+
+    ci95, p_t, p_wilcoxon: over seeds alone, not corrected. The fields from `interval` on are absent
+    in results of earlier versions; `docs/statistics.md` describes them.
+    """
 
     n: int
     mean: float
@@ -84,6 +95,27 @@ class Versus(TypedDict):
     ci95: Sequence[float] | None
     p_t: float | None
     p_wilcoxon: float | None
+    interval: NotRequired[Sequence[float] | None]
+    noise: NotRequired[str]
+    effect_size: NotRequired[float | None]
+    p_holm: NotRequired[float | None]
+    comparisons: NotRequired[int]
+    verdict: NotRequired[str]
+    p_examples: NotRequired[float | None]
+    examples_test: NotRequired[str | None]
+    stochastic_order: NotRequired[float]
+
+
+class Winner(TypedDict):
+    """The group with the best mean of `chosen_by` on validation; `reported_by` compares it."""
+
+    method: str
+    params: Mapping[str, Any]
+    n: int
+    chosen_by: str
+    mean: float
+    std: float | None
+    reported_by: str
 
 
 class Group(TypedDict):
@@ -278,6 +310,11 @@ class ReportData:
     def groups(self) -> Sequence[Group]:
         """Every method and setting with at least one finished trial."""
         return cast(Sequence[Group], self.results["groups"])
+
+    @property
+    def winner(self) -> Winner | None:
+        """The group that validation chose; None if there is none."""
+        return cast("Winner | None", self.results.get("winner"))
 
     @property
     def search(self) -> Search | None:

@@ -7,8 +7,8 @@ from typing import Any
 
 from .labels import count, duration, p_text, sentence_case, settings_text
 from .markup import Content, Markup, joined, table, tag
-from .metric_styles import ABSENT, MetricStyle, bare_name, name_of, style_of, title_of
-from .report_data import Group, PublishedResult, ReportData, Search, Split, Spread, Trial
+from .metric_styles import ABSENT, MINUS, MetricStyle, bare_name, name_of, style_of, title_of
+from .report_data import Group, PublishedResult, ReportData, Search, Split, Spread, Trial, Versus
 from .theme import method_series
 from .verdict import Verdict, n_text, ranked_groups
 
@@ -235,7 +235,7 @@ def _method(data: ReportData, group: Group, best: bool) -> Markup:
 
 
 def _difference(data: ReportData, group: Group) -> Content:
-    """The paired difference with its interval and p-values below it."""
+    """The paired difference with its interval, and its corrected p-value and effect size below."""
     versus = (group["versus"] or {}).get(data.ranking_metric)
     if versus is None:
         return "baseline" if group["method"] == data.baseline else ABSENT
@@ -244,15 +244,27 @@ def _difference(data: ReportData, group: Group) -> Content:
     if versus["n"] < 2:
         return f"{number} (n=1)"
     interval = ""
-    if versus["ci95"] is not None:
-        interval = f" [{', '.join(style.difference_bounds(versus['mean'], versus['ci95']))}]"
-    tests = [
-        f"{name}{p_text(p)}"
-        for name, p in (("", versus["p_t"]), ("Wilcoxon ", versus["p_wilcoxon"]))
-        if p is not None
-    ]
-    tests.append(f"{versus['n']} pairs")
-    return joined(number, interval, tag("small", ", ".join(tests)))
+    if bounds := versus.get("interval", versus["ci95"]):
+        interval = f" [{', '.join(style.difference_bounds(versus['mean'], bounds))}]"
+    distinguishable = versus.get("verdict") == "distinguishable"
+    mark = tag("strong", " *", title="distinguishable from 0") if distinguishable else Markup()
+    return joined(number, interval, mark, tag("small", ", ".join(_tests(versus))))
+
+
+def _tests(versus: Versus) -> list[str]:
+    """Every p-value with what it is of, the effect size and the number of pairs."""
+    tests = []
+    if (p := versus.get("p_holm")) is not None:
+        tests.append(f"{p_text(p)} (Holm, {versus.get('comparisons')})")
+    elif "p_holm" not in versus and versus["p_t"] is not None:
+        tests.append(f"{p_text(versus['p_t'])} (not corrected)")
+    if (effect := versus.get("effect_size")) is not None:
+        tests.append(f"g = {effect:.2f}".replace("-", MINUS))
+    if (order := versus.get("stochastic_order")) is not None:
+        tests.append(f"ε_min = {order:.2f}")
+    if (p := versus.get("p_examples")) is not None:
+        tests.append(f"{versus.get('examples_test')} over examples {p_text(p)}")
+    return [*tests, f"{versus['n']} pairs"]
 
 
 def _mean_and_std(group: Group, metric: str) -> tuple[float | None, float | None]:
@@ -261,7 +273,9 @@ def _mean_and_std(group: Group, metric: str) -> tuple[float | None, float | None
 
 
 def _interval(spread: Spread | None, style: MetricStyle) -> str:
-    return ABSENT if spread is None else style.interval(spread["mean"], spread["ci95"])
+    if spread is None:
+        return ABSENT
+    return style.interval(spread["mean"], spread.get("interval", spread["ci95"]))
 
 
 def _published(data: ReportData, method: str) -> list[PublishedResult]:

@@ -1,4 +1,4 @@
-"""The best group, and whether its lead is distinguishable from chance."""
+"""The group that validation chose, and whether its lead is distinguishable from chance."""
 
 from __future__ import annotations
 
@@ -7,20 +7,17 @@ from dataclasses import dataclass
 
 from .labels import count, group_key, p_text, setup_labels
 from .metric_styles import name_of, style_of
-from .report_data import Group, ReportData, Versus
-
-SIGNIFICANCE = 0.05
+from .report_data import Group, ReportData, Versus, Winner
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """The result that the leaderboard marks and the sentence that describes it."""
+    """The result that the leaderboard marks and the sentences that describe it."""
 
     best: Group | None
-    """The best group of those with two seeds or more, none pruned or failed: one seed, or only the
-    successful seeds, are not enough for a winner."""
+    """The group that is best on validation, of those that finished with two seeds or more."""
     sentence: str
-    """One or two plain sentences."""
+    """Some plain sentences."""
 
 
 def ranked_groups(data: ReportData) -> list[Group]:
@@ -49,17 +46,14 @@ def _incomplete(group: Group) -> bool:
 
 
 def reach_verdict(data: ReportData) -> Verdict:
-    """The best group by the ranking metric, and the significance of its lead over the baseline."""
+    """The group that validation chose, what the other split reports of it, and how sure that is."""
     metric = data.ranking_metric
-    style = style_of(metric)
     ranked = [g for g in ranked_groups(data) if _badness(g, metric) < math.inf]
     if not ranked:
         return Verdict(None, f"No method has a result for {name_of(metric)}.")
     labels = setup_labels(data.setups)
     leader = ranked[0]
-    best = next((g for g in ranked if g["n"] > 1 and not _incomplete(g)), None)
     leader_label = labels[group_key(leader["method"], leader["params"])]
-    extreme = "highest" if style.higher_is_better else "lowest"
     if len(ranked) == 1:
         seeds = "a single seed (n=1)" if leader["n"] == 1 else count(leader["n"], "seed")
         return Verdict(
@@ -67,37 +61,53 @@ def reach_verdict(data: ReportData) -> Verdict:
             f"{leader_label} is the only method with a result: {name_of(metric)} "
             f"{_value(leader, metric)} over {seeds}.",
         )
-    if best is None and any(map(_incomplete, ranked)):
+    shown = f"{name_of(metric)}, {_value(leader, metric)}"
+    extreme = "highest" if style_of(metric).higher_is_better else "lowest"
+    winner = data.winner
+    best = None if winner is None else _group_of(ranked, winner)
+    if winner is None or best is None:
+        reason = _why_no_winner(ranked)
         return Verdict(
             None,
-            f"{leader_label} shows {name_of(metric)} {_value(leader, metric)}, but no method has "
-            "two seeds or more of which none was pruned or failed, so no winner is declared.",
-        )
-    if best is None:
-        return Verdict(
-            None,
-            f"{leader_label} has the {extreme} {name_of(metric)}, {_value(leader, metric)}, but "
-            "every result here is from a single seed (n=1): "
-            "there is no spread to judge it by, so no winner is declared.",
+            f"{leader_label} has the {extreme} {shown}, but {reason}, so no winner is declared.",
         )
     label = labels[group_key(best["method"], best["params"])]
-    sentence = (
-        f"{label} has the {extreme} mean {name_of(metric)}, {_value(best, metric)} "
-        f"over {count(best['n'], 'seed')}."
-    )
-    unfinished = any(
-        _incomplete(group) and _badness(group, metric) < _badness(best, metric) for group in ranked
-    )
+    sentence = f"{label} {_choice(winner)} {_reported(data, winner, best)}"
     if leader is not best:
-        finished = " that all finished" if unfinished else ""
-        sentence = (
-            f"Of the methods with two seeds or more{finished}, {sentence} "
-            f"{leader_label} shows {_value(leader, metric)} on a single seed, "
-            "which is not enough for a winner."
-        )
-    elif unfinished:
-        sentence = f"Of the methods whose seeds all finished, {sentence}"
+        sentence += f" {leader_label} has the {extreme} {shown}, which had no part in the choice."
     return Verdict(best, f"{sentence} {_comparison(data, best)}")
+
+
+def _group_of(groups: list[Group], winner: Winner) -> Group | None:
+    key = group_key(winner["method"], winner["params"])
+    return next((g for g in groups if group_key(g["method"], g["params"]) == key), None)
+
+
+def _why_no_winner(ranked: list[Group]) -> str:
+    if all(group["n"] == 1 for group in ranked):
+        return "every result here is from a single seed (n=1)"
+    if all(_incomplete(group) or group["n"] == 1 for group in ranked):
+        return "no method has two seeds or more of which none was pruned or failed"
+    return "these results record no choice on the validation split"
+
+
+def _choice(winner: Winner) -> str:
+    style = style_of(winner["chosen_by"])
+    extreme = "highest" if style.higher_is_better else "lowest"
+    value = style.spread(winner["mean"], winner["std"], None) + style.unit
+    return (
+        f"has the {extreme} mean {name_of(winner['chosen_by'])}, {value} over "
+        f"{count(winner['n'], 'seed')}, and was chosen by it."
+    )
+
+
+def _reported(data: ReportData, winner: Winner, best: Group) -> str:
+    """What the split that had no part in the choice says; or that it is the same one."""
+    metric = data.ranking_metric
+    told = f"Its {name_of(metric)} is {_value(best, metric)}"
+    if metric.partition("/")[0] == winner["chosen_by"].partition("/")[0]:
+        return f"{told}, on the split that chose it: too optimistic for a result."
+    return f"{told}."
 
 
 def _comparison(data: ReportData, best: Group) -> str:
@@ -122,37 +132,23 @@ def _comparison(data: ReportData, best: Group) -> str:
 
 
 def _significance(data: ReportData, versus: Versus, difference: str) -> str:
-    """`difference` with its interval and p-value, and the conclusion from them."""
+    """`difference` with its interval and corrected p-value, and the conclusion from them."""
     style = style_of(data.ranking_metric)
-    p = versus["p_t"]
+    p, tests = versus.get("p_holm"), versus.get("comparisons", 0)
     facts = [count(versus["n"], "shared seed")]
-    if versus["ci95"] is not None:
-        bounds = style.difference_bounds(versus["mean"], versus["ci95"])
-        facts.insert(0, f"95% interval {' to '.join(bounds)}")
-    if p is None or math.isnan(p):
-        return f"{difference} ({', '.join(facts)}), has no p-value."
-    facts.insert(len(facts) - 1, p_text(p))
-    claim = f"{difference} ({', '.join(facts)})"
-    if p >= SIGNIFICANCE:
-        return f"{claim}, is not distinguishable from 0."
-    tests = _tests(data)
-    if tests == 1:
+    if bounds := versus.get("interval", versus["ci95"]):
+        noise = versus.get("noise", "seeds")
+        shown = " to ".join(style.difference_bounds(versus["mean"], bounds))
+        facts.insert(0, f"95% interval over {noise} {shown}")
+    if p is None:
+        return f"{difference} ({', '.join(facts)}), has no p-value and was not tested."
+    corrected = f", Holm-corrected for {tests} comparisons" if tests > 1 else ""
+    claim = f"{difference} ({', '.join(facts)}, {p_text(p)}{corrected})"
+    if versus.get("verdict") == "distinguishable":
         return f"{claim}, is distinguishable from 0."
-    if p < SIGNIFICANCE / tests:
-        return (
-            f"{claim}, is distinguishable from 0, also after a Bonferroni correction for the "
-            f"{tests} comparisons made here."
-        )
-    return (
-        f"{claim}, is distinguishable from 0 if taken alone, but not after a Bonferroni "
-        f"correction for the {tests} comparisons made here."
-    )
-
-
-def _tests(data: ReportData) -> int:
-    """How many groups were compared with the baseline."""
-    versus = [(g["versus"] or {}).get(data.ranking_metric) for g in data.groups]
-    return sum(v is not None and v["p_t"] is not None for v in versus)
+    if versus.get("verdict") == "not tested":
+        return f"{claim}, gives no verdict: that takes three shared seeds."
+    return f"{claim}, is not distinguishable from 0."
 
 
 def _badness(group: Group, metric: str) -> float:

@@ -4,6 +4,7 @@ A reader takes a step and an `Artifacts`, such as a `Store`. Nothing here import
 """
 
 from .label_unit import LabelUnit
+from .predictions import Predictions, read_predictions
 from .published import Artifacts
 from .responses import Response, read_responses
 from .rows import SplitReader, read_rows, split_rows
@@ -22,6 +23,7 @@ from .training_log import read_log, read_log_file, write_log
 __all__ = [
     "Artifacts",
     "LabelUnit",
+    "Predictions",
     "Response",
     "SplitReader",
     "read_direction_weights",
@@ -32,6 +34,7 @@ __all__ = [
     "read_log_file",
     "read_moment",
     "read_moments",
+    "read_predictions",
     "read_responses",
     "read_rows",
     "read_unit_weights",

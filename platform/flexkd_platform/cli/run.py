@@ -6,6 +6,7 @@ import json
 import shutil
 import signal
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
 
@@ -14,10 +15,18 @@ import yaml
 from ..cluster import Capacity, resource_problems
 from ..data import class_lines
 from ..executors import open_executor, stopping_problems
-from ..job import Outcome, View, pruned_before, results_json, run_job
+from ..job import (
+    Outcome,
+    View,
+    no_worse_than_teacher,
+    pruned_before,
+    results_json,
+    run_job,
+    teacher_json,
+)
 from ..plan import Plan
-from ..results import JobFolder, find_job, leaderboard
-from ..search import nothing_left, search_json
+from ..results import Group, JobFolder, find_job, leaderboard
+from ..search import nothing_left, search_json, winner_json
 from ..spec import JobSpec, SpecError
 from ..store import Store
 from ..tracking import ResilientTracker, open_tracker, params_text, shown_uri
@@ -113,12 +122,14 @@ def spec_text(spec: JobSpec) -> str:
 def show_outcome(outcome: Outcome, folder: JobFolder, uri: str) -> None:
     """Print the leaderboard, the failures, and the locations of the report and of MLflow."""
     spec = outcome.plan.spec
-    groups = outcome.groups()
+    groups = outcome.groups(folder.store)
     if groups:
         out.print()
         # One metric fits a terminal; the report and `flexkd compare` show all of them.
         ranking = outcome.metric_names[:1]
         out.print(leaderboard(groups, metrics=ranking, reference=spec.reference))
+    _show_winner(outcome)
+    _show_teacher(outcome, groups, folder)
     _show_chosen(outcome)
     for record in outcome.records:
         if record.status == "failed":
@@ -135,6 +146,31 @@ def show_outcome(outcome: Outcome, folder: JobFolder, uri: str) -> None:
         mlflow = "mlflow" if shutil.which("mlflow") else Path(sys.executable).with_name("mlflow")
         line = f"{mlflow} ui --backend-store-uri {shown_uri(uri)}"
         out.print(f"MLflow:  {line}", markup=False, soft_wrap=True)
+
+
+def _show_winner(outcome: Outcome) -> None:
+    """Print the group that validation chose."""
+    found = winner_json(outcome.plan, outcome.records).get("winner")
+    if found is not None:
+        name = " ".join(filter(None, [found["method"], params_text(found["params"], ", ")]))
+        by = f"{found['chosen_by']} {found['mean']:.4f} over {found['n']} seeds"
+        out.print(f"best on validation: {name} ({by})", markup=False, soft_wrap=True)
+
+
+def _show_teacher(outcome: Outcome, groups: Sequence[Group], folder: JobFolder) -> None:
+    """Warn if the teacher is not better than its students."""
+    found = no_worse_than_teacher(outcome, groups, folder.store)
+    if found:
+        name = outcome.metric_names[0]
+        value = teacher_json(outcome.plan, folder.store)["metrics"][name]
+        best = " ".join(filter(None, [found[0].method, params_text(found[0].params, ", ")]))
+        out.print(
+            f"warning: the teacher ({name} {value:.4f}) is not better than {len(found)} of "
+            f"{len(groups)} groups of students, such as {best} "
+            f"({found[0].metrics[name].mean:.4f}); train it longer, or use a stronger one",
+            markup=False,
+            soft_wrap=True,
+        )
 
 
 def _show_chosen(outcome: Outcome) -> None:

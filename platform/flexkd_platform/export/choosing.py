@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from ..results import JobFiles, group_trials
-from ..results.comparison import lower_is_better
+from ..results.versus import lower_is_better
 from ..search.choosing import validation_metric
 from ..spec import JobSpec, OptunaSearch, Problem, SpecError, load_spec
 from ..store import StoreError

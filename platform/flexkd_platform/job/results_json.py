@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import partial
+from pathlib import Path
 from typing import Any, Literal
 
 from ..artifacts import read_units
-from ..plan import DatasetConfig, Plan, SelectConfig, Step, with_config
+from ..plan import DatasetConfig, EvaluateConfig, Plan, SelectConfig, Step, with_config
 from ..results.comparison import Group, group_trials, to_json
-from ..search.choosing import search_json
+from ..results.example_scores import ExampleScores
+from ..results.versus import lower_is_better
+from ..search.choosing import search_json, winner_json
 from ..store import Store
 from ..tracking import TrialRecord
 
@@ -36,6 +40,8 @@ class Outcome:
     seconds: float = 0.0
     steps: dict[str, StepOutcome] = field(default_factory=dict)
     trials: dict[str, TrialRecord] = field(default_factory=dict)
+    _examples: ExampleScores | None = None
+    _evaluations: dict[str, Step[EvaluateConfig]] = field(default_factory=dict)
 
     @property
     def records(self) -> list[TrialRecord]:
@@ -47,17 +53,37 @@ class Outcome:
         """The metrics to compare, for example `test/accuracy`; the first one is for ranking."""
         return self.plan.spec.metric_names
 
-    def groups(self) -> list[Group]:
-        """The trials by method and settings, best first."""
+    def groups(self, store: Store) -> list[Group]:
+        """The trials by method and settings, best first.
+
+        store: holds the predictions, whose noise the intervals include once the job has ended.
+        While it runs they are over seeds alone: results are written after every trial.
+        """
+        self._evaluations |= {trial.hash: trial.evaluate for trial in self.plan.trials}
+        if self._examples is None:
+            self._examples = ExampleScores(partial(self._predictions, store))
+        spec = self.plan.spec
         return group_trials(
-            self.records, baseline=self.plan.spec.sweep.baseline, metrics=self.metric_names
+            self.records,
+            baseline=spec.sweep.baseline,
+            metrics=self.metric_names,
+            examples=None if self.status == "running" else self._examples,
+            stochastic_order=spec.evaluate.stochastic_order,
         )
+
+    def _predictions(self, store: Store, record: TrialRecord, name: str) -> Path | None:
+        """The predictions of a trial on a split or set."""
+        step = self._evaluations[record.hash]
+        suffix = "" if name == step.config.split else f"-{name}"
+        return store.file(step, f"predictions{suffix}.parquet") if store.has(step) else None
 
 
 def results_json(outcome: Outcome, store: Store) -> dict[str, Any]:
     """The content of `results.json`."""
     spec = outcome.plan.spec
     trained = _adapters_json(outcome.plan, store)
+    groups = outcome.groups(store)
+    evaluations = {trial.hash: trial.evaluate.hash for trial in outcome.plan.trials}
     return {
         "job": {
             "name": spec.name,
@@ -67,12 +93,14 @@ def results_json(outcome: Outcome, store: Store) -> dict[str, Any]:
             "seconds": round(outcome.seconds, 3),
         },
         "steps": [_step_json(entry) for entry in outcome.steps.values()],
-        "teacher": teacher_json(outcome.plan, store),
+        "teacher": teacher_json(outcome.plan, store) | _no_worse_json(outcome, groups, store),
         "selection": _selection_json(outcome.plan.shared, store),
         "trials": [
-            _trial_json(record) | trained.get(record.hash, {}) for record in outcome.records
+            _trial_json(record, evaluations[record.hash]) | trained.get(record.hash, {})
+            for record in outcome.records
         ],
-        "groups": [to_json(group) for group in outcome.groups()],
+        "groups": [to_json(group) for group in groups],
+        **winner_json(outcome.plan, outcome.records),
         **texts_json(outcome.plan, store),
         **data_json(outcome.plan, store),
         **search_json(outcome.plan, outcome.records),
@@ -123,6 +151,30 @@ def teacher_json(plan: Plan, store: Store) -> dict[str, Any]:
         if evaluation.config.model.hash == teacher.hash and store.has(evaluation):
             metrics |= store.manifest(evaluation).summary["metrics"]
     return {"parameters": summary["parameters"], "metrics": metrics}
+
+
+def no_worse_than_teacher(outcome: Outcome, groups: Sequence[Group], store: Store) -> list[Group]:
+    """The groups whose mean of the ranking metric is as good as the teacher's, or better.
+
+    Empty if the teacher has no such metric, or an axis creates several teachers.
+    """
+    metric = outcome.metric_names[0]
+    theirs = teacher_json(outcome.plan, store).get("metrics", {}).get(metric)
+    if theirs is None or len(outcome.plan.teachers) > 1:
+        return []
+    sign = -1 if lower_is_better(metric) else 1
+    return [
+        group
+        for group in groups
+        if metric in group.metrics and sign * (group.metrics[metric].mean - theirs) >= 0
+    ]
+
+
+def _no_worse_json(outcome: Outcome, groups: Sequence[Group], store: Store) -> dict[str, Any]:
+    """`no_worse`: the groups of `no_worse_than_teacher`; {} if there are none."""
+    found = no_worse_than_teacher(outcome, groups, store)
+    named = [{"method": group.method, "params": dict(group.params)} for group in found]
+    return {"no_worse": named} if named else {}
 
 
 def texts_json(plan: Plan, store: Store) -> dict[str, Any]:
@@ -188,7 +240,8 @@ def _adapters_json(plan: Plan, store: Store) -> dict[str, dict[str, Any]]:
     return found
 
 
-def _trial_json(record: TrialRecord) -> dict[str, Any]:
+def _trial_json(record: TrialRecord, evaluation: str) -> dict[str, Any]:
+    """evaluation: hash of the step that has its predictions."""
     known = {
         "hash": record.hash,
         "method": record.method,
@@ -198,5 +251,6 @@ def _trial_json(record: TrialRecord) -> dict[str, Any]:
         "metrics": dict(record.metrics),
         "seconds": round(record.seconds, 3),
         "run_id": record.run_id,
+        "evaluation": evaluation,
     }
     return {**known, "reason": record.reason} if record.reason else known

@@ -8,10 +8,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from flexkd_core.statistics import PairedDifference, Summary, paired_difference, summarise
+from flexkd_core.statistics import Comparison, CrossedMean, Summary, summarise
 
-from ..spec import canonical_json, is_lower_better
+from ..spec import canonical_json
 from ..tracking import Json, TrialRecord
+from .example_scores import ExampleScores, crossed
+from .versus import all_corrected, compared, lower_is_better, with_stochastic_order
 
 OF_THE_METHOD = (
     "method",
@@ -39,9 +41,11 @@ class Group:
     metrics: name → mean, spread and interval over the seeds, in the metric's own unit. A metric
         that is missing or not finite in one of the trials is left out: the mean of the remaining
         seeds would be biased.
-    versus: name → paired difference to the baseline over shared seeds, ours minus the baseline;
-        None for the baseline itself, and if no baseline has the same settings.
+    versus: name → comparison with the baseline over shared seeds, ours minus the baseline,
+        corrected for those of all groups; None for the baseline itself, and if no baseline has the
+        same settings.
     settings: everything that determines the results except the seed.
+    crossed: name → the mean over seeds and test examples, where the outputs are known.
     """
 
     method: str
@@ -49,15 +53,24 @@ class Group:
     n: int
     seeds: tuple[int, ...]
     metrics: Mapping[str, Summary]
-    versus: Mapping[str, PairedDifference] | None
+    versus: Mapping[str, Comparison] | None
     settings: Mapping[str, Json]
     pruned: int = 0
     failed: int = 0
+    crossed: Mapping[str, CrossedMean] = field(default_factory=dict)
 
     @property
     def incomplete(self) -> bool:
         """Whether some of its seeds are missing from its mean."""
         return self.pruned + self.failed > 0
+
+    def interval(self, metric: str) -> tuple[float, float] | None:
+        """95% interval of a mean: over seeds and examples if these are known, else over seeds.
+
+        None if there is none, or it would have no width.
+        """
+        known = self.crossed[metric].ci95 if metric in self.crossed else self.metrics[metric].ci95
+        return None if known is None or known[0] == known[1] else known
 
 
 @dataclass
@@ -78,7 +91,12 @@ class _Cell:
 
 
 def group_trials(
-    trials: Iterable[TrialRecord], *, baseline: str | None, metrics: Sequence[str]
+    trials: Iterable[TrialRecord],
+    *,
+    baseline: str | None,
+    metrics: Sequence[str],
+    examples: ExampleScores | None = None,
+    stochastic_order: bool = False,
 ) -> list[Group]:
     """Group finished trials, best first by the mean of the first metric; groups with a pruned or
     failed trial come last.
@@ -95,10 +113,20 @@ def group_trials(
     Args:
         baseline: method to compare with, for example `ft`; None for no comparison.
         metrics: names of metrics in the trials, for example `test/accuracy`; the first one ranks.
+        examples: scores of single test examples, whose noise intervals and tests then include.
+        stochastic_order: also compute almost stochastic order, for groups of five seeds or more.
     """
     cells = _gather(trials)
     shown = _told_apart(cells)
     baselines = [cell for cell in cells if cell.method == baseline]
+    opponents = [_opponent(cell, baselines, metrics) for cell in cells]
+    pairs = zip(cells, opponents, strict=True)
+    comparisons = all_corrected([_versus(*pair, metrics, examples) for pair in pairs], metrics)
+    if stochastic_order:
+        comparisons = [
+            None if versus is None or opponent is None else _with_order(versus, cell, opponent)
+            for versus, cell, opponent in zip(comparisons, cells, opponents, strict=True)
+        ]
     groups = [
         Group(
             method=cell.method,
@@ -106,18 +134,19 @@ def group_trials(
             n=len(cell.by_seed),
             seeds=tuple(sorted(cell.by_seed)),
             metrics={m: summarise(v.values()) for m in metrics if (v := cell.values(m))},
-            versus=_versus(cell, _opponent(cell, baselines, metrics), metrics),
+            versus=versus,
             settings=cell.settings,
             pruned=len(cell.pruned),
             failed=len(cell.failed),
+            crossed=_crossed(cell, metrics, examples),
         )
-        for cell, params in zip(cells, shown, strict=True)
+        for cell, params, versus in zip(cells, shown, comparisons, strict=True)
     ]
     return sorted(groups, key=lambda group: _rank(group, metrics))
 
 
 def to_json(group: Group) -> dict[str, Any]:
-    """The group as in `results.json`; `std` and `ci95` are null for one seed."""
+    """The group as in `results.json`; `std` and `ci95`, over seeds alone, are null for one seed."""
     return {
         "method": group.method,
         "params": dict(group.params),
@@ -125,21 +154,52 @@ def to_json(group: Group) -> dict[str, Any]:
         "pruned": group.pruned,
         "failed": group.failed,
         "metrics": {
-            name: {"mean": summary.mean, "std": summary.std, "ci95": _pair(summary.ci95)}
+            name: {
+                "mean": summary.mean,
+                "std": summary.std,
+                "ci95": _pair(summary.ci95),
+                "interval": _pair(group.interval(name)),
+                **_noise_json(group.crossed.get(name)),
+            }
             for name, summary in group.metrics.items()
         },
         "versus": None
         if group.versus is None
-        else {
-            name: {**asdict(difference), "ci95": _pair(difference.ci95)}
-            for name, difference in group.versus.items()
-        },
+        else {name: _comparison_json(found) for name, found in group.versus.items()},
     }
 
 
-def lower_is_better(metric: str) -> bool:
-    """Whether a lower value of a metric is better, on any split."""
-    return is_lower_better(metric.rsplit("/", 1)[-1])
+def _comparison_json(found: Comparison) -> dict[str, Any]:
+    order = found.stochastic_order
+    return {
+        "n": found.n,
+        "mean": found.mean,
+        "std": found.std,
+        "ci95": _pair(found.ci95),
+        "p_t": found.p_t,
+        "p_wilcoxon": found.p_wilcoxon,
+        "effect_size": found.effect_size,
+        "interval": _pair(found.interval),
+        **_noise_json(found.crossed),
+        "p": found.p,
+        "p_holm": found.p_holm,
+        "comparisons": found.comparisons,
+        "verdict": found.verdict,
+        "p_examples": found.p_examples,
+        "examples_test": found.examples_test,
+        **({} if order is None else {"stochastic_order": order}),
+    }
+
+
+def _noise_json(crossed_mean: CrossedMean | None) -> dict[str, Any]:
+    """What `interval` and `p` include, and the two standard errors where both are known."""
+    if crossed_mean is None:
+        return {"noise": "seeds"}
+    known = asdict(crossed_mean)
+    return {
+        "noise": "seeds and examples",
+        **{name: known[name] for name in ("se_seeds", "se_examples", "examples")},
+    }
 
 
 def _gather(trials: Iterable[TrialRecord]) -> list[_Cell]:
@@ -232,14 +292,37 @@ def _within(path: str, sections: Sequence[str]) -> bool:
     return any(f"{path}.".startswith(f"{name}.") for name in sections)
 
 
+def _crossed(
+    cell: _Cell, metrics: Sequence[str], examples: ExampleScores | None
+) -> dict[str, CrossedMean]:
+    if examples is None:
+        return {}
+    trials = [trial for _, trial in sorted(cell.by_seed.items())]
+    found = {m: crossed(examples.of(trials, m)) for m in metrics if cell.values(m)}
+    return {metric: mean for metric, mean in found.items() if mean is not None}
+
+
 def _versus(
-    cell: _Cell, opponent: _Cell | None, metrics: Sequence[str]
-) -> dict[str, PairedDifference] | None:
+    cell: _Cell,
+    opponent: _Cell | None,
+    metrics: Sequence[str],
+    examples: ExampleScores | None,
+) -> dict[str, Comparison] | None:
     if opponent is None or not cell.by_seed.keys() & opponent.by_seed.keys():
         return None
-    pairs = {metric: (cell.values(metric), opponent.values(metric)) for metric in metrics}
     return {
-        m: paired_difference(ours, theirs) for m, (ours, theirs) in pairs.items() if ours and theirs
+        metric: compared(cell.by_seed, opponent.by_seed, metric, examples)
+        for metric in metrics
+        if cell.values(metric) and opponent.values(metric)
+    }
+
+
+def _with_order(
+    versus: Mapping[str, Comparison], cell: _Cell, opponent: _Cell
+) -> dict[str, Comparison]:
+    return {
+        metric: with_stochastic_order(comparison, cell.by_seed, opponent.by_seed, metric)
+        for metric, comparison in versus.items()
     }
 
 

@@ -11,7 +11,7 @@ from typing import Literal, overload
 from rich.table import Table
 from rich.text import Text
 
-from flexkd_core.statistics import PairedDifference, Summary
+from flexkd_core.statistics import Comparison, Summary
 
 from ..spec import Published
 from ..tracking import params_text
@@ -35,6 +35,19 @@ COLUMNS = (
     "versus_p_t",
     "versus_p_wilcoxon",
     "published",
+    "interval_low",
+    "interval_high",
+    "noise",
+    "versus_interval_low",
+    "versus_interval_high",
+    "versus_noise",
+    "versus_p",
+    "versus_p_holm",
+    "versus_comparisons",
+    "versus_effect_size",
+    "versus_p_examples",
+    "versus_verdict",
+    "versus_stochastic_order",
 )
 """The CSV columns of each metric."""
 
@@ -64,8 +77,11 @@ def leaderboard(
 ) -> Table | str:
     """The groups in the given order, with spread, interval and difference to the baseline.
 
-    Means are shown ± the sample standard deviation over the seeds, or with "n=1"; the difference
-    is paired by seed, with its 95% interval and the p-value of the paired t-test.
+    Means are shown ± the sample standard deviation over the seeds, or with "n=1". The difference
+    is paired by seed, with its 95% interval and its p-value, corrected by Holm's method for the
+    comparisons of the metric, whose number the heading names. `*` marks a difference that is
+    distinguishable from 0: of three seeds or more, with a corrected p below 0.05. Intervals and p
+    include the noise of the test examples where the groups have it.
 
     Args:
         metrics: names of metrics in the groups, for example `test/accuracy`.
@@ -77,7 +93,7 @@ def leaderboard(
         ValueError: unknown format.
     """
     if format == "table":
-        return _rich(*_cells(groups, metrics, reference))
+        return _rich(*_cells(groups, metrics, reference), caption=_caption(groups, metrics))
     writers: dict[str, Callable[[], str]] = {
         "markdown": lambda: _markdown(*_cells(groups, metrics, reference)),
         "csv": lambda: _csv(groups, metrics, reference),
@@ -97,7 +113,8 @@ def _cells(
     header = ["method", "params", "n"]
     for metric in metrics:
         header += [f"{metric} %" if _in_percent(metric) else metric, "95% interval"]
-        header += ["vs baseline"] if metric in compared else []
+        if metric in compared:
+            header += [f"vs baseline (p: Holm over {_comparisons(groups, metric)})"]
         header += ["published"] if metric in published else []
     rows = []
     for group in groups:
@@ -105,7 +122,7 @@ def _cells(
         for metric in metrics:
             summary = group.metrics.get(metric)
             row.append(NOTHING if summary is None else _mean_text(metric, summary))
-            row.append(NOTHING if summary is None else _interval(metric, summary.ci95))
+            row.append(NOTHING if summary is None else _interval(metric, group.interval(metric)))
             if metric in compared:
                 row.append(_versus_text(metric, (group.versus or {}).get(metric)))
             if metric in published:
@@ -114,8 +131,29 @@ def _cells(
     return header, rows
 
 
-def _rich(header: list[str], rows: list[list[str]]) -> Table:
-    table = Table()
+def _comparisons(groups: Sequence[Group], metric: str) -> int:
+    """How many comparisons the p-values of a metric are corrected for."""
+    found = [(group.versus or {}).get(metric) for group in groups]
+    return max((each.comparisons for each in found if each is not None), default=0)
+
+
+def _caption(groups: Sequence[Group], metrics: Sequence[str]) -> str | None:
+    """What intervals and p-values include, and what `*` means."""
+    rows = [group for group in groups if any(metric in group.metrics for metric in metrics)]
+    if not rows:
+        return None
+    both = sum(any(metric in group.crossed for metric in metrics) for group in rows)
+    noise = "over seeds and test examples" if both else "over seeds alone"
+    if 0 < both < len(rows):
+        noise += " where outputs are known, else over seeds"
+    text = f"± std over seeds; intervals {noise}"
+    if any(group.versus for group in groups):
+        text += "; * distinguishable: 3 seeds or more, p < 0.05 after Holm's correction"
+    return text
+
+
+def _rich(header: list[str], rows: list[list[str]], caption: str | None) -> Table:
+    table = Table(caption=caption, caption_justify="left")
     for place, name in enumerate(header):
         table.add_column(name, justify="left" if place < 2 else "right", no_wrap=place == 0)
     for row in rows:
@@ -145,14 +183,27 @@ def _csv(groups: Sequence[Group], metrics: Sequence[str], reference: Sequence[Pu
     return out.getvalue()
 
 
-def _numbers(group: Group, metric: str, reference: Sequence[Published]) -> list[float | None]:
-    """One metric's numbers in the order of COLUMNS; None becomes an empty field."""
-    numbers: list[float | None] = [None] * len(COLUMNS)
+def _numbers(group: Group, metric: str, reference: Sequence[Published]) -> list[float | str | None]:
+    """One metric's values in the order of COLUMNS; None becomes an empty field."""
+    numbers: list[float | str | None] = [None] * len(COLUMNS)
     if summary := group.metrics.get(metric):
         numbers[:4] = [summary.mean, summary.std, *(summary.ci95 or (None, None))]
+        noise = "seeds and examples" if metric in group.crossed else "seeds"
+        numbers[10:13] = [*(group.interval(metric) or (None, None)), noise]
     if versus := (group.versus or {}).get(metric):
         numbers[4:7] = [versus.mean, *(versus.ci95 or (None, None))]
         numbers[7:9] = [versus.p_t, versus.p_wilcoxon]
+        numbers[13:] = [
+            *(versus.interval or (None, None)),
+            "seeds" if versus.crossed is None else "seeds and examples",
+            versus.p,
+            versus.p_holm,
+            versus.comparisons,
+            versus.effect_size,
+            versus.p_examples,
+            versus.verdict,
+            versus.stochastic_order,
+        ]
     if published := _published(group, metric, reference):
         numbers[9] = published.mean
     return numbers
@@ -183,7 +234,7 @@ def _number(metric: str, value: float, sign: str = "") -> str:
     return f"{value * 100:{sign}.2f}" if _in_percent(metric) else f"{value:{sign}.4f}"
 
 
-def _mean_text(metric: str, summary: Summary | PairedDifference, sign: str = "") -> str:
+def _mean_text(metric: str, summary: Summary, sign: str = "") -> str:
     mean = _number(metric, summary.mean, sign)
     if summary.std is None:
         return f"{mean} (n=1)"  # one seed has no spread: ± 0 would suggest certainty
@@ -196,14 +247,18 @@ def _interval(metric: str, interval: tuple[float, float] | None, sign: str = "")
     return f"[{_number(metric, interval[0], sign)}, {_number(metric, interval[1], sign)}]"
 
 
-def _versus_text(metric: str, difference: PairedDifference | None) -> str:
+def _versus_text(metric: str, difference: Comparison | None) -> str:
     if difference is None:
         return NOTHING
     mean = _number(metric, difference.mean, "+")
-    if difference.ci95 is None:
+    if difference.n < 2:
         return f"{mean} (n=1)"
-    text = f"{mean} {_interval(metric, difference.ci95, '+')}"
-    return text if difference.p_t is None else f"{text} p={_p_text(difference.p_t)}"
+    parts = [mean]
+    if difference.interval is not None:
+        parts.append(_interval(metric, difference.interval, "+"))
+    if difference.p_holm is not None:
+        parts.append(f"p={_p_text(difference.p_holm)}")
+    return " ".join(parts) + (" *" if difference.verdict == "distinguishable" else "")
 
 
 def _p_text(p: float) -> str:

@@ -1,7 +1,7 @@
 """Search: choose the points of a sweep that become trials, and the trials to stop early."""
 
 from .build import build_plan
-from .choosing import nothing_left, search_json
+from .choosing import nothing_left, search_json, winner_json
 from .refused import Refused, refused_text
 from .space import Point, Search, Space, grid_points
 
@@ -15,4 +15,5 @@ __all__ = [
     "nothing_left",
     "refused_text",
     "search_json",
+    "winner_json",
 ]

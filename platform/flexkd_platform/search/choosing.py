@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from ..executors import Halving
 from ..plan import Plan, TrainingRecipe, epoch_rows
-from ..results.comparison import Group, group_trials, lower_is_better, to_json
+from ..results.comparison import Group, group_trials, to_json
+from ..results.versus import lower_is_better
 from ..spec import Asha, GridSearch, JobSpec, Metric, OptunaSearch, Problem
 from ..store import Store
 from ..tracking import TrialRecord
@@ -138,6 +139,39 @@ def chosen(plan: Plan, records: Sequence[TrialRecord]) -> list[Group]:
         if group.n == len(plan.spec.sweep.seeds) and metric in group.metrics:
             best.setdefault(group.method, group)
     return list(best.values())
+
+
+def winner(plan: Plan, records: Sequence[TrialRecord]) -> Group | None:
+    """The group with the best mean on validation; its `metrics` has that metric alone.
+
+    None if the sweep has one group or one seed, or no group that finished with every seed.
+    """
+    if len(plan.spec.sweep.seeds) < 2 or len({record.group for record in records}) < 2:
+        return None
+    return next(iter(chosen(plan, records)), None)
+
+
+def winner_json(plan: Plan, records: Sequence[TrialRecord]) -> dict[str, Any]:
+    """`winner` of `results.json`; {} if there is none.
+
+    `chosen_by` chose it, and `reported_by` is what it is compared by: the test split has no part in
+    the choice.
+    """
+    group = winner(plan, records)
+    if group is None:
+        return {}
+    ((metric, summary),) = group.metrics.items()
+    return {
+        "winner": {
+            "method": group.method,
+            "params": dict(group.params),
+            "n": group.n,
+            "chosen_by": metric,
+            "mean": summary.mean,
+            "std": summary.std,
+            "reported_by": plan.spec.metric_names[0],
+        }
+    }
 
 
 def search_json(plan: Plan, records: Sequence[TrialRecord]) -> dict[str, Any]:

@@ -41,6 +41,11 @@ class Evaluate(Section):
         description="what ROUGE counts as words: words of a–z with English stems (words), or those "
         "of any script (unicode); auto decides by the references of each evaluated set",
     )
+    stochastic_order: bool = later_field(
+        False,
+        description="also compare each group's scores over seeds with the baseline's by almost "
+        "stochastic order; needs five seeds or more",
+    )
 
     @model_validator(mode="after")
     def _no_metric_twice(self) -> Evaluate:

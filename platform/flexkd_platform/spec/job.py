@@ -18,6 +18,9 @@ from .sweep import Sweep
 from .task import TASK_KINDS, ClassificationTask, Metric, Task
 from .teacher import Teacher
 
+STOCHASTIC_ORDER_SEEDS = 5
+"""Fewer seeds say nothing of a distribution: `flexkd_core.statistics.dominance.MINIMUM`."""
+
 
 class Tracking(Section):
     """Where the runs are recorded."""
@@ -80,6 +83,23 @@ class JobSpec(Section):
                     f"evaluate.metrics: {metric} is not a metric of {self.task.kind}; "
                     f"allowed are {', '.join(known)}"
                 )
+        return self
+
+    @model_validator(mode="after")
+    def _order_has_enough_seeds(self) -> JobSpec:
+        if not self.evaluate.stochastic_order:
+            return self
+        seeds = len(self.sweep.seeds)
+        if seeds < STOCHASTIC_ORDER_SEEDS:
+            raise ValueError(
+                f"evaluate.stochastic_order: needs {STOCHASTIC_ORDER_SEEDS} seeds or more, and "
+                f"sweep.seeds has {seeds}; add seeds, or leave it out"
+            )
+        if self.sweep.baseline is None:
+            raise ValueError(
+                "evaluate.stochastic_order: compares with the baseline, and sweep.baseline is "
+                "null; name a baseline, or leave it out"
+            )
         return self
 
     @cached_property

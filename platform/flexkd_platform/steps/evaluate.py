@@ -48,7 +48,7 @@ PREDICTIONS = pa.schema(
         ("references", pa.list_(pa.string())),
     ]
 )
-"""Of generated texts."""
+"""Of generated texts; followed by the scores of each text, by metric."""
 
 Evaluated = tuple[dict[str, float], pa.Table]
 """Metrics and predictions on one set."""
@@ -60,8 +60,8 @@ def run(
     """Publish the predictions of each set and the metrics (`test/accuracy`, `dolly/rougeL`).
 
     `predictions.parquet` has the label and outputs of each example; for text, the prediction of
-    each seed with its references, without rows if no metric needs generated text. The file of
-    another set is `predictions-NAME.parquet`.
+    each seed with its references and scores, without rows if no metric needs generated text. The
+    file of another set is `predictions-NAME.parquet`.
     """
     started = time.perf_counter()
     with torch_threads(context.threads):
@@ -168,7 +168,8 @@ class _Model:
         references = table["references"].to_pylist()
         if writes:
             self._choose_words(name, references)
-        by_seed = [self._text_metrics(name, texts, references) for texts in written.values()]
+        scores = [self._text_scores(name, texts, references) for texts in written.values()]
+        by_seed = [_means(one) for one in scores]
         metrics |= {
             metric: sum(one[metric] for one in by_seed) / len(by_seed)
             for metric in (by_seed[0] if by_seed else ())
@@ -179,7 +180,11 @@ class _Model:
             "prediction": [text for texts in written.values() for text in texts],
             "references": references * len(written),
         }
-        return metrics, pa.table(columns, schema=PREDICTIONS)
+        predictions = pa.table(columns, schema=PREDICTIONS)
+        for metric in scores[0] if scores else ():
+            values = [value for one in scores for value in one[metric]]
+            predictions = predictions.append_column(metric, pa.array(values, pa.float64()))
+        return metrics, predictions
 
     def _generated(
         self, table: pa.Table, reading: ResponseReading, settings: GenerationConfig
@@ -220,16 +225,25 @@ class _Model:
             rules = word_rules(references) if chosen == "auto" else [chosen] * len(references)
             self.word_rules[name] = rules
 
-    def _text_metrics(
+    def _text_scores(
         self, name: str, texts: list[str], references: list[list[str]]
-    ) -> dict[str, float]:
-        metrics: dict[str, float] = {}
+    ) -> dict[str, list[float]]:
+        """The scores of each text, by metric."""
+        scores: dict[str, list[float]] = {}
         if name in self.word_rules:
-            metrics |= mean_rouge(rouge(texts, references, self.word_rules[name]))
+            scores |= rouge(texts, references, self.word_rules[name])
         if self.config.bertscore is not None:
             model, tokenizer = self._encoder
-            scores = bertscore(
+            scores["bertscore"] = bertscore(
                 texts, references, model=model, tokenizer=tokenizer, device=self.device
             )
-            metrics["bertscore"] = sum(scores) / max(len(scores), 1)
-        return metrics
+        return scores
+
+
+def _means(scores: dict[str, list[float]]) -> dict[str, float]:
+    """The mean of each metric over the texts."""
+    of_rouge = {name: values for name, values in scores.items() if name != "bertscore"}
+    metrics = mean_rouge(of_rouge) if of_rouge else {}
+    if (values := scores.get("bertscore")) is not None:
+        metrics["bertscore"] = sum(values) / max(len(values), 1)
+    return metrics

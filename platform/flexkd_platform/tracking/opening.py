@@ -58,7 +58,7 @@ REFUSALS = (
 )
 """Known errors of stores: substrings of the error, its meaning, and a remedy."""
 
-CHECK_SECONDS = 5
+CHECK_SECONDS = 15
 TRACKING_OPTION = "--tracking-uri"
 EXPERIMENT = "tracking.experiment"
 

@@ -36,6 +36,17 @@ def test_a_search_chooses_by_the_mean_on_validation(shop: Shop) -> None:
     assert search["metric"] == "validation/accuracy"
     assert search["space"] == {"sweep.methods[1].alpha": {"log_uniform": [0.01, 1.0]}}
     assert {best["method"] for best in search["best"]} == {"ft", "flexkd"}
+    first = search["best"][0]
+    won = {key: results["winner"][key] for key in ("method", "params", "n")}
+    assert won == {key: first[key] for key in won}, "validation chooses the winner too"
+    assert results["winner"]["reported_by"] == "test/accuracy"
+    for group in results["groups"]:
+        for metric in ("test/accuracy", "test/f1", "test/matthews"):
+            assert group["metrics"][metric]["noise"] == "seeds and examples", metric
+            if group["versus"] is not None:
+                versus = group["versus"][metric]
+                assert versus["examples"] == 11
+                assert versus["verdict"] == "not tested", "two seeds"
     for best in search["best"]:
         means = {}
         for trial in results["trials"]:

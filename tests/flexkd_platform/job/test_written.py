@@ -182,6 +182,9 @@ def test_groups_are_compared_with_the_baseline(written: tuple[Shop, dict[str, An
     for group in results["groups"]:
         assert set(group["metrics"]) == {"test/rougeL", "test/nll", "other/rougeL", "other/nll"}
         assert (group["versus"] is None) == (group["method"] == "ft")
+        for metric, versus in (group["versus"] or {}).items():
+            tested = "paired bootstrap" if metric.endswith("rougeL") else None
+            assert versus["examples_test"] == tested, "nll is a mean over tokens"
     means = [group["metrics"]["test/rougeL"]["mean"] for group in results["groups"]]
     assert means == sorted(means, reverse=True)
 

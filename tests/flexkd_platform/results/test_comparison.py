@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flexkd_core.statistics import paired_difference, summarise
+from flexkd_core.statistics import compare, corrected, summarise
 from flexkd_platform.results.comparison import Group, group_trials, to_json
 from flexkd_platform.spec import TASK_KINDS, is_lower_better
 from flexkd_platform.tracking import TrialRecord, TrialStatus
@@ -82,7 +82,9 @@ def test_statistics_are_those_of_the_core() -> None:
     assert (first.method, second.method) == ("flexkd", "ft")
     assert first.seeds == (10, 20, 30)
     assert first.metrics[ACCURACY] == summarise([0.75, 0.78, 0.74])
-    expected = paired_difference({10: 0.75, 20: 0.78, 30: 0.74}, {10: 0.70, 20: 0.72, 30: 0.71})
+    (expected,) = corrected(
+        [compare({10: 0.75, 20: 0.78, 30: 0.74}, {10: 0.70, 20: 0.72, 30: 0.71})]
+    )
     assert first.versus == {ACCURACY: expected}
     assert second.versus is None
 
@@ -323,19 +325,43 @@ def test_json_has_the_form_of_results_json() -> None:
     first, second = (to_json(group) for group in grouped([*FT[:2], *FLEX[:1]]))
     assert list(first) == ["method", "params", "n", "pruned", "failed", "metrics", "versus"]
     assert first["params"] == {"alpha": 0.5}
-    assert first["metrics"] == {ACCURACY: {"mean": 0.75, "std": None, "ci95": None}}
-    assert first["versus"][ACCURACY].keys() == {
-        "n",
-        "mean",
-        "std",
-        "ci95",
-        "p_t",
-        "p_wilcoxon",
+    assert first["metrics"] == {
+        ACCURACY: {"mean": 0.75, "std": None, "ci95": None, "interval": None, "noise": "seeds"}
     }
+    assert list(first["versus"][ACCURACY]) == [
+        *("n", "mean", "std", "ci95", "p_t", "p_wilcoxon", "effect_size", "interval", "noise"),
+        *("p", "p_holm", "comparisons", "verdict", "p_examples", "examples_test"),
+    ]
     assert second["versus"] is None
     low, high = second["metrics"][ACCURACY]["ci95"]
     assert low < 0.71 < high
     json.dumps([first, second], allow_nan=False)
+
+
+def test_comparisons_are_corrected_for_all_groups() -> None:
+    kd = [trial("kd", seed, value) for seed, value in [(10, 0.70), (20, 0.74), (30, 0.73)]]
+    alone, among = grouped([*FT, *FLEX]), grouped([*FT, *FLEX, *kd])
+    for groups, number in ((alone, 1), (among, 2)):
+        found = [group.versus[ACCURACY] for group in groups if group.versus]
+        assert [each.comparisons for each in found] == [number] * number
+    first = among[0].versus
+    assert first is not None
+    assert first[ACCURACY].p_holm == pytest.approx(2 * (first[ACCURACY].p or 0))
+
+
+def test_stochastic_order_is_computed_from_five_seeds_on_in_the_better_direction() -> None:
+    errors = "test/mse"
+    values = {"ft": 0.7, "kd": 0.5, "cka": 0.9}
+    trials = [
+        trial(method, seed, 0, metrics={errors: value + seed / 1000})
+        for method, value in values.items()
+        for seed in (range(4) if method == "cka" else range(5))
+    ]
+    groups = group_trials(trials, baseline="ft", metrics=[errors], stochastic_order=True)
+    found = {group.method: group.versus[errors] for group in groups if group.versus}
+    assert found["kd"].stochastic_order == 0, "lower errors are better"
+    assert found["cka"].stochastic_order is None
+    assert "stochastic_order" not in to_json(groups[-1])["versus"][errors]
 
 
 def test_no_trials_make_no_groups() -> None:

@@ -169,6 +169,22 @@ MORE_CASES: dict[str, Case] = {
         "accuracy is not a metric of instruction",
         "allowed are rougeL, rouge1, rouge2, bertscore, nll",
     ),
+    "almost stochastic order of three seeds": (
+        "name: quick\n",
+        "name: quick\nevaluate: {stochastic_order: true}\n",
+        "evaluate.stochastic_order",
+        2,
+        "needs 5 seeds or more, and sweep.seeds has 2",
+        "add seeds, or leave it out",
+    ),
+    "almost stochastic order without a baseline": (
+        "seeds: [10, 20]\n",
+        "seeds: [1, 2, 3, 4, 5]\n  baseline: null\nevaluate: {stochastic_order: true}\n",
+        "evaluate.stochastic_order",
+        9,
+        "compares with the baseline, and sweep.baseline is null",
+        "name a baseline, or leave it out",
+    ),
     "a label column for instructions": (
         "name: quick\n",
         "name: quick\ntask: {kind: instruction, data: {source: hub, name: x, label: y}}\n",
