@@ -4,6 +4,7 @@
 other names are its sections.
 """
 
+from .counting import counted
 from .decoding import Beam, Decoding, Greedy, Sampling
 from .distill import Distill
 from .document import line_in, split_path
@@ -221,6 +222,7 @@ __all__ = [
     "Uniform",
     "UnitOrder",
     "canonical_json",
+    "counted",
     "flatten",
     "json_schema",
     "line_in",

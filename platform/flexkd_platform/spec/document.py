@@ -51,6 +51,15 @@ class _Yaml12Loader(yaml.SafeLoader):
             message = f"{shown!r} cannot be read as {node.tag.rpartition(':')[2]}"
             raise yaml.constructor.ConstructorError(None, None, message, node.start_mark) from None
 
+    def construct_scalar(self, node: yaml.ScalarNode) -> Any:
+        value = super().construct_scalar(node)
+        try:  # a pair of escapes, `\ud83d\ude00`, is one character
+            str(value).encode("utf-16", "surrogatepass").decode("utf-16")
+        except UnicodeDecodeError:
+            message = "half of a surrogate pair is no character"
+            raise yaml.constructor.ConstructorError(None, None, message, node.start_mark) from None
+        return value
+
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         if not isinstance(node, yaml.MappingNode):  # `!!set [a]`
             return super().construct_mapping(node, deep)  # its error names the expected type

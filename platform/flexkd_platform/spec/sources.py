@@ -7,13 +7,14 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from .pattern import SHORT_NAME, Pattern
 from .section import Section, later_field
 
-PartName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")]
+PartName = Annotated[str, Pattern(r"^[a-z0-9][a-z0-9_-]*$", SHORT_NAME)]
 Weight = Annotated[float, Field(gt=0)]
 Rows = Annotated[int, Field(gt=0)]
-Character = Annotated[str, Field(pattern=r"^.$")]
-CharacterOrNone = Annotated[str, Field(pattern=r"^(.|none)$")]
+Character = Annotated[str, Pattern(r"^.$", "one character")]
+CharacterOrNone = Annotated[str, Pattern(r"^(.|none)$", "one character, or none")]
 
 
 class SplitSizes(Section):
