@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ..spec import Mixture, Problem, SpecError, Task, TextTask, sha256_of
+from ..spec import Mixture, Problem, SpecError, Task, TextTask, be, counted, sha256_of
 from .evaluation import SetFacts, read_evaluation
 from .labels import Labels
 from .leakage import leakage_notes, shared
@@ -145,7 +145,7 @@ def _set_notes(
         message = f"{facts.skipped:,} {_skipped_rows(task)} are skipped"
         notes.append(Problem(path, message, "complete them to use them"))
     if splits is not None and (rows := shared(table, splits.train)):
-        message = f"{rows:,} of {facts.rows:,} examples are also in train"
+        message = f"{rows:,} of {counted(facts.rows, 'example')} {be(rows)} also in train"
         notes.append(Problem(path, message, "leave them out of one of the two files"))
     return notes
 
@@ -237,7 +237,7 @@ def _one_label(
     message = f"all {len(train):,} training examples have the label {label}"
     remedy = "training needs examples of two labels at least"
     if skipped:
-        rows = f"{skipped:,} rows without a label were skipped"
+        rows = f"skipped without a label: {counted(skipped, 'row')}"
         remedy += f"; {rows}: if -1 is a class, write 0 for it"
     return [Problem(where, message, remedy)]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ..spec import Problem
+from ..spec import Problem, be
 
 KEEPS = (("validation", "test"), ("train", "test"), ("train", "validation"))
 """Pairs of splits; the second one keeps an example that is in both. Numbers of the test split stay
@@ -63,7 +63,7 @@ def leakage_notes(tables: dict[str, pa.Table], path: str) -> list[Problem]:
         rows = shared(tables[split], tables[other])
         if rows:
             whole = f"{len(tables[split]):,}"
-            message = f"{rows:,} of {whole} {split} examples are also in {other}"
+            message = f"{rows:,} of {whole} {split} examples {be(rows)} also in {other}"
             left = "validation" if other == "test" else "train"
             remedy = f"set drop_leaked: true, which leaves them out of {left}"
             notes.append(Problem(path, message, remedy))

@@ -9,6 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from ..spec import counted
 from .errors import ModelError
 
 PACKAGES: dict[str, tuple[str, ...]] = {
@@ -108,7 +109,7 @@ def require_scales(
     if not quantised:
         return
     name, (kind, shape) = next(iter(quantised.items()))
-    count = f"{len(quantised)} weights" if len(quantised) > 1 else "1 weight"
+    count = counted(len(quantised), "weight")
     what = f"{folder} has {count} quantised to {kind}, as {name}"
     if found is None:
         raise ModelError(f"{what}, and its config has no quantization_config", _UNQUANTISED)

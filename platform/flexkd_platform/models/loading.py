@@ -22,7 +22,7 @@ from ..model_info.gguf_file import read_once
 from ..model_info.hub import Source, folder_of
 from ..model_info.quiet import quiet
 from ..plan import HeadUse
-from ..spec import ModulePaths
+from ..spec import ModulePaths, counted
 from .adapter import merged
 from .config_facts import head_outputs, read_config
 from .config_keys import set_key
@@ -198,7 +198,8 @@ def _drawable(model: PreTrainedModel, missing: set[str], wrong: set[str]) -> lis
     lost = sorted({name for name in missing if not name.startswith(optional)} | wrong)
     if lost:
         raise ModelError(
-            f"the checkpoint lacks {len(lost)} weights of a {model.config.model_type} model, "
+            f"the checkpoint lacks {counted(len(lost), 'weight')} of a "
+            f"{model.config.model_type} model, "
             f"or has them in another shape, as {lost[0]}",
             "name the folder that its model was saved to, config and weights together",
         )

@@ -86,8 +86,8 @@ def load_saved(folder: Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     if wrong:
         what = "language model" if language_model else "classifier"
         raise ModelError(
-            f"{folder} holds no complete {what}: {len(wrong)} weights are missing or too "
-            f"many, as {wrong[0]}",
+            f"{folder} holds no complete {what}: weights are missing or too many "
+            f"({len(wrong)}), as {wrong[0]}",
             "name a folder that save_model wrote",
         )
     return model.eval(), tokenizer

@@ -25,6 +25,7 @@ from ..spec import (
     ResponseTask,
     SummarizationTask,
     Task,
+    counted,
     sha256_of,
 )
 from .model_checks import files_of, remembered_json, source_digest
@@ -94,7 +95,7 @@ def truncation_warnings(
         sampled = any(found["rows"] < whole[name] for name, found in cut.items())
         yield Problem(
             f"task.{key}",
-            f"{getattr(task, key)} tokens truncate {kind}: {shares}"
+            f"{counted(getattr(task, key), 'token')} for {kind} truncate {shares}"
             f"{' (of a sample)' if sampled else ''}; the longest has {longest:,}{template}",
             f"raise {key} where they should be whole",
         )

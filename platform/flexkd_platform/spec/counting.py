@@ -9,3 +9,8 @@ def counted(number: int, noun: str, plural: str | None = None) -> str:
     plural: of the noun, if it does not end in s.
     """
     return f"{number:,} {noun if number == 1 else plural or f'{noun}s'}"
+
+
+def be(number: int) -> str:
+    """The verb after a number of things: is or are."""
+    return "is" if number == 1 else "are"
