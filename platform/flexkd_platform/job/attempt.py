@@ -213,7 +213,8 @@ class Attempt:
             self._warned_of_skipped = True
             self.view.warn(
                 f"{record.label}: {counted(skipped, 'batch', 'batches')} had fewer than "
-                f"{FEWEST_ROWS} rows, which give the feature loss no gradient; see {SKIPPED_BATCHES} of every trial"
+                f"{FEWEST_ROWS} rows, which give the feature loss no gradient; see "
+                f"{SKIPPED_BATCHES} of every trial"
             )
 
     def _trial_steps(self, trial: Trial, record: TrialRecord) -> None:

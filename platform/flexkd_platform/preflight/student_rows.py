@@ -83,6 +83,6 @@ def _size_problems(spec: JobSpec, rows: int, classes: int | None) -> Iterator[Pr
     if not isinstance(unlabelled, bool) and unlabelled > rows - labels:
         yield Problem(
             UNLABELLED,
-            f"{unlabelled} requested, but {rows - labels} of {rows} have no label",
+            f"{unlabelled} requested, but {rows - labels} of {rows} examples have no label",
             "true for all of them, or a smaller number",
         )
