@@ -25,17 +25,22 @@ from flexkd_platform.model_info.families import first_position
 from flexkd_platform.model_info.quiet import quiet
 from flexkd_platform.models import (
     HiddenStateHook,
+    add_lora,
     check_model,
     head_rows,
     hidden_layer,
     load_language_model,
+    load_saved,
+    load_tokenizer,
     load_with_head,
     stacks,
 )
 from flexkd_platform.models.discovery import discover
 from flexkd_platform.models.discovery.trace import same
 from flexkd_platform.models.family import family_of_config
-from flexkd_platform.spec import Beam, Greedy, ModulePaths
+from flexkd_platform.plan import StudentConfig
+from flexkd_platform.spec import Beam, Greedy, Lora, ModulePaths, PretrainedInit
+from flexkd_platform.steps.initial_student import saved_base
 from flexkd_platform.tasks import generate
 
 from ..tiny_models import OWN, config_of, saved, tokenizer
@@ -375,6 +380,31 @@ def test_what_is_not_found_can_be_named(tmp_path: Path) -> None:
     model = load_with_head(folder, outputs=2, regression=False, seed=0, modules=modules)
     assert hidden_layer(model, "last") is model.base_model.end
     assert family_of_config(model.config).stacks[""].norm == "end"
+
+
+@pytest.mark.usefixtures("odd")
+def test_an_adapter_of_named_modules_is_saved_with_its_base(tmp_path: Path) -> None:
+    """The saved base names its modules, which the folder that it was loaded from does not."""
+    peft = pytest.importorskip("peft")
+    folder = odd_folder(tmp_path / "odd")
+    init = PretrainedInit(kind="pretrained", model=str(folder), modules=ModulePaths(layers="steps"))
+    assert saved_base(StudentConfig(init, "")) is None
+    model = load_with_head(
+        folder, outputs=2, regression=False, seed=0, names=("no", "yes"), modules=init.modules
+    )
+    student = add_lora(model, Lora(r=2, alpha=4), seed=5)
+    for name, weight in student.model.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(weight)
+    words = torch.arange(6).reshape(2, 3)
+    with torch.no_grad():
+        expected = student.model.eval()(words).logits
+        student.save(load_tokenizer(folder), tmp_path / "student", None)
+        again, _ = load_saved(tmp_path / "student")
+        torch.testing.assert_close(again(words).logits, expected, atol=1e-5, rtol=1e-5)
+    assert again.config.id2label == {0: "no", 1: "yes"}
+    assert hidden_layer(again, "last") is again.base_model.end
+    assert peft.PeftConfig.from_pretrained(tmp_path / "student").base_model_name_or_path == "base"
 
 
 @pytest.mark.usefixtures("odd")
