@@ -33,6 +33,7 @@ from flexkd_platform.models import (
     load_saved,
     load_tokenizer,
     load_with_head,
+    reads_mean,
     stacks,
 )
 from flexkd_platform.models.discovery import discover
@@ -348,8 +349,21 @@ class OddClassifier(PreTrainedModel):
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor | None = None) -> Any:
         state_BTD = self.odd(input_ids).last_hidden_state
-        pooled_BD = state_BTD[:, 0] if self.config.pooling == "first" else state_BTD.mean(dim=1)
-        return SequenceClassifierOutput(logits=self.score(pooled_BD))
+        return SequenceClassifierOutput(logits=self.score(self._pooled(state_BTD, attention_mask)))
+
+    def _pooled(self, state_BTD: Tensor, mask_BT: Tensor | None) -> Tensor:
+        pooling = self.config.pooling
+        if pooling == "first":
+            return state_BTD[:, 0]
+        if mask_BT is None or pooling == "mean":  # of the padding too
+            return state_BTD.mean(dim=1)
+        weights_BT = mask_BT.float()
+        if pooling == "weighted":  # later tokens count more, as in SGPT
+            weights_BT = weights_BT * torch.arange(1, mask_BT.shape[1] + 1)
+        if pooling == "tanh mean":
+            state_BTD = state_BTD.tanh()
+        shares_BT = weights_BT / weights_BT.sum(dim=1, keepdim=True)
+        return torch.einsum("bt,btd->bd", shares_BT, state_BTD)
 
 
 @pytest.fixture
@@ -380,6 +394,24 @@ def test_what_is_not_found_can_be_named(tmp_path: Path) -> None:
     model = load_with_head(folder, outputs=2, regression=False, seed=0, modules=modules)
     assert hidden_layer(model, "last") is model.base_model.end
     assert family_of_config(model.config).stacks[""].norm == "end"
+
+
+@pytest.mark.usefixtures("odd")
+def test_a_head_that_averages_the_tokens(tmp_path: Path) -> None:
+    """As those of sentence-transformers models, which pool before the classifier."""
+    folder = odd_folder(tmp_path, pooling="masked mean")
+    modules = ModulePaths(layers="steps")
+    assert facts_of(folder, modules).head_reads == "mean"
+    model = load_with_head(folder, outputs=2, regression=False, seed=0, modules=modules)
+    ids_BT = torch.tensor([[5, 6, 7, 8], [5, 6, 0, 0]])
+    mask_BT = torch.tensor([[1, 1, 1, 1], [1, 1, 0, 0]])
+    assert reads_mean(model)
+    assert head_rows(model, ids_BT, mask_BT).tolist() == mask_BT.bool().tolist()
+    with HiddenStateHook(hidden_layer(model, "last")) as hook, torch.no_grad():
+        logits_BC = model(ids_BT, mask_BT).logits
+        state_BTD = hook.take()
+    means_BD = torch.stack([state_BTD[0].mean(dim=0), state_BTD[1, :2].mean(dim=0)])
+    torch.testing.assert_close(model.score(means_BD), logits_BC)
 
 
 @pytest.mark.usefixtures("odd")
@@ -415,6 +447,8 @@ def test_an_adapter_of_named_modules_is_saved_with_its_base(tmp_path: Path) -> N
         ({"layers": "steps", "norm": "words"}, {}, "words does not process the output of steps.1"),
         ({"layers": "steps"}, {"doubled": True}, "what follows steps.1, the last layer of this"),
         ({"layers": "steps"}, {"pooling": "mean"}, "its outputs depend on the padding"),
+        ({"layers": "steps"}, {"pooling": "weighted"}, "reads several positions"),
+        ({"layers": "steps"}, {"pooling": "tanh mean"}, "reads several positions"),
     ],
 )
 def test_what_is_named_is_verified(
