@@ -218,11 +218,13 @@ def _data(data: ReportData) -> Markup:
     if not data.splits:
         return Markup()
     leaks = [
-        f"{rows:,} of {split['rows']:,} {name} examples {verb} also in {other}"
+        f"{rows:,} of {split['rows']:,} {name} examples {verb} {how} in {other}"
         for name, split in data.splits.items()
-        for other, rows in (
-            ("train", split.get("also_in_train", 0)),
-            ("test", split.get("also_in_test", 0)),
+        for how, other, rows in (
+            ("also", "train", split.get("also_in_train", 0)),
+            ("also", "test", split.get("also_in_test", 0)),
+            ("nearly", "train", split.get("nearly_in_train", 0)),
+            ("nearly", "test", split.get("nearly_in_test", 0)),
         )
         for verb in ["is" if rows == 1 else "are"]
         if rows

@@ -110,7 +110,7 @@ def _mix(data: Mixture, path: str, parts: Mapping[str, SplitData], found: SplitD
         if any(part.dropped for part in parts.values())
     }
     if data.drop_leaked:
-        tables, more, wrong = without_leaked(tables, path)
+        tables, more, wrong = without_leaked(tables, path, near=data.drop_leaked == "near")
         found.problems += wrong
         dropped = {split: dropped.get(split, 0) + more[split] for split in SPLITS}
     found.dropped = dropped

@@ -28,10 +28,10 @@ class SplitSizes(Section):
     validation: Rows | None = Field(None, description="validation examples")
     test: Rows | None = Field(None, description="test examples")
     subset_seed: int = Field(0, ge=0, description="seed of the draw of subsets and of made splits")
-    drop_leaked: bool = later_field(
+    drop_leaked: bool | Literal["near"] = later_field(
         False,
         description="leave examples out of train that are in validation or test too, and out of "
-        "validation those in test",
+        "validation those in test; near: also those that differ in case, spaces and punctuation",
     )
 
 
