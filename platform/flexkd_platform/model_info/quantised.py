@@ -58,7 +58,11 @@ def quantisation_of(config: Path) -> Quantisation | None:
         values = json.loads(config.read_text())
     except (OSError, ValueError):
         return None  # reported where the config is read
-    found = values.get("quantization_config") if isinstance(values, dict) else None
+    if not isinstance(values, dict):
+        return None
+    if values.get("compression_config") is not None:  # of early versions
+        return Quantisation("compressed-tensors", values["compression_config"])
+    found = values.get("quantization_config")
     if found is None:
         return None
     method = found.get("quant_method") if isinstance(found, dict) else None

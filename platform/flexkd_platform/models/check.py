@@ -23,6 +23,7 @@ from .config_facts import facts_of, meta_backbone, read_config, tokenizer_digest
 from .family import family_of_config
 from .finite import require_finite_files
 from .loading import check_words, load_tokenizer
+from .tied import require_tied
 
 
 def check_model(
@@ -71,6 +72,8 @@ def check_model(
             _check_weights(shapes, backbone, folder)
         if has_weights(folder):
             require_finite_files(folder)
+            if backbone is not None:
+                require_tied(folder, shapes, backbone)
     except ModelError as error:
         problems.append(error.problem(path))
     try:

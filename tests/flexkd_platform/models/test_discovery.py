@@ -126,6 +126,19 @@ def test_a_model_of_one_stack(model_type: str) -> None:
     assert found.discovered
 
 
+@pytest.mark.parametrize(
+    ("model_type", "scale"),
+    [
+        ("cohere", {"logit_scale": 0.3}),
+        ("cohere2", {"logit_scale": 0.3}),
+        ("granite", {"logits_scaling": 3.0}),
+    ],
+)
+def test_a_language_model_that_scales_its_logits(model_type: str, scale: dict[str, float]) -> None:
+    """The trial compares the logits with those that are made of the head's input."""
+    assert discover(config_of(model_type, **scale)).language_model == "causal"
+
+
 @pytest.mark.parametrize("model_type", SEQ2SEQ)
 def test_an_encoder_decoder(model_type: str) -> None:
     path, norm = SEQ2SEQ[model_type]
