@@ -25,7 +25,6 @@ from ..spec import (
     ResponseTask,
     SummarizationTask,
     Task,
-    counted,
     sha256_of,
 )
 from .model_checks import files_of, remembered_json, source_digest
@@ -91,11 +90,11 @@ def truncation_warnings(
         )
         longest = max(found[kind]["longest"] for found in cut.values())
         bare = sum(found[kind]["bare"] for found in cut.values())
-        template = f"; {bare:,} have no room for the template's introduction" if bare else ""
+        template = f"; no room for the template's introduction in {bare:,}" if bare else ""
         sampled = any(found["rows"] < whole[name] for name, found in cut.items())
         yield Problem(
             f"task.{key}",
-            f"{counted(getattr(task, key), 'token')} for {kind} truncate {shares}"
+            f"{getattr(task, key)} tokens truncate {kind}: {shares}"
             f"{' (of a sample)' if sampled else ''}; the longest has {longest:,}{template}",
             f"raise {key} where they should be whole",
         )
