@@ -116,12 +116,12 @@ def _search(data: ReportData) -> Markup:
     if search is None or not search["best"]:
         return Markup()
     note = (
-        f"{search['samples']} points of each searched method, {search['kind']}. Points are chosen "
-        "on the validation split, by the mean over all seeds; the results above are of all points."
+        f"{count(search['samples'], 'point')} of each searched method, {search['kind']}. "
+        "Points are chosen on the validation split, by the mean over all seeds; the results above "
+        "are of all points."
     )
     if refused := len(search.get("refused", ())):
-        left = "was" if refused == 1 else "were"
-        note += f" {refused} of the sampled points {left} invalid and excluded."
+        note += f" {count(refused, 'sampled point')} excluded as invalid."
     table = tables.chosen(search)
     return _section("search", "Chosen on validation", table, tag("p", note, class_="note"))
 
@@ -218,12 +218,15 @@ def _data(data: ReportData) -> Markup:
     if not data.splits:
         return Markup()
     leaks = [
-        f"{rows:,} of {split['rows']:,} {name} examples are also in {other}"
+        f"{rows:,} of {split['rows']:,} {name} examples {verb} {how} in {other}"
         for name, split in data.splits.items()
-        for other, rows in (
-            ("train", split.get("also_in_train", 0)),
-            ("test", split.get("also_in_test", 0)),
+        for how, other, rows in (
+            ("also", "train", split.get("also_in_train", 0)),
+            ("also", "test", split.get("also_in_test", 0)),
+            ("nearly", "train", split.get("nearly_in_train", 0)),
+            ("nearly", "test", split.get("nearly_in_test", 0)),
         )
+        for verb in ["is" if rows == 1 else "are"]
         if rows
     ]
     warning = f"Leakage: {'; '.join(leaks)}. Their metrics may be too high."

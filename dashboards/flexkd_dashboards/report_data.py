@@ -51,6 +51,8 @@ class Split(TypedDict):
     dropped: NotRequired[int]
     also_in_train: NotRequired[int]
     also_in_test: NotRequired[int]
+    nearly_in_train: NotRequired[int]
+    nearly_in_test: NotRequired[int]
     origins: NotRequired[Mapping[str, int]]
 
 

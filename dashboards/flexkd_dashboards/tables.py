@@ -142,6 +142,8 @@ def splits(data: ReportData) -> Markup:
         "dropped": "Left out",
         "also_in_train": "Also in train",
         "also_in_test": "Also in test",
+        "nearly_in_train": "Nearly in train",
+        "nearly_in_test": "Nearly in test",
     }
     used = {key: title for key, title in columns.items() if any(key in s for s in _found(data))}
     origins = any("origins" in split for split in _found(data))

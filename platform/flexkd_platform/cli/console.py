@@ -7,7 +7,7 @@ import json
 from rich.console import Console
 from rich.markup import escape
 
-from ..spec import SpecError
+from ..spec import SpecError, counted
 
 out = Console(highlight=False, soft_wrap=False, emoji=False)
 err = Console(stderr=True, highlight=False, soft_wrap=True, emoji=False)
@@ -23,7 +23,7 @@ def show_problems(error: SpecError, as_json: bool) -> None:
         print(json.dumps({"source": error.source, "problems": rows}, ensure_ascii=False))
     count = len(error.problems)
     title = f"{error.source}: " if error.source else ""
-    what = "1 problem" if count == 1 else f"{count} problems"
+    what = counted(count, "problem")
     err.print(f"[bold red]error[/]: {escape(title)}{what}, nothing was started")
     for problem in error.problems:
         for number, line in enumerate(str(problem).splitlines()):

@@ -16,7 +16,7 @@ from ..data import DataFacts, class_json, class_lines
 from ..executors import open_executor, stopping_problems
 from ..plan import Plan
 from ..search import Search, refused_text
-from ..spec import SpecError
+from ..spec import SpecError, counted
 from ..store import Store
 from .common import ON_THIS_MACHINE, checked_plan_and_data, read_request
 from .console import out
@@ -38,7 +38,7 @@ def validate(
         numbers = {"id": plan.spec.id, "spec_hash": plan.spec.hash, "trials": plan.most_trials}
         print(json.dumps(numbers | _data_numbers(data)))
     else:
-        trials = f"{'at most ' if plan.search else ''}{plan.most_trials} trials"
+        trials = f"{'at most ' if plan.search else ''}{counted(plan.most_trials, 'trial')}"
         message = f"{spec_path} is valid: {trials}, job {plan.spec.id}"
         out.print(message, markup=False, soft_wrap=True)
         _show_data(data)
@@ -190,7 +190,7 @@ def show_numbers(plan: Plan, numbers: dict[str, Any]) -> None:
     most = "at most " if plan.teacher_evaluations else ""
     out.print(
         f"nodes: {shown}\n"
-        f"{missing} of {len(numbers['trials'])} trials to run, "
+        f"{missing} of {counted(len(numbers['trials']), 'trial')} to run, "
         f"{numbers['concurrent_trials']} at a time; peak {peak['cpus']} CPUs, "
         f"{peak['gpus']:g} GPUs; teacher cache {most}{size:.1f} MiB",
         markup=False,
@@ -212,8 +212,9 @@ def _show_search(search: dict[str, Any]) -> None:
         )
         out.print(f"searched: {each['method']}, {drawn}", markup=False, soft_wrap=True)
     out.print(
-        f"{search['points']} points × {search['seeds']} seeds, of which the first round is shown; "
-        f"{search['trials_at_most']} trials at most",
+        f"{counted(search['points'], 'point')} × {counted(search['seeds'], 'seed')}, "
+        "of which the first round is shown; "
+        f"{counted(search['trials_at_most'], 'trial')} at most",
         markup=False,
         soft_wrap=True,
     )

@@ -18,6 +18,7 @@ from rich.progress import (
 
 from ..job import View
 from ..plan import Step, Trial
+from ..spec import counted
 from ..store import Holder
 from ..tracking import params_text
 
@@ -285,7 +286,7 @@ def waiting_text(label: str, holder: Holder) -> str:
 
 def sweep_text(trials: int, reused: int, at_a_time: int) -> str:
     """One line about a sweep that starts."""
-    parts = [f"{trials} trial{'s' if trials != 1 else ''} to run"]
+    parts = [f"{counted(trials, 'trial')} to run"]
     if reused:
         parts.append(f"{reused} reused")
     if trials:

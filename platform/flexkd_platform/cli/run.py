@@ -27,7 +27,7 @@ from ..job import (
 from ..plan import Plan
 from ..results import Group, JobFolder, find_job, leaderboard
 from ..search import nothing_left, search_json, winner_json
-from ..spec import JobSpec, SpecError
+from ..spec import JobSpec, SpecError, counted
 from ..store import Store
 from ..tracking import ResilientTracker, open_tracker, params_text, shown_uri
 from .common import ON_THIS_MACHINE, checked_plan_and_data, read_request
@@ -50,7 +50,7 @@ def run(
     signal.signal(signal.SIGTERM, _stop)
     if not as_json:
         # Before a cluster is joined: if Ray kills this process, the folder has its messages.
-        trials = f"{'at most ' if plan.search else ''}{plan.most_trials} trials"
+        trials = f"{'at most ' if plan.search else ''}{counted(plan.most_trials, 'trial')}"
         where = f"job {spec.id}: {trials} in {folder.location}"
         out.print(where, markup=False, soft_wrap=True)
         for facts in data:
@@ -183,7 +183,8 @@ def _show_chosen(outcome: Outcome) -> None:
     pruned = sum(record.status == "pruned" for record in outcome.records)
     if pruned:
         out.print(
-            f"{pruned} of {len(outcome.records)} trials pruned, excluded from means", markup=False
+            f"{pruned} of {counted(len(outcome.records), 'trial')} pruned, excluded from means",
+            markup=False,
         )
 
 

@@ -9,7 +9,7 @@ examples of each task), `labelled` with `labels`, `prompts` with `templates`; `s
 
 from .checks import DataFacts, check_data, load_evaluation, load_splits
 from .evaluation import SetFacts
-from .leakage import shared
+from .leakage import nearly_shared, shared
 from .mixture import ORIGIN
 from .prepared import Conversations
 from .profile import class_json, class_lines, untaught_classes
@@ -32,6 +32,7 @@ __all__ = [
     "class_lines",
     "load_evaluation",
     "load_splits",
+    "nearly_shared",
     "shared",
     "shown_rules",
     "split_prompt",

@@ -9,10 +9,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ..spec import Mixture, Problem, SpecError, Task, TextTask, sha256_of
+from ..spec import Mixture, Problem, SpecError, Task, TextTask, counted, sha256_of
 from .evaluation import SetFacts, read_evaluation
 from .labels import Labels
-from .leakage import leakage_notes, shared
+from .leakage import leakage_notes, leaked_text
 from .mixture import split_mixture
 from .prepared import KEY, Conversations
 from .scripts import word_rule_of
@@ -144,9 +144,9 @@ def _set_notes(
     if facts.skipped:
         message = f"{facts.skipped:,} {_skipped_rows(task)} are skipped"
         notes.append(Problem(path, message, "complete them to use them"))
-    if splits is not None and (rows := shared(table, splits.train)):
-        message = f"{rows:,} of {facts.rows:,} examples are also in train"
-        notes.append(Problem(path, message, "leave them out of one of the two files"))
+    leaked = None if splits is None else leaked_text(table, splits.train, "", "train")
+    if leaked is not None:
+        notes.append(Problem(path, leaked[0], "leave them out of one of the two files"))
     return notes
 
 
@@ -178,8 +178,7 @@ def _examine(
         notes=(
             *found.notes,
             *_left_out(found, task, path),
-            # Splits that are drawn share no input.
-            *(() if found.drawn else leakage_notes(bare, path)),
+            *leakage_notes(bare, path),
         ),
     )
     if labels is not None and labels.classes is not None:
@@ -237,7 +236,7 @@ def _one_label(
     message = f"all {len(train):,} training examples have the label {label}"
     remedy = "training needs examples of two labels at least"
     if skipped:
-        rows = f"{skipped:,} rows without a label were skipped"
+        rows = f"skipped without a label: {counted(skipped, 'row')}"
         remedy += f"; {rows}: if -1 is a class, write 0 for it"
     return [Problem(where, message, remedy)]
 

@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ..spec import InstructionColumns, InstructionTask, Problem, SpecError
+from ..spec import InstructionColumns, InstructionTask, Problem, SpecError, counted
 from .columns import column_names
 from .conversations import Message, conversation_of, prompt_json
 from .prepared import Conversations, PreparedData
@@ -143,5 +143,5 @@ class _Bad:
     def problems(self) -> list[Problem]:
         if not self._count:
             return []
-        more = f" (and {self._count - 1:,} more rows)" if self._count > 1 else ""
+        more = f" (and {counted(self._count - 1, 'more row')})" if self._count > 1 else ""
         return [Problem(f"{self._path}.messages", self._first + more, REMEDY)]

@@ -17,7 +17,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from ..spec import Problem, SpecError
+from ..spec import Problem, SpecError, counted
 from .columns import HOLDS, Columns, shortened
 from .content import FileContent
 from .dialect import ESCAPE, MOST_CHARACTERS, Dialect, Given, long_fields, named, written
@@ -215,10 +215,10 @@ def _first_ragged(file: Path, columns: Columns, layout: _Layout, ragged: int) ->
     )
     where, shown = f", row {number} on line {line}{more}", shortened(_joined(row, layout))
     if layout.width:
-        what = f": {len(row)} fields where the header has {layout.width}: {shown}"
+        what = f": {counted(len(row), 'field')} where the header has {layout.width}: {shown}"
         return columns.broken(where + what, _QUOTING if layout.dialect.quote else _NO_QUOTING)
     needed = max(layout.places.values()) + 1
-    what = f": {len(row)} fields, and column {needed} is wanted: {shown}"
+    what = f": {counted(len(row), 'field')}, and column {needed} is wanted: {shown}"
     return columns.broken(where + what, "name columns that every row has; they are counted from 1")
 
 

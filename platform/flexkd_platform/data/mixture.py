@@ -11,7 +11,7 @@ from operator import or_
 import numpy as np
 import pyarrow as pa
 
-from ..spec import ClassificationTask, Mixture, Problem, SpecError, Task, TextTask
+from ..spec import ClassificationTask, Mixture, Problem, SpecError, Task, TextTask, counted
 from .class_names import alike
 from .conversation_rows import has_conversations
 from .labels import Labels, read_labels
@@ -110,7 +110,7 @@ def _mix(data: Mixture, path: str, parts: Mapping[str, SplitData], found: SplitD
         if any(part.dropped for part in parts.values())
     }
     if data.drop_leaked:
-        tables, more, wrong = without_leaked(tables, path)
+        tables, more, wrong = without_leaked(tables, path, near=data.drop_leaked == "near")
         found.problems += wrong
         dropped = {split: dropped.get(split, 0) + more[split] for split in SPLITS}
     found.dropped = dropped
@@ -179,7 +179,7 @@ def _weighted(train: pa.Table, data: Mixture, path: str) -> tuple[pa.Table, list
     wanted = data.train or most
     rows = _apportioned(wanted, shares)
     if any(rows[name] > len(part) for name, part in parts.items()):
-        message = f"{wanted:,} examples requested, but these weights allow {most:,}"
+        message = f"{counted(wanted, 'example')} requested, but these weights allow {most:,}"
         remedy = f"request at most {most:,}, or change the weights: no example is repeated"
         return train, [Problem(f"{path}.train", message, remedy)]
     if not all(rows.values()):

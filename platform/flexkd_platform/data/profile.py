@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from ..spec import counted
 from .checks import DataFacts
 from .columns import listed
 from .splits import SPLITS
@@ -23,7 +24,7 @@ def class_lines(facts: DataFacts) -> list[str]:
         pairs = [f"{name} → {index}" for index, name in enumerate(names)]
         lines = [f"labels as classes: {listed(pairs)}"]
     for split in SPLITS:
-        text = f"  {split}: {facts.sizes[split]:,} examples"
+        text = f"  {split}: {counted(facts.sizes[split], 'example')}"
         if facts.classes <= CLASSES_SHOWN:
             counts = zip(names, facts.counts[split], strict=True)
             text += f" ({', '.join(f'{name}: {count:,}' for name, count in counts)})"

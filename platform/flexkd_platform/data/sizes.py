@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pyarrow as pa
 
-from ..spec import MadeSplits, Problem, SplitSizes
+from ..spec import MadeSplits, Problem, SplitSizes, counted
 from .prepared import KEY
 from .splits import SPLITS, drawn, subset, texts_of
 from .stratified import drawn_by_class
@@ -61,7 +61,7 @@ def sized(
         return table, []
     if wanted > rows:
         drawn_from = " once the missing splits are drawn from it" if from_train else ""
-        message = f"{wanted:,} examples requested, but {split} has {rows:,}{drawn_from}"
+        message = f"{counted(wanted, 'example')} requested, but {split} has {rows:,}{drawn_from}"
         remedy = f"request at most {rows:,}, or leave it out to use them all"
         return table, [Problem(f"{path}.{split}", message, remedy)]
     return subset(table, wanted, split, data.subset_seed, KEY), []

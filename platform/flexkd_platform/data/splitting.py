@@ -10,9 +10,9 @@ import pyarrow as pa
 
 from ..spec import MadeSplits, Problem, Task
 from .labels import Labels
-from .leakage import without_leaked
+from .leakage import with_plain_keys, without_leaked
 from .prepare import prepare
-from .prepared import Conversations
+from .prepared import KEY, Conversations
 from .reading import Reading
 from .sizes import cut
 from .splits import SPLITS
@@ -28,7 +28,6 @@ class SplitData:
     labels: as read; None for tasks without labels.
     conversations: of its prompts; None if they are not conversations.
     skipped, dropped: rows of each split that are not used: nothing to learn, leaked.
-    drawn: whether all of validation and test are drawn from train.
     place: path in the spec of the examples' location.
     """
 
@@ -38,7 +37,6 @@ class SplitData:
     conversations: Conversations | None = None
     skipped: dict[str, int] = field(default_factory=dict)
     dropped: Mapping[str, int] = field(default_factory=dict)
-    drawn: bool = False
     place: str = ""
     problems: list[Problem] = field(default_factory=list)
     notes: tuple[Problem, ...] = ()
@@ -61,7 +59,6 @@ def split_source(
         labels=made.labels,
         conversations=made.conversations,
         skipped={split: made.skipped.get(split, 0) for split in SPLITS},
-        drawn=len(made.tables) == 1,
         place=reading.place,
         problems=problems,
         notes=reading.notes,
@@ -75,8 +72,11 @@ def split_source(
             found.problems += wrong
             return found
     if data.drop_leaked:
-        tables, found.dropped, wrong = without_leaked(tables, path)
+        near = data.drop_leaked == "near"
+        tables, found.dropped, wrong = without_leaked(tables, path, near=near)
         found.problems += wrong
+        if near:
+            tables = {split: with_plain_keys(table, KEY) for split, table in tables.items()}
     if not (made.labels and made.labels.problems and getattr(data, "stratified", False)):
         # Classes that are not known cannot be drawn from.
         found.tables, wrong = cut(tables, data, path, reading.place)

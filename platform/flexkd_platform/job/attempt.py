@@ -10,7 +10,7 @@ from ..executors import Advanced, StepError
 from ..plan import DatasetConfig, Plan, Step, Trial, with_config
 from ..results import JobFolder
 from ..search.rung_results import RungResults
-from ..spec import FEWEST_ROWS
+from ..spec import FEWEST_ROWS, counted
 from ..store import Holder, Store
 from ..tracking import TrialRecord
 from .graph import Node
@@ -211,10 +211,10 @@ class Attempt:
         skipped = int(record.metrics.get(SKIPPED_BATCHES, 0))
         if skipped and not self._warned_of_skipped:
             self._warned_of_skipped = True
-            batches = "batch had" if skipped == 1 else "batches had"
             self.view.warn(
-                f"{record.label}: {skipped:,} {batches} fewer than {FEWEST_ROWS} rows, which "
-                f"give the feature loss no gradient; see {SKIPPED_BATCHES} of every trial"
+                f"{record.label}: {counted(skipped, 'batch', 'batches')} had fewer than "
+                f"{FEWEST_ROWS} rows, which give the feature loss no gradient; see "
+                f"{SKIPPED_BATCHES} of every trial"
             )
 
     def _trial_steps(self, trial: Trial, record: TrialRecord) -> None:

@@ -117,7 +117,10 @@ def _step_json(entry: StepOutcome) -> dict[str, Any]:
     return {**known, "reason": entry.reason} if entry.reason else known
 
 
-DATA_COUNTS = ("skipped", "dropped", "also_in_train", "also_in_test")
+DATA_COUNTS = (
+    *("skipped", "dropped", "also_in_train", "also_in_test"),
+    *("nearly_in_train", "nearly_in_test"),
+)
 """Numbers of rows that are not used, and of examples that another split has too."""
 
 

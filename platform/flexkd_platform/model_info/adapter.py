@@ -12,7 +12,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from .checkpoint import ADAPTER_CONFIG, ADAPTER_WEIGHTS, TOKENIZER_FILES, has_weights
+from .checkpoint import ADAPTER_CONFIG, ADAPTER_WEIGHTS, CONFIG, TOKENIZER_FILES, has_weights
 from .errors import ModelError, first_line
 from .hub import Source, folder_of
 from .locate import PACKAGE, locate
@@ -26,6 +26,9 @@ Prompts and prefixes are further inputs, and no weights.
 """
 
 _BASE = "base_model_name_or_path"
+
+HEAD_KEYS = ("id2label", "label2id", "problem_type", "label_mean", "label_std")
+"""Keys of a config.json that describe a head: its classes, its task, the unit of its output."""
 
 _PLACE = (_BASE, "revision", "inference_mode")
 """Keys of an adapter's config that are not properties of its weights."""
@@ -99,6 +102,28 @@ def tokenizer_folder(folder: Path) -> Path:
     if adapter is None or any((folder / name).is_file() for name in TOKENIZER_FILES):
         return folder
     return folder_of(adapter.base, weights=False)
+
+
+def own_head(adapter: Adapter) -> dict[str, Any]:
+    """What the config.json beside an adapter says about the head that it holds; {} without one.
+
+    The base's config describes the base's head, if it has one. PEFT itself writes no config.json;
+    students are saved with it.
+
+    Raises:
+        ModelError: the file is not a JSON object.
+    """
+    file = adapter.folder / CONFIG
+    if not file.is_file():
+        return {}
+    try:
+        values = json.loads(file.read_text())
+        return {key: values[key] for key in HEAD_KEYS if values.get(key) is not None}
+    except (ValueError, AttributeError) as error:
+        raise ModelError(
+            f"{file} is not a model config: {first_line(error)}",
+            "copy it again, or remove it: the adapter's head then has no names",
+        ) from None
 
 
 def _read_config(folder: Path) -> Mapping[str, Any]:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ..plan import Stacks
 from ..spec import sha256_of
-from .adapter import Adapter, adapter_of
+from .adapter import Adapter, adapter_of, own_head
 from .checkpoint import CONFIG, TOKENIZER_FILES, weight_files
 from .hub import folder_of, pinned
 
@@ -87,7 +87,8 @@ def _adapter_fingerprint(adapter: Adapter) -> str:
         else pinned(adapter.base, folder_of(adapter.base, weights=False))
     )
     parts = [[file.name, _file_sha256(file)] for file in files]
-    return sha256_of({"adapter": adapter.properties(), "files": parts, "base": base})
+    head = {"head": found} if (found := own_head(adapter)) else {}
+    return sha256_of({"adapter": adapter.properties(), "files": parts, "base": base, **head})
 
 
 _hashed: dict[tuple[Path, int, int], str] = {}

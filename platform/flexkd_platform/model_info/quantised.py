@@ -9,6 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from ..spec import counted
 from .errors import ModelError
 
 PACKAGES: dict[str, tuple[str, ...]] = {
@@ -57,7 +58,11 @@ def quantisation_of(config: Path) -> Quantisation | None:
         values = json.loads(config.read_text())
     except (OSError, ValueError):
         return None  # reported where the config is read
-    found = values.get("quantization_config") if isinstance(values, dict) else None
+    if not isinstance(values, dict):
+        return None
+    if values.get("compression_config") is not None:  # of early versions
+        return Quantisation("compressed-tensors", values["compression_config"])
+    found = values.get("quantization_config")
     if found is None:
         return None
     method = found.get("quant_method") if isinstance(found, dict) else None
@@ -108,7 +113,7 @@ def require_scales(
     if not quantised:
         return
     name, (kind, shape) = next(iter(quantised.items()))
-    count = f"{len(quantised)} weights" if len(quantised) > 1 else "1 weight"
+    count = counted(len(quantised), "weight")
     what = f"{folder} has {count} quantised to {kind}, as {name}"
     if found is None:
         raise ModelError(f"{what}, and its config has no quantization_config", _UNQUANTISED)

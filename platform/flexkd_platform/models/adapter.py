@@ -194,11 +194,11 @@ def _require_same(
     if other:
         name = other[0]
         what = "is missing" if name in expected else "has no place in the base"
-        text = f"{len(other)} weights of {len(expected)} differ, as {name}, which {what}"
+        text = f"{len(other)} of {len(expected)} weights differ, as {name}, which {what}"
     else:
         name = wrong[0]
         text = (
-            f"{len(wrong)} weights of {len(expected)} have another shape, as {name}, which is "
+            f"{len(wrong)} of {len(expected)} weights with another shape, as {name}, which is "
             f"{tuple(given[name].shape)} and should be {tuple(expected[name].shape)}"
         )
     raise ModelError(

@@ -17,12 +17,13 @@ from ..model_info.family import Stack
 from ..model_info.gguf_file import Shapes
 from ..model_info.hub import folder_of, pinned, remote_shapes
 from ..model_info.locate import locate
-from ..spec import ModulePaths, Problem
+from ..spec import ModulePaths, Problem, counted
 from .check_adapter import check_adapter
 from .config_facts import facts_of, meta_backbone, read_config, tokenizer_digest
 from .family import family_of_config
 from .finite import require_finite_files
 from .loading import check_words, load_tokenizer
+from .tied import require_tied
 
 
 def check_model(
@@ -71,6 +72,8 @@ def check_model(
             _check_weights(shapes, backbone, folder)
         if has_weights(folder):
             require_finite_files(folder)
+            if backbone is not None:
+                require_tied(folder, shapes, backbone)
     except ModelError as error:
         problems.append(error.problem(path))
     try:
@@ -127,9 +130,10 @@ def _check_weights(shapes: Shapes, backbone: PreTrainedModel, folder: Path) -> N
     for stack in family.stacks.values():
         beyond = _layers_in(given, stack) - _layers_in(expected, stack)
         if beyond:
+            layers = counted(len(_layers_in(expected, stack)), "layer")
             raise ModelError(
                 f"the weights in {folder} have layer {max(beyond)}, which the {what} does not "
-                f"have: it has {len(_layers_in(expected, stack))} layers, counted from 0",
+                f"have: it has {layers}, counted from 0",
                 remedy,
             )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -9,14 +10,14 @@ import torch
 from transformers import AutoModelForSequenceClassification, PreTrainedModel
 
 from ..model_info import ModelFacts
-from ..model_info.adapter import Adapter, adapter_of, tokenizer_folder
+from ..model_info.adapter import Adapter, adapter_of, own_head, tokenizer_folder
 from ..model_info.errors import ModelError
 from ..model_info.facts import folder_fingerprint
 from ..model_info.hub import folder_of
 from ..model_info.quiet import quiet
-from ..spec import Problem
+from ..spec import Problem, canonical_json
 from .adapter import adapter_weights, check_fit, head_of_adapter
-from .config_facts import config_of, tokenizer_digest
+from .config_facts import config_of, set_head, tokenizer_digest
 from .family import family_of_config
 from .language_model import language_model_class
 from .loading import check_words, load_tokenizer
@@ -45,6 +46,7 @@ def check_adapter(adapter: Adapter, base: Checked, *, path: str) -> Checked:
         weights = adapter_weights(adapter)
         outputs = head_of_adapter(weights, family_of_config(config_of(facts)).head)
         check_fit(_on_meta(facts, outputs), adapter, weights)
+        head = {} if outputs is None else own_head(adapter)
         folder = tokenizer_folder(adapter.folder)
         tokenizer = load_tokenizer(folder)
         check_words(len(tokenizer), facts.vocab_size, folder)
@@ -55,8 +57,17 @@ def check_adapter(adapter: Adapter, base: Checked, *, path: str) -> Checked:
         fingerprint=folder_fingerprint(adapter.folder),
         tokenizer_digest=tokenizer_digest(tokenizer),
         outputs=facts.outputs if outputs is None else outputs,
+        config=facts.config if not head else _described(facts, head),
     )
     return found, []
+
+
+def _described(facts: ModelFacts, head: Mapping[str, Any]) -> str:
+    """The base's config with the adapter's head, as `read_config` has it."""
+    config = config_of(facts)
+    set_head(config, head)
+    values = config.to_dict()
+    return canonical_json({key: v for key, v in values.items() if key != "_name_or_path"})
 
 
 def _require_plain_base(adapter: Adapter) -> None:

@@ -7,12 +7,13 @@ from typing import Any
 
 from transformers import AutoConfig
 
-from ..model_info import FAMILIES, ModelFacts
+from ..model_info import ModelFacts
 from ..model_info.errors import ModelError
 from ..model_info.quiet import quiet
 from ..spec import Problem, sha256_of
 from .base_tokenizer import padding_id, special_tokens, template_of
 from .config_facts import bad_config, facts_of, meta_backbone, require_known
+from .config_names import known_names
 from .family import family_of_config
 
 _BYTES = 256
@@ -62,11 +63,7 @@ def config_from(values: Mapping[str, Any], vocab_size: int) -> Any:
         )
     model_type = str(values["model_type"])
     require_known(model_type)
-    # Transformers silently keeps unknown keys.
-    plain = AutoConfig.for_model(model_type)
-    settings = FAMILIES[model_type].settings if model_type in FAMILIES else ()
-    known = {*plain.to_dict(), *plain.attribute_map, *settings, "model_type"}
-    unknown = sorted(set(values) - known)
+    unknown = sorted(set(values) - known_names(model_type))
     if unknown:
         raise ModelError(
             f"the config of a {model_type} model has no {', '.join(unknown)}",

@@ -9,7 +9,7 @@ from typing import Any
 from ..model_info import ModelFacts
 from ..model_info.errors import ModelError
 from ..model_info.families import embedding_size, family_of, width_step
-from ..spec import CutInit, PretrainedInit, Problem, RandomInit, StudentInit, sha256_of
+from ..spec import CutInit, PretrainedInit, Problem, RandomInit, StudentInit, counted, sha256_of
 from .check import check_model
 from .config_facts import bad_config, config_of, facts_of, meta_backbone
 from .student import kept_layers, narrower_config, smaller_config
@@ -156,7 +156,7 @@ def _check_layers(init: CutInit, teacher: ModelFacts, path: str) -> list[Problem
         return [
             Problem(
                 f"{path}.layers",
-                f"the student has {init.layers} layers, its teacher {fewest}",
+                f"the student has {counted(init.layers, 'layer')}, its teacher {fewest}",
                 f"give 1 to {fewest}, or a list of the teacher's layers",
             )
         ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from transformers import (
 )
 
 from ..model_info import FAMILIES, UNLIMITED, Family, ModelError, ModelFacts
-from ..model_info.adapter import base_folder
+from ..model_info.adapter import adapter_of, base_folder, own_head
 from ..model_info.checkpoint import CONFIG, gguf_argument, gguf_of
 from ..model_info.errors import first_line
 from ..model_info.families import (
@@ -110,7 +111,7 @@ def tokenizer_digest(tokenizer: PreTrainedTokenizerBase) -> str:
 
 
 def read_config(folder: Path, modules: ModulePaths | None = None) -> Any:
-    """The config as transformers reads it, of an adapter that of its base.
+    """The config as transformers reads it, of an adapter that of its base with the adapter's head.
 
     modules: where the model keeps its parts, if a spec names them; the config keeps them.
 
@@ -118,11 +119,24 @@ def read_config(folder: Path, modules: ModulePaths | None = None) -> Any:
         ModelError: it cannot be read, or the architecture is unknown.
     """
     config = _read_config(base_folder(folder))
+    if (adapter := adapter_of(folder)) is not None and (head := own_head(adapter)):
+        config = deepcopy(config)
+        set_head(config, head)
     if modules is not None:
         config = deepcopy(config)  # that of a GGUF file is read once
         setattr(config, MODULES, modules.to_json())
     family_of_config(config)
     return config
+
+
+def set_head(config: Any, head: Mapping[str, Any]) -> None:
+    """Set `HEAD_KEYS` of a config to those of a head, whose unit is removed if it has none."""
+    for key, value in head.items():
+        names = key == "id2label"
+        setattr(config, key, {int(at): name for at, name in value.items()} if names else value)
+    for key in ("label_mean", "label_std"):
+        if key not in head:
+            vars(config).pop(key, None)
 
 
 def _read_config(folder: Path) -> Any:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ..model_info.checkpoint import gguf_of, weight_files
 from ..model_info.errors import ModelError
+from ..spec import be, counted
 
 
 def require_finite(weights: Iterable[tuple[str, Tensor]], model: str) -> None:
@@ -23,10 +24,11 @@ def require_finite(weights: Iterable[tuple[str, Tensor]], model: str) -> None:
     if not broken:
         return
     name, kind, count, total = broken[0]
-    more = f", and {len(broken) - 1} more tensors are not finite" if len(broken) > 1 else ""
+    others = counted(len(broken) - 1, "more tensor")
+    more = f", and {others} {be(len(broken) - 1)} not finite" if len(broken) > 1 else ""
     raise ModelError(
-        f"the weights of {model} are not finite: {count:,} of {total:,} values of {name} are "
-        f"{kind}{more}",
+        f"the weights of {model} are not finite: {count:,} of {total:,} values of {name} "
+        f"{be(count)} {kind}{more}",
         "the checkpoint is broken: copy it again, or train the model again",
     )
 

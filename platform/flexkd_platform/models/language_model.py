@@ -13,7 +13,7 @@ from ..model_info.errors import ModelError
 from ..model_info.families import FAMILIES
 from ..model_info.hub import Source, folder_of
 from ..model_info.quiet import quiet
-from ..spec import ModulePaths
+from ..spec import ModulePaths, counted
 from .adapter import merged
 from .config_facts import read_config
 from .family import family_of_config
@@ -80,7 +80,8 @@ def load_language_model(
     lost = sorted(report["missing_keys"] | {name for name, *_ in report["mismatched_keys"]})
     if lost:
         raise ModelError(
-            f"the checkpoint lacks {len(lost)} weights of a {config.model_type} language model, "
+            f"the checkpoint lacks {counted(len(lost), 'weight')} of a "
+            f"{config.model_type} language model, "
             f"or has them in another shape, as {lost[0]}",
             "name the folder that the language model was saved to, its head included",
         )

@@ -15,15 +15,15 @@ from transformers import (
 )
 
 from ..artifacts import LabelUnit
-from ..model_info.adapter import base_folder, tokenizer_folder
+from ..model_info.adapter import adapter_of, base_folder, tokenizer_folder
 from ..model_info.checkpoint import gguf_argument, gguf_of, read_shapes, require_tokenizer_files
 from ..model_info.errors import ModelError, first_line
 from ..model_info.gguf_file import read_once
 from ..model_info.hub import Source, folder_of
 from ..model_info.quiet import quiet
 from ..plan import HeadUse
-from ..spec import ModulePaths
-from .adapter import merged
+from ..spec import ModulePaths, counted
+from .adapter import adapter_weights, head_of_adapter, merged
 from .config_facts import head_outputs, read_config
 from .config_keys import set_key
 from .family import family_of_config, head_reads
@@ -127,20 +127,24 @@ def load_with_head(
     named = folder_of(source, weights=True)
     folder = base_folder(named)
     with quiet():
-        config = read_config(folder, modules)
+        config = read_config(named, modules)
         held = head_outputs(config, family_of_config(config), read_shapes(folder))
+        trained = _adapter_head(config, named) or held
         prepare_config(config, named, outputs=outputs, regression=regression, dropout=dropout)
         with kept_random_state(seed):
             model, report = from_checkpoint(AutoModelForSequenceClassification, folder, config)
     use = head or HeadUse()
-    kept = held == outputs and not use.new
-    drawn_head = [] if kept else _head_to_draw(model, report["missing_keys"])
+    kept = trained == outputs and not use.new
+    loaded = held == outputs and not use.new
+    drawn_head = [] if loaded else _head_to_draw(model, report["missing_keys"])
     in_head = {f"{module}.{part}" for module in drawn_head for part in ("weight", "bias")}
     missing = report["missing_keys"] - in_head
     wrong = {name for name, *_ in report["mismatched_keys"]} - in_head
     drawn = drawn_head + _drawable(model, missing, wrong)
     draw_linear(model, drawn, seed=seed)
     model = merged(model, named)
+    if use.new:
+        draw_linear(model, drawn_head, seed=seed)  # an adapter may hold a head too
     require_finite(model.named_parameters(), str(named))
     if kept and use.order:
         reorder_outputs(model, use.order)
@@ -149,6 +153,14 @@ def load_with_head(
     if names or not kept:
         set_class_names(model.config, names)
     return model.eval()
+
+
+def _adapter_head(config: Any, folder: Path) -> int | None:
+    """Outputs of the head that an adapter holds; None without an adapter or a head."""
+    adapter = adapter_of(folder)
+    if adapter is None:
+        return None
+    return head_of_adapter(adapter_weights(adapter), family_of_config(config).head)
 
 
 def prepare_config(
@@ -198,7 +210,8 @@ def _drawable(model: PreTrainedModel, missing: set[str], wrong: set[str]) -> lis
     lost = sorted({name for name in missing if not name.startswith(optional)} | wrong)
     if lost:
         raise ModelError(
-            f"the checkpoint lacks {len(lost)} weights of a {model.config.model_type} model, "
+            f"the checkpoint lacks {counted(len(lost), 'weight')} of a "
+            f"{model.config.model_type} model, "
             f"or has them in another shape, as {lost[0]}",
             "name the folder that its model was saved to, config and weights together",
         )

@@ -84,6 +84,9 @@ class LoraStudent:
         }
         text = json.dumps(values, indent=2, sort_keys=True) + "\n"
         (folder / ADAPTER_CONFIG).write_text(text, encoding="utf-8")
+        if self.whole:
+            # The head's classes, task and unit, which the base's config does not have.
+            self.model.config.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
 
     def _weights(self) -> dict[str, Tensor]:

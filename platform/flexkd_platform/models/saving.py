@@ -13,12 +13,12 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
-from ..model_info.adapter import Adapter, adapter_of
+from ..model_info.adapter import Adapter, adapter_of, own_head
 from ..model_info.checkpoint import read_shapes
 from ..model_info.errors import ModelError
 from ..model_info.quiet import quiet
 from .adapter import adapter_weights, head_of_adapter
-from .config_facts import read_config
+from .config_facts import read_config, set_head
 from .family import family_of_config
 from .language_model import holds_language_model, language_model_class, load_language_model
 from .loading import load_tokenizer, load_with_head
@@ -86,18 +86,21 @@ def load_saved(folder: Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     if wrong:
         what = "language model" if language_model else "classifier"
         raise ModelError(
-            f"{folder} holds no complete {what}: {len(wrong)} weights are missing or too "
-            f"many, as {wrong[0]}",
+            f"{folder} holds no complete {what}: weights are missing or too many "
+            f"({len(wrong)}), as {wrong[0]}",
             "name a folder that save_model wrote",
         )
     return model.eval(), tokenizer
 
 
 def _load_adapter(adapter: Adapter) -> PreTrainedModel:
-    """A student that was saved as an adapter; one output is that of a regressor."""
+    """A student that was saved as an adapter, with its head's names, task and unit."""
     folder = adapter.folder
-    head = family_of_config(read_config(folder)).head
-    outputs = head_of_adapter(adapter_weights(adapter), head)
+    config = read_config(folder)
+    outputs = head_of_adapter(adapter_weights(adapter), family_of_config(config).head)
     if outputs is None:
         return load_language_model(folder)
-    return load_with_head(folder, outputs=outputs, regression=outputs == 1, seed=0)
+    model = load_with_head(folder, outputs=outputs, regression=outputs == 1, seed=0)
+    if described := own_head(adapter):
+        set_head(model.config, described)
+    return model

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..spec import MethodSettings
+from ..spec import MethodSettings, counted
 
 LayerRef = int | str
 Pair = tuple[LayerRef, LayerRef]
@@ -60,7 +60,7 @@ def layer_refs(layer: LayerRef, stacks: Stacks) -> tuple[LayerRef, ...]:
         count = stack.layers
         index = int(place) + (count if int(place) < 0 else 0)
         if not 0 <= index < count:
-            where = f"{stack.name or 'model'} of {count} layers"
+            where = f"{stack.name or 'model'} of {counted(count, 'layer')}"
             raise ValueError(
                 f"there is no layer {layer} in {'an' if stack.name == 'encoder' else 'a'} {where}; "
                 f"layers are 0 to {count - 1}, or -1 to -{count} from the end"

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 
 from ..data import DataFacts
 from ..plan import epoch_rows, labelled_rows
-from ..spec import FEWEST_ROWS, JobSpec, Problem, TextTask
+from ..spec import FEWEST_ROWS, JobSpec, Problem, TextTask, counted
 
 FEW_ROWS = 16
 """Batches with fewer rows give a poor estimate of a correlation."""
@@ -38,8 +38,8 @@ def batch_row_problems(spec: JobSpec, data: DataFacts | None) -> Iterator[Proble
     if rows < FEWEST_ROWS:
         yield Problem(
             "task.data.train" if rows == total else "student.labels",
-            f"a student reads {rows} rows, but {', '.join(methods)} compare the rows of a batch, "
-            f"which takes at least {FEWEST_ROWS}",
+            f"a student reads {counted(rows, 'row')}, but {', '.join(methods)} compare the "
+            f"rows of a batch, which takes at least {FEWEST_ROWS}",
             f"{FEW_ROWS} rows or more",
         )
     labels = labelled_rows(spec.student.labels, total)
@@ -59,8 +59,8 @@ def batch_row_warnings(spec: JobSpec, data: DataFacts) -> Iterator[Problem]:
     if methods and rows < FEW_ROWS:
         yield Problem(
             BATCH_SIZE,
-            f"{', '.join(methods)} compare the rows of a batch, and {rows} rows estimate a "
-            "correlation poorly",
+            f"{', '.join(methods)} compare the rows of a batch, and a correlation "
+            f"is estimated poorly from {counted(rows, 'row')}",
             f"{FEW_ROWS} or more",
         )
 

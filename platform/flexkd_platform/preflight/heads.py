@@ -9,7 +9,7 @@ from ..data import DataFacts
 from ..model_info import ModelError, ModelFacts
 from ..model_info.classes import head_names, matched_outputs
 from ..plan import HeadUse
-from ..spec import BlankModel, JobSpec, PretrainedInit, Problem, ResponseTask, regresses
+from ..spec import BlankModel, JobSpec, PretrainedInit, Problem, ResponseTask, counted, regresses
 
 
 @dataclass(frozen=True)
@@ -135,7 +135,7 @@ def _width_problem(spec: JobSpec, data: DataFacts, source: Checkpoint) -> Proble
         remedy += f"; or task.classes: {outputs}, if the data lack some of its classes"
     return Problem(
         f"{source.path}.model",
-        f"its head has {outputs} outputs{shown}, but the data need {needed}",
+        f"its head has {counted(outputs, 'output')}{shown}, but the data need {needed}",
         remedy,
     )
 

@@ -90,7 +90,7 @@ def truncation_warnings(
         )
         longest = max(found[kind]["longest"] for found in cut.values())
         bare = sum(found[kind]["bare"] for found in cut.values())
-        template = f"; {bare:,} have no room for the template's introduction" if bare else ""
+        template = f"; no room for the template's introduction in {bare:,}" if bare else ""
         sampled = any(found["rows"] < whole[name] for name, found in cut.items())
         yield Problem(
             f"task.{key}",

@@ -23,6 +23,7 @@ from ..spec import (
     Section,
     SpecError,
     canonical_json,
+    counted,
     regresses,
     sha256_of,
     spec_with,
@@ -360,7 +361,8 @@ def _score_problems(spec: JobSpec, data: DataFacts | None) -> list[Problem]:
         problems.append(
             Problem(
                 "score.samples",
-                f"{score.samples} requested, but train has {data.sizes['train']} examples",
+                f"{score.samples} requested, but train has "
+                f"{counted(data.sizes['train'], 'example')}",
                 "all, or a smaller number",
             )
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ..plan import GRADIENT_KINDS
-from ..spec import CutInit, JobSpec, Problem, ResponseTask, SlicedInit, UnitSelection
+from ..spec import CutInit, JobSpec, Problem, ResponseTask, SlicedInit, UnitSelection, counted
 
 MOMENTS = "set score.kind: gradient, score.geometry: true, score.aggregation: global"
 
@@ -143,7 +143,7 @@ def geometry_warnings(spec: JobSpec, scored: int, units: int) -> Iterator[Proble
     if score.kind in GRADIENT_KINDS and score.geometry and one_row and scored < units:
         yield Problem(
             "score.samples",
-            f"{scored:,} gradients for {units:,} units: the effective dimension is limited by the "
-            "number of scored examples",
+            f"{counted(scored, 'gradient')} for {counted(units, 'unit')}: the effective dimension "
+            "is limited by the number of scored examples",
             f"score at least {units:,} examples to read it, or ignore the geometry",
         )

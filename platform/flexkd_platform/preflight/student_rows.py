@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from ..data import DataFacts
 from ..plan import ImportanceConfig, labelled_rows
-from ..spec import ClassificationTask, JobSpec, Problem, ResponseTask
+from ..spec import ClassificationTask, JobSpec, Problem, ResponseTask, counted
 
 LABELS, UNLABELLED = "student.labels", "student.unlabelled"
 
@@ -70,7 +70,9 @@ def _size_problems(spec: JobSpec, rows: int, classes: int | None) -> Iterator[Pr
     labels = labelled_rows(spec.student.labels, rows)
     if labels > rows:
         yield Problem(
-            LABELS, f"{labels} requested, but train has {rows} examples", f"at most {rows}"
+            LABELS,
+            f"{labels} requested, but train has {counted(rows, 'example')}",
+            f"at most {rows}",
         )
         return
     fewest = classes if isinstance(spec.task, ClassificationTask) and classes else 1

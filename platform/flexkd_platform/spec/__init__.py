@@ -4,6 +4,7 @@
 other names are its sections.
 """
 
+from .counting import be, counted
 from .decoding import Beam, Decoding, Greedy, Sampling
 from .distill import Distill
 from .document import line_in, split_path
@@ -221,6 +222,8 @@ __all__ = [
     "Uniform",
     "UnitOrder",
     "canonical_json",
+    "be",
+    "counted",
     "flatten",
     "json_schema",
     "line_in",

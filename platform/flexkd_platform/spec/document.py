@@ -45,7 +45,13 @@ class _Yaml12Loader(yaml.SafeLoader):
 
     def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
         try:
-            return super().construct_object(node, deep)
+            value = super().construct_object(node, deep)
+            if isinstance(value, str):  # a pair of escapes, `\ud83d\ude00`, is one character
+                value.encode("utf-16", "surrogatepass").decode("utf-16")
+            return value
+        except UnicodeDecodeError:
+            message = "half of a surrogate pair is no character"
+            raise yaml.constructor.ConstructorError(None, None, message, node.start_mark) from None
         except (ValueError, KeyError, TypeError, AttributeError):  # `!!int foo`, 5,000 digits
             shown = str(node.value) if len(str(node.value)) <= 40 else f"{str(node.value)[:39]}…"
             message = f"{shown!r} cannot be read as {node.tag.rpartition(':')[2]}"

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from functools import cached_property
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import Field, model_validator
 
 from .distill import Distill
 from .evaluate import Evaluate
 from .methods import MethodName
+from .pattern import Pattern
 from .resources import Resources
 from .score import Score
 from .section import Section, sha256_of
@@ -44,10 +45,14 @@ class Published(Section):
 class JobSpec(Section):
     """One job: what is distilled into what, by which methods, and how they are compared."""
 
-    name: str = Field(
-        pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$",
-        description="lower-case letters, digits, dots, hyphens; names the job's folder",
-    )
+    name: Annotated[
+        str,
+        Pattern(
+            r"^[a-z0-9][a-z0-9._-]{0,63}$",
+            "1 to 64 lower-case letters, digits, dots, hyphens or underscores, of which the first "
+            "is a letter or digit",
+        ),
+    ] = Field(description="lower-case letters, digits, dots, hyphens; names the job's folder")
     task: Task = Field(default_factory=ClassificationTask, description="what is learned")
     teacher: Teacher = Field(default_factory=Teacher)
     student: Student = Field(default_factory=Student)

@@ -7,6 +7,8 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 
+from .pattern import Pattern
+
 NAME = r"^((encoder|decoder)\.-?\d+|((encoder|decoder)\.)?last)$"
 """Pattern of a layer that is not a plain number."""
 
@@ -37,7 +39,13 @@ def _text_keys(value: Any) -> Any:
 
 
 LayerMap = Annotated[
-    dict[Annotated[str, Field(pattern=r"^((encoder|decoder)\.)?(last|-?\d+)$")], Layer],
+    dict[
+        Annotated[
+            str,
+            Pattern(r"^((encoder|decoder)\.)?(last|-?\d+)$", "last, a number, or decoder.last"),
+        ],
+        Layer,
+    ],
     Field(min_length=1),
     BeforeValidator(_text_keys),
 ]

@@ -24,6 +24,7 @@ from .problems import Problem, SpecError
 from .schema import schema_at
 from .search import GridSearch
 from .task_defaults import with_task_defaults
+from .wording import EXPECTED, either, expectation
 
 AXIS_ROOTS = ("task", "teacher", "student", "score", "distill")
 """Sections that an axis may vary: those that affect a trial's result."""
@@ -267,8 +268,7 @@ def _unique(problems: Any) -> list[Problem]:
         if known is None:
             merged[problem.path] = problem
         elif problem.message not in known.message:
-            message = f"{known.message}; or {problem.message.partition(', but ')[0]}"
-            merged[problem.path] = replace(known, message=message)
+            merged[problem.path] = replace(known, message=either(known.message, problem.message))
     return list(merged.values())
 
 
@@ -282,6 +282,9 @@ def _problem(detail: ErrorDetails, data: dict[str, Any]) -> Problem:
         hint = f"did you mean {close[0]!r}? " if close else ""
         remedy = f"{hint}allowed here: {', '.join(allowed)}"
         return Problem(join_path(parts), f"unknown key {parts[-1]!r}", remedy)
+    if kind == "missing" and isinstance(parts[-1], int):
+        meaning = schema_at(parts[:-1], data).get("description", "")
+        return Problem(join_path(parts[:-1]), f"too few values: {_shown(given)}", meaning)
     if kind == "missing":
         meaning = schema_at(parts, data).get("description", "")
         return Problem(join_path(parts), "missing key", f"add it: {meaning}".rstrip(": "))
@@ -295,19 +298,18 @@ def _problem(detail: ErrorDetails, data: dict[str, Any]) -> Problem:
         value = given.get(tag) if isinstance(given, dict) else given
         message = f"unknown value {value!r}" if value is not None else "missing key"
         return Problem(join_path((*parts, tag)), message, f"allowed: {expected}")
-    message = detail["msg"].removeprefix("Value error, ")
     if kind == "value_error":
+        message = detail["msg"].removeprefix("Value error, ")
         if not parts:  # about the whole spec: the message starts with a path
             path, _, message = message.partition(": ")
             parts = split_path(path)
         what, _, remedy = message.partition("; ")
         return Problem(join_path(parts), what, remedy)
-    message = message.replace("Tuple should", "list should").replace(" after validation", "")
-    message = message[0].lower() + message[1:]
     # For a key that its mapping rejects, use the description of the mapping.
     explained = parts[:-1] if detail["loc"][-1:] == ("[key]",) else parts
     meaning = schema_at(explained, data).get("description", "")
-    return Problem(join_path(parts), f"{message}, but {_shown(given)} was given", meaning)
+    message = f"{EXPECTED}{expectation(detail)}, but {_shown(given)} was given"
+    return Problem(join_path(parts), message, meaning)
 
 
 def _shown(given: Any) -> str:

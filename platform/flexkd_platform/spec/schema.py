@@ -147,4 +147,8 @@ def _variant(node: dict[str, Any], data: Any, schema: dict[str, Any]) -> dict[st
             return {k: node[k] for k in ("description",) if k in node} | resolved
         if isinstance(data, dict) and "discriminator" in resolved:
             return _variant(resolved, data, schema)
+    for member in node.get("oneOf", ()):  # distributions, which have no tag
+        resolved = _resolve(member, schema)
+        if isinstance(data, dict) and data.keys() & resolved.get("properties", {}).keys():
+            return resolved
     return node

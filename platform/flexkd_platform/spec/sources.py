@@ -7,13 +7,14 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from .pattern import SHORT_NAME, Pattern
 from .section import Section, later_field
 
-PartName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")]
+PartName = Annotated[str, Pattern(r"^[a-z0-9][a-z0-9_-]*$", SHORT_NAME)]
 Weight = Annotated[float, Field(gt=0)]
 Rows = Annotated[int, Field(gt=0)]
-Character = Annotated[str, Field(pattern=r"^.$")]
-CharacterOrNone = Annotated[str, Field(pattern=r"^(.|none)$")]
+Character = Annotated[str, Pattern(r"^.$", "one character")]
+CharacterOrNone = Annotated[str, Pattern(r"^(.|none)$", "one character, or none")]
 
 
 class SplitSizes(Section):
@@ -27,10 +28,10 @@ class SplitSizes(Section):
     validation: Rows | None = Field(None, description="validation examples")
     test: Rows | None = Field(None, description="test examples")
     subset_seed: int = Field(0, ge=0, description="seed of the draw of subsets and of made splits")
-    drop_leaked: bool = later_field(
+    drop_leaked: bool | Literal["near"] = later_field(
         False,
         description="leave examples out of train that are in validation or test too, and out of "
-        "validation those in test",
+        "validation those in test; near: also those that differ in case, spaces and punctuation",
     )
 
 

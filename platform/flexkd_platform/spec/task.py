@@ -8,6 +8,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import AfterValidator, Field
 
 from .decoding import Beam, Decoding, Sampling
+from .pattern import SHORT_NAME, Pattern
 from .section import Section, later_field
 from .sources import (
     BuiltinData,
@@ -27,7 +28,7 @@ def _no_split(name: str) -> str:
     return name
 
 
-SetName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$"), AfterValidator(_no_split)]
+SetName = Annotated[str, Pattern(r"^[a-z0-9][a-z0-9_-]*$", SHORT_NAME), AfterValidator(_no_split)]
 DATA = "where the examples come from"
 EVALUATION = "more sets to measure on, by name; of each its test split, or all of a single file"
 

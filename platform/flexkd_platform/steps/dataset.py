@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from ..artifacts import Artifacts
-from ..data import ORIGIN, SPLITS, load_evaluation, load_splits, shared
+from ..data import ORIGIN, SPLITS, load_evaluation, load_splits, nearly_shared, shared
 from ..plan import DatasetConfig
 from ..spec import ClassificationTask, Task, TextTask
 from ..tracking import Progress
@@ -32,11 +32,22 @@ def run(
         for split, table in tables.items():
             pq.write_table(table, draft.folder / f"{split}.parquet", row_group_size=ROW_GROUP)
             draft.summary[split] = _profile(table, config.task) | rows.get(split, {})
-            if split != "train" and "train" in tables:
-                draft.summary[split]["also_in_train"] = shared(table, tables["train"])
-            if split == "validation" and (both := shared(table, tables["test"])):
-                draft.summary[split]["also_in_test"] = both
+            draft.summary[split] |= _leaked(split, tables)
     return iter(())
+
+
+def _leaked(split: str, tables: Mapping[str, pa.Table]) -> dict[str, int]:
+    """How many examples of a split another one has too, or nearly."""
+    if split == "train" or "train" not in tables:
+        return {}
+    found = {"also_in_train": shared(tables[split], tables["train"])}
+    found_if_any = {"nearly_in_train": nearly_shared(tables[split], tables["train"])}
+    if split == "validation":
+        found_if_any |= {
+            "also_in_test": shared(tables[split], tables["test"]),
+            "nearly_in_test": nearly_shared(tables[split], tables["test"]),
+        }
+    return found | {key: rows for key, rows in found_if_any.items() if rows}
 
 
 def _load(config: DatasetConfig) -> tuple[dict[str, pa.Table], dict[str, dict[str, int]]]:

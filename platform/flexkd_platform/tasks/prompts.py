@@ -89,7 +89,7 @@ class NoRoomError(ValueError):
 
     def __str__(self) -> str:
         return (
-            f"{self.limit} tokens leave no room for a prompt: the {self.what} alone has "
+            f"{self.limit} leaves no room for a prompt: the {self.what} alone has "
             f"{self.needed}; raise max_prompt above {self.needed}"
         )
 

@@ -68,10 +68,10 @@ def rows(count: int, classes: int = 2) -> str:
     ("override", "says"),
     [
         ("distil.epochs=1", ["distil: unknown key 'distil'", "did you mean 'distill'"]),
-        ("distill.epochs=many", ["distill.epochs", "valid number", '"many" was given']),
+        ("distill.epochs=many", ["distill.epochs", "expected a number", '"many" was given']),
         (
             "sweep.methods=[{kind: flexkd, alpha: [0.5, -1]}]",
-            ["sweep.methods[0].alpha[1]", "greater than or equal to 0", "-1 was given"],
+            ["sweep.methods[0].alpha[1]", "a number of at least 0", "-1 was given"],
         ),
         ("sweep.seeds=[]", ["sweep.seeds", "at least 1 item"]),
         ("sweep.methods=[{kind: magic}]", ["unknown value 'magic'", "'flexkd'"]),

@@ -215,7 +215,7 @@ def test_ragged_rows(tmp_path: Path, problems: Problems, suffix: str) -> None:
     file.write_text(rows if suffix == ".csv" else rows.replace(",", "\t"))
     problem = only(problems(file))
     assert problem.path == "task.data.path"
-    start = f"{file}, row 2 on line 3 (and 1 more): 1 fields where the header has 2: b"
+    start = f"{file}, row 2 on line 3 (and 1 more): 1 field where the header has 2: b"
     assert problem.message == start
 
 

@@ -6,7 +6,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+
 from flexkd_platform.data import SPLITS, check_data, load_splits
+from flexkd_platform.data.leakage import near_rows, nearly_shared, plain_texts
 from flexkd_platform.spec import FilesData, Problem, Task
 
 WriteRows = Callable[[str, list[Any]], Path]
@@ -111,3 +114,80 @@ def test_evaluation_sets(write_rows: WriteRows, task_on: TaskOn) -> None:
         "task.evaluation.more.drop_leaked",
         "task.evaluation.more.stratified",
     ]
+
+
+# --- near duplicates ------------------------------------------------------------------------------
+
+
+def nearly_leaking(write_rows: WriteRows) -> Path:
+    """Of 22 test rows, 2 are in train and 3 nearly."""
+    write_rows("d/train.csv", [*TRAIN, ("Good film!", 1), ("1+1", 0), ("...", 0)])
+    near = [("TEXT 5.", 1), ("  text   6", 0), ("good, film", 1)]
+    far = [("11", 0), ("!!!", 1), *OTHERS[:15]]
+    write_rows("d/validation.csv", OTHERS[15:])
+    return write_rows("d/test.csv", [*TRAIN[:2], *near, *far]).parent
+
+
+def test_near_duplicates_are_named_beside_exact_ones(
+    write_rows: WriteRows, task_on: TaskOn
+) -> None:
+    """Symbols are not punctuation, and a text of punctuation alone is itself."""
+    notes = facts(task_on(nearly_leaking(write_rows))).notes
+    (message,) = [note.message for note in notes if "test examples" in note.message]
+    assert message == (
+        "2 of 22 test examples are also in train, and 3 more but for case, spaces and punctuation "
+        "(drop_leaked: near)"
+    )
+
+
+def test_one_near_duplicate(write_rows: WriteRows, task_on: TaskOn) -> None:
+    write_rows("d/train.csv", TRAIN)
+    write_rows("d/validation.csv", OTHERS[:5])
+    folder = write_rows("d/test.csv", [("Text 5", 1), *OTHERS[5:]]).parent
+    (note,) = facts(task_on(folder)).notes
+    assert note.message == (
+        "1 of 16 test examples is also in train but for case, spaces and punctuation"
+    )
+    assert note.remedy == "set drop_leaked: near, which leaves them out of train"
+
+
+def test_near_duplicates_stay_unless_asked(write_rows: WriteRows, task_on: TaskOn) -> None:
+    folder = nearly_leaking(write_rows)
+    exact = task_on(folder, drop_leaked=True)
+    assert facts(exact).dropped["train"] == 2
+    near = task_on(folder, drop_leaked="near")
+    assert facts(near).dropped["train"] == 5
+    assert len(texts(near)["test"]) == 22
+    kept = texts(near)["train"] | texts(near)["validation"]
+    assert {"1+1", "..."} <= kept
+    assert not {"text 5", "text 6", "Good film!"} & kept
+
+
+def test_splits_that_are_drawn_share_no_near_duplicates_if_asked(
+    write_rows: WriteRows, task_on: TaskOn
+) -> None:
+    """Near duplicates have one key, so that they are drawn for one split; none is left out."""
+    shouted = [(text.upper() + "!", label) for text, label in TRAIN]
+    file = write_rows("d.csv", [*TRAIN, *shouted])
+    messages = [note.message for note in facts(task_on(file)).notes]
+    assert all(message.endswith("case, spaces and punctuation") for message in messages)
+    assert len(messages) == 3
+    task = task_on(file, drop_leaked="near")
+    assert facts(task).notes == ()
+    assert sum(facts(task).sizes.values()) == 200
+    found = {name: {t.lower().rstrip("!") for t in split} for name, split in texts(task).items()}
+    assert not found["test"] & (found["train"] | found["validation"])
+    assert not found["train"] & found["validation"]
+
+
+def test_pairs_are_near_if_both_texts_are(write_rows: WriteRows) -> None:
+    own = pa.table({"text": ["A b", "a", "A!"], "text_pair": ["c", "b c", "d"]})
+    other = pa.table({"text": ["ab", "a"], "text_pair": ["C.", "x"]})
+    assert near_rows(own, other).to_pylist() == [True, False, False]
+    assert nearly_shared(own, other) == 1
+
+
+def test_words_of_other_scripts_keep_their_marks() -> None:
+    """Hindi writes vowels as marks: without them two words would be one."""
+    texts = pa.chunked_array([["की।", "का", "ＡＢ", "Straße"]])
+    assert plain_texts(texts).to_pylist() == ["की", "का", "ab", "straße"]

@@ -19,6 +19,7 @@ from flexkd_platform.models import (
     load_with_head,
     make_base,
 )
+from flexkd_platform.models.check_config import config_from
 
 from ..architectures import SIZES
 
@@ -227,3 +228,46 @@ def test_a_backbone_alone_is_a_classifiers(tmp_path: Path) -> None:
     assert problems == []
     assert facts is not None
     assert load_with_head(tmp_path, outputs=3, regression=False, seed=0).num_parameters() > 0
+
+
+ROTARY = "partial_rotary_factor"
+
+
+@pytest.mark.parametrize(
+    ("kind", "key", "value", "becomes"),
+    [
+        ("qwen3", "rope_theta", 5e5, lambda c: c.rope_parameters["rope_theta"] == 5e5),
+        ("llama", "rope_theta", 5e5, lambda c: c.rope_parameters["rope_theta"] == 5e5),
+        (
+            "gpt_neox",
+            "rotary_pct",
+            0.5,
+            lambda c: c.rope_parameters["partial_rotary_factor"] == 0.5,
+        ),
+        (
+            "modernbert",
+            "global_attn_every_n_layers",
+            2,
+            lambda c: (
+                c.layer_types[:3] == ["full_attention", "sliding_attention", "full_attention"]
+            ),
+        ),
+        (
+            "gemma3_text",
+            "sliding_window_pattern",
+            2,
+            lambda c: c.layer_types[:2] == ["sliding_attention", "full_attention"],
+        ),
+    ],
+)
+def test_names_of_published_configs_are_read(
+    kind: str, key: str, value: Any, becomes: Callable[[Any], bool]
+) -> None:
+    """transformers converts them, so that its own `to_dict` does not have them."""
+    assert becomes(config_from({"model_type": kind, key: value}, 4096))
+
+
+@pytest.mark.parametrize("kind", ["gpt2", "bert", "opt"])
+def test_names_of_other_architectures_are_refused(kind: str) -> None:
+    with pytest.raises(ModelError, match=f"a {kind} model has no rope_theta"):
+        config_from({"model_type": kind, "rope_theta": 1e4}, 4096)

@@ -25,17 +25,23 @@ from flexkd_platform.model_info.families import first_position
 from flexkd_platform.model_info.quiet import quiet
 from flexkd_platform.models import (
     HiddenStateHook,
+    add_lora,
     check_model,
     head_rows,
     hidden_layer,
     load_language_model,
+    load_saved,
+    load_tokenizer,
     load_with_head,
+    reads_mean,
     stacks,
 )
 from flexkd_platform.models.discovery import discover
 from flexkd_platform.models.discovery.trace import same
 from flexkd_platform.models.family import family_of_config
-from flexkd_platform.spec import Beam, Greedy, ModulePaths
+from flexkd_platform.plan import StudentConfig
+from flexkd_platform.spec import Beam, Greedy, Lora, ModulePaths, PretrainedInit
+from flexkd_platform.steps.initial_student import saved_base
 from flexkd_platform.tasks import generate
 
 from ..tiny_models import OWN, config_of, saved, tokenizer
@@ -118,6 +124,19 @@ def test_a_model_of_one_stack(model_type: str) -> None:
     assert found.language_model == ("causal" if model_type in DECODERS else None)
     assert found.decoding == ("whole" if model_type in NO_CACHE else "cached")
     assert found.discovered
+
+
+@pytest.mark.parametrize(
+    ("model_type", "scale"),
+    [
+        ("cohere", {"logit_scale": 0.3}),
+        ("cohere2", {"logit_scale": 0.3}),
+        ("granite", {"logits_scaling": 3.0}),
+    ],
+)
+def test_a_language_model_that_scales_its_logits(model_type: str, scale: dict[str, float]) -> None:
+    """The trial compares the logits with those that are made of the head's input."""
+    assert discover(config_of(model_type, **scale)).language_model == "causal"
 
 
 @pytest.mark.parametrize("model_type", SEQ2SEQ)
@@ -343,8 +362,21 @@ class OddClassifier(PreTrainedModel):
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor | None = None) -> Any:
         state_BTD = self.odd(input_ids).last_hidden_state
-        pooled_BD = state_BTD[:, 0] if self.config.pooling == "first" else state_BTD.mean(dim=1)
-        return SequenceClassifierOutput(logits=self.score(pooled_BD))
+        return SequenceClassifierOutput(logits=self.score(self._pooled(state_BTD, attention_mask)))
+
+    def _pooled(self, state_BTD: Tensor, mask_BT: Tensor | None) -> Tensor:
+        pooling = self.config.pooling
+        if pooling == "first":
+            return state_BTD[:, 0]
+        if mask_BT is None or pooling == "mean":  # of the padding too
+            return state_BTD.mean(dim=1)
+        weights_BT = mask_BT.float()
+        if pooling == "weighted":  # later tokens count more, as in SGPT
+            weights_BT = weights_BT * torch.arange(1, mask_BT.shape[1] + 1)
+        if pooling == "tanh mean":
+            state_BTD = state_BTD.tanh()
+        shares_BT = weights_BT / weights_BT.sum(dim=1, keepdim=True)
+        return torch.einsum("bt,btd->bd", shares_BT, state_BTD)
 
 
 @pytest.fixture
@@ -378,6 +410,49 @@ def test_what_is_not_found_can_be_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("odd")
+def test_a_head_that_averages_the_tokens(tmp_path: Path) -> None:
+    """As those of sentence-transformers models, which pool before the classifier."""
+    folder = odd_folder(tmp_path, pooling="masked mean")
+    modules = ModulePaths(layers="steps")
+    assert facts_of(folder, modules).head_reads == "mean"
+    model = load_with_head(folder, outputs=2, regression=False, seed=0, modules=modules)
+    ids_BT = torch.tensor([[5, 6, 7, 8], [5, 6, 0, 0]])
+    mask_BT = torch.tensor([[1, 1, 1, 1], [1, 1, 0, 0]])
+    assert reads_mean(model)
+    assert head_rows(model, ids_BT, mask_BT).tolist() == mask_BT.bool().tolist()
+    with HiddenStateHook(hidden_layer(model, "last")) as hook, torch.no_grad():
+        logits_BC = model(ids_BT, mask_BT).logits
+        state_BTD = hook.take()
+    means_BD = torch.stack([state_BTD[0].mean(dim=0), state_BTD[1, :2].mean(dim=0)])
+    torch.testing.assert_close(model.score(means_BD), logits_BC)
+
+
+@pytest.mark.usefixtures("odd")
+def test_an_adapter_of_named_modules_is_saved_with_its_base(tmp_path: Path) -> None:
+    """The saved base names its modules, which the folder that it was loaded from does not."""
+    peft = pytest.importorskip("peft")
+    folder = odd_folder(tmp_path / "odd")
+    init = PretrainedInit(kind="pretrained", model=str(folder), modules=ModulePaths(layers="steps"))
+    assert saved_base(StudentConfig(init, "")) is None
+    model = load_with_head(
+        folder, outputs=2, regression=False, seed=0, names=("no", "yes"), modules=init.modules
+    )
+    student = add_lora(model, Lora(r=2, alpha=4), seed=5)
+    for name, weight in student.model.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(weight)
+    words = torch.arange(6).reshape(2, 3)
+    with torch.no_grad():
+        expected = student.model.eval()(words).logits
+        student.save(load_tokenizer(folder), tmp_path / "student", None)
+        again, _ = load_saved(tmp_path / "student")
+        torch.testing.assert_close(again(words).logits, expected, atol=1e-5, rtol=1e-5)
+    assert again.config.id2label == {0: "no", 1: "yes"}
+    assert hidden_layer(again, "last") is again.base_model.end
+    assert peft.PeftConfig.from_pretrained(tmp_path / "student").base_model_name_or_path == "base"
+
+
+@pytest.mark.usefixtures("odd")
 @pytest.mark.parametrize(
     ("modules", "values", "message"),
     [
@@ -385,6 +460,8 @@ def test_what_is_not_found_can_be_named(tmp_path: Path) -> None:
         ({"layers": "steps", "norm": "words"}, {}, "words does not process the output of steps.1"),
         ({"layers": "steps"}, {"doubled": True}, "what follows steps.1, the last layer of this"),
         ({"layers": "steps"}, {"pooling": "mean"}, "its outputs depend on the padding"),
+        ({"layers": "steps"}, {"pooling": "weighted"}, "reads several positions"),
+        ({"layers": "steps"}, {"pooling": "tanh mean"}, "reads several positions"),
     ],
 )
 def test_what_is_named_is_verified(

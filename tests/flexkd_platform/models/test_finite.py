@@ -31,7 +31,7 @@ def test_a_checkpoint_with_broken_weights_is_refused(make: Make, value: float, k
     facts, (problem,) = check_model(str(folder), None, path="teacher.model")
     assert facts is None
     assert problem.path == "teacher.model"
-    assert f"1 of 1,152 values of {name} are {kind}" in problem.message
+    assert f"1 of 1,152 values of {name} is {kind}" in problem.message
     with pytest.raises(ModelError, match="are not finite"):
         load_with_head(folder, outputs=2, regression=False, seed=0)
 
@@ -47,5 +47,5 @@ def test_every_float_format_is_looked_at(dtype: torch.dtype) -> None:
     weight = torch.zeros(4)
     require_finite([("w", weight.to(dtype)), ("n", torch.tensor([1]))], "m")
     weight[0] = float("nan")
-    with pytest.raises(ModelError, match="1 of 4 values of w are NaN, and 1 more tensors"):
+    with pytest.raises(ModelError, match="1 of 4 values of w is NaN, and 1 more tensor is not"):
         require_finite([("w", weight.to(dtype)), ("v", weight)], "m")

@@ -179,6 +179,13 @@ def test_other_methods_are_refused(settings: dict[str, Any], shown: str, base: P
     assert "name the model before it was quantised" in problem
 
 
+def test_the_former_key_of_compressed_tensors(base: Path) -> None:
+    file = base / "config.json"
+    values = json.loads(file.read_text()) | {"compression_config": {"format": "naive-quantized"}}
+    file.write_text(json.dumps(values))
+    assert "is quantised (compressed-tensors), which cannot be dequantised" in only_problem(base)
+
+
 def test_a_missing_package_is_named(base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     to_int8(base)
     monkeypatch.setattr(quantised, "find_spec", lambda name: None)

@@ -119,7 +119,7 @@ def test_a_head_is_ordered_by_its_names(world: Path, use: str) -> None:
         ("other", "words", "its head has the classes good, bad, and the data neg, pos"),
         ("three", "words", "its head has 3 outputs (neg, neutral, pos), but the data need 2"),
         ("three", "numbers", "its head has 3 outputs (neg, neutral, pos), but the data need 2"),
-        ("one", "words", "its head has 1 outputs, but the data need 2"),
+        ("one", "words", "its head has 1 output, but the data need 2"),
         ("three", "scores", "its head has 3 outputs (neg, neutral, pos), but the data need 1"),
     ],
 )

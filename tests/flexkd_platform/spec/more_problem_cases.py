@@ -10,7 +10,7 @@ MORE_CASES: dict[str, Case] = {
         "{kind: cka, layers: {0: 1.5}}",
         "sweep.methods[0].layers.0",
         4,
-        "input should be a valid integer, but 1.5 was given; or input should be a valid string",
+        "expected a whole number, or text, but 1.5 was given",
         "last, a number, or decoder.last",
     ),
     "an unknown way to pair layers": (
@@ -18,7 +18,7 @@ MORE_CASES: dict[str, Case] = {
         "{kind: cka, layers: first}",
         "sweep.methods[0].layers",
         4,
-        "input should be 'last' or 'every', but \"first\" was given; or input should be an object",
+        "expected 'last' or 'every', or a mapping, but \"first\" was given",
         LAYERS,
     ),
     "a map of no layers": (
@@ -26,8 +26,7 @@ MORE_CASES: dict[str, Case] = {
         "{kind: cka, layers: {}}",
         "sweep.methods[0].layers",
         4,
-        "input should be 'last' or 'every', but {} was given; or dictionary should have at least "
-        "1 item, not 0",
+        "expected 'last' or 'every', or a mapping of at least 1 item, but {} was given",
         LAYERS,
     ),
     "a temperature of 0": (
@@ -35,7 +34,7 @@ MORE_CASES: dict[str, Case] = {
         "temperature: 0",
         "sweep.methods[1].temperature",
         5,
-        "input should be greater than 0, but 0 was given",
+        "expected a number greater than 0, but 0 was given",
         "τ; the loss is scaled by τ²",
     ),
     "a temperature of 0 of a feature method's logit loss": (
@@ -43,7 +42,7 @@ MORE_CASES: dict[str, Case] = {
         "{kind: flexkd, logit: {kind: forward_kl, temperature: 0}}",
         "sweep.methods[0].logit.temperature",
         4,
-        "input should be greater than 0, but 0 was given",
+        "expected a number greater than 0, but 0 was given",
         "τ; the loss is scaled by τ²",
     ),
     "a temperature where the logit loss has it": (
@@ -94,7 +93,7 @@ MORE_CASES: dict[str, Case] = {
         "top_k: 0",
         "sweep.methods[1].top_k",
         5,
-        "input should be greater than 0, but 0 was given",
+        "expected a number greater than 0, but 0 was given",
         "compare the teacher's likeliest classes, and the rest as one",
     ),
     "a negative skew": (
@@ -102,7 +101,7 @@ MORE_CASES: dict[str, Case] = {
         "{kind: skew_fkl, skew: -0.1}",
         "sweep.methods[0].skew",
         4,
-        "input should be greater than or equal to 0, but -0.1 was given",
+        "expected a number of at least 0, but -0.1 was given",
         "share of the teacher in the mixture",
     ),
     "a student that is all of the mixture": (
@@ -110,7 +109,7 @@ MORE_CASES: dict[str, Case] = {
         "{kind: skew_rkl, skew: 1}",
         "sweep.methods[0].skew",
         4,
-        "input should be less than 1, but 1 was given",
+        "expected a number less than 1, but 1 was given",
         "share of the student in the mixture",
     ),
     "responses drawn in none of the steps": (
@@ -118,7 +117,7 @@ MORE_CASES: dict[str, Case] = {
         "{kind: minillm, on_policy: {share: 0}}",
         "sweep.methods[0].on_policy.share",
         4,
-        "input should be greater than 0, but 0 was given",
+        "expected a number greater than 0, but 0 was given",
         "share of the steps on drawn responses",
     ),
     "a teacher made of no config": (
@@ -150,7 +149,7 @@ MORE_CASES: dict[str, Case] = {
         "name: quick\nevaluate: {decoding: {kind: sample, top_p: 0}}\n",
         "evaluate.decoding.top_p",
         2,
-        "input should be greater than 0, but 0 was given",
+        "expected a number greater than 0, but 0 was given",
         "smallest set of tokens of this probability",
     ),
     "a setting of another decoding": (
@@ -209,7 +208,7 @@ MORE_CASES: dict[str, Case] = {
         "name: quick\ntask: {kind: summarization, data: {source: builtin, name: movie-reviews}}\n",
         "task.data.name",
         2,
-        "input should be 'docstrings', but \"movie-reviews\" was given",
+        "expected 'docstrings', but \"movie-reviews\" was given",
         "6,000 docstrings of Python and six scientific packages (PSF-2.0, BSD-3)",
     ),
     "a wrong column of an evaluation set": (
@@ -226,8 +225,42 @@ MORE_CASES: dict[str, Case] = {
         "name: quick\ntask: {kind: instruction, evaluation: {Self: {source: builtin}}}\n",
         "task.evaluation.Self",
         2,
-        "string should match pattern '^[a-z0-9][a-z0-9_-]*$', but \"Self\" was given",
+        "expected lower-case letters, digits, hyphens or underscores, of which the first is a "
+        'letter or digit, but "Self" was given',
         "more sets to measure on, by name; of each its test split, or all of a single file",
+    ),
+    "a delimiter of two characters": (
+        "name: quick\n",
+        "name: quick\n"
+        "task: {kind: regression, data: {source: files, path: a.csv, delimiter: ';;'}}\n",
+        "task.data.delimiter",
+        2,
+        'expected one character, but ";;" was given',
+        "between the fields of CSV and TSV; found among , ; | when left out",
+    ),
+    "a quote of two characters": (
+        "name: quick\n",
+        "name: quick\ntask: {kind: regression, data: {source: files, path: a.csv, quote: '<<'}}\n",
+        "task.data.quote",
+        2,
+        'expected one character, or none, but "<<" was given',
+        'around fields; `"` in CSV and none in TSV when left out',
+    ),
+    "a distribution with one edge": (
+        "beta: 0.5",
+        "beta: {uniform: [1]}",
+        "sweep.methods[1].beta.uniform",
+        5,
+        "too few values: [1]",
+        "lowest and highest value",
+    ),
+    "a distribution with three edges": (
+        "beta: 0.5",
+        "beta: {uniform: [1, 2, 3]}",
+        "sweep.methods[1].beta.uniform",
+        5,
+        "expected a list of at most 2 items, but [1, 2, 3] was given",
+        "lowest and highest value",
     ),
     "an axis to nowhere": (
         "  seeds:",
@@ -242,7 +275,7 @@ MORE_CASES: dict[str, Case] = {
         "  axes:\n    distill.epochs: [1, 2]\n    distill.learning_rate: [1, -2]\n  seeds:",
         'sweep.axes["distill.learning_rate"][1]',
         9,
-        "distill.learning_rate: input should be greater than 0, but -2 was given",
+        "distill.learning_rate: expected a number greater than 0, but -2 was given",
         "peak learning rate",
     ),
     "an axis of what changes no result": (
@@ -266,7 +299,7 @@ MORE_CASES: dict[str, Case] = {
         "  axes:\n    distill.epochs: 1\n  seeds:",
         'sweep.axes["distill.epochs"]',
         8,
-        "input should be a valid array, but 1 was given",
+        "expected a list, but 1 was given",
         "",
     ),
     "a baseline that is no method of the sweep": (

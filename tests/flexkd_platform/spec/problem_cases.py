@@ -80,7 +80,7 @@ CASES: dict[str, Case] = {
         "beta: '0.5'",
         "sweep.methods[1].beta",
         5,
-        'input should be a valid number, but "0.5" was given',
+        'expected a number, but "0.5" was given',
         "β, weight of the logit loss",
     ),
     "true where a number goes": (
@@ -88,7 +88,7 @@ CASES: dict[str, Case] = {
         "beta: true",
         "sweep.methods[1].beta",
         5,
-        "input should be a valid number, but true was given",
+        "expected a number, but true was given",
         "β, weight of the logit loss",
     ),
     "a seed that is not a whole number": (
@@ -96,7 +96,7 @@ CASES: dict[str, Case] = {
         "[10, 20.5]",
         "sweep.seeds[1]",
         7,
-        "input should be a valid integer, but 20.5 was given",
+        "expected a whole number, but 20.5 was given",
         "",
     ),
     "a section that is null": (
@@ -104,7 +104,7 @@ CASES: dict[str, Case] = {
         "name: quick\nscore:\n",
         "score",
         2,
-        "input should be an object, but null was given",
+        "expected a mapping, but null was given",
         "One pass over training examples that gives every unit of one teacher layer its score.",
     ),
     "a number that is not finite": (
@@ -112,7 +112,7 @@ CASES: dict[str, Case] = {
         "beta: .nan",
         "sweep.methods[1].beta",
         5,
-        "input should be a finite number, but NaN was given",
+        "expected a finite number, but NaN was given",
         "β, weight of the logit loss",
     ),
     "a negative weight inside a method's axis": (
@@ -120,7 +120,7 @@ CASES: dict[str, Case] = {
         "[0.05, -0.5]",
         "sweep.methods[2].alpha[1]",
         6,
-        "input should be greater than or equal to 0, but -0.5 was given",
+        "expected a number of at least 0, but -0.5 was given",
         "α, weight of the feature loss; left out: 0.5 for classification and regression, 0.05 for "
         "text tasks",
     ),
@@ -129,7 +129,7 @@ CASES: dict[str, Case] = {
         "[]",
         "sweep.methods[2].alpha",
         6,
-        "input should be a valid number, but [] was given",
+        "expected a number, but [] was given",
         "α, weight of the feature loss; left out: 0.5 for classification and regression, 0.05 for "
         "text tasks",
     ),
@@ -146,7 +146,7 @@ CASES: dict[str, Case] = {
         "[]",
         "sweep.seeds",
         7,
-        "list should have at least 1 item, not 0, but [] was given",
+        "expected a list of at least 1 item, but [] was given",
         "results are aggregated over them",
     ),
     "only a seed that is wrong": (
@@ -154,7 +154,7 @@ CASES: dict[str, Case] = {
         "[-1]",
         "sweep.seeds[0]",
         7,
-        "input should be greater than or equal to 0, but -1 was given",
+        "expected a number of at least 0, but -1 was given",
         "",
     ),
     "a seed twice": (
@@ -195,7 +195,7 @@ CASES: dict[str, Case] = {
         "ft",
         "sweep.methods[0]",
         4,
-        'input should be an object, but "ft" was given',
+        'expected a mapping, but "ft" was given',
         "",
     ),
     "a key that must be there": (
@@ -219,7 +219,8 @@ CASES: dict[str, Case] = {
         "name: Quick",
         "name",
         1,
-        "string should match pattern '^[a-z0-9][a-z0-9._-]{0,63}$', but \"Quick\" was given",
+        "expected 1 to 64 lower-case letters, digits, dots, hyphens or underscores, of which the "
+        'first is a letter or digit, but "Quick" was given',
         "lower-case letters, digits, dots, hyphens; names the job's folder",
     ),
     "a metric of another task": (
@@ -251,7 +252,7 @@ CASES: dict[str, Case] = {
         "name: quick\nscore: {layer: {}}\n",
         "score.layer",
         2,
-        "input should be a valid integer, but {} was given; or input should be a valid string",
+        "expected a whole number, or text, but {} was given",
         SCORED,
     ),
     "a layer of no stack": (
@@ -267,8 +268,7 @@ CASES: dict[str, Case] = {
         "{kind: cka, layers: {first: 1}}",
         "sweep.methods[0].layers.first",
         4,
-        "string should match pattern '^((encoder|decoder)\\.)?(last|-?\\d+)$', "
-        'but "first" was given',
+        'expected last, a number, or decoder.last, but "first" was given',
         LAYERS,
     ),
 }

@@ -38,6 +38,7 @@ def test_says_where_what_was_given_and_what_is_allowed(
         ("name: a\nx:\n  1: a\n  '1': b\n", "line 4, column 3", "duplicate key '1'"),
         ("name: *nobody\n", "line 1, column 7", "found undefined alias 'nobody'"),
         ("name: \x07\n", "", "special characters are not allowed"),
+        ('name: "\\ud800"\n', "line 1, column 7", "half of a surrogate pair is no character"),
     ],
 )
 def test_text_that_is_no_yaml(bad: str, where: str, why: str, problems: Problems) -> None:
@@ -163,7 +164,7 @@ def test_axis_problems_show_together(text: str, problems: Problems) -> None:
             "distill.epochs=-3",
             Problem(
                 "distill.epochs",
-                "input should be greater than 0, but -3 was given",
+                "expected a number greater than 0, but -3 was given",
                 "passes over the training split",
             ),
         ),

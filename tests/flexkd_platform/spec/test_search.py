@@ -98,7 +98,7 @@ WRONG: dict[str, tuple[str, str, str, int, str, str]] = {
         "uniform: [-1, 1]",
         "sweep.methods[1].alpha.uniform[0]",
         5,
-        "greater than or equal to 0",
+        "a number of at least 0",
         "",
     ),
     "choice in a list": (
@@ -106,7 +106,7 @@ WRONG: dict[str, tuple[str, str, str, int, str, str]] = {
         "beta: [0.1, -0.2]",
         "sweep.methods[1].beta[1]",
         5,
-        "greater than or equal to 0",
+        "a number of at least 0",
         "",
     ),
     "edge of an axis": (

@@ -123,16 +123,19 @@ def test_the_summary_counts_inputs_that_training_has_too(
     with (folder / "test.jsonl").open("a", encoding="utf-8") as stream:
         # Whatever its label, and however often.
         stream.writelines(json.dumps({"text": t, "label": 1}) + "\n" for t in [*again, again[0]])
-    step = lab.step(lab.plan(f"task.data.path={folder}"), "dataset")
-    list(run_step(step, lab.store, 1))
     train = {row["text"] for row in source(folder, "train")}
     expected = {
         split: sum(row["text"] in train for row in source(folder, split))
         for split in ("validation", "test")
     }
     assert expected["test"] >= 3
+    with (folder / "test.jsonl").open("a", encoding="utf-8") as stream:
+        stream.write(json.dumps({"text": f"{again[0].upper()} !", "label": 1}) + "\n")
+    step = lab.step(lab.plan(f"task.data.path={folder}"), "dataset")
+    list(run_step(step, lab.store, 1))
     summary = lab.store.manifest(step).summary
     assert {split: summary[split]["also_in_train"] for split in expected} == expected
+    assert summary["test"]["nearly_in_train"] == 1
     assert "also_in_train" not in summary["train"]
 
 

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from transformers import AutoModelForSequenceClassification, PreTrainedModel
 
 from ...model_info.errors import ModelError
-from ...model_info.family import Stack
+from ...model_info.family import HeadReads, Stack
 from ..head import drawable, head_modules
 from ..hidden_state_hook import HiddenStateHook
 from .layers import LONG, OTHER_MODEL, ROWS, words
@@ -31,7 +31,7 @@ _LEAST = 1e-6  # a gradient, as a share of the largest, that is not rounding
 class ClassifierHead:
     """head: the parameter whose rows are the outputs. left_padding: as in `Family`."""
 
-    reads: Literal["first", "last"]
+    reads: HeadReads
     head: str
     left_padding: bool
 
@@ -70,17 +70,12 @@ def find_head(small: Any, stack: Stack) -> ClassifierHead:
         for row in range(ROWS):
             if not same(model(**alone(batch, row)).logits[0], logits_BC[row]):
                 raise _unsupported(small, "its outputs depend on the padding of a batch")
-    read_B = _positions_read(model, last, batch)
-    firsts = [0] * ROWS
-    lasts = [length - 1 for length in LENGTHS]
-    if read_B not in (firsts, lasts):
-        raise _unsupported(small, f"its classification head reads {_shown(read_B)}")
-    reads: Literal["first", "last"] = "first" if read_B == firsts else "last"
+    reads = _reads(small, _gradient(model, last, batch), batch["attention_mask"])
     odd = [name for name in head_modules(model) if not drawable(model.get_submodule(name))]
     if odd:
         kind = type(model.get_submodule(odd[0])).__name__
         raise _unsupported(small, f"{odd[0]} of its classification head is a {kind}")
-    left = reads == "last" and _reads_left_padding(model, last, logits_BC)
+    left = reads != "first" and _reads_left_padding(model, last, logits_BC)
     return ClassifierHead(reads, _output_weights(model), left)
 
 
@@ -91,10 +86,38 @@ def _last_module(model: PreTrainedModel, stack: Stack) -> nn.Module:
     return last
 
 
-def _positions_read(
-    model: PreTrainedModel, last: nn.Module, batch: Mapping[str, Tensor]
-) -> list[int | None]:
-    """The one position of each text whose hidden state moves the logits; None for several."""
+def _reads(small: Any, gradient_BTD: Tensor, mask_BT: Tensor) -> HeadReads:
+    """What a head reads of the last hidden state, from the gradient of its outputs.
+
+    The gradient is zero but at one position; or, of a mean over the tokens, the same at every
+    token and zero at the padding.
+
+    Raises:
+        ModelError: it reads something else.
+    """
+    if _is_mean(gradient_BTD, mask_BT):
+        return "mean"
+    moved_BT = gradient_BTD.abs().amax(dim=2)
+    moves_BT = moved_BT > _LEAST * moved_BT.max().clamp(min=1e-30)
+    read_B = [int(row.nonzero()[0]) if int(row.sum()) == 1 else None for row in moves_BT]
+    if read_B == [0] * ROWS:
+        return "first"
+    if read_B == [length - 1 for length in LENGTHS]:
+        return "last"
+    raise _unsupported(small, f"its classification head reads {_shown(read_B)}")
+
+
+def _is_mean(gradient_BTD: Tensor, mask_BT: Tensor) -> bool:
+    largest = gradient_BTD.abs().max()
+    if largest == 0:
+        return False
+    mean_BTD = gradient_BTD.sum(dim=1, keepdim=True) / mask_BT.sum(dim=1)[:, None, None]
+    differs_BTD = gradient_BTD - mean_BTD * mask_BT[:, :, None]
+    return bool(differs_BTD.abs().max() <= _LEAST * largest)
+
+
+def _gradient(model: PreTrainedModel, last: nn.Module, batch: Mapping[str, Tensor]) -> Tensor:
+    """The gradient of a sum of the logits at the last hidden state, (B, T, D)."""
     with HiddenStateHook(last) as hook:
         logits_BC = model(**batch).logits
         hidden_BTD = hook.take()
@@ -102,9 +125,7 @@ def _positions_read(
     (gradient_BTD,) = torch.autograd.grad(
         (logits_BC * weights_C).sum(), [hidden_BTD], materialize_grads=True
     )
-    moved_BT = gradient_BTD.abs().amax(dim=2)
-    moves_BT = moved_BT > _LEAST * moved_BT.max().clamp(min=1e-30)
-    return [int(row.nonzero()[0]) if int(row.sum()) == 1 else None for row in moves_BT]
+    return gradient_BTD
 
 
 def _reads_left_padding(model: PreTrainedModel, last: nn.Module, logits_BC: Tensor) -> bool:

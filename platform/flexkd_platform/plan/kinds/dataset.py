@@ -38,6 +38,8 @@ def _rows(split: str, profile: Mapping[str, Any]) -> str:
             "dropped": "of another split left out",
             "also_in_train": "also in train",
             "also_in_test": "also in test",
+            "nearly_in_train": "nearly in train",
+            "nearly_in_test": "nearly in test",
         }.items()
         if (rows := profile.get(key))
     ]

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar
 
-from ...spec import TASK_KINDS, ImportanceKind, JobSpec, Moment, Score
+from ...spec import TASK_KINDS, ImportanceKind, JobSpec, Moment, Score, counted
 from ..facts import Facts
 from ..layers import LayerRef
 from ..step import Step
@@ -17,7 +17,7 @@ from .teacher import teacher_step
 
 def _summary_line(summary: Mapping[str, Any], metric: str = "") -> str:
     """Examples, the digest of G, and the effective dimension of the gradients where known."""
-    text = f"{summary['examples']:,} examples, G {summary['digest'][:12]}"
+    text = f"{counted(summary['examples'], 'example')}, G {summary['digest'][:12]}"
     geometry = summary.get("geometry", {})
     if "effective_dimension" not in geometry:
         return text
@@ -25,7 +25,11 @@ def _summary_line(summary: Mapping[str, Any], metric: str = "") -> str:
     text += f", effective dimension {geometry['effective_dimension']}"
     text += "" if error is None else f" ± {error:g}"
     rows, units = geometry.get("rows", 0), geometry.get("units", 0)
-    return text if rows >= units else f"{text} (warning: {rows:,} gradients for {units:,} units)"
+    return (
+        text
+        if rows >= units
+        else f"{text} (warning: {counted(rows, 'gradient')} for {counted(units, 'unit')})"
+    )
 
 
 KIND = StepKind("score", 3, "scoring", "pass", _summary_line)
