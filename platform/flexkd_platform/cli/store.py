@@ -11,7 +11,7 @@ from rich.filesize import decimal
 from rich.table import Table
 
 from ..results.inventory import StoredArtifact, artifacts, delete, garbage
-from ..spec import Problem, SpecError
+from ..spec import Problem, SpecError, counted
 from ..store import Store, StoreError, open_store
 from .console import out
 
@@ -44,7 +44,7 @@ def verify(storage: str, set_aside: bool, as_json: bool) -> int:
         used = ", ".join(artifact.jobs) or "no job"
         out.print(f"  used by {used}", soft_wrap=True, markup=False)
     size = decimal(sum(artifact.bytes for artifact in found))
-    out.print(f"{_count(len(found), 'artifact')} of {size} verified, {len(damaged)} damaged")
+    out.print(f"{counted(len(found), 'artifact')} of {size} verified, {len(damaged)} damaged")
     if places:
         out.print("moved to quarantine/; running the jobs again creates them anew")
     elif damaged:
@@ -67,9 +67,9 @@ def collect_garbage(storage: str, really: bool, as_json: bool) -> int:
         out.print(line, soft_wrap=True, markup=False)
     size = decimal(sum(each.bytes for each in found))
     if really:
-        out.print(f"deleted {_count(len(found), 'entry', 'entries')}, {size}")
+        out.print(f"deleted {counted(len(found), 'entry', 'entries')}, {size}")
     elif found:
-        out.print(f"{_count(len(found), 'entry', 'entries')}, {size}; --delete deletes them")
+        out.print(f"{counted(len(found), 'entry', 'entries')}, {size}; --delete deletes them")
     else:
         out.print("nothing to delete: the jobs in this storage use every artifact")
     return 0
@@ -92,8 +92,4 @@ def _print_table(found: Iterable[StoredArtifact]) -> None:
         note = f"damaged: {artifact.damaged[0]}" if artifact.damaged else decimal(artifact.bytes)
         table.add_row(artifact.kind, artifact.hash[:12], note, jobs)
     out.print(table)
-    out.print(f"{_count(count, 'artifact')}, {decimal(total)}")
-
-
-def _count(number: int, one: str, many: str = "") -> str:
-    return f"{number:,} {one if number == 1 else many or one + 's'}"
+    out.print(f"{counted(count, 'artifact')}, {decimal(total)}")

@@ -30,6 +30,13 @@ _BASE = "base_model_name_or_path"
 HEAD_KEYS = ("id2label", "label2id", "problem_type", "label_mean", "label_std")
 """Keys of a config.json that describe a head: its classes, its task, the unit of its output."""
 
+HEAD_FILE = "flexkd_head.json"
+"""Those keys of a student's head, beside its adapter.
+
+A config.json there would be taken for that of a whole model: transformers 5.23 then looks for
+weights in the adapter's folder and fails.
+"""
+
 _PLACE = (_BASE, "revision", "inference_mode")
 """Keys of an adapter's config that are not properties of its weights."""
 
@@ -105,23 +112,24 @@ def tokenizer_folder(folder: Path) -> Path:
 
 
 def own_head(adapter: Adapter) -> dict[str, Any]:
-    """What the config.json beside an adapter says about the head that it holds; {} without one.
+    """What a file beside an adapter says about the head that it holds; {} without one.
 
-    The base's config describes the base's head, if it has one. PEFT itself writes no config.json;
-    students are saved with it.
+    The base's config describes the base's head, if it has one. Students are saved with
+    `HEAD_FILE`; adapters of other programs may lie beside a config.json. PEFT writes neither.
 
     Raises:
         ModelError: the file is not a JSON object.
     """
-    file = adapter.folder / CONFIG
-    if not file.is_file():
+    places = [adapter.folder / name for name in (HEAD_FILE, CONFIG)]
+    file = next((place for place in places if place.is_file()), None)
+    if file is None:
         return {}
     try:
         values = json.loads(file.read_text())
         return {key: values[key] for key in HEAD_KEYS if values.get(key) is not None}
     except (ValueError, AttributeError) as error:
         raise ModelError(
-            f"{file} is not a model config: {first_line(error)}",
+            f"{file} does not describe a head: {first_line(error)}",
             "copy it again, or remove it: the adapter's head then has no names",
         ) from None
 

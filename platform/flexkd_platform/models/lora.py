@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from transformers.pytorch_utils import Conv1D
 
-from ..model_info.adapter import adapter_of
+from ..model_info.adapter import HEAD_FILE, HEAD_KEYS, adapter_of
 from ..model_info.checkpoint import ADAPTER_CONFIG, ADAPTER_WEIGHTS
 from ..model_info.errors import ModelError, first_line
 from ..model_info.hub import Source, folder_of, split_source
@@ -86,7 +86,9 @@ class LoraStudent:
         (folder / ADAPTER_CONFIG).write_text(text, encoding="utf-8")
         if self.whole:
             # The head's classes, task and unit, which the base's config does not have.
-            self.model.config.save_pretrained(folder)
+            config = self.model.config.to_dict()
+            head = {key: config[key] for key in HEAD_KEYS if config.get(key) is not None}
+            (folder / HEAD_FILE).write_text(json.dumps(head, indent=2) + "\n", encoding="utf-8")
         tokenizer.save_pretrained(folder)
 
     def _weights(self) -> dict[str, Tensor]:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
+from transformers import AutoModelForSequenceClassification
 
 from flexkd_platform.artifacts import LabelUnit
 from flexkd_platform.model_info.classes import head_names
@@ -85,7 +86,7 @@ def test_a_regressor_keeps_its_unit(student: Any, batch_of: Any) -> None:
 def test_a_head_of_several_labels_stays_one(student: Any) -> None:
     """The config of a head that this platform did not train may have another task."""
     folder, _ = student()
-    file = folder / "config.json"
+    file = folder / "flexkd_head.json"
     values = json.loads(file.read_text()) | {"problem_type": "multi_label_classification"}
     file.write_text(json.dumps(values))
     assert load_saved(folder)[0].config.problem_type == "multi_label_classification"
@@ -124,17 +125,28 @@ def test_a_new_head_is_not_that_of_the_adapter(student: Any, tmp_path: Path) -> 
 def test_the_names_are_part_of_the_fingerprint(student: Any, facts_at: Any) -> None:
     folder, _ = student()
     before = facts_at(folder).fingerprint
-    file = folder / "config.json"
+    file = folder / "flexkd_head.json"
     values = json.loads(file.read_text())
     values["id2label"] = {"0": "good", "1": "fair", "2": "bad"}
     file.write_text(json.dumps(values))
     assert facts_at(folder).fingerprint != before
 
 
-def test_a_config_beside_an_adapter_that_is_no_config_is_refused(student: Any) -> None:
+@pytest.mark.parametrize("name", ["flexkd_head.json", "config.json"])
+def test_a_file_that_describes_no_head_is_refused(student: Any, name: str) -> None:
     folder, _ = student()
-    (folder / "config.json").write_text("[")
+    (folder / "flexkd_head.json").rename(folder / name)
+    (folder / name).write_text("[")
     facts, (problem,) = check_model(str(folder), None, path="teacher.model")
     assert facts is None
-    assert "config.json is not a model config" in problem.message
+    assert f"{name} does not describe a head" in problem.message
     assert "remove it" in problem.remedy
+
+
+def test_transformers_loads_the_adapters_folder(student: Any) -> None:
+    """A config.json beside the adapter would be taken for that of a whole model."""
+    folder, _ = student()
+    model = AutoModelForSequenceClassification.from_pretrained(folder, num_labels=3)
+    again, _ = load_saved(folder)
+    names = dict(again.named_parameters())
+    assert any(torch.equal(p, names["classifier.weight"]) for p in model.parameters())
