@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from ..spec import Problem, SpecError, did_you_mean
 from .records import SYMBOLS, Json, TrialRecord
-from .where import Comparison, problem_at
+from .where import Comparison
 from .where_values import holds, starts
 
 Values = Callable[[TrialRecord], Sequence[Json]]
@@ -30,8 +30,8 @@ FIELDS: dict[str, Values] = {
 }
 """The fields that conditions can name."""
 
-OF_THE_DATA = ("dataset.name", "dataset.config", "dataset.path")
-"""Settings that tell data sets apart for a reader."""
+FILES = "files"
+"""The name of every data set of files: their fingerprint tells them apart."""
 
 NEEDS_ORDER = {"<", "<=", ">", ">="}
 
@@ -41,13 +41,11 @@ def matching(
     comparisons: Sequence[Comparison],
     *,
     job_ids: Mapping[str, str],
-    option: str = "where",
 ) -> list[TrialRecord]:
     """The trials that all comparisons hold for.
 
     Args:
         job_ids: hash → id of jobs, which a condition on `job` can name, too.
-        option: what the conditions are called in problems.
 
     Raises:
         SpecError: a name is unknown or ambiguous, or its values cannot be compared so.
@@ -55,7 +53,7 @@ def matching(
     if not comparisons:
         return list(trials)
     names = Names(trials)
-    problems = [p for one in comparisons if (p := _problem(one, names, option)) is not None]
+    problems = [p for one in comparisons if (p := _problem(one, names)) is not None]
     if problems:
         raise SpecError(problems)
     for one in comparisons:
@@ -128,7 +126,10 @@ def task_label(settings: Mapping[str, Json]) -> str:
 
 
 def _task_names(settings: Mapping[str, Json]) -> list[Json]:
-    found = [settings.get("task"), *(settings.get(path) for path in OF_THE_DATA)]
+    name = settings.get("dataset.name")
+    if name == FILES:
+        name = f"{FILES} {str(settings.get('dataset.fingerprint'))[:8]}"
+    found = [settings.get("task"), name, settings.get("dataset.config")]
     return [value for value in found if value is not None]
 
 
@@ -147,17 +148,17 @@ def _matches(trial: TrialRecord, one: Comparison, values: Values | None) -> bool
     return holds(values(trial), one.operator, one.values)
 
 
-def _problem(one: Comparison, names: Names, option: str) -> Problem | None:
+def _problem(one: Comparison, names: Names) -> Problem | None:
     try:
         known = names.values(one.name)
     except LookupError as error:
         message = f"{one.name} is ambiguous"
-        return problem_at(one.text, one.start, option, message, f"write one of {error}")
+        return one.problem(message, f"write one of {error}")
     if known is None:
         remedy = did_you_mean(one.name, names.all()) + f"Fields: {', '.join(FIELDS)}; metrics, "
         remedy += "settings by path or its end, and tags.NAME of the trials that are recorded"
         message = f"no trial has {one.name!r}"
-        return problem_at(one.text, one.start, option, message, remedy)
+        return one.problem(message, remedy)
     if one.name == DATE:
         wrong = [value.text for value in one.values if value.period is None]
         remedy = "give a date as 2026-11-01, or a time as 2026-11-01T14:30"
@@ -169,4 +170,4 @@ def _problem(one: Comparison, names: Names, option: str) -> Problem | None:
     if not wrong:
         return None
     message = f"{one.name} {one.operator} {', '.join(map(repr, wrong))} is not comparable"
-    return problem_at(one.text, one.start, option, message, remedy)
+    return one.problem(message, remedy)

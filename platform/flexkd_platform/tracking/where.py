@@ -27,13 +27,21 @@ OPERATORS = ("=", "!=", "<", "<=", ">", ">=", "~", "in", "not in")
 
 @dataclass(frozen=True)
 class Comparison:
-    """One comparison. text: the condition that it is part of. start: where its name begins."""
+    """One comparison. text: the condition that it is part of. start: where its name begins.
+
+    option: what the condition is called in problems.
+    """
 
     name: str
     operator: str
     values: tuple[Value, ...]
     text: str
     start: int
+    option: str
+
+    def problem(self, message: str, remedy: str) -> Problem:
+        """A problem of the name, shown at its place."""
+        return _problem_at(self.text, self.start, self.option, message, remedy)
 
 
 @dataclass(frozen=True)
@@ -65,7 +73,7 @@ def parse_where(texts: Sequence[str], option: str = "where") -> list[Comparison]
     return found
 
 
-def problem_at(text: str, start: int, option: str, message: str, remedy: str) -> Problem:
+def _problem_at(text: str, start: int, option: str, message: str, remedy: str) -> Problem:
     """A problem that shows its place in a condition."""
     line = text.replace("\n", " ").replace("\t", " ")
     return Problem(option, f"{message}\n      {line}\n      {' ' * start}^", remedy)
@@ -124,7 +132,7 @@ class _Parser:
             raise self._error(token, f"an operator expected, given {given}", remedy)
         several = operator.endswith("in")
         values = self._values() if several else (self._value(),)
-        return Comparison(_unquoted(name), operator, values, self._text, name.start)
+        return Comparison(_unquoted(name), operator, values, self._text, name.start, self._option)
 
     def _values(self) -> tuple[Value, ...]:
         if (token := self._next()).text != "(":
@@ -140,11 +148,12 @@ class _Parser:
         token = self._next()
         if token.kind not in {"word", "quoted"}:
             given = f"{token.text!r}" if token.text else "the end"
-            raise self._error(token, f"a value expected, given {given}", "put a text in quotes")
+            remedy = "put a text in quotes" if token.text else "write a value, as in alpha>=0.1"
+            raise self._error(token, f"a value expected, given {given}", remedy)
         return value_of(_unquoted(token), quoted=token.kind == "quoted")
 
     def _error(self, token: Token, message: str, remedy: str) -> SpecError:
-        return SpecError([problem_at(self._text, token.start, self._option, message, remedy)])
+        return SpecError([_problem_at(self._text, token.start, self._option, message, remedy)])
 
 
 def _unquoted(token: Token) -> str:
