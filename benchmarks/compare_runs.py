@@ -63,7 +63,7 @@ def main() -> None:
 
 def timed(uri: str, folder: str) -> str:
     """Seconds of CPU and wall time of one `flexkd compare` in a process of its own."""
-    command = [sys.executable, "-m", "flexkd_platform.cli", "compare", "--format", "csv"]
+    command = [sys.executable, "-m", "flexkd_platform.cli", "compare"]
     environment = os.environ | {"FLEXKD_CACHE": f"{folder}/cache"}
     before, started = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
     with Path(folder, "out.csv").open("w") as out:
