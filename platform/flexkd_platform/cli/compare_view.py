@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ..results import Group, Leaderboard
-from ..results.versus import lower_is_better
 from ..results.printed import SINGLE, setting_of
+from ..results.versus import lower_is_better
 from ..spec import Problem, canonical_json, did_you_mean
 from ..tracking import Json, Names
 
