@@ -46,7 +46,7 @@ def test_settings_that_all_rows_share_are_said_once(groups: list[Group]) -> None
         text = board.text(format)
         assert text.count("rate=0.1") == 1
         assert text.splitlines()[-1] == "all rows: rate=0.1"
-    assert "% all rows: rate=0.1" in board.text("latex").splitlines()[0]
+    assert board.text("latex").splitlines()[0].endswith("; all rows: rate=0.1")
     rows = json.loads(printed([board], "json", by_task=False))
     assert all(row["params"]["rate"] == 0.1 for row in rows), "files keep every setting"
     alone = Leaderboard("", groups[:1], [ACCURACY])
