@@ -283,27 +283,71 @@ def compare_command(
         list[str], typer.Argument(help="MLflow experiments; all when none is named")
     ] = [],  # noqa: B006
     job: Annotated[str, typer.Option(help="only trials of this job: its hash or id")] = "",
-    user: Annotated[str, typer.Option(help="only trials that this person ran")] = "",
+    user: Annotated[
+        str, typer.Option(help="only trials that this person ran, or that a job of theirs uses")
+    ] = "",
+    where: Annotated[
+        list[str],
+        typer.Option(
+            help="only trials with, for example, 'alpha>=0.1 and method in (flexkd, kd) and "
+            "user=anna and started>=2026-11-01'; repeatable, all must hold",
+            metavar="CONDITION",
+        ),
+    ] = [],  # noqa: B006
     metric: Annotated[
         list[str],
         typer.Option("--metric", help="for example test/accuracy; repeatable, the first ranks"),
     ] = [],  # noqa: B006
     baseline: Annotated[str, typer.Option(help="method to compare with; '' for none")] = "ft",
-    output: Annotated[str, typer.Option("--format", help="table, markdown, csv or json")] = "table",
+    sort: Annotated[
+        str,
+        typer.Option(
+            help="column, setting or metric that orders the rows, metrics from the best; "
+            "-NAME reverses",
+            metavar="NAME",
+            show_default="the first metric",
+        ),
+    ] = "",
+    limit: Annotated[
+        int | None,
+        typer.Option(min=1, help="show the first N rows of a table", show_default="all"),
+    ] = None,
+    columns: Annotated[
+        str,
+        typer.Option(
+            help="columns, separated by commas: method, params, n, metrics, interval, versus, and "
+            "settings such as alpha",
+            metavar="NAMES",
+            show_default="all but settings",
+        ),
+    ] = "",
+    by: Annotated[
+        str, typer.Option(help="task: a table for each task", show_default="tables for several")
+    ] = "",
+    output: Annotated[
+        str, typer.Option("--format", help="table, markdown, latex, csv or json")
+    ] = "table",
+    refresh: Annotated[
+        bool, typer.Option("--refresh", help="read everything again, without the local index")
+    ] = False,
     tracking_uri: ReadTrackingOption = "",
     storage: StorageOption = DEFAULT_STORAGE,
     as_json: JsonOption = False,
 ) -> None:
     """Compare runs of all users in MLflow: mean ± std over seeds, and paired differences."""
     from .compare import compare
+    from .compare_view import View
 
     raise typer.Exit(
         compare(
             experiment,
             job=job,
             user=user,
+            where=where,
             metrics=metric,
             baseline=baseline,
+            view=View(sort, limit, columns, by),
+            refresh=refresh,
             output="json" if as_json else output,
             tracking=tracking_uri,
             storage=storage,
@@ -413,7 +457,7 @@ def _refuse(error: Exception, remedy: str, arguments: list[str]) -> int:
     from .console import show_problems
 
     if isinstance(error, typer.TyperException):
-        error = SpecError([Problem("", str(error), remedy)])
+        error = SpecError([Problem("", error.format_message(), remedy)])
     if type(error).__module__.startswith("flexkd_platform.store"):  # mostly a damaged artifact
         error = SpecError([Problem("", str(error), remedy)])
     if not isinstance(error, SpecError):

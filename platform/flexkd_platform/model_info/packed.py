@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
+from ..cache_folder import CACHE, cache_folder
 from ..spec import sha256_of
-from .cache import CACHE, cache_folder
 from .errors import ModelError
 from .zip_parts import extract_model
 

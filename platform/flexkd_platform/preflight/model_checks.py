@@ -16,10 +16,10 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from ..cache_folder import CACHE as CACHE
+from ..cache_folder import cache_folder
 from ..model_info import ModelError, ModelFacts, locate
 from ..model_info.adapter import adapter_of
-from ..model_info.cache import CACHE as CACHE
-from ..model_info.cache import cache_folder
 from ..model_info.facts import folder_fingerprint
 from ..plan import StackShape
 from ..spec import (

@@ -6,6 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import lru_cache
 from typing import Any
 
 from flexkd_core.statistics import Comparison, CrossedMean, Summary, summarise
@@ -118,8 +119,8 @@ def group_trials(
     """
     cells = _gather(trials)
     shown = _told_apart(cells)
-    baselines = [cell for cell in cells if cell.method == baseline]
-    opponents = [_opponent(cell, baselines, metrics) for cell in cells]
+    baselines = _Baselines([cell for cell in cells if cell.method == baseline], metrics)
+    opponents = [baselines.opponent(cell) for cell in cells]
     pairs = zip(cells, opponents, strict=True)
     comparisons = all_corrected([_versus(*pair, metrics, examples) for pair in pairs], metrics)
     if stochastic_order:
@@ -255,21 +256,52 @@ def _is_shown(cell: _Cell, path: str) -> bool:
     )
 
 
-def _opponent(cell: _Cell, baselines: Sequence[_Cell], metrics: Sequence[str]) -> _Cell | None:
-    if any(cell is baseline for baseline in baselines):
-        return None
-    fitting = [other for other in baselines if _same_surroundings(cell.settings, other.settings)]
-    if not fitting:
-        return None
-    return min(
-        fitting,
-        key=lambda o: (bool(o.pruned | o.failed), _badness(o.values(metrics[0]), metrics[0])),
-    )
+class _Baselines:
+    """The cells of the baseline method, and which of them a cell is compared with.
+
+    Hundreds of cells share few surroundings, and few baselines have a cell's training: each pair
+    of surroundings is compared once, and only if the training is the same.
+    """
+
+    def __init__(self, cells: Sequence[_Cell], metrics: Sequence[str]) -> None:
+        self._ids = {id(cell) for cell in cells}
+        self._by_training: dict[Json, list[tuple[_Cell, dict[str, Json]]]] = {}
+        self._found: dict[Json, _Cell | None] = {}
+        ranked = sorted(
+            cells,
+            key=lambda o: (bool(o.pruned | o.failed), _badness(o.values(metrics[0]), metrics[0])),
+        )
+        for cell in ranked:
+            settings = _surroundings(cell.settings)
+            self._by_training.setdefault(_training(settings), []).append((cell, settings))
+
+    def opponent(self, cell: _Cell) -> _Cell | None:
+        """The best baseline with the cell's settings; None for a baseline, or if there is none."""
+        if id(cell) in self._ids:
+            return None
+        settings = _surroundings(cell.settings)
+        key = _hashable(settings)
+        if key not in self._found:
+            candidates = self._by_training.get(_training(settings), [])
+            fitting = (other for other, theirs in candidates if _same(settings, theirs))
+            self._found[key] = next(fitting, None)
+        return self._found[key]
 
 
-def _same_surroundings(ours: Mapping[str, Json], theirs: Mapping[str, Json]) -> bool:
-    """Whether the settings that both have are equal, except for those of the method."""
-    left, right = _surroundings(ours), _surroundings(theirs)
+def _training(settings: Mapping[str, Json]) -> Json:
+    """The settings that every training depends on, as a key."""
+    return _hashable({p: v for p, v in settings.items() if _within(p, OF_EVERY_TRAINING)})
+
+
+def _hashable(value: Json) -> Json:
+    """The value as tuples, equal where the values are: 1 and 1.0 have different JSON."""
+    if isinstance(value, Mapping):
+        return tuple((key, _hashable(value[key])) for key in sorted(value))
+    return tuple(map(_hashable, value)) if isinstance(value, list | tuple) else value
+
+
+def _same(left: Mapping[str, Json], right: Mapping[str, Json]) -> bool:
+    """Whether the surroundings that both have are equal."""
     if any(_within(path, OF_EVERY_TRAINING) for path in left.keys() ^ right.keys()):
         return False
     # `teacher.finetune: null` contradicts `teacher.finetune.epochs: 1`, though no path is shared.
@@ -288,7 +320,8 @@ def _surroundings(settings: Mapping[str, Json]) -> dict[str, Json]:
     return {path: value for path, value in settings.items() if not _within(path, OF_THE_METHOD)}
 
 
-def _within(path: str, sections: Sequence[str]) -> bool:
+@lru_cache(maxsize=4096)
+def _within(path: str, sections: tuple[str, ...]) -> bool:
     return any(f"{path}.".startswith(f"{name}.") for name in sections)
 
 

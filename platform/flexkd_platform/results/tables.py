@@ -131,6 +131,13 @@ def _cells(
     return header, rows
 
 
+def table_cells(
+    groups: Sequence[Group], metrics: Sequence[str]
+) -> tuple[list[str], list[list[str]], str | None]:
+    """Header and rows of the table and Markdown formats, without published numbers, and a note."""
+    return *_cells(groups, metrics, ()), _caption(groups, metrics)
+
+
 def _comparisons(groups: Sequence[Group], metric: str) -> int:
     """How many comparisons the p-values of a metric are corrected for."""
     found = [(group.versus or {}).get(metric) for group in groups]

@@ -46,7 +46,7 @@ from .methods import (
     Weights,
 )
 from .plugins import load_installed_plugins
-from .problems import Problem, SpecError
+from .problems import Problem, SpecError, did_you_mean
 from .registry import register_logit_loss, register_method, register_task
 from .resources import Elastic, Resources
 from .scheduler import Asha, NoScheduler, Scheduler
@@ -113,6 +113,7 @@ __all__ = [
     "TASK_KINDS",
     "TaskKind",
     "ResponseTask",
+    "did_you_mean",
     "is_lower_better",
     "register_task",
     "regresses",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import difflib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -20,7 +19,7 @@ from .job import JobSpec
 from .naming import naming_problems
 from .overlap import overlap_problems
 from .plugins import load_plugins
-from .problems import Problem, SpecError
+from .problems import Problem, SpecError, did_you_mean
 from .schema import schema_at
 from .search import GridSearch
 from .task_defaults import with_task_defaults
@@ -278,8 +277,7 @@ def _problem(detail: ErrorDetails, data: dict[str, Any]) -> Problem:
     parts = _real_path(detail["loc"], data, absent=kind == "missing")
     if kind == "extra_forbidden":
         allowed = sorted(schema_at(parts[:-1], data).get("properties", {}))
-        close = difflib.get_close_matches(str(parts[-1]), allowed, n=1)
-        hint = f"did you mean {close[0]!r}? " if close else ""
+        hint = did_you_mean(str(parts[-1]), allowed)
         remedy = f"{hint}allowed here: {', '.join(allowed)}"
         return Problem(join_path(parts), f"unknown key {parts[-1]!r}", remedy)
     if kind == "missing" and isinstance(parts[-1], int):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -25,6 +26,12 @@ class Problem:
         place = f"{self.path} (line {self.line})" if self.line else self.path
         text = f"{place}: {self.message}" if place else self.message
         return f"{text}\n    → {self.remedy}" if self.remedy else text
+
+
+def did_you_mean(given: str, known: Iterable[str]) -> str:
+    """`did you mean 'alpha'? ` for the known name that is closest; "" if none is close."""
+    close = difflib.get_close_matches(given, list(known), n=1)
+    return f"did you mean {close[0]!r}? " if close else ""
 
 
 class SpecError(ValueError):

@@ -32,7 +32,10 @@ from .records import (
 from .redaction import shown_uri
 from .registry import RegistryError
 from .resilient import ResilientTracker
+from .run_source import UnreadableStoreError
+from .selecting import Names, task_label
 from .tracker import Tracker
+from .where import parse_where
 
 __all__ = [
     "SYMBOLS",
@@ -41,6 +44,7 @@ __all__ = [
     "JobStatus",
     "Json",
     "MlflowTracker",
+    "Names",
     "NoTracker",
     "Progress",
     "RegistryError",
@@ -51,6 +55,7 @@ __all__ = [
     "TrialRecord",
     "TRACKING_OPTION",
     "TrialStatus",
+    "UnreadableStoreError",
     "absolute_uri",
     "check_form",
     "check_experiment",
@@ -58,6 +63,8 @@ __all__ = [
     "default_uri",
     "open_tracker",
     "params_text",
+    "parse_where",
     "read_trials",
     "shown_uri",
+    "task_label",
 ]

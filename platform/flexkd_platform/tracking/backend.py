@@ -16,13 +16,19 @@ RunStatus = Literal["RUNNING", "FINISHED", "FAILED", "KILLED"]
 
 @dataclass(frozen=True)
 class Run:
-    """A snapshot of a run. `metrics` has the latest value of each metric."""
+    """A snapshot of a run. `metrics` has the latest value of each metric.
+
+    experiment: id of its experiment; "" if the reader did not ask.
+    started: in milliseconds since 1970, by the clock of who started it.
+    """
 
     id: str
     status: RunStatus
     tags: Mapping[str, str]
     params: Mapping[str, str]
     metrics: Mapping[str, float]
+    experiment: str = ""
+    started: int = 0
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 
 from ..spec import canonical_json
 from .backend import Run
@@ -28,6 +29,7 @@ HASH = "flexkd.hash"
 GROUP = "flexkd.group"
 METHOD = "flexkd.method"
 SEED = "flexkd.seed"
+USERS = "flexkd.users"  # JSON list: everybody whose jobs use the trial
 JOBS = "flexkd.jobs"  # hashes of the jobs that use the trial, oldest first
 PARAMS = "flexkd.params"  # JSON object of TrialRecord.params
 SHORTHAND = "flexkd.shorthand"  # JSON list: params that repeat a setting under a shorter name
@@ -37,6 +39,7 @@ METRICS = "flexkd.metrics"  # names of the metrics that are final, not of a step
 POINTS = "flexkd.points"  # how many step points a finished trial has
 STUDENT = "flexkd.student"  # URI of the student: the artifact's folder in the storage
 STUDENT_DIGEST = "flexkd.student_sha256"  # of the student's files
+OURS = "flexkd."  # what the names of these tags begin with
 PARENT = "mlflow.parentRunId"
 USER = "mlflow.user"
 SECONDS = "seconds"  # the metric that holds TrialRecord.seconds
@@ -59,6 +62,9 @@ def decode_value(text: str) -> Json:
     except json.JSONDecodeError:
         return text
     return value
+
+
+_decoded = lru_cache(maxsize=4096)(decode_value)  # trials share most of their settings
 
 
 def _is_bare(text: str) -> bool:
@@ -101,9 +107,12 @@ def trial_tags(trial: TrialRecord) -> dict[str, str]:
     }
 
 
-def joined_tags(trial: TrialRecord, old: Mapping[str, str]) -> dict[str, str]:
+def joined_tags(trial: TrialRecord, old: Mapping[str, str], user: str) -> dict[str, str]:
     """The tags that grow as more jobs use a trial. old: the run's existing tags."""
     tags = {JOBS: with_job(old.get(JOBS, ""), trial.job)} if trial.job else {}
+    first = [old[USER]] if USER in old else []
+    users = [*json.loads(old.get(USERS, canonical_json(first))), user]
+    tags[USERS] = canonical_json(list(dict.fromkeys(users)))
     params = {**json.loads(old.get(PARAMS, "{}")), **trial.params}
     tags[PARAMS] = canonical_json({path: _fitting(value) for path, value in params.items()})
     short = {param_name(path) for path in trial.params.keys() - trial.settings.keys()}
@@ -142,7 +151,7 @@ def read_trial(run: Run, job: str = "") -> TrialRecord | None:
         hash=tags[HASH],
         method=tags.get(METHOD, ""),
         params=json.loads(tags.get(PARAMS, "{}")),
-        settings={k: decode_value(v) for k, v in run.params.items() if k not in shorthand},
+        settings={k: _decoded(v) for k, v in run.params.items() if k not in shorthand},
         seed=int(tags.get(SEED, "0")),
         status=_status(tags[STATUS]),
         metrics={
@@ -153,6 +162,10 @@ def read_trial(run: Run, job: str = "") -> TrialRecord | None:
         job=job if job in jobs else jobs[0],
         user=tags.get(USER, ""),
         reason=tags.get(REASON, ""),
+        users=tuple(json.loads(tags.get(USERS, "[]"))) or (tags.get(USER, ""),),
+        jobs=tuple(filter(None, jobs)),
+        started=run.started / 1000,
+        tags={k: v for k, v in tags.items() if not k.startswith(OURS)},
     )
 
 

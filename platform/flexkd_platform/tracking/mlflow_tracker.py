@@ -230,8 +230,16 @@ def get_or_create_experiment(client: MlflowClient, name: str, location: str | No
 
 def run_of(run: MlflowRun) -> Run:
     """Convert an MLflow run."""
-    data = run.data
-    return Run(run.info.run_id, run.info.status, data.tags, data.params, data.metrics)
+    data, info = run.data, run.info
+    return Run(
+        info.run_id,
+        info.status,
+        data.tags,
+        data.params,
+        data.metrics,
+        experiment=info.experiment_id,
+        started=info.start_time or 0,
+    )
 
 
 def _batches(rows: Sequence[Row], size: int) -> list[list[Row]]:

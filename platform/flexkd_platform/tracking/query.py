@@ -1,117 +1,113 @@
-"""Read recorded trials of all users."""
+"""Read recorded trials of all users, through the local index."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+import hashlib
+import os
+from collections.abc import Sequence
+from pathlib import Path
 
-from .connection import connect, patience, sqlite_path
-from .encoding import JOB_HASH, JOB_ID, JOBS, KIND, USER, read_trial
-from .mlflow_tracker import run_of
-from .opening import NONE, absolute_uri
+from ..cache_folder import cache_folder
+from .connection import sqlite_path
+from .opening import DATABASES, NONE, absolute_uri
 from .records import TrialRecord
+from .redaction import shown_uri
+from .run_source import RunSource
+from .selecting import matching
+from .server_runs import ServerRuns
+from .sql_runs import SqlRuns
+from .trial_index import IndexedJob, open_index
+from .where import Comparison, parse_where
 
-if TYPE_CHECKING:
-    from mlflow import MlflowClient
-    from mlflow.entities import Run as MlflowRun
-
-PAGE = 1000
-"""Runs per request."""
+IN_CACHE = "trials"
+"""The folder of indexes in the cache folder."""
 
 
 def read_trials(
-    uri: str,
+    tracking_uri: str,
     *,
-    experiments: Sequence[str] | None,
+    experiments: Sequence[str] | None = None,
     job: str | None = None,
     user: str | None = None,
+    where: str | Sequence[str] | Sequence[Comparison] = (),
+    refresh: bool = False,
 ) -> list[TrialRecord]:
     """Read the finished trials of experiments, each hash once, ordered by method and seed.
 
     If a hash has several runs, one with status "done" is preferred, then the newest. Trials that
-    have not ended are left out. Nothing is written.
+    have not ended are left out. Nothing is written to the store. Runs that did not change since
+    the last call are read from a local index.
 
     Args:
         experiments: their names; None for all.
         job: hash or id (`<name>-<short hash>`) of a job, to read only trials that it uses.
-        user: to read only trials that this user ran.
+        user: to read only trials that this user ran, or that a job of this user uses.
+        where: conditions that must all hold, such as `alpha>=0.1 and user=anna`; see `where.py`.
+        refresh: read everything from the store again.
 
     Raises:
         ValueError: nothing is recorded, or an experiment or job does not exist.
-        mlflow.MlflowException: the store does not answer.
+        SpecError: a condition cannot be read, or names what no trial has.
+        UnreadableStoreError: a database cannot be read.
+        mlflow.MlflowException: a server does not answer.
     """
-    database = sqlite_path(absolute_uri(uri))
+    conditions = _parsed(where)
+    uri = absolute_uri(tracking_uri)
+    database = sqlite_path(uri)
     if uri == NONE or (database is not None and not database.exists()):
         raise ValueError(f"nothing is recorded in {database or uri}; run a job first")
-    client = connect(absolute_uri(uri))
-    with patience():
-        ids = _experiment_ids(client, experiments)
-        job_hash = "" if job is None else _job_hash(client, ids, job)
-        query = f"tags.`{KIND}` = 'trial'"
-        if job_hash:
-            query += f" and tags.`{JOBS}` LIKE '%{job_hash}%'"
-        if user is not None:
-            query += f" and tags.`{USER}` = {_quoted(user)}"
-        best: dict[str, TrialRecord] = {}
-        for run in _search(client, ids, query):
-            trial = read_trial(run_of(run), job_hash)
-            if trial is not None and _preferred(trial, best.get(trial.hash)):
-                best[trial.hash] = trial
+    with open_index(index_path(uri)) as index:
+        known = index.update(run_source(uri), experiments, refresh=refresh)
+        jobs = index.jobs(known)
+        trials = list(index.trials(known, _users_of(jobs), _job_hash(jobs, job)))
+    if user is not None:
+        trials = [trial for trial in trials if user in trial.users]
+    job_ids = {one.hash: one.id for one in jobs}
+    best: dict[str, TrialRecord] = {}
+    for trial in matching(trials, conditions, job_ids=job_ids):
+        if _preferred(trial, best.get(trial.hash)):
+            best[trial.hash] = trial
     return sorted(best.values(), key=lambda t: (t.method, t.group, t.seed, t.hash))
+
+
+def run_source(uri: str) -> RunSource:
+    """The reader of a tracking store's kind."""
+    scheme = uri.partition("://")[0].split("+")[0]
+    return SqlRuns(uri) if scheme == "sqlite" or scheme in DATABASES else ServerRuns(uri)
+
+
+def index_path(uri: str) -> Path | None:
+    """The file of a store's index. Users of a server see different runs: each has its own."""
+    folder = cache_folder()
+    if folder is None:
+        return None
+    identity = f"{shown_uri(uri)} {os.environ.get('MLFLOW_TRACKING_USERNAME', '')}"
+    return folder / IN_CACHE / f"{hashlib.sha256(identity.encode()).hexdigest()[:16]}.sqlite"
+
+
+def _parsed(where: str | Sequence[str] | Sequence[Comparison]) -> list[Comparison]:
+    parts = [where] if isinstance(where, str) else list(where)
+    found = [part for part in parts if isinstance(part, Comparison)]
+    return found + parse_where([part for part in parts if isinstance(part, str)])
+
+
+def _users_of(jobs: Sequence[IndexedJob]) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for job in jobs:
+        found.setdefault(job.hash, []).append(job.user)
+    return found
 
 
 def _preferred(newer: TrialRecord, older: TrialRecord | None) -> bool:
     return older is None or newer.status == "done" or older.status != "done"
 
 
-def _experiment_ids(client: MlflowClient, names: Sequence[str] | None) -> list[str]:
-    known: dict[str, str] = {}
-    token: str | None = None
-    while True:
-        page = client.search_experiments(max_results=PAGE, page_token=token)
-        known |= {experiment.name: experiment.experiment_id for experiment in page}
-        token = page.token
-        if not token:
-            break
-    unknown = [name for name in names or () if name not in known]
-    if unknown:
-        raise ValueError(
-            f"no experiment {', '.join(map(repr, unknown))}; existing: {', '.join(sorted(known))}"
-        )
-    return list(known.values()) if names is None else [known[name] for name in names]
-
-
-def _job_hash(client: MlflowClient, ids: list[str], job: str) -> str:
-    """The hash of the job with this hash or id."""
-    known: list[str] = []
-    for run in _search(client, ids, f"tags.`{KIND}` = 'job'"):
-        tags = run.data.tags
-        if job in {tags.get(JOB_HASH), tags.get(JOB_ID)}:
-            return str(tags[JOB_HASH])
-        known.append(tags.get(JOB_ID, ""))
-    raise ValueError(f"no job {job!r}; existing: {', '.join(sorted(set(known))) or 'none'}")
-
-
-def _search(client: MlflowClient, ids: list[str], query: str) -> Iterator[MlflowRun]:
-    """All runs that match a query, oldest first."""
-    token: str | None = None
-    while ids:
-        page = client.search_runs(
-            ids,
-            query,
-            max_results=PAGE,
-            order_by=["attributes.start_time ASC", "attributes.run_id ASC"],
-            page_token=token,
-        )
-        yield from page
-        token = page.token
-        if not token:
-            return
-
-
-def _quoted(text: str) -> str:
-    """Quote a string for MLflow's query language, which has two quote characters and no escape."""
-    quote = '"' if "'" in text else "'"
-    if quote in text:
-        raise ValueError(f"{text!r} contains both quote characters, which MLflow cannot search for")
-    return f"{quote}{text}{quote}"
+def _job_hash(jobs: Sequence[IndexedJob], wanted: str | None) -> str:
+    """The hash of the job with this hash or id; "" if none is wanted."""
+    if wanted is None:
+        return ""
+    for job in jobs:
+        if wanted in {job.hash, job.id}:
+            return job.hash
+    known = ", ".join(sorted({job.id for job in jobs})) or "none"
+    raise ValueError(f"no job {wanted!r}; existing: {known}")

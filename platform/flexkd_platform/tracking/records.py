@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Literal, TypeAlias
 
@@ -35,6 +36,13 @@ class TrialRecord:
     job: hash of the job; "" if it belongs to none.
     user: who ran it; "" for the user who records it.
     reason: why it failed or was pruned; "" otherwise.
+
+    Where and by whom it is recorded; two records of one trial are equal whatever these are:
+    users: everybody whose jobs use the trial, who ran it first.
+    jobs: hashes of the jobs that use it, oldest first.
+    experiment: name of the MLflow experiment.
+    started: start of its run, in seconds since 1970; 0 if unknown.
+    tags: further tags of its run, such as those that somebody set by hand.
     """
 
     hash: str
@@ -49,8 +57,13 @@ class TrialRecord:
     job: str = ""
     user: str = ""
     reason: str = ""
+    users: tuple[str, ...] = field(default=(), compare=False)
+    jobs: tuple[str, ...] = field(default=(), compare=False)
+    experiment: str = field(default="", compare=False)
+    started: float = field(default=0.0, compare=False)
+    tags: Mapping[str, str] = field(default_factory=dict, compare=False)
 
-    @property
+    @cached_property
     def group(self) -> str:
         """SHA-256 of method and settings: equal for trials that differ only in the seed."""
         return sha256_of({"method": self.method, "settings": dict(self.settings)})

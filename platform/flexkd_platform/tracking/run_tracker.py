@@ -147,14 +147,15 @@ class RunTracker(Tracker):
 
     def _trial_run(self, trial: TrialRecord) -> Run:
         """Get or create the trial's run, and add this job's tags and params to it."""
-        tags = {USER: trial.user or current_user(), **trial_tags(trial)}
+        user = trial.user or current_user()
+        tags = {USER: user, **trial_tags(trial)}
         parent = self._parent(trial.job)
         if parent:
             tags[PARENT] = parent
         by = {KIND: "trial", HASH: trial.hash}
-        run = self._get_or_create(by, trial.label, {**tags, **joined_tags(trial, {})})
+        run = self._get_or_create(by, trial.label, {**tags, **joined_tags(trial, {}, user)})
         absent = {key: value for key, value in tags.items() if key not in run.tags}
-        self._set(run, {**absent, **joined_tags(trial, run.tags)})
+        self._set(run, {**absent, **joined_tags(trial, run.tags, user)})
         self._fill_in(run, by, trial_params(trial))
         self._trials[trial.hash] = run.id
         return run
