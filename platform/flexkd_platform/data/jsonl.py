@@ -136,7 +136,8 @@ def _value(value: Any, role: str) -> Any:
     if isinstance(value, str):
         whole(value)
     if holds(role) == "label" and isinstance(value, list | dict):
-        raise ValueError(f"{shown(value)} is neither number nor word")
+        kind = "; kind: multilabel reads lists" if isinstance(value, list) else ""
+        raise ValueError(f"{shown(value)} is neither number nor word{kind}")
     return value
 
 

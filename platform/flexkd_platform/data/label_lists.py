@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Set
+from collections.abc import Mapping, Sequence, Set
 from typing import Any
 
 import numpy as np
@@ -20,7 +20,11 @@ Indices = list[list[int] | None]
 
 
 def list_labels(
-    splits: Mapping[str, Examples], task: MultilabelTask, path: str, known: Labels | None = None
+    splits: Mapping[str, Examples],
+    task: MultilabelTask,
+    path: str,
+    known: Labels | None = None,
+    problems: Sequence[Problem] = (),
 ) -> Labels:
     """The classes of every row, as ascending indices; `columns` are lists of int64.
 
@@ -33,8 +37,9 @@ def list_labels(
         task: the task.
         path: of `task.data` in the spec.
         known: the training data's labels, if the splits are those of an evaluation set.
+        problems: of the lists, as `as_lists` returns them; with any, the classes are not known.
     """
-    result = Labels()
+    result = Labels(problems=[*problems])
     where = f"{path}.{ROLE}"
     lists = {name: _parsed(examples, where, result) for name, examples in splits.items()}
     if result.problems or (known is None and "train" not in lists):
@@ -53,7 +58,8 @@ def list_labels(
     needed = result.classes or 0
     result.problems += class_count_problems(needed, labels, task, splits["train"], where)
     if needed < 2 and not task.classes:
-        message = f"{splits['train'].origin} has {needed} classes: {listed(labels) or 'none'}"
+        count = f"one class: {labels[0]}" if labels else "no class"
+        message = f"{splits['train'].origin} has {count}"
         remedy = "a multi-label task has two classes at least; for one, use kind: classification"
         result.problems.append(Problem(where, message, remedy))
     result.classes = task.classes or needed
@@ -66,7 +72,7 @@ def _parsed(examples: Examples, path: str, result: Labels) -> Lists:
     missing_N = np.array([one is None for one in lists], dtype=bool)
     if missing_N.any():
         message = f"{examples.rows(missing_N)} has no list of classes"
-        remedy = "write [] for no class; missing: skip leaves such rows out"
+        remedy = "write [], or 0 in every column, for no class; missing: skip leaves such rows out"
         result.problems.append(Problem(path, message, remedy))
     mixed_N = np.array([len({isinstance(x, str) for x in one or ()}) > 1 for one in lists])
     if mixed_N.any():

@@ -35,7 +35,8 @@ class _InvalidError(ValueError):
 def as_lists(
     splits: Mapping[str, Examples], data: LabelListColumns, path: str
 ) -> tuple[dict[str, Examples], list[Problem]]:
-    """The splits with one column `labels`: JSON of each row's list, null where it is missing.
+    """The splits with one column `labels`: JSON of each row's list, null where it is missing, []
+    where it is wrong; and the problems.
 
     A class is its name where the source has one: a 0/1 column that of the column, a number that of
     the source's `ClassLabel`. Other lists stay as they are.
@@ -57,7 +58,17 @@ def as_lists(
         kept = [role for role in examples.table.column_names if not role.startswith(ROLE)]
         table = examples.table.select(kept).append_column(ROLE, column)
         made[name] = replace(examples, table=table, class_names=())
+    if data.separator is not None and not any(map(_holds_text, splits.values())):
+        message = f"{data.separator!r}, but no row has a text of several classes"
+        problems.append(Problem(f"{path}.separator", message, "leave it out"))
     return made, problems
+
+
+def _holds_text(examples: Examples) -> bool:
+    """Whether a row has a text in place of a list."""
+    if ROLE not in examples.table.column_names:
+        return False
+    return any(text.startswith('"') for text in examples.table[ROLE].to_pylist() if text)
 
 
 @dataclass
@@ -77,9 +88,9 @@ class RefusedRows:
 
 
 def _converted(
-    examples: Examples, role: str, path: str, convert: Callable[[Any], Any]
+    examples: Examples, role: str, path: str, convert: Callable[[Any], Any], refused: Any
 ) -> tuple[list[Any], Iterable[Problem]]:
-    """Each value of a column; None where it is null or refused, for which there is a problem.
+    """Each value of a column; None where it is null, `refused` where it is wrong; and the problems.
 
     Values that are wrong for the same reason are one problem, which shows the first.
     """
@@ -88,14 +99,15 @@ def _converted(
     values: list[Any] = []
     for place, text in enumerate(examples.table[role].to_pylist()):
         value = None if text is None else json.loads(text)
+        missing = value is None or value != value  # NaN, as pandas writes it
         try:
-            values.append(None if value is None else convert(value))
+            values.append(None if missing else convert(value))
         except _InvalidError as error:
             what, remedy = error.args
-            shown = shortened(value if isinstance(value, str) else json.dumps(value))
+            shown = shortened(repr(value) if isinstance(value, str) else json.dumps(value))
             key = reasons.setdefault(what, (f"{shown} {what}", remedy))
             wrong.rows.setdefault(key, []).append(place)
-            values.append(None)
+            values.append(refused)
     return values, wrong.problems()
 
 
@@ -106,7 +118,7 @@ def _of_columns(
     switches = []
     for place in range(len(names)):
         role = f"{ROLE}[{place}]"
-        values, found = _converted(examples, role, f"{path}.{role}", _switch)
+        values, found = _converted(examples, role, f"{path}.{role}", _switch, False)
         problems += found
         switches.append(values)
     return [
@@ -135,7 +147,7 @@ def _of_lists(
             raise _InvalidError("is no list", f"{_LIST}; or use kind: classification")
         return _named([_entry(one) for one in value], examples.class_names)
 
-    values, found = _converted(examples, ROLE, f"{path}.{ROLE}", convert)
+    values, found = _converted(examples, ROLE, f"{path}.{ROLE}", convert, [])
     problems += found
     return values
 
@@ -148,7 +160,10 @@ def _split(text: str, separator: str | None) -> list[Entry]:
             value = None
         if isinstance(value, list):
             return [_entry(one) for one in value]
-        remedy = 'set separator, as "|"; or name 0/1 columns: labels: [one class, another]'
+        remedy = (
+            'set separator, as "|", or labels: [one class, another] for 0/1 columns; for one class '
+            "per row use kind: classification"
+        )
         raise _InvalidError("is text, not a list", remedy)
     if not text.strip():
         return []

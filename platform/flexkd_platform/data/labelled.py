@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -32,12 +32,12 @@ def make_labelled(
     splits, unreadable = with_lists(splits, task, path)
     splits, skipped, empty = without_missing(splits, task, path)
     made = PreparedData(skipped=skipped)
-    if unreadable or empty:
+    if empty:
         made.problems = [*unreadable, *empty]
         return made
     if isinstance(task.data, TextColumns | LabelListColumns):
         made.rules = {"columns": column_names(task.data)[0]}
-    labels = made.labels = labels_of(splits, task, path, known)
+    labels = made.labels = labels_of(splits, task, path, known, unreadable)
     if known is not None:
         made.rules |= {"task": task.kind, "words": labels.words} | _naming(splits, known)
     if labels.vectors:
@@ -65,11 +65,15 @@ def with_lists(
 
 
 def labels_of(
-    splits: Mapping[str, Examples], task: Task, path: str, known: Labels | None = None
+    splits: Mapping[str, Examples],
+    task: Task,
+    path: str,
+    known: Labels | None = None,
+    problems: Sequence[Problem] = (),
 ) -> Labels:
-    """The labels of a task, see `read_labels` and `list_labels`."""
+    """The labels of a task, see `read_labels` and `list_labels`; problems are those of lists."""
     if isinstance(task, MultilabelTask):
-        return list_labels(splits, task, path, known)
+        return list_labels(splits, task, path, known, problems)
     return read_labels(splits, task, path, known)
 
 

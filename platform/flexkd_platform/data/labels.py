@@ -233,6 +233,8 @@ def _columns(splits: Mapping[str, Examples], path: str, result: Labels) -> dict[
         elif not pa.types.is_boolean(kind):
             message = f"the labels of {examples.origin} are of type {kind}"
             remedy = "labels must be numbers or words"
+            if pa.types.is_list(kind) or pa.types.is_large_list(kind):
+                remedy += "; kind: multilabel reads lists of classes"
             result.problems.append(Problem(path, message, remedy))
             continue
         columns[name] = _Column(column, examples, path, result.problems)

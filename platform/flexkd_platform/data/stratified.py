@@ -47,7 +47,7 @@ def stratified_problems(task: Task, path: str, missing: list[str]) -> list[Probl
     """Problems of `stratified`, whose section is at `path`; `missing` are the splits to draw."""
     if not isinstance(task, ClassificationTask):
         several = isinstance(task, MultilabelTask)
-        message = f"a {task.kind} task has {'no one class per row' if several else 'no classes'}"
+        message = f"a {task.kind} task has {'no single class per row' if several else 'no classes'}"
     elif not missing:
         message = "no split is drawn: the source has all three"
     else:

@@ -93,8 +93,8 @@ def _label_problems(term: LogitTerm, method: Method, path: str) -> Iterator[Prob
     if term.by_label == "none":
         yield Problem(
             f"{path}.{kind}",
-            f"{term.name} sorts the probabilities of a distribution over classes, and a label of a "
-            "multi-label task has two, whose order says no more than which one is likelier",
+            f"{term.name} compares sorted probabilities, which do not say whether a label of a "
+            "multi-label task is likely or unlikely",
             "use kd, jsd, tvd, or another loss that compares each label",
         )
     if term.top_k is not None:
