@@ -1,4 +1,4 @@
-"""Whether the labels of a classification task's files are lists, which are several classes a row."""
+"""Whether the labels of classification files are lists, which are several classes per row."""
 
 from __future__ import annotations
 
