@@ -54,8 +54,8 @@ def list_labels(
         result.columns[name] = pa.array(found, pa.list_(pa.int64()))
     if known is not None or result.problems:
         return result
-    labels = list(result.labels)
     needed = result.classes or 0
+    labels = list(result.labels) or [str(number) for number in range(needed)]
     result.problems += class_count_problems(needed, labels, task, splits["train"], where)
     if needed < 2 and not task.classes:
         count = f"one class: {labels[0]}" if labels else "no class"

@@ -179,6 +179,12 @@ class TestProblems:
         assert "row 1 of" in problem.message
         assert "[0, 1] is not one 0 or 1 for each class" in problem.message
 
+    def test_vectors_of_more_classes_than_the_head(self, tmp_path: Path) -> None:
+        file = write(tmp_path / "a.jsonl", [[int(w in row) for w in WORDS] for row in SETS])
+        (problem,) = problems(file, {"classes": 2})
+        assert "has 3 classes (0, 1, 2), outside the head of 2" in problem.message
+        assert problems(file, {"classes": 4}) == []
+
     @pytest.mark.parametrize(
         ("rows", "message"),
         [
