@@ -41,7 +41,10 @@ class _Complaints:
             example = json.dumps({name: example_of(role) for role, name in names.items()})
             unit = place.split()[0]
             message = f"{self.columns.origin}, {place}: {what}"
-            self.first[path] = Problem(path, message, f"each {unit} must be as {example}")
+            remedy = f"each {unit} must be as {example}"
+            if key == "label" and what.startswith("["):
+                remedy += "; kind: multilabel reads lists of classes"
+            self.first[path] = Problem(path, message, remedy)
 
     def problems(self) -> list[Problem]:
         return [
@@ -136,8 +139,7 @@ def _value(value: Any, role: str) -> Any:
     if isinstance(value, str):
         whole(value)
     if holds(role) == "label" and isinstance(value, list | dict):
-        kind = "; kind: multilabel reads lists" if isinstance(value, list) else ""
-        raise ValueError(f"{shown(value)} is neither number nor word{kind}")
+        raise ValueError(f"{shown(value)} is neither number nor word")
     return value
 
 

@@ -288,4 +288,4 @@ class TestFoundLists:
             assert with_label_lists(spec) == (spec, [])
         assert accuracy.task.kind == "classification"
         (problem,) = check_data(accuracy.task)[1]
-        assert "kind: multilabel reads lists" in problem.message
+        assert "kind: multilabel reads lists" in problem.remedy
