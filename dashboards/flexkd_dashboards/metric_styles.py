@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 MINUS = "\N{MINUS SIGN}"
 ABSENT = "–"
@@ -76,6 +76,11 @@ METRIC_STYLES: dict[str, tuple[str, MetricStyle]] = {
     "spearman": ("Spearman correlation", COEFFICIENT),
     "accuracy_f1": ("mean of accuracy and F1", PERCENT),
     "pearson_spearman": ("mean of Pearson and Spearman correlation", COEFFICIENT),
+    "micro_f1": ("micro F1", PERCENT),
+    "macro_f1": ("macro F1", PERCENT),
+    "subset_accuracy": ("subset accuracy", PERCENT),
+    "hamming_loss": ("Hamming loss", replace(PERCENT, higher_is_better=False)),
+    "average_precision": ("average precision", PERCENT),
     "rougeL": ("ROUGE-L", PERCENT),
     "rouge1": ("ROUGE-1", PERCENT),
     "rouge2": ("ROUGE-2", PERCENT),

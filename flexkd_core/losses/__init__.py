@@ -13,6 +13,7 @@ from typing import Final, Protocol
 from torch import Tensor
 
 from flexkd_core.losses._inputs import Reduction
+from flexkd_core.losses.binary_cross_entropy import binary_cross_entropy
 from flexkd_core.losses.chunked import ChunkedLoss, RowLoss, RowTerm, chunked_rows_loss
 from flexkd_core.losses.cka import cka_loss, linear_cka
 from flexkd_core.losses.correlation import correlation_loss, unit_correlation
@@ -22,6 +23,7 @@ from flexkd_core.losses.gram import gram_loss
 from flexkd_core.losses.jsd import jsd
 from flexkd_core.losses.logit_map import LogitMap
 from flexkd_core.losses.logit_mse import logit_mse
+from flexkd_core.losses.per_label import per_label
 from flexkd_core.losses.procrustes import procrustes_loss
 from flexkd_core.losses.projector import Projector
 from flexkd_core.losses.reverse_kl import reverse_kl
@@ -65,10 +67,13 @@ __all__ = [
     "logit_mse",
     # between class logits of different vocabularies
     "uld",
+    # between class logits, each a label by itself
+    "per_label",
     # between single outputs
     "squared_error",
-    # with reference tokens
+    # with reference tokens, classes or labels
     "token_cross_entropy",
+    "binary_cross_entropy",
     # large vocabularies: of different padding, of the teacher's top classes, in chunks of rows
     "same_vocabulary",
     "top_k_logits",

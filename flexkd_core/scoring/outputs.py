@@ -65,7 +65,16 @@ def logit_jacobian(logits_BC: Tensor, labels_B: Tensor | None = None) -> Tensor:
 
 
 def loss(logits_BC: Tensor, labels_B: Tensor | None) -> Tensor:
-    """The supervised loss per example: cross-entropy, or squared error for a single output."""
+    """The supervised loss per example: cross-entropy, or squared error for a single output.
+
+    For labels (B, C), each 0 or 1, the mean over a row of the binary cross-entropies.
+    """
+    if labels_B is not None and labels_B.ndim == 2 and labels_B.shape == logits_BC.shape:
+        dtype = torch.promote_types(logits_BC.dtype, torch.float32)
+        loss_BC = nn.functional.binary_cross_entropy_with_logits(
+            logits_BC.to(dtype), labels_B.to(logits_BC.device, dtype), reduction="none"
+        )
+        return loss_BC.mean(dim=1)[None]
     if logits_BC.ndim == 2 and logits_BC.shape[1] == 1:
         if labels_B is None or labels_B.shape != logits_BC.shape[:1]:
             raise ValueError(_label_message(logits_BC, labels_B, "loss", "one number per example"))
@@ -96,7 +105,8 @@ OUTPUTS: Final[Mapping[str, Output]] = MappingProxyType(
         "value": value,
     }
 )
-"""Classification: all but `value`; regression: `value` or `loss`; tokens: `label_logprob`."""
+"""Classification: all but `value`; several labels a row: `logit_jacobian`, `predicted_logit` (the
+likeliest label) or `loss`; regression: `value` or `loss`; tokens: `label_logprob`."""
 
 
 def _require_classes(logits_BC: Tensor, output: str) -> None:

@@ -3,6 +3,7 @@
 A reader takes a step and an `Artifacts`, such as a `Store`. Nothing here imports torch.
 """
 
+from .label_lists import is_label_list, multi_hot, without_lists
 from .label_unit import LabelUnit
 from .predictions import Predictions, read_predictions
 from .published import Artifacts
@@ -26,6 +27,9 @@ __all__ = [
     "Predictions",
     "Response",
     "SplitReader",
+    "is_label_list",
+    "multi_hot",
+    "without_lists",
     "read_direction_weights",
     "read_directions",
     "read_importance",

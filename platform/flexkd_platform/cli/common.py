@@ -21,15 +21,22 @@ ON_THIS_MACHINE = ("local", "none")
 
 
 def read_spec(path: Path, overrides: list[str], more: Iterable[Problem] = ()) -> JobSpec:
-    """Load the spec.
+    """Load the spec; of classification with lists of classes, as a multi-label one, with a warning.
 
     Raises:
         SpecError: all problems of the spec, and `more`.
     """
     try:
-        return load_spec(path, overrides)
+        spec = load_spec(path, overrides)
     except SpecError as error:
         raise SpecError([*error.problems, *more], error.source) from None
+    # It imports numpy and pyarrow; an error in the YAML should not wait for them.
+    from ..data.found_lists import with_label_lists
+
+    spec, notes = with_label_lists(spec)
+    for note in _lined(notes, path, overrides):
+        err.print(f"warning: {note}", markup=False, soft_wrap=True)
+    return spec
 
 
 def reachable_store(uri: str) -> tuple[Store | None, list[Problem]]:

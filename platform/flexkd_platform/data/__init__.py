@@ -12,7 +12,13 @@ from .evaluation import SetFacts
 from .leakage import nearly_shared, shared
 from .mixture import ORIGIN
 from .prepared import Conversations
-from .profile import class_json, class_lines, untaught_classes
+from .profile import (
+    absent_classes,
+    class_json,
+    class_lines,
+    constant_classes,
+    untaught_classes,
+)
 from .scripts import WordRule, shown_rules, word_rules
 from .splits import SPLITS, Splits, texts_of, training_texts
 from .templates import TEMPLATES, PromptParts, split_prompt
@@ -27,9 +33,11 @@ __all__ = [
     "TEMPLATES",
     "Splits",
     "WordRule",
+    "absent_classes",
     "check_data",
     "class_json",
     "class_lines",
+    "constant_classes",
     "load_evaluation",
     "load_splits",
     "nearly_shared",

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ..spec import Mixture, Problem, SpecError, Task, TextTask, counted, sha256_of
+from .columns import listed
 from .evaluation import SetFacts, read_evaluation
 from .labels import Labels
 from .leakage import leakage_notes, leaked_text
@@ -227,13 +228,24 @@ def _template_problems(task: Task, found: SplitData) -> list[Problem]:
 def _one_label(
     train: pa.Table, task: Task, path: str, names: Sequence[str], skipped: int
 ) -> list[Problem]:
-    if pc.count_distinct(train["label"]).as_py() >= 2:
+    label = train["label"].combine_chunks()
+    several = pa.types.is_list(label.type)
+    if several:
+        same = len({tuple(row) for row in label.to_pylist()}) < 2
+    else:
+        same = pc.count_distinct(label).as_py() < 2
+    if not same:
         return []
-    labels = f"{path}.parts" if isinstance(task.data, Mixture) else f"{path}.label"
+    column = "labels" if several else "label"
+    labels = f"{path}.parts" if isinstance(task.data, Mixture) else f"{path}.{column}"
     where = f"{path}.train" if task.data.train is not None else labels
-    label = train["label"][0].as_py()
-    label = names[label] if names else label
-    message = f"all {len(train):,} training examples have the label {label}"
+    first = label[0].as_py()
+    if several:
+        shown = listed([names[one] if names else str(one) for one in first]) or "none"
+        message = f"all {len(train):,} training examples have the same classes: {shown}"
+        return [Problem(where, message, "training needs examples of different classes")]
+    first = names[first] if names else first
+    message = f"all {len(train):,} training examples have the label {first}"
     remedy = "training needs examples of two labels at least"
     if skipped:
         rows = f"skipped without a label: {counted(skipped, 'row')}"
@@ -243,4 +255,6 @@ def _one_label(
 
 def _counts(table: pa.Table, classes: int) -> tuple[int, ...]:
     """The number of examples of each class."""
-    return tuple(np.bincount(table["label"].to_numpy(), minlength=classes).tolist())
+    label = table["label"].combine_chunks()
+    index_N = label.flatten() if pa.types.is_list(label.type) else label
+    return tuple(np.bincount(index_N.to_numpy(), minlength=classes).tolist())

@@ -28,8 +28,9 @@ def stored_names(schema: pa.Schema, column: str) -> tuple[str, ...]:
     try:
         info = json.loads((schema.metadata or {}).get(_METADATA, b"{}"))
         feature = info["info"]["features"][column]
+        feature = feature.get("feature", feature)  # of the entries of a list
         names = feature["names"] if feature["_type"] == "ClassLabel" else ()
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, AttributeError):
         return ()
     return tuple(names) if all(isinstance(name, str) for name in names) else ()
 

@@ -6,7 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from ..spec import DocumentColumns, InstructionColumns, Problem, TextColumns
+from ..spec import (
+    DocumentColumns,
+    InstructionColumns,
+    LabelListColumns,
+    Problem,
+    TextColumns,
+)
 
 NAMES_SHOWN = 12
 """Longer lists of names are shortened in messages."""
@@ -19,6 +25,7 @@ HOLDS: dict[str, Holds] = {
     "text": "text",
     "text_pair": "text",
     "label": "label",
+    "labels": "json",
     "instruction": "text",
     "input": "text",
     "output": "responses",
@@ -29,22 +36,40 @@ HOLDS: dict[str, Holds] = {
     "prompt": "json",
     "completion": "json",
 }
-"""By the role of a column, which is the key of the data section that names it."""
+"""By the role of a column, which is the key of the data section that names it; of a list of columns
+the place in it too, as `labels[0]`."""
 
-EXAMPLES = {
+
+def holds(role: str) -> Holds:
+    """What the column of a role holds."""
+    return HOLDS[role.partition("[")[0]]
+
+
+_EXAMPLES = {
     "text": "some text",
     "label": 0,
     "responses": "some text",
     "json": [{"role": "user", "content": "some text"}, {"role": "assistant", "content": "…"}],
 }
-"""Example values of a column, for messages."""
+
+
+def example_of(role: str) -> object:
+    """An example value of a role's column, for messages."""
+    if role == "labels":
+        return ["one class", "another"]
+    return 0 if role.startswith("labels[") else _EXAMPLES[holds(role)]
+
+
+def label_column(names: Mapping[str, str]) -> str:
+    """The name of the column with the labels; "" if there is none, or more than one."""
+    return names.get("label") or names.get("labels") or ""
 
 
 @dataclass(frozen=True)
 class Columns:
     """The columns that a task reads.
 
-    names: role of a column (see `HOLDS`) → its name.
+    names: role of a column (see `holds`) → its name.
     origin: the file or split that must have them, as named in messages.
     path: of the data section in the spec, as `task.data`.
     optional: roles whose column may be absent.
@@ -105,8 +130,11 @@ class Columns:
         return Problem(f"{self.path}.path", f"{self.origin}{what}", remedy)
 
 
+AnyColumns = TextColumns | LabelListColumns | InstructionColumns | DocumentColumns
+
+
 def column_names(
-    data: TextColumns | InstructionColumns | DocumentColumns,
+    data: AnyColumns,
 ) -> tuple[dict[str, str], frozenset[str]]:
     """The columns that a data section names, by role; and the roles whose column may be absent.
 
@@ -114,6 +142,8 @@ def column_names(
     """
     if isinstance(data, TextColumns):
         names = {"text": data.text, "text_pair": data.text_pair, "label": data.label}
+    elif isinstance(data, LabelListColumns):
+        names = {"text": data.text, "text_pair": data.text_pair, **_label_columns(data.labels)}
     elif isinstance(data, InstructionColumns) and data.messages is not None:
         names = {"messages": data.messages}
     elif isinstance(data, InstructionColumns):
@@ -124,8 +154,14 @@ def column_names(
     return {role: name for role, name in names.items() if name is not None}, optional
 
 
+def _label_columns(labels: str | tuple[str, ...]) -> dict[str, str]:
+    if isinstance(labels, str):
+        return {"labels": labels}
+    return {f"labels[{place}]": name for place, name in enumerate(labels)}
+
+
 def other_columns(
-    data: TextColumns | InstructionColumns | DocumentColumns,
+    data: AnyColumns,
 ) -> tuple[tuple[str, ...], ...]:
     """The columns that are read where those of `column_names` are absent, for `Columns.instead`.
 

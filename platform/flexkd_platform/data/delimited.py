@@ -18,7 +18,7 @@ from typing import Any
 import pyarrow as pa
 
 from ..spec import Problem, SpecError, counted
-from .columns import HOLDS, Columns, shortened
+from .columns import Columns, holds, shortened
 from .content import FileContent
 from .dialect import ESCAPE, MOST_CHARACTERS, Dialect, Given, long_fields, named, written
 from .quoted_rows import QuotedRows
@@ -201,9 +201,9 @@ def _pack(rows: list[list[str]], layout: _Layout, packed: dict[str, list[pa.Arra
 
 
 def _pack_column(values: list[str], role: str) -> pa.Array:
-    if HOLDS[role] == "responses":
+    if holds(role) == "responses":
         return responses_array(values, nested=False)
-    if HOLDS[role] == "json":
+    if holds(role) == "json":
         return pa.array(map(json.dumps, values), pa.string())
     return pa.array(values, pa.string())
 

@@ -70,6 +70,12 @@ def file_digest(file: Path) -> str:
     return digest.hexdigest()
 
 
+def training_files(path: str) -> list[Path]:
+    """The files of the train split, or the only file; empty if there is none."""
+    files, _ = _files_of_splits(path, "", "training")
+    return files.get("train", [])
+
+
 def _read_split(
     data: FilesSource, columns: Columns, split: str, shards: list[Path], content: _Content
 ) -> None:

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 
 from ..spec import FilesSource, Problem, SpecError
 from .class_names import stored_names
-from .columns import Columns, shortened
+from .columns import Columns, label_column, shortened
 from .content import FileContent
 from .delimited import read_delimited
 from .dialect import NONE, Given
@@ -63,7 +63,7 @@ def read_arrow(file: Path, columns: Columns) -> FileContent:
 
 
 def _content(table: pa.Table, columns: Columns) -> FileContent:
-    label = columns.names.get("label", "")
+    label = label_column(columns.names)
     return FileContent(by_role(table, columns), class_names=stored_names(table.schema, label))
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..spec import HubSource, Problem, SpecError, SplitNames, Task, sha256_of
-from .columns import Columns, column_names, listed, other_columns, shortened
+from .columns import Columns, column_names, label_column, listed, other_columns, shortened
 from .reading import READING_VERSION, Examples, Purpose, Reading
 from .roles import by_role, withheld
 from .splits import SPLITS
@@ -74,7 +74,8 @@ def read_hub(task: Task, path: str, purpose: Purpose) -> Reading:
 
 def _class_names(split: Any, wanted: Columns) -> tuple[str, ...]:
     """The names of the classes, which a data set on the hub keeps beside their numbers."""
-    feature = split.features.get(wanted.names.get("label", ""))
+    feature = split.features.get(label_column(wanted.names))
+    feature = getattr(feature, "feature", feature)  # of the entries of a list
     return tuple(getattr(feature, "names", None) or ())
 
 

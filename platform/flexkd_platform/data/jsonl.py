@@ -15,7 +15,7 @@ from typing import Any
 import pyarrow as pa
 
 from ..spec import Problem, SpecError
-from .columns import EXAMPLES, HOLDS, Columns
+from .columns import Columns, example_of, holds
 from .responses import RESPONSES, instances_of, shown, whole
 from .utf8 import not_utf8
 
@@ -38,10 +38,13 @@ class _Complaints:
         self.count[path] = self.count.get(path, 0) + 1
         if path not in self.first:
             names = self.columns.names
-            example = json.dumps({name: EXAMPLES[HOLDS[role]] for role, name in names.items()})
+            example = json.dumps({name: example_of(role) for role, name in names.items()})
             unit = place.split()[0]
             message = f"{self.columns.origin}, {place}: {what}"
-            self.first[path] = Problem(path, message, f"each {unit} must be as {example}")
+            remedy = f"each {unit} must be as {example}"
+            if key == "label" and what.startswith("["):
+                remedy += "; kind: multilabel reads lists of classes"
+            self.first[path] = Problem(path, message, remedy)
 
     def problems(self) -> list[Problem]:
         return [
@@ -90,11 +93,11 @@ def _table(
     there: dict[str, None] = {}
     candidates = columns.candidates
     values: dict[str, list[Any]] = {role: [] for role in candidates}
-    chunks: dict[str, list[pa.Array]] = {role: [] for role in candidates if HOLDS[role] != "label"}
+    chunks: dict[str, list[pa.Array]] = {role: [] for role in candidates if holds(role) != "label"}
 
     def pack() -> None:
         for role, packed in chunks.items():
-            packed.append(pa.array(values[role], _ARROW[HOLDS[role]]))
+            packed.append(pa.array(values[role], _ARROW[holds(role)]))
             values[role].clear()
 
     for number, (place, row) in enumerate(rows, start=1):
@@ -127,15 +130,15 @@ def _value(value: Any, role: str) -> Any:
     Raises:
         ValueError: the value is invalid for the column.
     """
-    if HOLDS[role] == "json":
+    if holds(role) == "json":
         return None if value is None else json.dumps(value)
-    if HOLDS[role] == "responses":
+    if holds(role) == "responses":
         return instances_of(value, nested=role == "output")
-    if HOLDS[role] == "text" and value is not None and not isinstance(value, str):
+    if holds(role) == "text" and value is not None and not isinstance(value, str):
         raise ValueError(f"{shown(value)} is not text")
     if isinstance(value, str):
         whole(value)
-    if HOLDS[role] == "label" and isinstance(value, list | dict):
+    if holds(role) == "label" and isinstance(value, list | dict):
         raise ValueError(f"{shown(value)} is neither number nor word")
     return value
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ..spec import Problem, Task, TextColumns
+from ..spec import LabelListColumns, MultilabelTask, Problem, Task, TextColumns
 from .columns import column_names
+from .label_lists import list_labels
+from .label_rows import as_lists
 from .labels import Labels, read_labels
 from .missing import without_missing
 from .prepared import KEY, PreparedData
@@ -27,16 +29,19 @@ def make_labelled(
     Every row must have all of them: a label without a text is an error, not a skipped row. Rows
     without a label are skipped if the data section allows it.
     """
+    splits, unreadable = with_lists(splits, task, path)
     splits, skipped, empty = without_missing(splits, task, path)
     made = PreparedData(skipped=skipped)
     if empty:
-        made.problems = empty
+        made.problems = [*unreadable, *empty]
         return made
-    if isinstance(task.data, TextColumns):
+    if isinstance(task.data, TextColumns | LabelListColumns):
         made.rules = {"columns": column_names(task.data)[0]}
-    labels = made.labels = read_labels(splits, task, path, known)
+    labels = made.labels = labels_of(splits, task, path, known, unreadable)
     if known is not None:
         made.rules |= {"task": task.kind, "words": labels.words} | _naming(splits, known)
+    if labels.vectors:
+        made.rules["vectors"] = True
     if labels.numbers is not None:
         made.rules["numbers"] = labels.numbers
     whole = True
@@ -48,6 +53,28 @@ def make_labelled(
     if whole:
         made.tables = {name: _table(examples, labels, name) for name, examples in splits.items()}
     return made
+
+
+def with_lists(
+    splits: Mapping[str, Examples], task: Task, path: str
+) -> tuple[dict[str, Examples], list[Problem]]:
+    """The splits as `as_lists` makes them for a multi-label task; as they are for others."""
+    if not isinstance(task.data, LabelListColumns):
+        return dict(splits), []
+    return as_lists(splits, task.data, path)
+
+
+def labels_of(
+    splits: Mapping[str, Examples],
+    task: Task,
+    path: str,
+    known: Labels | None = None,
+    problems: Sequence[Problem] = (),
+) -> Labels:
+    """The labels of a task, see `read_labels` and `list_labels`; problems are those of lists."""
+    if isinstance(task, MultilabelTask):
+        return list_labels(splits, task, path, known, problems)
+    return read_labels(splits, task, path, known)
 
 
 def _naming(splits: Mapping[str, Examples], known: Labels) -> dict[str, object]:
@@ -91,5 +118,7 @@ def _table(examples: Examples, labels: Labels, name: str) -> pa.Table:
         key = pc.binary_join_element_wise(
             key, columns["text_pair"], "\0", null_handling="replace", null_replacement=""
         )
-    label = labels.columns.get(name, examples.table["label"])
+    label = labels.columns.get(name)
+    if label is None:
+        label = examples.table["label" if "label" in examples.table.column_names else "labels"]
     return pa.table({**columns, "label": label, KEY: key})

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ..spec import ClassificationTask, Problem, Task
+from ..spec import ClassificationTask, MultilabelTask, Problem, Task
 from .class_names import NUMBER, alike, in_words, renumbered
 from .columns import listed, shortened
 from .reading import Examples
@@ -20,7 +20,7 @@ MANY_CLASSES = 20
 LARGEST = 2**31
 """Class indices are below this."""
 
-_UNSEEN = (
+UNSEEN = (
     "correct the label, give the class examples in the train split, or set task.classes to the "
     "number of all classes"
 )
@@ -35,6 +35,8 @@ class Labels:
     numbers of the classes, None if they are 0, 1, 2, …. `titles` are the classes' names where the
     source or the task gives them beside the labels. `class_names` are the source's names of its
     numbers, by number. `by_name`: whether numbers are read as the classes that their source names.
+    Of a multi-label task, `columns` are lists of indices; `vectors`: whether the source writes one
+    0 or 1 per class.
     """
 
     columns: dict[str, pa.Array] = field(default_factory=dict)
@@ -44,6 +46,7 @@ class Labels:
     titles: list[str] | None = None
     class_names: tuple[str, ...] = ()
     by_name: bool = False
+    vectors: bool = False
     problems: list[Problem] = field(default_factory=list)
 
     @property
@@ -145,9 +148,9 @@ def class_labels(
         return result
     labels = list(result.labels)
     needed = len(labels) or _largest(result.columns) + 1
-    result.problems += _class_count_problems(needed, labels, task, columns["train"], path)
+    result.problems += class_count_problems(needed, labels, task, splits["train"], f"{path}.label")
     result.classes = task.classes or needed
-    _name_classes(result, task, splits["train"], path)
+    name_classes(result, task, splits["train"], path)
     return result
 
 
@@ -166,7 +169,9 @@ def _with_one_meaning(
     return {name: renumbered(e, known.class_names) for name, e in splits.items()}
 
 
-def _name_classes(result: Labels, task: ClassificationTask, train: Examples, path: str) -> None:
+def name_classes(
+    result: Labels, task: ClassificationTask | MultilabelTask, train: Examples, path: str
+) -> None:
     """Set the classes' titles to those of `task.label_names`, or of the source."""
     labels = list(result.labels) or [str(number) for number in range(result.classes or 0)]
     titles = list(labels)
@@ -228,6 +233,8 @@ def _columns(splits: Mapping[str, Examples], path: str, result: Labels) -> dict[
         elif not pa.types.is_boolean(kind):
             message = f"the labels of {examples.origin} are of type {kind}"
             remedy = "labels must be numbers or words"
+            if pa.types.is_list(kind) or pa.types.is_large_list(kind):
+                remedy += "; kind: multilabel reads lists of classes"
             result.problems.append(Problem(path, message, remedy))
             continue
         columns[name] = _Column(column, examples, path, result.problems)
@@ -249,7 +256,7 @@ def _place_among(words: list[str], column: _Column) -> pa.Array:
     missing_N = column.reject_missing()
     place = pc.index_in(column.values.cast(pa.string()), pa.array(words)).cast(pa.int64())
     unseen_N = _numpy(pc.is_null(place)) & ~missing_N
-    column.reject(unseen_N, f"is not among those of the train split: {listed(words)}", _UNSEEN)
+    column.reject(unseen_N, f"is not among those of the train split: {listed(words)}", UNSEEN)
     return place
 
 
@@ -264,7 +271,7 @@ def _number_classes(
         allowed = range(task.classes) if result.numbers is None else range(1, task.classes + 1)
     found = {name: _whole_numbers(column, allowed) for name, column in columns.items()}
     if allowed is None and known is None:
-        result.numbers = _unless_counted(pc.unique(found["train"]).drop_null().to_pylist())
+        result.numbers = unless_counted(pc.unique(found["train"]).drop_null().to_pylist())
     held = result.numbers
     if held is None:
         count = known.classes if known is not None else _largest({"train": found["train"]}) + 1
@@ -275,10 +282,10 @@ def _number_classes(
         if allowed is None:
             unseen_N = _numpy(pc.is_null(place)) & ~_numpy(pc.is_null(found[name]))
             shown = listed([str(number) for number in held])
-            column.reject(unseen_N, f"is not among those of the train split: {shown}", _UNSEEN)
+            column.reject(unseen_N, f"is not among those of the train split: {shown}", UNSEEN)
 
 
-def _unless_counted(numbers: list[int]) -> list[int] | None:
+def unless_counted(numbers: list[int]) -> list[int] | None:
     """The class numbers in order; None if they are 0, 1, 2, …."""
     numbers = sorted(numbers)
     return None if numbers == list(range(len(numbers))) else numbers
@@ -324,20 +331,25 @@ def _largest(columns: Mapping[str, pa.Array]) -> int:
     return max((int(pc.max(label).as_py() or 0) for label in columns.values()), default=0)
 
 
-def _class_count_problems(
-    needed: int, names: list[str], task: ClassificationTask, train: _Column, path: str
+def class_count_problems(
+    needed: int,
+    names: list[str],
+    task: ClassificationTask | MultilabelTask,
+    train: Examples,
+    path: str,
 ) -> list[Problem]:
-    rows = len(train.values)
+    """Problems of a number of classes; `path` is of the labels."""
+    rows = len(train.table)
     if names and task.classes is not None and needed > task.classes:
         message = (
-            f"{train.examples.origin} has {needed} classes ({listed(names)}), outside the head of "
+            f"{train.origin} has {needed} classes ({listed(names)}), outside the head of "
             f"{task.classes}"
         )
-        return [Problem(f"{path}.label", message, f"correct the labels, or task.classes: {needed}")]
+        return [Problem(path, message, f"correct the labels, or task.classes: {needed}")]
     if task.classes is None and needed > max(MANY_CLASSES, rows / 2):
-        message = f"{train.examples.origin} has {rows:,} examples of {needed:,} classes"
+        message = f"{train.origin} has {rows:,} examples of {needed:,} classes"
         remedy = f"name the column that holds the label, or set task.classes: {needed}"
-        return [Problem(f"{path}.label", message, remedy)]
+        return [Problem(path, message, remedy)]
     return []
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ..spec import ClassificationTask, Problem, Task, TextColumns
+from ..spec import ClassificationTask, LabelListColumns, Problem, Task, TextColumns
 from .reading import Examples
 
 _WITHHELD = r"^-1(\.0*)?$"
@@ -20,23 +20,26 @@ def without_missing(
 ) -> tuple[dict[str, Examples], dict[str, int], list[Problem]]:
     """The splits without the rows that have no label, if the data section skips them.
 
-    A label is missing if it is null, empty or not a number (NaN); a class also if it is -1.
+    A label is missing if it is null, empty or not a number (NaN); a class also if it is -1. A list
+    of classes is missing if it is null; an empty one is a row without a class.
 
     Returns:
         The splits; the number of rows that were left out of each; problems of splits that have no
         row with a label.
     """
-    if not isinstance(task.data, TextColumns) or task.data.missing != "skip":
+    data = task.data
+    if not isinstance(data, TextColumns | LabelListColumns) or data.missing != "skip":
         return dict(splits), dict.fromkeys(splits, 0), []
     kept, skipped, problems = {}, {}, []
     for name, examples in splits.items():
-        missing_N = _missing(examples.table["label"], isinstance(task, ClassificationTask))
+        column = "label" if isinstance(data, TextColumns) else "labels"
+        missing_N = _missing(examples.table[column], isinstance(task, ClassificationTask))
         kept[name] = examples.without(missing_N)
         skipped[name] = int(missing_N.sum())
         if skipped[name] and missing_N.all():
             message = f"no row of {examples.origin} has a label"
             remedy = "name the column of the label, or take the file or split away"
-            problems.append(Problem(f"{path}.label", message, remedy))
+            problems.append(Problem(f"{path}.{column}", message, remedy))
     return kept, skipped, problems
 
 

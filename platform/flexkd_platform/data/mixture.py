@@ -11,10 +11,20 @@ from operator import or_
 import numpy as np
 import pyarrow as pa
 
-from ..spec import ClassificationTask, Mixture, Problem, SpecError, Task, TextTask, counted
+from ..spec import (
+    ClassificationTask,
+    Mixture,
+    MultilabelTask,
+    Problem,
+    SpecError,
+    Task,
+    TextTask,
+    counted,
+)
 from .class_names import alike
 from .conversation_rows import has_conversations
-from .labels import Labels, read_labels
+from .labelled import labels_of, with_lists
+from .labels import Labels
 from .leakage import without_leaked
 from .missing import without_missing
 from .prepared import KEY, Conversations
@@ -76,14 +86,15 @@ def split_mixture(task: Task, path: str) -> SplitData:
 def _of_part(task: Task, part: object) -> Task:
     """The task on one part alone; its classes get their names from the mixture."""
     changes: dict[str, object] = {"data": part, "evaluation": {}}
-    if isinstance(task, ClassificationTask):
+    if isinstance(task, ClassificationTask | MultilabelTask):
         changes["label_names"] = {}
     return task.model_copy(update=changes)
 
 
 def _of_parts(problem: Problem, path: str) -> Problem:
     """A problem of the labels of all parts, which have no column in common."""
-    where = f"{path}.parts" if problem.path == f"{path}.label" else problem.path
+    column = problem.path.removeprefix(f"{path}.")
+    where = f"{path}.parts" if column in ("label", "labels") else problem.path
     return replace(problem, path=where)
 
 
@@ -133,8 +144,9 @@ def _common_labels(
     for name, reading in readings.items():
         if reading.problems:
             return None
-        kept, _, problems = without_missing(reading.splits, tasks[name], path)
-        if problems:
+        listed, unreadable = with_lists(reading.splits, tasks[name], path)
+        kept, _, problems = without_missing(listed, tasks[name], path)
+        if unreadable or problems:
             return None
         for split, examples in kept.items():
             found[split, name] = _only_labels(examples)
@@ -153,11 +165,12 @@ def _common_labels(
         }
     except SpecError as error:
         return Labels(problems=list(error.problems))
-    return replace(read_labels(joined, task, path), by_name=by_name)
+    return replace(labels_of(joined, task, path), by_name=by_name)
 
 
 def _only_labels(examples: Examples) -> Examples:
-    return replace(examples, table=examples.table.select(["label"]))
+    labels = [name for name in ("label", "labels") if name in examples.table.column_names]
+    return replace(examples, table=examples.table.select(labels))
 
 
 def _with_origin(table: pa.Table, name: str) -> pa.Table:

@@ -50,6 +50,20 @@ def untaught_classes(facts: DataFacts) -> Sequence[str]:
     return [names[at] for at in range(len(train)) if others[at] and not train[at]]
 
 
+def constant_classes(facts: DataFacts) -> Sequence[str]:
+    """The classes that every training example has."""
+    if facts.classes is None:
+        return ()
+    train, rows = facts.counts["train"], facts.sizes["train"]
+    return [name for name, count in zip(_names(facts), train, strict=True) if count == rows]
+
+
+def absent_classes(facts: DataFacts) -> Sequence[str]:
+    """The classes that no example has."""
+    names = _names(facts)
+    return [n for at, n in enumerate(names) if not any(facts.counts[s][at] for s in SPLITS)]
+
+
 def _names(facts: DataFacts) -> list[str]:
     numbers = [str(index) for index in range(facts.classes or 0)]
     return [*facts.names, *numbers[len(facts.names) :]]

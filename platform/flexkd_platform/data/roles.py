@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from ..spec import Problem, SpecError
-from .columns import HOLDS, Columns
+from .columns import Columns, holds
 from .responses import responses_array
 
 
@@ -33,9 +33,9 @@ def is_text(kind: pa.DataType) -> bool:
 
 
 def _converted(values: pa.ChunkedArray, role: str, columns: Columns) -> pa.ChunkedArray:
-    if HOLDS[role] == "responses":
+    if holds(role) == "responses":
         return _responses(values, role, columns)
-    return _json(values) if HOLDS[role] == "json" else values
+    return _json(values) if holds(role) == "json" else values
 
 
 def _json(values: pa.ChunkedArray) -> pa.ChunkedArray:
@@ -77,7 +77,7 @@ def joined_tables(parts: list[tuple[pa.Table, str]], path: str) -> pa.Table:
             message = f"{first_origin} has {has}, {origin} has {other}"
             raise SpecError([Problem(f"{path}.path", message, "write the same columns in all")])
         for role in first.column_names:
-            if role not in table.column_names or HOLDS[role] != "text":
+            if role not in table.column_names or holds(role) != "text":
                 continue
             kinds = first[role].type, table[role].type
             if is_text(kinds[0]) != is_text(kinds[1]):
@@ -99,7 +99,7 @@ def _alike(table: pa.Table, others: list[pa.Table]) -> pa.Table:
             pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_null(kind)
             for kind in kinds
         )
-        columns[role] = column.cast(pa.string()) if mixed and HOLDS[role] != "responses" else column
+        columns[role] = column.cast(pa.string()) if mixed and holds(role) != "responses" else column
     return pa.table(columns)
 
 

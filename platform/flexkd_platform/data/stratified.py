@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 import pyarrow as pa
 
-from ..spec import ClassificationTask, Problem, Task
+from ..spec import ClassificationTask, MultilabelTask, Problem, Task
 from .splits import drawing_order, texts_of
 
 
@@ -46,7 +46,8 @@ def drawn_by_class(table: pa.Table, key: str, shares: Mapping[str, float], seed:
 def stratified_problems(task: Task, path: str, missing: list[str]) -> list[Problem]:
     """Problems of `stratified`, whose section is at `path`; `missing` are the splits to draw."""
     if not isinstance(task, ClassificationTask):
-        message = f"a {task.kind} task has no classes"
+        several = isinstance(task, MultilabelTask)
+        message = f"a {task.kind} task has {'no single class per row' if several else 'no classes'}"
     elif not missing:
         message = "no split is drawn: the source has all three"
     else:

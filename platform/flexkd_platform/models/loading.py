@@ -98,6 +98,7 @@ def load_with_head(
     unit: LabelUnit | None = None,
     exact: bool = False,
     modules: ModulePaths | None = None,
+    multilabel: bool = False,
 ) -> PreTrainedModel:
     """A model with a classification head, from its checkpoint.
 
@@ -115,6 +116,7 @@ def load_with_head(
         unit: of the output, for regression; None leaves it.
         exact: whether the model is used without training, as in `convert_output`.
         modules: where the model keeps its parts, if the spec names them.
+        multilabel: whether each class is a decision by itself.
 
     Returns:
         The model on the CPU, in fp32 and in eval mode.
@@ -130,7 +132,14 @@ def load_with_head(
         config = read_config(named, modules)
         held = head_outputs(config, family_of_config(config), read_shapes(folder))
         trained = _adapter_head(config, named) or held
-        prepare_config(config, named, outputs=outputs, regression=regression, dropout=dropout)
+        prepare_config(
+            config,
+            named,
+            outputs=outputs,
+            regression=regression,
+            dropout=dropout,
+            multilabel=multilabel,
+        )
         with kept_random_state(seed):
             model, report = from_checkpoint(AutoModelForSequenceClassification, folder, config)
     use = head or HeadUse()
@@ -164,9 +173,18 @@ def _adapter_head(config: Any, folder: Path) -> int | None:
 
 
 def prepare_config(
-    config: Any, folder: Path, *, outputs: int, regression: bool, dropout: float | None
+    config: Any,
+    folder: Path,
+    *,
+    outputs: int,
+    regression: bool,
+    dropout: float | None,
+    multilabel: bool = False,
 ) -> None:
     """Set a config's head, padding token and dropout.
+
+    Its `problem_type` is what transformers' `pipeline` chooses between a softmax over the classes
+    and a sigmoid of each by.
 
     Raises:
         ValueError: regression with several outputs, or classification with fewer than two.
@@ -178,7 +196,8 @@ def prepare_config(
     config.num_labels = outputs
     if not regression:
         forget_unit(config)  # of a regressor that the model is made from
-    config.problem_type = "regression" if regression else "single_label_classification"
+    of_classes = "multi_label_classification" if multilabel else "single_label_classification"
+    config.problem_type = "regression" if regression else of_classes
     if head_reads(config) in ("last", "eos"):
         # The head searches for the last token before the padding, which the tokenizer adds.
         config.pad_token_id = load_tokenizer(folder).pad_token_id

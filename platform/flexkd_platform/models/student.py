@@ -45,6 +45,7 @@ def build_student(
     head: HeadUse | None = None,
     names: Sequence[str] = (),
     unit: LabelUnit | None = None,
+    multilabel: bool = False,
 ) -> PreTrainedModel:
     """The student before its training.
 
@@ -64,6 +65,7 @@ def build_student(
         head: the use of a pretrained student's own head, as in `load_with_head`.
         names: of the head's outputs.
         unit: of the output, for regression.
+        multilabel: whether each class is a decision by itself.
 
     Returns:
         The model on the CPU, in fp32 and in eval mode.
@@ -86,6 +88,7 @@ def build_student(
             names=names,
             unit=unit,
             modules=init.modules,
+            multilabel=multilabel,
         )
     folder = folder_of(teacher_source, weights=isinstance(init, CutInit))
     with quiet():
@@ -93,7 +96,14 @@ def build_student(
         if language_model:
             prepare_language_config(config, folder, dropout=dropout)
         else:
-            prepare_config(config, folder, outputs=outputs, regression=regression, dropout=dropout)
+            prepare_config(
+                config,
+                folder,
+                outputs=outputs,
+                regression=regression,
+                dropout=dropout,
+                multilabel=multilabel,
+            )
         auto = (
             language_model_class(config) if language_model else AutoModelForSequenceClassification
         )

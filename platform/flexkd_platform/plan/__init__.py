@@ -1,6 +1,6 @@
 """Plan a spec: steps identified by their content, and the trials that share them."""
 
-from .facts import Facts, FactsOf
+from .facts import ClassWeights, Facts, FactsOf
 from .heads import HeadUse
 from .kinds import KINDS, register_kind
 from .kinds._chunked import ChunkedConfig, Draw
@@ -38,6 +38,7 @@ from .step_kind import RunsOn, StepKind
 from .trial import Trial
 
 __all__ = [
+    "ClassWeights",
     "Facts",
     "FactsOf",
     "HeadUse",

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Literal, Protocol
 
 from ..spec import JobSpec
 from .heads import HeadUse
 from .layers import LayerRef, Stacks
+
+ClassWeights = Literal["none", "balanced"] | tuple[float, ...]
+"""Weights of the classes in the supervised loss: none, those of the classes in order, or balanced
+by the training rows."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +48,7 @@ class Facts:
     student_source: str = ""
     bertscore_source: str = ""
     class_names: tuple[str, ...] = ()
+    class_weights: ClassWeights = "none"
     teacher_head: HeadUse = field(default_factory=HeadUse)
     student_head: HeadUse = field(default_factory=HeadUse)
     same_tokenizer: bool = True

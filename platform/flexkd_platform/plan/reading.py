@@ -5,8 +5,18 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from ..spec import TASK_KINDS, InstructionTask, JobSpec, ResponseTask, TaskKind, TextTask, regresses
-from .facts import Facts
+from ..spec import (
+    TASK_KINDS,
+    InstructionTask,
+    JobSpec,
+    MultilabelTask,
+    ResponseTask,
+    TaskKind,
+    TextTask,
+    multilabel,
+    regresses,
+)
+from .facts import ClassWeights, Facts
 
 
 @dataclass(frozen=True)
@@ -31,6 +41,11 @@ class TaskReading:
         return regresses(self.task)
 
     @property
+    def multilabel(self) -> bool:
+        """Whether examples have any number of classes."""
+        return multilabel(self.task)
+
+    @property
     def from_encoder(self) -> bool:
         """Whether an encoder–decoder generates the responses."""
         return issubclass(self.kind, ResponseTask) and self.kind.language_model == "seq2seq"
@@ -50,6 +65,9 @@ class LabelReading(TaskReading):
     """A text, or a pair of texts, with a label.
 
     max_length: tokens of an example, special tokens included.
+    class_weights: weights of the classes in the supervised loss: those of the classes in order, or
+        balanced by the training rows.
+    threshold: of a multi-label task, the probability from which a class is predicted.
     names: of the outputs, which saved models show; empty without names. Not part of the identity:
         they do not change what a model computes.
     """
@@ -57,13 +75,20 @@ class LabelReading(TaskReading):
     max_length: int
     padding: Literal["right", "left"]
     names: tuple[str, ...] = ()
+    class_weights: ClassWeights = "none"
+    threshold: float | Literal["validation"] = 0.5
 
     def settings(self) -> dict[str, Any]:
-        """All settings but the names; for regression also the unit of the labels, which earlier
-        versions did not standardise.
+        """All settings but the names, and those that were added later where they are not at their
+        defaults; for regression also the unit of the labels, which earlier versions did not
+        standardise.
         """
         settings = asdict(self)
         del settings["names"]
+        if self.class_weights == "none":
+            del settings["class_weights"]
+        if self.threshold == 0.5:
+            del settings["threshold"]
         return settings | ({"labels": "standardised"} if self.regresses else {})
 
 
@@ -100,7 +125,12 @@ Reading = LabelReading | ResponseReading
 def reading_of(spec: JobSpec, facts: Facts) -> Reading:
     """How the models of a job read its examples."""
     return reading_with(
-        spec, facts.outputs, facts.class_names, facts.conversations, facts.chat_template
+        spec,
+        facts.outputs,
+        facts.class_names,
+        facts.conversations,
+        facts.chat_template,
+        facts.class_weights,
     )
 
 
@@ -110,11 +140,15 @@ def reading_with(
     names: tuple[str, ...] = (),
     conversations: bool = False,
     chat_template: str = "",
+    class_weights: ClassWeights = "none",
 ) -> Reading:
     """The same from single facts, for checks that come before the others are known."""
     task = spec.task
     if isinstance(task, TextTask):
-        return LabelReading(task.kind, outputs, task.max_length, task.padding, names)
+        threshold = task.threshold if isinstance(task, MultilabelTask) else 0.5
+        return LabelReading(
+            task.kind, outputs, task.max_length, task.padding, names, class_weights, threshold
+        )
     template = task.template if isinstance(task, InstructionTask) else "none"
     if conversations:
         template = "chat"

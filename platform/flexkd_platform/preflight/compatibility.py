@@ -12,12 +12,14 @@ from ..spec import (
     CutInit,
     InstructionTask,
     JobSpec,
+    LogitTerm,
     Method,
     PretrainedInit,
     Problem,
     ResponseTask,
     SummarizationTask,
     TextTask,
+    multilabel,
     regresses,
 )
 from .selection import selection_problems
@@ -72,6 +74,8 @@ def _task_problems(spec: JobSpec, method: Method, path: str) -> Iterator[Problem
             f"{term.name} compares probabilities, but regression outputs a number",
             "use kd or logit_mse, which is the squared difference there",
         )
+    if multilabel(task) and method.uses_outputs and term is not None:
+        yield from _label_problems(term, method, path)
     if method.selection is not None and method.uses_features:
         yield from selection_problems(spec, method.selection, path)
         if method.normalises and spec.score.aggregation == "batch":
@@ -83,10 +87,30 @@ def _task_problems(spec: JobSpec, method: Method, path: str) -> Iterator[Problem
             )
 
 
+def _label_problems(term: LogitTerm, method: Method, path: str) -> Iterator[Problem]:
+    """The problems of a logit loss between labels, each of them a choice between two classes."""
+    kind, top_k = method.logit_path
+    if term.by_label == "none":
+        yield Problem(
+            f"{path}.{kind}",
+            f"{term.name} compares sorted probabilities, which do not say whether a label of a "
+            "multi-label task is likely or unlikely",
+            "use kd, jsd, tvd, or another loss that compares each label",
+        )
+    if term.top_k is not None:
+        yield Problem(
+            f"{path}.{top_k}",
+            f"{term.top_k}, but every label of a multi-label task is a distribution of its own",
+            "leave it out",
+        )
+
+
 def _top_k_problems(spec: JobSpec, method: Method, outputs: int, path: str) -> Iterator[Problem]:
     term = method.logit_term
     if term is None or not method.uses_outputs or regresses(spec.task.kind):
         return
+    if multilabel(spec.task.kind):
+        return  # refused with any value
     top_k = term.top_k
     if top_k is not None and top_k > outputs:
         yield Problem(

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from ..data import DataFacts, check_data, untaught_classes
+from ..data import DataFacts, check_data
 from ..model_info import ModelFacts, check_layer, locate
 from ..plan import Facts, layer_refs
 from ..search import grid_points
@@ -30,6 +30,7 @@ from ..spec import (
     split_path,
 )
 from .batch_rows import batch_row_problems, batch_row_warnings
+from .classes import class_weight_problems, class_weights_of, count_warnings
 from .compatibility import (
     method_problems,
     metric_problems,
@@ -101,9 +102,7 @@ class Preflight:
         yield from data.notes
         yield from head_warnings(spec, data, teacher)
         yield from batch_row_warnings(spec, data)
-        if untaught := untaught_classes(data):
-            message = f"no training example has the class {', '.join(untaught)}, which others have"
-            yield Problem("task.data.label", message, "add examples to the train split")
+        yield from count_warnings(spec, data)
 
     def facts_of(self, spec: JobSpec) -> Facts:
         """The facts that planning needs.
@@ -134,6 +133,7 @@ class Preflight:
             same_tokenizer=student.tokenizer_digest == teacher.tokenizer_digest,
             student_stacks=student.stacks,
             class_names=class_names(spec, data, teacher),
+            class_weights=class_weights_of(spec, data),
             teacher_head=teacher_head(spec, data, teacher),
             student_head=student_head(spec, data, teacher, student),
             sets={name: found.fingerprint for name, found in data.evaluation.items()},
@@ -182,6 +182,7 @@ class Preflight:
         problems += [*score_problems(spec), *method_problems(spec, outputs, teacher, student)]
         problems += [*lora_problems(spec), *self._lora_problems(spec, student)]
         of_rows = student_row_problems(spec, data)
+        problems += class_weight_problems(spec, data)
         problems += [*of_rows, *batch_row_problems(spec, None if of_rows else data)]
         problems += [*sharing_problems(spec), *metric_problems(spec)]
         problems += self._texts(spec)[1]

@@ -6,7 +6,14 @@ from collections.abc import Iterator
 
 from ..data import DataFacts
 from ..model_info import ModelFacts
-from ..spec import InstructionTask, JobSpec, PretrainedInit, Problem, ResponseTask
+from ..spec import (
+    InstructionTask,
+    JobSpec,
+    MultilabelTask,
+    PretrainedInit,
+    Problem,
+    ResponseTask,
+)
 
 SAME = "use models with the same tokenizer"
 
@@ -80,7 +87,7 @@ def alignment_problems(
 
 def class_warnings(spec: JobSpec) -> Iterator[Problem]:
     """Warn of sorted probabilities between classes, which both models share."""
-    if isinstance(spec.task, ResponseTask):
+    if isinstance(spec.task, ResponseTask | MultilabelTask):
         return
     for place, method in enumerate(spec.sweep.methods):
         term = method.logit_term

@@ -19,7 +19,13 @@ from .comparison import Group, to_json
 
 Format = Literal["table", "markdown", "csv", "json"]
 
-PERCENT = frozenset({"accuracy", "f1", "accuracy_f1", "rouge1", "rouge2", "rougeL", "bertscore"})
+PERCENT = frozenset(
+    {
+        *("accuracy", "f1", "accuracy_f1"),
+        *("micro_f1", "macro_f1", "subset_accuracy", "hamming_loss", "average_precision"),
+        *("rouge1", "rouge2", "rougeL", "bertscore"),
+    }
+)
 """Metrics that are fractions, shown in percent (and their differences in percentage points)."""
 
 NOTHING = "–"

@@ -57,7 +57,7 @@ def register_task(task: TaskT) -> TaskT:
     """Class decorator: make a task available in specs.
 
     The class inherits from the task whose data format it uses: `ClassificationTask`,
-    `RegressionTask`, `InstructionTask` or `SummarizationTask`. It needs a field
+    `MultilabelTask`, `RegressionTask`, `InstructionTask` or `SummarizationTask`. It needs a field
     `kind: Literal["<name>"]`, a class attribute `version` to increment when results change, and
     those class attributes of `TaskKind` that differ. Its `head` names the supervised loss and the
     metrics; register a new head with `flexkd_platform.tasks.register_head`.

@@ -36,7 +36,8 @@ class Score(Section):
     output: ScoredOutput | None = Field(
         None,
         description="F, the output whose gradient is taken; when left out predicted_logit for "
-        "classification, value for regression, label_logprob for tasks that generate text",
+        "classification, logit_jacobian for multilabel, value for regression, label_logprob for "
+        "tasks that generate text",
     )
     layer: Layer = Field(
         "last",

@@ -120,6 +120,32 @@ class TextColumns(Section):
     )
 
 
+class LabelListColumns(Section):
+    """One text, or a pair of texts, with any number of classes.
+
+    A row's classes are a list of names, of numbers, or of one 0 or 1 per class; or a text of names
+    with a separator; or one 0/1 column per class. An empty list is a row without a class.
+    """
+
+    text: str = Field("text", description="column that holds the text")
+    text_pair: str | None = Field(
+        None, description="column that holds the second text of a pair, as `sentence2`"
+    )
+    labels: str | tuple[str, ...] = Field(
+        "labels",
+        description="column that holds the list of a row's classes; or a list of columns, one per "
+        "class and named as it, that hold 0 or 1",
+    )
+    separator: str | None = Field(
+        None,
+        min_length=1,
+        description="between the classes where the column holds text, as CSV does: `|`",
+    )
+    missing: Literal["error", "skip"] = Field(
+        "error", description="rows without a list (null): an error, or skipped and counted"
+    )
+
+
 class InstructionColumns(Section):
     """An instruction, an optional input, and one correct response or a list of them; or messages.
 
@@ -173,6 +199,14 @@ class HubData(HubSource, TextColumns):
     """Labelled texts of the hub."""
 
 
+class LabelListFiles(FilesSource, LabelListColumns):
+    """Texts with any number of classes in files."""
+
+
+class LabelListHub(HubSource, LabelListColumns):
+    """Texts with any number of classes of the hub."""
+
+
 class BuiltinDocstrings(BuiltinSource):
     """Docstrings included in the package: the first line is the summary of the rest."""
 
@@ -199,6 +233,7 @@ class DocumentHub(HubSource, DocumentColumns):
 
 
 DataSource = Annotated[BuiltinData | HubData | FilesData, Field(discriminator="source")]
+LabelListSource = Annotated[LabelListHub | LabelListFiles, Field(discriminator="source")]
 InstructionSource = Annotated[
     BuiltinDocstrings | InstructionHub | InstructionFiles, Field(discriminator="source")
 ]
@@ -231,6 +266,12 @@ class DataMixture(Mixture):
     parts: dict[PartName, DataSource] = Field(description=PARTS)
 
 
+class LabelListMixture(Mixture):
+    """Texts with any number of classes of several sources."""
+
+    parts: dict[PartName, LabelListSource] = Field(description=PARTS)
+
+
 class InstructionMixture(Mixture):
     """Instructions of several sources."""
 
@@ -244,6 +285,9 @@ class DocumentMixture(Mixture):
 
 
 OwnData = Annotated[BuiltinData | HubData | FilesData | DataMixture, Field(discriminator="source")]
+OwnLabelLists = Annotated[
+    LabelListHub | LabelListFiles | LabelListMixture, Field(discriminator="source")
+]
 OwnInstructions = Annotated[
     BuiltinDocstrings | InstructionHub | InstructionFiles | InstructionMixture,
     Field(discriminator="source"),

@@ -16,9 +16,11 @@ from .sources import (
     DataSource,
     DocumentSource,
     InstructionSource,
+    LabelListSource,
     OwnData,
     OwnDocuments,
     OwnInstructions,
+    OwnLabelLists,
 )
 
 
@@ -61,6 +63,17 @@ class TaskKind(Section):
         return cls.metrics
 
 
+Positive = Annotated[float, Field(gt=0)]
+Threshold = Annotated[float, Field(gt=0, lt=1)] | Literal["validation"]
+ClassWeights = Literal["none", "balanced"] | dict[str, Positive]
+
+CLASSES = "classes of the head; the labels of the train split when left out"
+LABEL_NAMES = (
+    'names of the classes by label, as `{"0": negative, "1": positive}`; '
+    "a checkpoint's head is matched by them, and saved models show them"
+)
+
+
 class TextTask(TaskKind):
     """A label for each text, or for each pair of texts."""
 
@@ -88,15 +101,47 @@ class ClassificationTask(TextTask):
     )
 
     kind: Literal["classification"] = "classification"
-    classes: int | None = Field(
-        None,
-        ge=2,
-        description="classes of the head; the labels of the train split when left out",
+    classes: int | None = Field(None, ge=2, description=CLASSES)
+    label_names: dict[str, str] = later_field({}, description=LABEL_NAMES)
+    class_weights: ClassWeights = later_field(
+        "none",
+        description="weights w of the classes in the supervised loss, Σ w(y) · loss / Σ w(y): "
+        "balanced is n / (classes · n of the class) of the training rows; or "
+        "{class: weight}, 1 for others",
     )
-    label_names: dict[str, str] = later_field(
-        {},
-        description='names of the classes by label, as `{"0": negative, "1": positive}`; '
-        "a checkpoint's head is matched by them, and saved models show them",
+
+
+class MultilabelTask(TextTask):
+    """Any number of classes per text."""
+
+    metrics: ClassVar = (
+        "micro_f1",
+        "macro_f1",
+        "subset_accuracy",
+        "hamming_loss",
+        "average_precision",
+    )
+    lower_is_better: ClassVar = frozenset({"hamming_loss"})
+    validation_metric: ClassVar = "micro_f1"
+    head: ClassVar = "labels"
+    scored_outputs: ClassVar = ("logit_jacobian", "predicted_logit", "loss")
+
+    kind: Literal["multilabel"]
+    data: OwnLabelLists = Field(description=DATA)  # type: ignore[assignment]
+    evaluation: dict[SetName, LabelListSource] = Field(  # type: ignore[assignment]
+        default_factory=dict, description=EVALUATION
+    )
+    classes: int | None = Field(None, ge=2, description=CLASSES)
+    label_names: dict[str, str] = Field(default_factory=dict, description=LABEL_NAMES)
+    class_weights: ClassWeights = Field(
+        "none",
+        description="weights w of the positive part of the supervised loss, by class: balanced is "
+        "negatives / positives of the training rows; or {class: weight}, 1 for others",
+    )
+    threshold: Threshold = Field(
+        0.5,
+        description="probability from which a class is predicted, between 0 and 1; validation: the "
+        "one with the highest micro F1 on the validation split",
     )
 
 
@@ -193,7 +238,7 @@ class SummarizationTask(ResponseTask):
 
 
 Task = Annotated[
-    ClassificationTask | RegressionTask | InstructionTask | SummarizationTask,
+    ClassificationTask | MultilabelTask | RegressionTask | InstructionTask | SummarizationTask,
     Field(discriminator="kind"),
 ]
 
@@ -202,6 +247,11 @@ Metric = Literal[
     "f1",
     "matthews",
     "accuracy_f1",
+    "micro_f1",
+    "macro_f1",
+    "subset_accuracy",
+    "hamming_loss",
+    "average_precision",
     "pearson",
     "spearman",
     "pearson_spearman",
@@ -215,6 +265,7 @@ Metric = Literal[
 
 TASK_KINDS: dict[str, type[TaskKind]] = {
     "classification": ClassificationTask,
+    "multilabel": MultilabelTask,
     "regression": RegressionTask,
     "instruction": InstructionTask,
     "summarization": SummarizationTask,
@@ -225,6 +276,16 @@ TASK_KINDS: dict[str, type[TaskKind]] = {
 def regresses(task: str) -> bool:
     """Whether the models of a task output a number."""
     return issubclass(TASK_KINDS[task], RegressionTask)
+
+
+def has_classes(task: str) -> bool:
+    """Whether the models of a task output a logit for each class."""
+    return issubclass(TASK_KINDS[task], ClassificationTask | MultilabelTask)
+
+
+def multilabel(task: str) -> bool:
+    """Whether the examples of a task have any number of classes."""
+    return issubclass(TASK_KINDS[task], MultilabelTask)
 
 
 def is_lower_better(metric: str) -> bool:

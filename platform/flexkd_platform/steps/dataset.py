@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 from ..artifacts import Artifacts
 from ..data import ORIGIN, SPLITS, load_evaluation, load_splits, nearly_shared, shared
 from ..plan import DatasetConfig
-from ..spec import ClassificationTask, Task, TextTask
+from ..spec import ClassificationTask, MultilabelTask, Task, TextTask
 from ..tracking import Progress
 from .context import Output, RunContext
 
@@ -72,8 +72,10 @@ def _profile(table: pa.Table, task: Task) -> dict[str, object]:
 
 
 def _statistics(table: pa.Table, task: Task) -> dict[str, object]:
-    if isinstance(task, ClassificationTask):
-        counts = pc.value_counts(table["label"]).to_pylist()
+    if isinstance(task, ClassificationTask | MultilabelTask):
+        label = table["label"].combine_chunks()
+        index = label.flatten() if pa.types.is_list(label.type) else label
+        counts = pc.value_counts(index).to_pylist()
         classes = {str(entry["values"]): entry["counts"] for entry in counts}
         return {"rows": table.num_rows, "classes": dict(sorted(classes.items()))}
     if isinstance(task, TextTask):

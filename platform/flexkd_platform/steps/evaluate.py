@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 
-from ..artifacts import Artifacts, LabelUnit, read_rows
+from ..artifacts import Artifacts, LabelUnit, multi_hot, read_rows
 from ..data import WordRule, shown_rules, word_rules
 from ..model_info import locate
 from ..models import label_unit, load_encoder, load_saved, load_tokenizer, placed
@@ -28,11 +28,26 @@ from ..plan import (
     has_config,
 )
 from ..spec import ResponseTask, Sampling
-from ..tasks import Examples, bertscore, decode, decoder_start, generate, mean_rouge, rouge
+from ..tasks import (
+    Examples,
+    bertscore,
+    decode,
+    decoder_start,
+    generate,
+    mean_rouge,
+    probability_of,
+    rouge,
+)
 from ..tracking import Progress
 from ..training.encoding import encode, encode_inputs, end_of_response
 from ..training.lengths import lengths_json
-from ..training.metrics import check_outputs, compute_metrics, label_metrics, predict
+from ..training.metrics import (
+    check_outputs,
+    compute_metrics,
+    label_metrics,
+    multilabel_cut,
+    predict,
+)
 from ..training.worker import torch_threads
 from .context import Output, RunContext
 from .teacher_model import load_teacher
@@ -84,6 +99,8 @@ def run(
             draft.summary["rouge_tokenizer"] = {
                 name: shown_rules(rules) for name, rules in model.word_rules.items()
             }
+        if isinstance(config.reading, LabelReading) and config.reading.threshold == "validation":
+            draft.summary["threshold"] = probability_of(model.cut)
         (draft.folder / "metrics.json").write_text(json.dumps(metrics, indent=1) + "\n")
         draft.summary["metrics"] = metrics
     return iter(())
@@ -108,13 +125,15 @@ def _load(config: EvaluateConfig, inputs: Artifacts, context: RunContext) -> _Mo
     else:
         model, tokenizer = load_saved(inputs.folder(config.model) / "model")
         model = model.to(device)
-    return _Model(model.eval(), tokenizer, config, device)
+    dataset = inputs.folder(config.dataset)
+    return _Model(model.eval(), tokenizer, config, device, lambda: read_rows(dataset, "validation"))
 
 
 @dataclass(frozen=True, eq=False)
 class _Model:
     """The model to evaluate.
 
+    validation: reads the validation split.
     word_rules: by set, the rule by which ROUGE reads each of its examples; filled as sets are
         evaluated, as is `lengths`, how many texts of each set are truncated.
     """
@@ -123,33 +142,44 @@ class _Model:
     tokenizer: Any
     config: EvaluateConfig
     device: torch.device
+    validation: Callable[[], pa.Table]
     word_rules: dict[str, list[WordRule]] = field(default_factory=dict)
     lengths: dict[str, Any] = field(default_factory=dict)
 
     def on(self, table: pa.Table, name: str) -> Evaluated:
         """Metrics and predictions on one set."""
-        reading = self.config.reading
-        examples = encode(
-            table,
-            self.tokenizer,
-            reading,
-            decoder_start_id=decoder_start(self.model),
-            unit=label_unit(self.model),
-        )
+        reading, examples = self.config.reading, self._encoded(table)
         self.lengths[name] = lengths_json(examples)
         if isinstance(reading, LabelReading):
             return self._on_labels(table, examples, name)
         assert self.config.generation is not None, "a language model generates"
         return self._on_texts(table, examples, name, reading, self.config.generation)
 
+    def _encoded(self, table: pa.Table) -> Examples:
+        return encode(
+            table,
+            self.tokenizer,
+            self.config.reading,
+            decoder_start_id=decoder_start(self.model),
+            unit=label_unit(self.model),
+        )
+
     def _on_labels(self, table: pa.Table, examples: Examples, name: str) -> Evaluated:
         logits_NC = predict(self.model, examples, self.device)
         check_outputs(logits_NC, name)
-        labels_N = table["label"].to_numpy()
         unit = label_unit(self.model) or LabelUnit()
         outputs_NC = unit.restored(logits_NC.numpy())
-        found = label_metrics(self.config.reading.task, outputs_NC, labels_N.astype(np.float64))
-        return found, pa.table({"label": labels_N, "outputs": outputs_NC.tolist()})
+        reading, label = self.config.reading, table["label"]
+        labels_N = multi_hot(label, reading.outputs) if reading.multilabel else label.to_numpy()
+        found = label_metrics(reading.task, outputs_NC - self.cut, labels_N.astype(np.float64))
+        return found, pa.table({"label": label, "outputs": outputs_NC.tolist()})
+
+    @cached_property
+    def cut(self) -> float:
+        """See `multilabel_cut`."""
+        return multilabel_cut(
+            self.config.reading, self.model, lambda: self._encoded(self.validation()), self.device
+        )
 
     def _on_texts(
         self,

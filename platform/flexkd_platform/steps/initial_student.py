@@ -43,6 +43,7 @@ def initial_student(
         head=student.head,
         names=reading.names if isinstance(reading, LabelReading) else (),
         unit=unit,
+        multilabel=reading.multilabel,
     )
     return model, load_tokenizer(tokenizer_source)
 

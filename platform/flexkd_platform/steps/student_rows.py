@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from flexkd_core import drawn_order, drawn_stratified
 
+from ..artifacts import is_label_list, without_lists
 from ..plan import DistillConfig, TrainingConfig
 from ..tasks import without_label
 
@@ -54,14 +55,17 @@ def masked(table: pa.Table, labelled: Sequence[int]) -> pa.Table:
     """The table without the labels of all other rows; a table of texts is returned as it is."""
     if "label" not in table.column_names or len(labelled) == table.num_rows:
         return table
+    column, place = table.schema.field("label"), table.column_names.index("label")
+    if is_label_list(column.type):
+        lists = without_lists(table["label"], set(labelled))
+        return table.set_column(place, column, lists)
     labels_N = without_label(table["label"].to_numpy())
     labels_N[list(labelled)] = table["label"].to_numpy()[list(labelled)]
-    place = table.column_names.index("label")
-    return table.set_column(place, table.schema.field("label"), pa.array(labels_N))
+    return table.set_column(place, column, pa.array(labels_N))
 
 
 def _strata(table: pa.Table) -> NDArray[np.int64]:
-    """The class of each row; one stratum for numbers and texts."""
+    """The class of each row; one stratum for lists of classes, numbers and texts."""
     if "label" in table.column_names and pa.types.is_integer(table.schema.field("label").type):
         classes_N: NDArray[np.int64] = table["label"].to_numpy().astype(np.int64)
         return classes_N

@@ -22,12 +22,13 @@ from ..tasks import Examples, decoder_start
 from ..tracking import Progress, StepMetrics
 from ..training.before_training import gradient_scale, sample_rows
 from ..training.checkpoint import copy_of_weights, put_weights
+from ..training.class_weights import class_weights, weighed
 from ..training.encoding import encode, end_of_response
 from ..training.feature_terms import FeatureScale
 from ..training.hidden_states import HiddenStateModel
 from ..training.lengths import lengths_json
 from ..training.loop import train
-from ..training.metrics import better, compute_metrics
+from ..training.metrics import better, compute_metrics, multilabel_cut
 from ..training.objective import DistillationObjective, uses_head
 from ..training.pairing import SamplePairing
 from ..training.reselect import Reselection
@@ -87,6 +88,8 @@ class StudentTraining:
         lora = config.student.lora
         self.lora = None if lora is None else add_lora(self.model, lora, seed=config.seed)
         self.data = self._encoded(table, responses, training=True)
+        self.class_weights = class_weights(config.reading, self.data)
+        self.data = weighed(self.data, self.class_weights)
         self.validation = self._encoded(read_rows(dataset, "validation"))
         teacher = TeacherSide()
         if distill is not None:
@@ -162,6 +165,7 @@ class StudentTraining:
             language_head(self.model, reading) if uses_head(method) else None,
             self.config.recipe.precision,
             self.scale,
+            self.class_weights,
         )
 
     def _normalise(self) -> None:
@@ -180,6 +184,7 @@ class StudentTraining:
             task=reading.task,
             head=language_head(self.model, reading),
             device=self.worker.device,
+            class_weights=self.class_weights,
         )
 
     def _reselection(self, teacher: TeacherSide) -> Reselection | None:
@@ -266,8 +271,9 @@ class StudentTraining:
 
     def _validate(self) -> dict[str, float]:
         """Compute the validation metrics; keeps the best epoch's weights if `keep` is `best`."""
-        task, state = self.config.reading.task, self.state
-        found = compute_metrics(self.model, self.validation, task, "validation", self.worker.device)
+        task, state, device = self.config.reading.task, self.state, self.worker.device
+        cut = multilabel_cut(self.config.reading, self.model, lambda: self.validation, device)
+        found = compute_metrics(self.model, self.validation, task, "validation", device, cut)
         self.worker.settle(self.module)
         if self.config.keep == "best" and better(task, found, state.best):
             state.best, state.best_weights = found, copy_of_weights(self.module)

@@ -18,11 +18,12 @@ from ..plan import TeacherConfig, TrainingRecipe
 from ..spec import FineTuning
 from ..tasks import Examples, decoder_start
 from ..tracking import Progress
+from ..training.class_weights import class_weights, weighed
 from ..training.encoding import encode
 from ..training.hidden_states import HiddenStateModel
 from ..training.lengths import lengths_json
 from ..training.loop import train
-from ..training.metrics import compute_metrics
+from ..training.metrics import compute_metrics, multilabel_cut
 from ..training.objective import DistillationObjective
 from ..training.resume import Resumption, TrainingState
 from ..training.worker import Worker, torch_threads
@@ -101,12 +102,13 @@ class _Teacher:
     def metrics(self, context: RunContext) -> dict[str, float]:
         """Every metric that needs no generation, on the validation and the test split."""
         model = context.worker.place(self.model, context.spread_teacher).eval()
-        task, device = self.config.reading.task, context.worker.device
+        reading, device = self.config.reading, context.worker.device
+        cut = multilabel_cut(reading, model, lambda: self.examples("validation"), device)
         return {
             f"{split}/{name}": value
             for split in ("validation", "test")
             for name, value in compute_metrics(
-                model, self.examples(split), task, split, device
+                model, self.examples(split), reading.task, split, device, cut
             ).items()
         }
 
@@ -115,13 +117,15 @@ def _finetune(
     teacher: _Teacher, recipe: TrainingRecipe, resumption: Resumption, worker: Worker
 ) -> Iterator[Progress]:
     """Supervised training with checkpoints."""
-    data = teacher.examples("train")
     reading = teacher.config.reading
+    weights_C = class_weights(reading, teacher.examples("train"))
+    data = weighed(teacher.examples("train"), weights_C)
     objective = DistillationObjective(
         FineTuning(kind="ft"),
         reading.task,
         head=language_head(teacher.model, reading),
         precision=recipe.precision,
+        class_weights=weights_C,
     )
     # Dropout of the pretrained model is active and uses the global random generator.
     with torch.random.fork_rng():

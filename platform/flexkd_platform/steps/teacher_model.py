@@ -53,6 +53,7 @@ def load_pretrained(config: TeacherConfig, artifacts: Artifacts, seed: int) -> t
         unit=teacher_unit(config, artifacts),
         exact=config.finetune is None,
         modules=modules,
+        multilabel=reading.multilabel,
     )
     return model, load_tokenizer(source)
 

@@ -6,6 +6,7 @@ from .bertscore import bertscore
 from .chat import Chat, ChatPrompt, ChatTemplateError, messages_of
 from .generation import decode, decoder_start, generate
 from .heads import HEADS, Head, classification_metrics, head_of, register_head, regression_metrics
+from .multilabel import best_cut, logit_of, multilabel_metrics, probability_of
 from .next_token import token_positions
 from .prompts import (
     GenerationExamples,
@@ -37,6 +38,7 @@ __all__ = [
     "NoRoomError",
     "Mark",
     "bertscore",
+    "best_cut",
     "classification_metrics",
     "decode",
     "decoder_start",
@@ -48,9 +50,12 @@ __all__ = [
     "encode_texts",
     "generate",
     "has_label",
+    "logit_of",
     "mean_rouge",
     "messages_of",
+    "multilabel_metrics",
     "paired_rows",
+    "probability_of",
     "regression_metrics",
     "response_marks",
     "rouge",

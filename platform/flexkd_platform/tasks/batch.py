@@ -19,7 +19,8 @@ class Batch:
     """Some examples as tensors.
 
     inputs: the model's keyword arguments.
-    labels_N: the label of each compared row, example by example: a class, a number, or a token.
+    labels_N: the label of each compared row, example by example: a class, a number, or a token; or
+        (N, C) with 1 for each class that the row has.
     targets_BT: bool, the positions whose outputs are compared, in row-major order those of
         `labels_N`; None if the model's head selects one row per example.
     feature_masks: bool (B, T) by stack, the positions whose hidden states are compared; empty if
@@ -52,6 +53,13 @@ class Examples(Protocol):
 
     def label_rows(self, row: int) -> int:
         """How many of the compared outputs have a label."""
+        ...
+
+    def label_weight(self, rows: Sequence[int]) -> float | None:
+        """What the supervised loss of some examples is divided by; None: by their number of labels.
+
+        With class weights that weigh rows, the sum of the weights of their labels.
+        """
         ...
 
     def feature_rows(self, row: int, stack: str) -> int:

@@ -13,9 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from flexkd_core import squared_error, token_cross_entropy
+from flexkd_core import binary_cross_entropy, squared_error, token_cross_entropy
 
 from ..spec import TASK_KINDS
+from .multilabel import multilabel_metrics
 
 Metrics = dict[str, float]
 
@@ -26,7 +27,7 @@ class RowLoss(Protocol):
     def __call__(
         self, outputs_NC: Tensor, labels_N: Tensor, /, *, reduction: Literal["none"]
     ) -> Tensor:
-        """Values (N,), on the outputs' graph."""
+        """Values (N,), on the outputs' graph; the labels of a multi-label task are (N, C)."""
         ...
 
 
@@ -34,7 +35,8 @@ class RowLoss(Protocol):
 class Head:
     """One task's supervised loss and metrics.
 
-    supervised: the loss by row, which is an example, or a token of text.
+    supervised: the loss by row, which is an example, or a token of text. That of a task with
+        class weights accepts them as `class_weights`, (C,).
     metrics: (logits_NC, labels_N) → every metric of the task, by name, in its own unit; None for
         a task whose students generate text, whose metrics need that text.
     """
@@ -95,6 +97,7 @@ def _value_error(outputs_N1: Tensor, labels_N: Tensor, /, *, reduction: Literal[
 
 HEADS: dict[str, Head] = {
     "classes": Head(token_cross_entropy, classification_metrics),
+    "labels": Head(binary_cross_entropy, multilabel_metrics),
     "number": Head(_value_error, regression_metrics),
     "tokens": Head(token_cross_entropy, None),
 }

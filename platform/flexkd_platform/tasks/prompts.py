@@ -188,6 +188,9 @@ class GenerationExamples:
         """All target tokens."""
         return self.target_rows(row)
 
+    def label_weight(self, rows: Sequence[int]) -> None:
+        """None: every token has the same weight."""
+
     def feature_rows(self, row: int, stack: str) -> int:
         """Document tokens for the encoder, target tokens for a decoder; those compared."""
         if self.compared is not None:

@@ -23,9 +23,11 @@ class LabelExamples:
     """The token ids of a split's texts, unpadded, special tokens included, with their labels.
 
     types: token type ids if pairs have them; empty otherwise.
-    labels: (examples,) int64 classes or fp32 numbers; see `has_label`.
+    labels: (examples,) int64 classes or fp32 numbers, or (examples, classes) fp32 of 0 and 1; see
+        `has_label`.
     pad_id: the token that fills a batch's shorter rows; masked, so its value does not matter.
     lengths: of the whole `texts`.
+    weights: (examples,) fp64, of the examples in the mean of the supervised loss; None for 1.
     """
 
     ids: tuple[tuple[int, ...], ...]
@@ -34,6 +36,7 @@ class LabelExamples:
     pad_id: int
     padding: Literal["right", "left"] = "right"
     lengths: Mapping[str, Lengths] = field(default_factory=dict)
+    weights: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -48,7 +51,11 @@ class LabelExamples:
 
     def label_rows(self, row: int) -> int:
         """One if the label is known, else none."""
-        return int(has_label(self.labels[row]))
+        return int(has_label(self.labels[row : row + 1]))
+
+    def label_weight(self, rows: Sequence[int]) -> float | None:
+        """The sum of the weights of some examples."""
+        return None if self.weights is None else float(self.weights[list(rows)].sum())
 
     def feature_rows(self, row: int, stack: str) -> int:
         """One: the input of the head."""

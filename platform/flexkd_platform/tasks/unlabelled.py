@@ -1,6 +1,6 @@
 """The mark of an example without a label.
 
-Shapes: N examples.
+Shapes: N examples, C classes.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 NO_CLASS = -100
-"""The class of an example without one; a number is NaN. Neither is allowed in data."""
+"""The class of an example without one; a number is NaN, as are all values of a row that may have
+several classes. None of them is allowed in data."""
 
 
 def without_label(labels_N: NDArray[Any]) -> NDArray[Any]:
@@ -22,5 +23,8 @@ def without_label(labels_N: NDArray[Any]) -> NDArray[Any]:
 
 
 def has_label(labels_N: Tensor) -> Tensor:
-    """bool (N,): which labels are known."""
-    return ~labels_N.isnan() if labels_N.is_floating_point() else labels_N != NO_CLASS
+    """bool (N,): which labels are known, of (N,), or (N, C) for any number of classes."""
+    if not labels_N.is_floating_point():
+        return labels_N != NO_CLASS
+    unknown = labels_N.isnan()
+    return ~(unknown.any(dim=1) if labels_N.ndim == 2 else unknown)

@@ -88,6 +88,7 @@ def gradient_scale(
     task: str,
     head: Any,
     device: torch.device,
+    class_weights: Tensor | None = None,
 ) -> float:
     """s = ‖∂L_supervised/∂h‖ / ‖∂L_feature/∂h‖, of the untrained student on a sample.
 
@@ -98,13 +99,17 @@ def gradient_scale(
     Args:
         rows: the examples, by their index in `data`; their own labels or responses are read.
         head: the student's output head, for a language model.
+        class_weights: of the supervised loss.
 
     Raises:
         ValueError: a gradient is 0 or not finite.
     """
     features = sample_features(module, data, signal, terms, rows, device)
     of_features = _feature_gradient(module, method, terms, features)
-    of_labels = _supervised_gradient(module, data, terms, rows, task, head, device)
+    supervised = DistillationObjective(
+        FineTuning(kind="ft"), task, head=head, class_weights=class_weights
+    )
+    of_labels = _supervised_gradient(module, data, terms, rows, supervised, device)
     for name, norm in (("feature", of_features), ("supervised", of_labels)):
         if not (norm > 0 and math.isfinite(norm)):
             raise ValueError(
@@ -139,12 +144,10 @@ def _supervised_gradient(
     data: Examples,
     terms: Sequence[FeatureTerm],
     rows: Sequence[int],
-    task: str,
-    head: Any,
+    objective: DistillationObjective,
     device: torch.device,
 ) -> float:
     """‖∂L_supervised/∂h‖. Batches have separate positions, so that their squares add up."""
-    objective = DistillationObjective(FineTuning(kind="ft"), task, head=head)
     total = {
         "targets": [sum(map(data.target_rows, rows))],
         "labels": [sum(map(data.label_rows, rows))],
@@ -160,7 +163,8 @@ def _supervised_gradient(
         ]
         for some, batch in _batches(data, rows, SAMPLE_BATCH):
             out = forward(outputs, batch, device)
-            part = MicroBatchOutputs(some, batch, True, out, total)
+            weight = data.label_weight(rows)
+            part = MicroBatchOutputs(some, batch, True, out, total, label_weight=weight)
             loss = objective(part, SoloWorker(str(device)))["loss"]
             hidden = [tap.take() for tap in taps]
             for gradient_BTD in torch.autograd.grad(loss, hidden):

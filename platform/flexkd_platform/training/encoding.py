@@ -9,7 +9,7 @@ from typing import Any, Literal
 import pyarrow as pa
 import torch
 
-from ..artifacts import LabelUnit, Response
+from ..artifacts import LabelUnit, Response, is_label_list, multi_hot
 from ..plan import LabelReading, Reading, ResponseReading
 from ..tasks import (
     Chat,
@@ -111,8 +111,12 @@ def _conversations(prompts: Sequence[str], tokenizer: Any, limit: int) -> Encode
 def _labelled(
     table: pa.Table, tokenizer: Any, reading: LabelReading, unit: LabelUnit | None
 ) -> Examples:
-    whole = pa.types.is_integer(table.schema.field("label").type)
-    labels_N = table["label"].to_numpy()
+    kind = table.schema.field("label").type
+    whole = pa.types.is_integer(kind)
+    if is_label_list(kind):
+        labels_N = multi_hot(table["label"], reading.outputs)
+    else:
+        labels_N = table["label"].to_numpy()
     if unit is not None:
         labels_N, whole = unit.standardised(labels_N), False
     return encode_texts(

@@ -109,7 +109,10 @@ class Gradient:
             out = {name: values.float() for name, values in out.items()}
         if not share.own:
             out = {name: values[:0] for name, values in out.items()}
-        return MicroBatchOutputs(share.rows, share.batch, share.own, out, counts)
+        weight = share.label_weight
+        return MicroBatchOutputs(
+            share.rows, share.batch, share.own, out, counts, label_weight=weight
+        )
 
 
 def _joined(parts: Sequence[MicroBatchOutputs]) -> MicroBatchOutputs:
@@ -123,7 +126,13 @@ def _joined(parts: Sequence[MicroBatchOutputs]) -> MicroBatchOutputs:
     batch = Batch({}, labels_N, None, {})
     signals = [part.teacher for part in parts if part.teacher is not None]
     return MicroBatchOutputs(
-        rows, batch, True, out, first.counts, TeacherRows.joined(signals) if signals else None
+        rows,
+        batch,
+        True,
+        out,
+        first.counts,
+        TeacherRows.joined(signals) if signals else None,
+        label_weight=first.label_weight,
     )
 
 

@@ -165,6 +165,7 @@ def _shares(
     pieces = -(-max(sizes) // micro_batch) if micro_batch else 1
     drawn = False
     shares = []
+    weight = data.label_weight(rows)
     for piece in range(pieces):
         some = mine[len(mine) * piece // pieces : len(mine) * (piece + 1) // pieces]
         # A last batch may have fewer rows than workers. A worker without a row runs on another
@@ -172,7 +173,9 @@ def _shares(
         own, some = bool(some), some or rows[:1]
         made = None if draw is None else draw(step, some)
         drawn = made is not None
-        shares.append(MicroBatch(some, data.batch(some) if made is None else made, own))
+        shares.append(
+            MicroBatch(some, data.batch(some) if made is None else made, own, label_weight=weight)
+        )
     counts = _gathered_counts(shares, worker) if drawn else _counts(data, rows, worker, shares)
     return shares, counts
 

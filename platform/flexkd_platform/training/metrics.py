@@ -5,6 +5,8 @@ Shapes: N rows compared, C outputs.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -14,8 +16,9 @@ from flexkd_core import RowTerm, chunked_rows_loss, token_cross_entropy
 
 from ..artifacts import LabelUnit
 from ..models import label_unit, output_head
+from ..plan import LabelReading, Reading
 from ..spec import TASK_KINDS, ResponseTask
-from ..tasks import Examples, head_of
+from ..tasks import Examples, best_cut, head_of, logit_of
 from .hidden_states import HEAD_INPUT, LOGITS, HiddenStateModel, finite_rows, forward
 from .objective import CHUNK
 
@@ -27,9 +30,16 @@ READ_BATCH = 16
 
 
 def compute_metrics(
-    model: nn.Module, examples: Examples, task: str, split: str, device: torch.device
+    model: nn.Module,
+    examples: Examples,
+    task: str,
+    split: str,
+    device: torch.device,
+    cut: float = 0.0,
 ) -> dict[str, float]:
     """Every metric of a labelled task; `nll`, in nats per response token, for generation tasks.
+
+    cut: of a multi-label task, see `multilabel_cut`.
 
     Raises:
         FloatingPointError: an output is NaN or infinite; names the first example.
@@ -41,8 +51,26 @@ def compute_metrics(
     labels_N = examples.batch(range(len(examples))).labels_N
     unit = label_unit(model) or LabelUnit()
     return label_metrics(
-        task, unit.restored(logits_NC.numpy()), unit.restored(labels_N.double().numpy())
+        task, unit.restored(logits_NC.numpy()) - cut, unit.restored(labels_N.double().numpy())
     )
+
+
+def multilabel_cut(
+    reading: Reading, model: nn.Module, validation: Callable[[], Examples], device: torch.device
+) -> float:
+    """The logit above which a multi-label task predicts a class; 0 for other tasks.
+
+    validation: the examples that it is chosen on, if the task says so.
+    """
+    if not isinstance(reading, LabelReading) or not reading.multilabel:
+        return 0.0
+    if reading.threshold != "validation":
+        return logit_of(reading.threshold)
+    examples = validation()
+    logits_NC = predict(model, examples, device)
+    check_outputs(logits_NC, "validation")
+    labels_NC = examples.batch(range(len(examples))).labels_N
+    return best_cut(logits_NC.double().numpy(), labels_NC.double().numpy())
 
 
 def label_metrics(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from torch import Tensor
 
@@ -23,11 +23,13 @@ class MicroBatch:
     rows: their indices; batch: the same examples as tensors.
     own: False for a worker without rows of a last, small batch: it runs on another worker's
         example, which is not counted, because all workers take part in the backward pass.
+    label_weight: of the whole batch, as `Examples.label_weight` returns it.
     """
 
     rows: Sequence[int]
     batch: Batch
     own: bool
+    label_weight: float | None = field(default=None, kw_only=True)
 
     @property
     def labels_N(self) -> Tensor:

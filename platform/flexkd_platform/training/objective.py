@@ -17,13 +17,14 @@ from flexkd_core import (
     LOGIT_LOSSES,
     RowTerm,
     chunked_rows_loss,
+    per_label,
     same_vocabulary,
     squared_error,
     top_k_logits,
 )
 
 from ..plan import stack_of
-from ..spec import FEWEST_ROWS, LogitTerm, Method, Weights, regresses
+from ..spec import FEWEST_ROWS, LogitTerm, Method, Weights, multilabel, regresses
 from ..tasks import has_label, head_of
 from .feature_terms import FeatureScale, FeatureTerm, feature_loss
 from .hidden_states import HEAD_INPUT, LOGITS
@@ -44,6 +45,7 @@ class DistillationObjective(Objective):
     head: the student's output head, for a language model.
     precision: of the head's matrix products.
     scale: multiplies the feature loss beside α; None for a method that does not normalise it.
+    class_weights: of the supervised loss, (C,); None: 1 for every class.
     """
 
     method: Method
@@ -53,6 +55,7 @@ class DistillationObjective(Objective):
     head: Any = None
     precision: str = "fp32"
     scale: FeatureScale | None = None
+    class_weights: Tensor | None = None
 
     @property
     def adds_up(self) -> bool:  # type: ignore[override]
@@ -91,8 +94,7 @@ class DistillationObjective(Objective):
         rows = max(1, sum(part.counts["targets"]))
         wanted: dict[str, RowTerm] = {}
         if weights.supervised:
-            loss = head_of(self.task).supervised
-            wanted["supervised"] = RowTerm(weights.supervised, loss, "labels")
+            wanted["supervised"] = RowTerm(weights.supervised, self._supervised(), "labels")
         if weights.logit:
             loss = logit_loss(self.method, self.task)
             paired_N = None if teacher is None else teacher.paired_N
@@ -110,8 +112,10 @@ class DistillationObjective(Objective):
             for name, term in wanted.items():
                 if term.target == "labels":
                     values_N = term.loss(outputs_NC[known_N], labels_N[known_N], reduction="none")
-                    labels = part.counts.get("labels", part.counts["targets"])
-                    sums[name] = values_N.sum() / max(1, sum(labels))
+                    labels = max(1, sum(part.counts.get("labels", part.counts["targets"])))
+                    # A batch may have only labels whose weights are 0 or nearly so.
+                    weight = labels if part.label_weight is None else part.label_weight
+                    sums[name] = values_N.sum() / (weight or 1)
                 else:
                     assert teacher is not None, "the logit term has a teacher"
                     assert teacher.outputs is not None, "the logit term reads the outputs"
@@ -141,6 +145,13 @@ class DistillationObjective(Objective):
             for name, value in sums.items()
         }
         return {"loss": worker.gather(local[None], everyone).sum(), **found}
+
+    def _supervised(self) -> Any:
+        """The supervised loss by row, with the class weights."""
+        loss: Any = head_of(self.task).supervised
+        if self.class_weights is None:
+            return loss
+        return partial(loss, class_weights=self.class_weights)
 
     def _feature_terms(
         self, part: MicroBatchOutputs, teacher: TeacherRows | None, worker: Worker
@@ -201,9 +212,20 @@ class _BetweenOutputs:
         return rows_N * self._scale
 
 
+def _by_label(term: LogitTerm) -> Any:
+    """A logit loss between the labels of a row, each by itself; their mean."""
+    loss: Any = LOGIT_LOSSES[term.name]
+    assert term.by_label != "none", "the preflight checks refuse it"
+    if term.by_label == "logits":
+        return partial(loss, **term.settings)
+    return partial(per_label, loss, **term.settings)
+
+
 def logit_loss(method: Method, task: str) -> Any:
     """The logit term of a method, by row; for regression, the squared difference."""
     term = method.logit_term
     assert method.uses_outputs, "the logit term has weight"
     assert term is not None, "a method that weighs a logit term has one"
-    return squared_error if regresses(task) else _BetweenOutputs(term)
+    if regresses(task):
+        return squared_error
+    return _by_label(term) if multilabel(task) else _BetweenOutputs(term)

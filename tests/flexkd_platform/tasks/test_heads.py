@@ -25,12 +25,20 @@ def draw(rows: int, columns: int, seed: int) -> np.ndarray:
     return np.random.default_rng(seed).normal(size=(rows, columns))
 
 
-COLUMNS = {"classification": 3, "regression": 1, "instruction": 5, "summarization": 5}
+COLUMNS = {
+    "classification": 3,
+    "multilabel": 3,
+    "regression": 1,
+    "instruction": 5,
+    "summarization": 5,
+}
 """Outputs of each task's rows, for the draws below."""
 
 
 def labels_for(task: str, rows: int) -> torch.Tensor:
     labels_N = torch.arange(rows) % COLUMNS[task]
+    if task == "multilabel":
+        return torch.nn.functional.one_hot(labels_N, COLUMNS[task]).float()
     return labels_N + 0.5 if task == "regression" else labels_N
 
 
@@ -42,7 +50,9 @@ def test_every_task_has_a_head_and_those_with_labels_their_metrics() -> None:
         # What is written is measured by reading it: no metric is told from outputs.
         assert (head.metrics is None) == issubclass(kind, ResponseTask)
         if head.metrics is not None:
-            found = head.metrics(draw(8, COLUMNS[name], 0), np.arange(8.0) % 3)
+            several = name == "multilabel"
+            labels_N = labels_for(name, 8).double().numpy() if several else np.arange(8.0) % 3
+            found = head.metrics(draw(8, COLUMNS[name], 0), labels_N)
             assert set(found) == set(kind.metrics)
             assert all(type(value) is float for value in found.values())
 

@@ -14,13 +14,14 @@ from ...spec import (
     OwnData,
     OwnDocuments,
     OwnInstructions,
+    OwnLabelLists,
     Task,
 )
 from ..facts import Facts
 from ..step import Step, StepConfig
 from ..step_kind import StepKind
 
-Source = OwnData | OwnInstructions | OwnDocuments
+Source = OwnData | OwnLabelLists | OwnInstructions | OwnDocuments
 
 
 def _summary_line(summary: Mapping[str, Any], metric: str = "") -> str:

@@ -22,11 +22,14 @@ class LogitTerm(Section):
 
     between_numbers: whether regression may use it, where it is the squared difference.
     any_vocabulary: whether both sides may have different vocabularies.
+    by_label: how a multi-label task uses it: between the two classes that each label is, between
+        the labels' logits, or not at all.
     version: set by losses of other packages; part of the steps' hashes.
     """
 
     between_numbers: ClassVar[bool] = False
     any_vocabulary: ClassVar[bool] = False
+    by_label: ClassVar[Literal["classes", "logits", "none"]] = "classes"
     version: ClassVar[int | None] = None
     temperature: float = Field(1.0, gt=0, description=TEMPERATURE)
     top_k: int | None = Field(None, gt=0, description=TOP_K)
@@ -112,6 +115,7 @@ class Uld(LogitTerm):
     """Distance of the sorted probabilities, which needs no common vocabulary."""
 
     any_vocabulary: ClassVar[bool] = True
+    by_label: ClassVar[Literal["classes", "logits", "none"]] = "none"
     kind: Literal["uld"] = "uld"
     temperature: float = Field(1.0, gt=0, description=TVD_TEMPERATURE)
 
@@ -139,6 +143,7 @@ class LogitMse(LogitTerm):
     """Mean squared difference of the logits themselves."""
 
     between_numbers: ClassVar[bool] = True
+    by_label: ClassVar[Literal["classes", "logits", "none"]] = "logits"
     kind: Literal["logit_mse"] = "logit_mse"
     temperature: float = Field(1.0, gt=0, description="τ; without effect on this loss")
 
