@@ -10,6 +10,7 @@ from ..spec import METHODS, TASK_KINDS, Problem, SpecError, did_you_mean
 from ..store import StoreError, absolute_location
 from ..tracking import (
     TRACKING_OPTION,
+    Condition,
     Names,
     TrialRecord,
     UnreadableStoreError,
@@ -17,6 +18,8 @@ from ..tracking import (
     check_form,
     check_tracking,
     default_uri,
+    is_result,
+    matching,
     parse_where,
     read_trials,
     shown_uri,
@@ -38,7 +41,7 @@ class _Request:
     experiments: list[str]
     job: str
     user: str
-    where: list[str]
+    where: list[Condition]
     refresh: bool
 
 
@@ -66,7 +69,11 @@ def compare(
     ]
     if problems:
         raise SpecError(problems)
-    trials = _read(_Request(uri, experiments, job, user, where, refresh))
+    conditions = parse_where(where, WHERE)
+    # Results select rows of the finished table: the correction is for all of its comparisons.
+    on_results = [one for one in conditions if is_result(one)]
+    others = [one for one in conditions if not is_result(one)]
+    trials = _read(_Request(uri, experiments, job, user, others, refresh))
     finished = [trial for trial in trials if trial.status in {"done", "reused"}]
     if not finished:
         message = f"no finished trial in {shown_uri(uri)}"
@@ -82,6 +89,7 @@ def compare(
         problems.append(Problem("--format", message, remedy))
     if problems:
         raise SpecError(problems)
+    kept = {trial.group for trial in matching(trials, on_results, job_ids={})}
     boards = []
     for title, ours in tasks.items():
         ranked = _ranking(ours, metrics, output)
@@ -91,8 +99,13 @@ def compare(
         extra = [name for name in view.metrics(recorded) if name not in ranked]
         needed = list(dict.fromkeys([*ranked, *extra, *sorted_by]))
         groups = group_trials(ours, baseline=baseline or None, metrics=needed)
+        groups = [group for group in groups if group.key in kept]
+        if not groups:
+            continue
         shown = title if view.by_task or len(tasks) > 1 else ""
         boards.append(view.board(groups, shown, view.metrics(recorded) or ranked, Names(ours)))
+    if not boards and on_results:
+        raise SpecError([Problem("", f"no group in {shown_uri(uri)} matches", "ask for less")])
     if not boards:
         remedy = f"name one with --metric: {', '.join(recorded)}"
         raise SpecError([Problem("", "the trials have no metric of a task", remedy)])
@@ -124,7 +137,7 @@ def _read(request: _Request) -> list[TrialRecord]:
             experiments=request.experiments or None,
             job=request.job or None,
             user=request.user or None,
-            where=parse_where(request.where, WHERE),
+            where=request.where,
             refresh=request.refresh,
         )
     except UnreadableStoreError as error:

@@ -12,7 +12,7 @@ from typing import Any
 from flexkd_core.statistics import Comparison, CrossedMean, Summary, summarise
 
 from ..spec import canonical_json
-from ..tracking import Json, TrialRecord
+from ..tracking import Json, TrialRecord, group_key
 from .example_scores import ExampleScores, crossed
 from .versus import all_corrected, compared, lower_is_better, with_stochastic_order
 
@@ -59,6 +59,11 @@ class Group:
     pruned: int = 0
     failed: int = 0
     crossed: Mapping[str, CrossedMean] = field(default_factory=dict)
+
+    @property
+    def key(self) -> str:
+        """The `group` of its trials."""
+        return group_key(self.method, self.settings)
 
     @property
     def incomplete(self) -> bool:

@@ -27,14 +27,16 @@ from .records import (
     StoredStudent,
     TrialRecord,
     TrialStatus,
+    group_key,
     params_text,
 )
 from .redaction import shown_uri
 from .registry import RegistryError
 from .resilient import ResilientTracker
 from .run_source import UnreadableStoreError
-from .selecting import Names, task_label
+from .selecting import Names, is_result, matching, task_label
 from .tracker import Tracker
+from .where import Comparison as Condition
 from .where import parse_where
 
 __all__ = [
@@ -63,6 +65,10 @@ __all__ = [
     "default_uri",
     "open_tracker",
     "params_text",
+    "Condition",
+    "group_key",
+    "is_result",
+    "matching",
     "parse_where",
     "read_trials",
     "shown_uri",

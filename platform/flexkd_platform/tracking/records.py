@@ -66,12 +66,17 @@ class TrialRecord:
     @cached_property
     def group(self) -> str:
         """SHA-256 of method and settings: equal for trials that differ only in the seed."""
-        return sha256_of({"method": self.method, "settings": dict(self.settings)})
+        return group_key(self.method, self.settings)
 
     @property
     def label(self) -> str:
         """A readable label, for example `flexkd α=0.5 seed 10`."""
         return " ".join(filter(None, [self.method, params_text(self.params), f"seed {self.seed}"]))
+
+
+def group_key(method: str, settings: Mapping[str, Json]) -> str:
+    """SHA-256 of method and settings. See `TrialRecord.group`."""
+    return sha256_of({"method": method, "settings": dict(settings)})
 
 
 @dataclass(frozen=True)

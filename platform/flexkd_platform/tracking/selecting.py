@@ -60,8 +60,41 @@ def matching(
         values = names.values(one.name)
         if one.name == "job":
             values = _with_ids(job_ids)
-        trials = [trial for trial in trials if _matches(trial, one, values)]
+        if not is_result(one):
+            trials = [trial for trial in trials if _matches(trial, one, values)]
+    for one in filter(is_result, comparisons):
+        means = _group_means(trials, names.values(one.name))
+        held = {group for group, mean in means.items() if holds(mean, one.operator, one.values)}
+        trials = [trial for trial in trials if trial.group in held]
     return list(trials)
+
+
+def is_result(comparison: Comparison) -> bool:
+    """Whether a comparison names what a trial resulted in, and not what it was.
+
+    Metrics are named `split/metric`; settings have dots in their paths.
+    """
+    name = comparison.name
+    return name == "seconds" or ("/" in name and not name.startswith("tags."))
+
+
+def _group_means(trials: Sequence[TrialRecord], values: Values | None) -> dict[str, list[Json]]:
+    """Group → the mean over its finished trials; [] unless each has one.
+
+    A condition on single trials would pick the seeds with good results.
+    """
+    assert values is not None, "unknown names were reported"
+    found: dict[str, list[Json]] = {trial.group: [] for trial in trials}
+    missing: set[str] = set()
+    for trial in trials:
+        if trial.status in {"done", "reused"}:
+            numbers = values(trial)
+            found[trial.group] += numbers
+            missing |= set() if numbers else {trial.group}
+    return {
+        group: [math.fsum(numbers) / len(numbers)] if numbers and group not in missing else []  # type: ignore[arg-type]
+        for group, numbers in found.items()
+    }
 
 
 class Names:

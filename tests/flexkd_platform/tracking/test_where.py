@@ -92,6 +92,21 @@ def test_a_condition_selects(condition: str, expected: str) -> None:
     assert selected(condition) == expected
 
 
+def test_a_metric_is_the_mean_of_the_group() -> None:
+    """Of the seeds that the other conditions leave: none is picked for its result."""
+    second = replace(ANNA, hash="c", seed=20, metrics={"test/accuracy": 0.25}, seconds=90.0)
+    unfinished = replace(ANNA, hash="d", seed=30, metrics={}, status="failed")
+    trials = [ANNA, second, unfinished]
+
+    def kept(*conditions: str) -> str:
+        return "".join(t.hash for t in matching(trials, parse_where(conditions), job_ids={}))
+
+    assert kept("test/accuracy=0.5") == "acd"
+    assert kept("test/accuracy>0.7") == ""
+    assert kept("test/accuracy>0.7", "seed=10") == "a"
+    assert kept("seconds>=60 and status=done") == "ac"
+
+
 def test_all_conditions_must_hold() -> None:
     assert selected("seed=10", "method=ft") == "b"
     assert selected() == "ab"
