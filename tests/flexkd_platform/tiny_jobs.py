@@ -19,7 +19,7 @@ from flexkd_platform.executors.inprocess import InProcessExecutor
 from flexkd_platform.job.graph import Graph, Node, trial_node
 from flexkd_platform.job.scheduler import Scheduler
 from flexkd_platform.model_info.quiet import quiet
-from flexkd_platform.plan import Plan, Trial
+from flexkd_platform.plan import Plan, Step, Trial
 from flexkd_platform.preflight import Preflight
 from flexkd_platform.search import build_plan
 from flexkd_platform.spec import JobSpec, Resources, load_spec
@@ -220,6 +220,9 @@ class Heard:
 
     def waiting(self, node: Node, holder: Holder) -> None:
         raise AssertionError("no other job works on the trials")
+
+    def damaged(self, step: Step, reasons: Sequence[str], place: str) -> None:
+        raise AssertionError(f"{step.kind} is damaged: {reasons}")
 
     def of(self, trial: Trial) -> list[str]:
         """What happened to the trial but its progress."""
