@@ -11,9 +11,12 @@ from typing import Annotated
 import typer
 
 from ..cluster.idle_threads import idle_threads
+from .groups import jobs_app, store_app
 from .options import (
+    DASHBOARD,
     DEFAULT_STORAGE,
     AddressOption,
+    DashboardOption,
     JsonOption,
     ReadTrackingOption,
     SetOption,
@@ -27,28 +30,10 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
-jobs_app = typer.Typer(
-    help="Jobs on a Ray cluster: list, status, logs, stop.", no_args_is_help=True
-)
 app.add_typer(jobs_app, name="jobs")
-store_app = typer.Typer(
-    help="Artifacts in a storage: list, verify, clean up.", no_args_is_help=True
-)
 app.add_typer(store_app, name="store")
-
-DashboardOption = Annotated[
-    str,
-    typer.Option(
-        "--address",
-        envvar="RAY_API_SERVER_ADDRESS",
-        help="address of the cluster's dashboard",
-        metavar="URL",
-    ),
-]
 INTERRUPTED = 130
 """The exit code that typer returns for a KeyboardInterrupt."""
-DASHBOARD = "http://127.0.0.1:8265"
-JobArgument = Annotated[str, typer.Argument(help="id of the job", show_default=False)]
 
 
 def _show_version(asked: bool) -> None:
@@ -193,88 +178,6 @@ def submit_command(
             as_json=as_json,
         )
     )
-
-
-@jobs_app.command("list")
-def jobs_list_command(address: DashboardOption = DASHBOARD, as_json: JsonOption = False) -> None:
-    """List the flexkd jobs on the cluster, the newest first."""
-    from .jobs import list_jobs
-
-    raise typer.Exit(list_jobs(address, as_json))
-
-
-@jobs_app.command("status")
-def jobs_status_command(
-    job: JobArgument, address: DashboardOption = DASHBOARD, as_json: JsonOption = False
-) -> None:
-    """Show the status of a job."""
-    from .jobs import job_status
-
-    raise typer.Exit(job_status(address, job, as_json))
-
-
-@jobs_app.command("logs")
-def jobs_logs_command(
-    job: JobArgument,
-    address: DashboardOption = DASHBOARD,
-    follow: Annotated[bool, typer.Option("--follow", help="until the job ends")] = False,
-    as_json: JsonOption = False,
-) -> None:
-    """Show the log of a job."""
-    from .jobs import job_logs
-
-    raise typer.Exit(job_logs(address, job, follow, as_json))
-
-
-@jobs_app.command("stop")
-def jobs_stop_command(
-    job: JobArgument,
-    address: DashboardOption = DASHBOARD,
-    wait: Annotated[bool, typer.Option("--wait", help="until it has ended")] = False,
-    as_json: JsonOption = False,
-) -> None:
-    """Stop a job; finished work is kept."""
-    from .jobs import stop_job
-
-    raise typer.Exit(stop_job(address, job, wait, as_json))
-
-
-@store_app.command("list")
-def store_list_command(
-    storage: StorageOption = DEFAULT_STORAGE, as_json: JsonOption = False
-) -> None:
-    """List the artifacts, their sizes, and the jobs that use them."""
-    from .store import list_artifacts
-
-    raise typer.Exit(list_artifacts(storage, as_json))
-
-
-@store_app.command("verify")
-def store_verify_command(
-    storage: StorageOption = DEFAULT_STORAGE,
-    set_aside: Annotated[
-        bool, typer.Option("--set-aside", help="move damaged artifacts to quarantine/")
-    ] = False,
-    as_json: JsonOption = False,
-) -> None:
-    """Compare every file with the digest in its manifest; exit code 1 if one differs."""
-    from .store import verify
-
-    raise typer.Exit(verify(storage, set_aside, as_json))
-
-
-@store_app.command("gc")
-def store_gc_command(
-    storage: StorageOption = DEFAULT_STORAGE,
-    really: Annotated[
-        bool, typer.Option("--delete", help="delete it; without, it is only shown")
-    ] = False,
-    as_json: JsonOption = False,
-) -> None:
-    """Show or delete what no job in the storage uses. Run it while no job runs."""
-    from .store import collect_garbage
-
-    raise typer.Exit(collect_garbage(storage, really, as_json))
 
 
 @app.command("compare")

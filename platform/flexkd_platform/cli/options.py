@@ -55,3 +55,14 @@ AddressOption = Annotated[
     ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="machine-readable output")]
+
+DashboardOption = Annotated[
+    str,
+    typer.Option(
+        "--address",
+        envvar="RAY_API_SERVER_ADDRESS",
+        help="address of the cluster's dashboard",
+        metavar="URL",
+    ),
+]
+DASHBOARD = "http://127.0.0.1:8265"
