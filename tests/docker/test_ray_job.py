@@ -70,7 +70,7 @@ def sweep(folder: Path, change: str) -> Path:
 
 @pytest.mark.parametrize("spec", JOBS, ids=lambda path: path.stem)
 def test_kuberay_takes_every_job_of_ours(kuberay: Request, spec: Path) -> None:
-    if "source: files" in spec.read_text(encoding="utf-8"):
+    if '"source": "files"' in json.dumps(yaml.safe_load(spec.read_text(encoding="utf-8"))):
         where = ["--storage", STORAGE, "--tracking-uri", TRACKING]
         code, _, err = kuberay.run("--kuberay", "--dry-run", *where, spec=spec)
         assert code == 2
