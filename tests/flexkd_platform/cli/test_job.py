@@ -77,7 +77,8 @@ def statuses(results: dict[str, Any], what: str) -> list[str]:
 
 def test_a_job_leaves_what_others_rely_on(bench: Bench) -> None:
     results = bench.run()
-    assert set(results) == {"job", "steps", "teacher", "selection", "trials", "groups", "texts"}
+    expected = {"job", "steps", "teacher", "selection", "trials", "groups", "texts", "winner"}
+    assert set(results) == expected
     assert results["job"]["status"] == "done"
     folder = bench.job_folder(results)
     assert json.loads((folder / "results.json").read_text()) == results
