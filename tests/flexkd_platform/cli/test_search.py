@@ -54,7 +54,7 @@ def test_a_plan_shows_the_first_round_and_how_much_follows(flexkd: Flexkd) -> No
     assert [trial["method"] for trial in numbers["trials"]] == ["ft", "kd", "kd"]
     shown = flexkd("plan")
     assert "searched: kd, beta in uniform [0.1, 0.9]" in shown
-    assert "3 points × 1 seeds" in shown
+    assert "3 points × 1 seed" in shown
     assert "is valid: at most 4 trials" in " ".join(flexkd("validate").split())
 
 
