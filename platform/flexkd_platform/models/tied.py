@@ -33,7 +33,7 @@ def require_tied(folder: Path, shapes: Shapes, backbone: PreTrainedModel) -> Non
     Raises:
         ModelError: names the two weights.
     """
-    if gguf_of(folder) is not None:
+    if gguf_of(folder) is not None or _cannot_be_untied(backbone.config):
         return
     for copy, original in _tied(shapes, backbone):
         one, other = _tensor(folder, copy), _tensor(folder, original)
@@ -44,6 +44,15 @@ def require_tied(folder: Path, shapes: Shapes, backbone: PreTrainedModel) -> Non
                 "set tie_word_embeddings: false in its config.json if it was trained with both; "
                 "otherwise save it again without one of them",
             )
+
+
+def _cannot_be_untied(config: Any) -> bool:
+    """Whether configs of this class tie whatever they are given: then the checkpoint decides.
+
+    T5's does in transformers 5, also for the checkpoints of T5 v1.1 and Flan-T5, which have an
+    output layer of their own.
+    """
+    return bool(type(config)(tie_word_embeddings=False).tie_word_embeddings)
 
 
 def _tied(shapes: Shapes, backbone: PreTrainedModel) -> Iterator[tuple[str, str]]:

@@ -161,7 +161,7 @@ def test_rows_that_are_refused_are_named_at_once(task_of: Callable[..., Any]) ->
     _, (problem,) = check_data(task_of(rows))
     assert problem.path == "task.data.messages"
     assert "row 3 of " in problem.message
-    assert "message 2 is of user, not of assistant (and 1 more rows)" in problem.message
+    assert "message 2 is of user, not of assistant (and 1 more row)" in problem.message
     assert "user and assistant in turn" in problem.remedy
 
 

@@ -109,9 +109,7 @@ def test_only_one_class_is_left(write_rows: WriteRows, problems: Problems) -> No
     rows = [(text, 1 if label else -1) for text, label in NUMBERS]
     problem = only(problems(write_rows("d.csv", rows), missing="skip"))
     assert "training examples have the label" in problem.message
-    assert (
-        "20 rows without a label were skipped: if -1 is a class, write 0 for it" in problem.remedy
-    )
+    assert "skipped without a label: 20 rows: if -1 is a class, write 0 for it" in problem.remedy
 
 
 def test_evaluation_sets(write_rows: WriteRows, task_on: TaskOn) -> None:

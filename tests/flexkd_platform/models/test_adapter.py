@@ -321,7 +321,7 @@ def test_an_adapter_that_is_not_finite_is_refused(base: Path, tmp_path: Path) ->
     weights[name][0, 0] = float("nan")
     save_file(weights, file)
     message = only_problem(folder)
-    assert f"values of {name} are NaN" in message
+    assert f"values of {name} is NaN" in message
     assert str(folder) in message
     with pytest.raises(ModelError, match="are not finite"):
         load_language_model(folder)
