@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import signal
 from collections.abc import Callable
+from functools import partial
 from types import FrameType
 from typing import Any
 
@@ -49,12 +50,11 @@ class _TrainSupervisor:
         the queue is gone, which ends with the trial.
         """
         there = NodeAffinitySchedulingStrategy(node, soft=False)
-        task = ray.remote(_interrupted_once).options(
-            num_cpus=0, max_retries=0, scheduling_strategy=there
-        )
+        run_once = ray.remote(partial(_interrupted_once, fit))
+        task = run_once.options(num_cpus=0, max_retries=0, scheduling_strategy=there)
         self._running += 1
         try:
-            run = task.remote(fit, *arguments, queue)
+            run = task.remote(*arguments, queue)
             ended = asyncio.ensure_future(_outcome(run))
             try:
                 while not (await asyncio.wait([ended], timeout=LOOK_SECONDS))[0]:
