@@ -9,10 +9,7 @@ stay reserved until the job ends.
 from __future__ import annotations
 
 import asyncio
-import signal
 from collections.abc import Callable
-from functools import partial
-from types import FrameType
 from typing import Any
 
 import ray
@@ -50,8 +47,7 @@ class _TrainSupervisor:
         the queue is gone, which ends with the trial.
         """
         there = NodeAffinitySchedulingStrategy(node, soft=False)
-        run_once = ray.remote(partial(_interrupted_once, fit))
-        task = run_once.options(num_cpus=0, max_retries=0, scheduling_strategy=there)
+        task = ray.remote(fit).options(num_cpus=0, max_retries=0, scheduling_strategy=there)
         self._running += 1
         try:
             run = task.remote(*arguments, queue)
@@ -72,24 +68,6 @@ class _TrainSupervisor:
         """Wait until no run is left."""
         while self._running:
             await asyncio.sleep(LOOK_SECONDS / 10)
-
-
-def _interrupted_once(fit: Callable[..., Any], *arguments: Any) -> Any:
-    """Run `fit` so that only the first interruption reaches it.
-
-    Ray repeats a cancellation that was not acknowledged within two seconds, as on a busy machine.
-    A second interruption would end what the run does to release its resources.
-    """
-
-    def interrupt(number: int, frame: FrameType | None) -> None:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGINT, interrupt)
-    try:
-        return fit(*arguments)
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 async def _outcome(run: Any) -> Any:

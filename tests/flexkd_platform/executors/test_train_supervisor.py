@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -10,8 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
-from flexkd_platform.executors.train_supervisor import _interrupted_once
 
 pytestmark = pytest.mark.ray
 
@@ -130,20 +127,3 @@ def test_a_run_outlives_the_process_of_its_trial(runs: Any, tmp_path: Path) -> N
     wait_for((tmp_path / "left").exists)
     ray.get(runs.ended.remote(), timeout=PATIENCE)
     assert (tmp_path / "left").read_text() == "put away"
-
-
-def test_a_second_interruption_does_not_reach_a_run_that_ends(tmp_path: Path) -> None:
-    """Ray sends another one if it takes the first for lost."""
-
-    def run(path: Path) -> None:
-        try:
-            signal.raise_signal(signal.SIGINT)
-        finally:
-            signal.raise_signal(signal.SIGINT)
-            path.write_text("put away")
-
-    before = signal.getsignal(signal.SIGINT)
-    with pytest.raises(KeyboardInterrupt):
-        _interrupted_once(run, tmp_path / "left")
-    assert (tmp_path / "left").read_text() == "put away"
-    assert signal.getsignal(signal.SIGINT) is before
