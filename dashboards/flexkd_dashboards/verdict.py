@@ -73,9 +73,10 @@ def reach_verdict(data: ReportData) -> Verdict:
         )
     label = labels[group_key(best["method"], best["params"])]
     sentence = f"{label} {_choice(winner)} {_reported(data, winner, best)}"
+    sentence += f" {_comparison(data, best)}"
     if leader is not best:
         sentence += f" {leader_label} has the {extreme} {shown}, which had no part in the choice."
-    return Verdict(best, f"{sentence} {_comparison(data, best)}")
+    return Verdict(best, sentence)
 
 
 def _group_of(groups: list[Group], winner: Winner) -> Group | None:
