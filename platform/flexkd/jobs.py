@@ -134,7 +134,7 @@ def open_results(job: str, *, storage: str | Path = STORAGE) -> Results:
     Raises:
         SpecError: there is no such job, or the storage cannot be read.
     """
-    from flexkd_platform.cli.export import job_files
+    from flexkd_platform.cli.common import job_files
 
     from .results import Results
 

@@ -15,6 +15,7 @@ from .console import err
 
 if TYPE_CHECKING:
     from ..data import DataFacts  # imports numpy
+    from ..results import JobFiles
 
 ON_THIS_MACHINE = ("local", "none")
 """Addresses of this machine, whose resources are known before anything starts."""
@@ -37,6 +38,21 @@ def read_spec(path: Path, overrides: list[str], more: Iterable[Problem] = ()) ->
     for note in _lined(notes, path, overrides):
         err.print(f"warning: {note}", markup=False, soft_wrap=True)
     return spec
+
+
+def job_files(storage: str, job: str) -> JobFiles:
+    """The files of a job, by its id or name.
+
+    Raises:
+        SpecError: there is no such job, or the storage cannot be read.
+    """
+    from ..results import find_job  # imports numpy
+
+    try:
+        return find_job(open_store(storage), job)
+    except (StoreError, OSError) as error:
+        remedy = "name the storage of the job, which must be reachable from here"
+        raise SpecError([Problem("--storage", str(error), remedy)]) from None
 
 
 def reachable_store(uri: str) -> tuple[Store | None, list[Problem]]:

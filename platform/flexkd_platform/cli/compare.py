@@ -74,7 +74,7 @@ def compare(
     on_results = [one for one in conditions if is_result(one)]
     others = [one for one in conditions if not is_result(one)]
     trials = _read(_Request(uri, experiments, job, user, others, refresh))
-    finished = [trial for trial in trials if trial.status in {"done", "reused"}]
+    finished = [trial for trial in trials if trial.finished]
     if not finished:
         message = f"no finished trial in {shown_uri(uri)}"
         if where or user:
@@ -160,7 +160,7 @@ def _by_task(trials: Sequence[TrialRecord]) -> dict[str, list[TrialRecord]]:
 
 def _ranking(trials: Sequence[TrialRecord], asked: list[str], output: str) -> list[str]:
     """The metrics that are shown for the trials of one task; the first one ranks."""
-    finished = [trial for trial in trials if trial.status in {"done", "reused"}]
+    finished = [trial for trial in trials if trial.finished]
     recorded = sorted({name for trial in finished for name in trial.metrics})
     if asked:
         return [name for name in asked if name in recorded]

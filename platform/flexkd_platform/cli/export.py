@@ -9,11 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..export import Student, find_student, parse_target
-from ..results import JobFiles, find_job
 from ..spec import Problem, SpecError
-from ..store import StoreError, open_store
 from ..tracking import RegistryError, shown_uri
-from .common import tracking_uri
+from .common import job_files, tracking_uri
 from .console import err, out
 
 if TYPE_CHECKING:
@@ -63,19 +61,6 @@ def export(target: str, places: Places, storage: str, tracking: str, as_json: bo
     else:
         _show(student, numbers)
     return code
-
-
-def job_files(storage: str, job: str) -> JobFiles:
-    """The files of a job, by its id or name.
-
-    Raises:
-        SpecError: there is no such job, or the storage cannot be read.
-    """
-    try:
-        return find_job(open_store(storage), job)
-    except (StoreError, OSError) as error:
-        remedy = "name the storage of the job, which must be reachable from here"
-        raise SpecError([Problem("--storage", str(error), remedy)]) from None
 
 
 def _place_problems(places: Places) -> list[Problem]:

@@ -17,24 +17,16 @@ from flexkd_dashboards import (
     render_report,
 )
 
-from ..results import JobFiles, find_job
-from ..spec import JobSpec, Problem, SpecError, load_spec
-from ..store import StoreError, open_store
+from ..results import JobFiles
+from ..spec import JobSpec
 from ..tracking.provenance import versions
+from .common import job_files
 
 
 def report(job_name: str, storage: str, as_json: bool) -> int:
     """Write a job's report again and print its location."""
-    try:
-        job = find_job(open_store(storage), job_name)
-    except (StoreError, OSError) as error:
-        remedy = "name the storage of the job, which must be reachable from here"
-        raise SpecError([Problem("--storage", str(error), remedy)]) from None
-    with tempfile.TemporaryDirectory() as scratch:
-        path = Path(scratch, "spec.yaml")
-        path.write_text(job.spec_yaml, encoding="utf-8")
-        spec = load_spec(path)
-    write_report(job, spec)
+    job = job_files(storage, job_name)
+    write_report(job, job.spec())
     place = job.folder.place("report/index.html")
     print(json.dumps({"report": place}) if as_json else place)
     return 0

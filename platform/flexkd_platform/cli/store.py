@@ -78,7 +78,10 @@ def collect_garbage(storage: str, really: bool, as_json: bool) -> int:
 @contextmanager
 def _opened(storage: str) -> Iterator[Store]:
     try:
-        yield open_store(storage)
+        store = open_store(storage)
+        if not any(map(store.list_folder, ("jobs", "steps"))):
+            raise StoreError(f"{store.uri} has neither jobs nor artifacts")
+        yield store
     except (StoreError, OSError) as error:
         raise SpecError([Problem("--storage", str(error), "name a storage of jobs")]) from None
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
-import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,12 +10,11 @@ from typing import NoReturn
 from ..results import JobFiles, group_trials
 from ..results.versus import lower_is_better
 from ..search.choosing import validation_metric
-from ..spec import JobSpec, OptunaSearch, Problem, SpecError, load_spec
+from ..spec import JobSpec, OptunaSearch, Problem, SpecError, did_you_mean
 from ..store import StoreError
 from ..tracking import TrialRecord
 from .target import Target, argument_of, is_named
 
-FINISHED = {"done", "reused"}
 SHOWN = 12
 """Candidates that a message lists at most."""
 
@@ -71,13 +68,13 @@ def find_student(files: JobFiles, target: Target) -> Student:
     Raises:
         SpecError: no trial matches, several do, or the trial has no student.
     """
-    spec, trials = job_spec(files), trials_of(files)
+    spec, trials = files.spec(), trials_of(files)
     _require_known(target, trials)
     found = [trial for trial in trials if target.matches(trial)]
     if not found:
         _refuse("no trial of this job has these settings", "its trials are", trials)
     if target.best:
-        finished = [trial for trial in found if trial.status in FINISHED]
+        finished = [trial for trial in found if trial.finished]
         metric = chosen_by(spec)
         best = best_trial(found, metric)
         if best is None:
@@ -88,11 +85,11 @@ def find_student(files: JobFiles, target: Target) -> Student:
             f"{len(found)} trials match", "name one, or add `best` to choose on validation:", found
         )
     (trial,) = found
-    if trial.status not in FINISHED:
+    if not trial.finished:
         what = "was stopped early" if trial.status == "pruned" else "failed"
         why = f": {trial.reason}" if trial.reason else ""
         message = f"{trial.label} {what}{why}"
-        finished = [each for each in trials if each.status in FINISHED]
+        finished = [each for each in trials if each.finished]
         _refuse(message, "it has no student; those that have one are", finished)
     return Student(files, spec, trial)
 
@@ -112,20 +109,11 @@ def best_trial(trials: Iterable[TrialRecord], metric: str) -> TrialRecord | None
         own = [
             trial
             for trial in trials
-            if trial.status in FINISHED
-            and (trial.method, trial.settings) == (group.method, group.settings)
+            if trial.finished and (trial.method, trial.settings) == (group.method, group.settings)
         ]
         sign = 1 if lower_is_better(metric) else -1
         return min(own, key=lambda trial: (sign * trial.metrics[metric], trial.seed))
     return None
-
-
-def job_spec(files: JobFiles) -> JobSpec:
-    """The spec of a job, from the file in its folder."""
-    with tempfile.TemporaryDirectory() as scratch:
-        path = Path(scratch, "spec.yaml")
-        path.write_text(files.spec_yaml, encoding="utf-8")
-        return load_spec(path)
 
 
 def trials_of(files: JobFiles) -> list[TrialRecord]:
@@ -164,9 +152,7 @@ def _require_known(target: Target, trials: Sequence[TrialRecord]) -> None:
 
 
 def _known(given: str, names: Sequence[str]) -> str:
-    close = difflib.get_close_matches(given, names, n=1)
-    hint = f"did you mean {close[0]}? " if close else ""
-    return f"{hint}there are {', '.join(names) or 'none'}"
+    return f"{did_you_mean(given, names)}there are {', '.join(names) or 'none'}"
 
 
 def _refuse(

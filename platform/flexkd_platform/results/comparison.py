@@ -210,7 +210,7 @@ def _noise_json(crossed_mean: CrossedMean | None) -> dict[str, Any]:
 
 def _gather(trials: Iterable[TrialRecord]) -> list[_Cell]:
     given = list(trials)
-    finished = [trial for trial in given if trial.status in {"done", "reused"}]
+    finished = [trial for trial in given if trial.finished]
     cells: dict[str, _Cell] = {}
     for trial in sorted(finished, key=lambda t: (t.method, t.group, t.seed, t.hash, t.status)):
         cell = cells.setdefault(trial.group, _Cell(trial.method, trial.settings))

@@ -9,7 +9,7 @@ from typing import Any
 from safetensors.numpy import load_file
 
 from ..artifacts import read_log_file
-from ..spec import Problem, SpecError
+from ..spec import JobSpec, Problem, SpecError, parse_spec
 from ..store import Store
 from ..tracking import StepMetrics
 from .job_folder import JobFolder
@@ -23,6 +23,10 @@ class JobFiles:
         self.folder = JobFolder(store, job_id)
         self.results: Mapping[str, Any] = _parsed(self.folder)
         self.spec_yaml = self.folder.read("spec.yaml")
+
+    def spec(self) -> JobSpec:
+        """The job's spec, as `spec.yaml` has it."""
+        return parse_spec(self.spec_yaml, source=self.folder.place("spec.yaml"))
 
     def training_log(self, trial_hash: str) -> list[StepMetrics]:
         """The step metrics of a finished trial, in order."""

@@ -98,6 +98,11 @@ class Manifest:
                 raise ValueError(f"names {name!r}, which lies outside the artifact")
 
 
+def describe_bytes(content: bytes) -> FileEntry:
+    """Size and digest of content in memory."""
+    return FileEntry(len(content), hashlib.sha256(content).hexdigest())
+
+
 def describe_file(path: Path) -> FileEntry:
     """Size and digest of a file, read in pieces."""
     with path.open("rb") as stream:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
@@ -15,7 +14,7 @@ from pathlib import Path
 from pyarrow import fs
 
 from .location import StoreError
-from .manifest import FileEntry, describe_file
+from .manifest import FileEntry, describe_bytes, describe_file
 from .transfer import copy, download, put, replacing, upload
 from .verification import Verifier, difference
 
@@ -113,7 +112,7 @@ class DiskParts(Parts):
 
     def write(self, name: str, content: bytes) -> None:
         """Write to a temporary file and rename it."""
-        self._note(name, FileEntry(len(content), hashlib.sha256(content).hexdigest()))
+        self._note(name, describe_bytes(content))
         with replacing(self._folder / name) as aside:
             aside.write_bytes(content)
 
@@ -128,7 +127,7 @@ class DiskParts(Parts):
     def read(self, name: str) -> bytes:
         """Read the file."""
         content = (self._folder / name).read_bytes()
-        self._compare(name, FileEntry(len(content), hashlib.sha256(content).hexdigest()))
+        self._compare(name, describe_bytes(content))
         return content
 
     def fetch(self, name: str, path: Path) -> FileEntry:
@@ -237,7 +236,7 @@ class ObjectParts(Parts):
 
     def write(self, name: str, content: bytes) -> None:
         """Put the record; for a large part, put its blob first."""
-        entry = FileEntry(len(content), hashlib.sha256(content).hexdigest())
+        entry = describe_bytes(content)
         if len(content) <= INLINE:
             self._put_record(name, _Record(entry, content=content))
             return
@@ -313,5 +312,5 @@ class ObjectParts(Parts):
 
 
 def _compare(name: str, content: bytes, entry: FileEntry) -> None:
-    if differs := difference(FileEntry(len(content), hashlib.sha256(content).hexdigest()), entry):
+    if differs := difference(describe_bytes(content), entry):
         raise DamagedPartError(f"the part {name} {differs}")

@@ -11,7 +11,7 @@ import shutil
 import tempfile
 import time
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
@@ -110,7 +110,8 @@ class Store:
     def folder_at(self, kind: str, digest: str) -> Path:
         """The folder of a published artifact, by kind and hash. See `folder`."""
         if self.is_local:
-            self._verify(kind, digest, self.manifest_at(kind, digest).files)
+            manifest = self.manifest_at(kind, digest)
+            self._verify(manifest, manifest.files)
             return Path(self._place(kind, digest))
         return self._downloads.folder(kind, digest, lambda: self.manifest_at(kind, digest))
 
@@ -127,7 +128,9 @@ class Store:
         """
         if not self.is_local:
             return self._downloads.file(kind, digest, name, lambda: self.manifest_at(kind, digest))
-        self._verify(kind, digest, {name: named(self.manifest_at(kind, digest), name)})
+        manifest = self.manifest_at(kind, digest)
+        named(manifest, name)
+        self._verify(manifest, [name])
         return Path(self._place(kind, digest)) / name
 
     @contextmanager
@@ -183,8 +186,7 @@ class Store:
             return []
         if not self.is_local and not download:
             return []
-        found = {name: self._difference(manifest, name, up_to) for name in manifest.files}
-        return [f"{name} {difference}" for name, difference in found.items() if difference]
+        return self._reasons(manifest, manifest.files, up_to)
 
     def is_readable(self, step: Step, name: str) -> bool:
         """Whether the artifact is published and this file of it is not damaged."""
@@ -221,12 +223,15 @@ class Store:
             return size_difference(path, entry)
         return self._verifier.difference(path, entry)
 
-    def _verify(self, kind: str, digest: str, files: Mapping[str, FileEntry]) -> None:
-        place = Path(self._place(kind, digest))
-        found = {n: self._verifier.difference(place / n, entry) for n, entry in files.items()}
-        reasons = [f"{name} {difference}" for name, difference in found.items() if difference]
-        if reasons:
-            raise DamagedArtifactError(kind, digest, reasons)
+    def _verify(self, manifest: Manifest, names: Iterable[str]) -> None:
+        if reasons := self._reasons(manifest, names):
+            raise DamagedArtifactError(manifest.kind, manifest.hash, reasons)
+
+    def _reasons(
+        self, manifest: Manifest, names: Iterable[str], up_to: int | None = None
+    ) -> list[str]:
+        found = {name: self._difference(manifest, name, up_to) for name in names}
+        return [f"{name} {difference}" for name, difference in found.items() if difference]
 
     def _clear_damaged(self, step: Step) -> None:
         """Set aside what has a manifest that cannot be read: it would count as published."""

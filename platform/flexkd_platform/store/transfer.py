@@ -5,11 +5,12 @@ from __future__ import annotations
 import hashlib
 import os
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
+import pyarrow as pa
 from pyarrow import fs
 
 from .manifest import FileEntry
@@ -74,13 +75,8 @@ def download(filesystem: fs.FileSystem, source: str, path: Path) -> FileEntry:
     Raises:
         FileNotFoundError: there is no such object.
     """
-    digest, size = hashlib.sha256(), 0
     with filesystem.open_input_stream(source) as stream, path.open("wb") as target:
-        while piece := stream.read(PIECE):
-            digest.update(piece)
-            size += len(piece)
-            target.write(piece)
-    return FileEntry(size, digest.hexdigest())
+        return _digest(stream, target.write)
 
 
 def describe_object(filesystem: fs.FileSystem, source: str) -> FileEntry:
@@ -89,11 +85,17 @@ def describe_object(filesystem: fs.FileSystem, source: str) -> FileEntry:
     Raises:
         FileNotFoundError: there is no such object.
     """
-    digest, size = hashlib.sha256(), 0
     with filesystem.open_input_stream(source) as stream:
-        while piece := stream.read(PIECE):
-            digest.update(piece)
-            size += len(piece)
+        return _digest(stream, lambda piece: None)
+
+
+def _digest(stream: pa.NativeFile, use: Callable[[bytes], object]) -> FileEntry:
+    """Size and digest of a stream, whose pieces go to `use`."""
+    digest, size = hashlib.sha256(), 0
+    while piece := stream.read(PIECE):
+        digest.update(piece)
+        size += len(piece)
+        use(piece)
     return FileEntry(size, digest.hexdigest())
 
 

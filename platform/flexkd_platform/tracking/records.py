@@ -69,6 +69,11 @@ class TrialRecord:
         return group_key(self.method, self.settings)
 
     @property
+    def finished(self) -> bool:
+        """Whether it has a student and metrics, from this job or an earlier one."""
+        return self.status in {"done", "reused"}
+
+    @property
     def label(self) -> str:
         """A readable label, for example `flexkd α=0.5 seed 10`."""
         return " ".join(filter(None, [self.method, params_text(self.params), f"seed {self.seed}"]))

@@ -87,7 +87,7 @@ def _group_means(trials: Sequence[TrialRecord], values: Values | None) -> dict[s
     found: dict[str, list[Json]] = {trial.group: [] for trial in trials}
     missing: set[str] = set()
     for trial in trials:
-        if trial.status in {"done", "reused"}:
+        if trial.finished:
             numbers = values(trial)
             found[trial.group] += numbers
             missing |= set() if numbers else {trial.group}

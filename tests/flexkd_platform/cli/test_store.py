@@ -112,3 +112,13 @@ def test_damaged_results_are_named_with_a_remedy(
     told = " ".join(capsys.readouterr().err.split())
     assert "first-1/results.json is damaged" in told
     assert "run the job's spec again" in told
+
+
+@pytest.mark.parametrize("command", ["list", "verify", "gc"])
+def test_a_storage_of_nothing_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], command: str
+) -> None:
+    """A mistyped place would count as one without damage."""
+    assert main(["store", command, "--storage", str(tmp_path / "typo")]) == 2
+    assert "has neither jobs nor artifacts" in " ".join(capsys.readouterr().err.split())
+    assert not (tmp_path / "typo").exists()
