@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import NoReturn
 from ..results import JobFiles, group_trials
 from ..results.versus import lower_is_better
 from ..search.choosing import validation_metric
-from ..spec import JobSpec, OptunaSearch, Problem, SpecError, did_you_mean
+from ..spec import JobSpec, OptunaSearch, Problem, SpecError
 from ..store import StoreError
 from ..tracking import TrialRecord
 from .target import Target, argument_of, is_named
@@ -152,7 +153,9 @@ def _require_known(target: Target, trials: Sequence[TrialRecord]) -> None:
 
 
 def _known(given: str, names: Sequence[str]) -> str:
-    return f"{did_you_mean(given, names)}there are {', '.join(names) or 'none'}"
+    close = difflib.get_close_matches(given, names, n=1)
+    hint = f"did you mean {close[0]}? " if close else ""
+    return f"{hint}there are {', '.join(names) or 'none'}"
 
 
 def _refuse(
