@@ -62,7 +62,7 @@ class Downloads:
 
     @property
     def _kept(self) -> Path:
-        return cache_folder() / self._storage
+        return downloads_folder() / self._storage
 
     def _is_intact(self, cached: Path, name: str | None = None) -> bool:
         """Whether the files of a downloaded folder, or one of them, are what was downloaded."""
@@ -102,7 +102,7 @@ class Downloads:
             raise DamagedArtifactError(manifest.kind, manifest.hash, [f"{name} {differs}"])
 
 
-def cache_folder() -> Path:
+def downloads_folder() -> Path:
     """The folder of this user's cache on this node."""
     named = os.environ.get("FLEXKD_CACHE")
     return Path(named) if named else _own_folder()

@@ -21,7 +21,7 @@ import pyarrow as pa
 from pyarrow import fs
 
 from ..plan import Step
-from .downloads import Downloads, cache_folder, named
+from .downloads import Downloads, downloads_folder, named
 from .garbage_collection import sweep_folder, sweep_objects
 from .location import StoreError, joined, open_location, remedy
 from .manifest import MANIFEST, FileEntry, Manifest
@@ -49,7 +49,7 @@ class Store:
         self.root = root.rstrip("/")
         self.uri = uri
         self.is_local = isinstance(filesystem, fs.LocalFileSystem)
-        self._verifier = Verifier(cache_folder)
+        self._verifier = Verifier(downloads_folder)
         self._downloads = Downloads(filesystem, self.root, uri, self._verifier)
         # Published artifacts never change, so each manifest is read once. Threads share the store;
         # operations of a dictionary are atomic.

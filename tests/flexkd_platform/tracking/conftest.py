@@ -254,3 +254,11 @@ def trial() -> TrialRecord:
 @pytest.fixture
 def job() -> JobRecord:
     return JOB
+
+
+@pytest.fixture(params=["sqlite", "server"])
+def uri(request: pytest.FixtureRequest) -> str:
+    """A tracking store of each kind that is read in its own way."""
+    if request.param == "sqlite":
+        return str(request.getfixturevalue("database"))
+    return str(request.getfixturevalue("server").uri)

@@ -24,13 +24,6 @@ from flexkd_platform.tracking.sql_runs import SqlRuns
 MakeTrial = Callable[..., TrialRecord]
 
 
-@pytest.fixture(params=["sqlite", "server"])
-def uri(request: pytest.FixtureRequest) -> str:
-    if request.param == "sqlite":
-        return str(request.getfixturevalue("database"))
-    return str(request.getfixturevalue("server").uri)
-
-
 @pytest.fixture
 def name(request: pytest.FixtureRequest) -> str:
     return f"index {request.node.name}"
