@@ -4,13 +4,25 @@ from __future__ import annotations
 
 import json
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.markup import escape
 
 from ..spec import SpecError, counted
 
 out = Console(highlight=False, soft_wrap=False, emoji=False)
 err = Console(stderr=True, highlight=False, soft_wrap=True, emoji=False)
+
+
+WIDE = 1000
+"""Columns of output that is no terminal, such as a file: no table is wrapped."""
+
+
+def print_table(table: RenderableType) -> None:
+    """Print a table: fitted to a terminal, and otherwise as wide as its content."""
+    console = out
+    if not out.is_terminal:
+        console = Console(file=out.file, width=WIDE, highlight=False, emoji=False)
+    console.print(table)
 
 
 def show_problems(error: SpecError, as_json: bool) -> None:

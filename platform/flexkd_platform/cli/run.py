@@ -31,7 +31,7 @@ from ..spec import JobSpec, SpecError, counted
 from ..store import Store
 from ..tracking import ResilientTracker, open_tracker, params_text, shown_uri
 from .common import ON_THIS_MACHINE, checked_plan_and_data, read_request
-from .console import out
+from .console import out, print_table
 from .progress import open_view
 from .report import write_report
 
@@ -127,7 +127,7 @@ def show_outcome(outcome: Outcome, folder: JobFolder, uri: str) -> None:
         out.print()
         # One metric fits a terminal; the report and `flexkd compare` show all of them.
         ranking = outcome.metric_names[:1]
-        out.print(leaderboard(groups, metrics=ranking, reference=spec.reference))
+        print_table(leaderboard(groups, metrics=ranking, reference=spec.reference))
     _show_winner(outcome)
     _show_teacher(outcome, groups, folder)
     _show_chosen(outcome)

@@ -7,6 +7,7 @@ import io
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Literal
 
 from rich.cells import cell_len
 from rich.console import Group as Stack
@@ -62,7 +63,9 @@ class Leaderboard:
         header, rows, left = self._cells()
         table = Table(title=self.title or None, title_justify="left")
         for place, name in enumerate(header):
-            table.add_column(name, justify="left" if place < left else "right", no_wrap=place == 0)
+            side: Literal["left", "right"] = "left" if place < left else "right"
+            # A long word is broken: an ellipsis would hide a value.
+            table.add_column(name, justify=side, no_wrap=place == 0, overflow="fold")
         for row in rows:
             # Text, not str: "[0.1, 0.2]" would be parsed as markup.
             table.add_row(*map(Text, row))

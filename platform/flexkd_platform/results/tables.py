@@ -168,7 +168,9 @@ def _caption(groups: Sequence[Group], metrics: Sequence[str]) -> str | None:
 def _rich(header: list[str], rows: list[list[str]], caption: str | None) -> Table:
     table = Table(caption=caption, caption_justify="left")
     for place, name in enumerate(header):
-        table.add_column(name, justify="left" if place < 2 else "right", no_wrap=place == 0)
+        side: Literal["left", "right"] = "left" if place < 2 else "right"
+        # A long word is broken: an ellipsis would hide a value.
+        table.add_column(name, justify=side, no_wrap=place == 0, overflow="fold")
     for row in rows:
         # Text, not str: "[0.1, 0.2]" would be parsed as markup.
         table.add_row(*map(Text, row))
