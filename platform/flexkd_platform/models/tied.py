@@ -18,6 +18,9 @@ from ..model_info.quiet import quiet
 from .family import family_of_config
 from .language_model import language_model_class
 
+# The settings of a config that say whether the output layer is the embedding, first T5's own.
+_UNTIED = ("scale_decoder_outputs", "tie_word_embeddings")
+
 
 def require_tied(folder: Path, shapes: Shapes, backbone: PreTrainedModel) -> None:
     """Reject a checkpoint that holds two values of weights which its config ties.
@@ -33,37 +36,43 @@ def require_tied(folder: Path, shapes: Shapes, backbone: PreTrainedModel) -> Non
     Raises:
         ModelError: names the two weights.
     """
-    if gguf_of(folder) is not None or _cannot_be_untied(backbone.config):
+    if gguf_of(folder) is not None:
         return
     for copy, original in _tied(shapes, backbone):
         one, other = _tensor(folder, copy), _tensor(folder, original)
         if not torch.equal(one, other):
+            setting = next(s for s in _UNTIED if hasattr(backbone.config, s))
             raise ModelError(
                 f"{folder} holds {copy} and {original} with different values, and its config ties "
                 "them",
-                "set tie_word_embeddings: false in its config.json if it was trained with both; "
-                "otherwise save it again without one of them",
+                f"set {setting}: false in its config.json if it was trained with both; otherwise "
+                "save it again without one of them",
             )
-
-
-def _cannot_be_untied(config: Any) -> bool:
-    """Whether configs of this class tie whatever they are given: then the checkpoint decides.
-
-    T5's does in transformers 5, also for the checkpoints of T5 v1.1 and Flan-T5, which have an
-    output layer of their own.
-    """
-    return bool(type(config)(tie_word_embeddings=False).tie_word_embeddings)
 
 
 def _tied(shapes: Shapes, backbone: PreTrainedModel) -> Iterator[tuple[str, str]]:
     """Pairs of names in the checkpoint that the model ties."""
-    model, prefix = backbone, backbone.base_model_prefix
-    if not shapes.keys().isdisjoint(family_of_config(backbone.config).output_names):
-        model = _language_model(backbone.config)
+    config, model, prefix = backbone.config, backbone, backbone.base_model_prefix
+    outputs = family_of_config(config).output_names
+    if not shapes.keys().isdisjoint(outputs):
+        model = _language_model(config)
     for pair in model.all_tied_weights_keys.items():
+        if _has_its_own_output(config) and pair[0] in outputs:
+            continue
         copy, original = (_saved_name(name, prefix, shapes) for name in pair)
         if copy is not None and original is not None:
             yield copy, original
+
+
+def _has_its_own_output(config: Any) -> bool:
+    """Whether a checkpoint may hold an output layer of its own although its config ties it.
+
+    The configs of the T5 family tie it whatever their file says, in transformers 5. T5 v1.1 and
+    Flan-T5 were saved with `tie_word_embeddings: false`, of which T5's class keeps
+    `scale_decoder_outputs: false`; mT5's and UMT5's classes keep nothing.
+    """
+    always_tied = bool(type(config)(tie_word_embeddings=False).tie_word_embeddings)
+    return always_tied and not getattr(config, _UNTIED[0], False)
 
 
 def _language_model(config: Any) -> PreTrainedModel:
