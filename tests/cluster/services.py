@@ -280,7 +280,11 @@ def start_forks(host: Host) -> None:
     host.start([sys.executable, path, "serve", f"{FORKS}/socket"])
 
 
-_RAY_NODE = [f"--object-store-memory={150 * 1024**2}", "--block"]
+_RAY_NODE = [
+    f"--object-store-memory={150 * 1024**2}",
+    "--block",
+    "--include-log-monitor=false",  # it sends the output of workers to drivers, which print none
+]
 
 
 def start_ray(

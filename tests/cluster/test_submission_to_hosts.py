@@ -142,7 +142,7 @@ def sent(
         for host in hosts:
             script = "cat /proc/[0-9]*/cmdline 2>/dev/null | tr '\\0' ' '; echo"
             lines.add(host.run(["bash", "-c", script]).stdout)
-        time.sleep(0.5)
+        time.sleep(1)
     assert process.wait(1) == 0, process.tail()
     told = json.loads(process.log.read_text().strip().splitlines()[-1])
     jobs = ray_hosts.get("/api/jobs/")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -67,8 +68,27 @@ class Bench:
 
 
 @pytest.fixture
-def bench(tmp_path: Path, tiny_world: Path, capsys: pytest.CaptureFixture[str]) -> Bench:
+def fresh(tmp_path: Path, tiny_world: Path, capsys: pytest.CaptureFixture[str]) -> Bench:
+    """A bench whose storage is empty."""
     return Bench(tmp_path, tiny_world, capsys)
+
+
+@pytest.fixture(scope="module")
+def steps(tmp_path_factory: pytest.TempPathFactory, tiny_world: Path) -> Path:
+    """The artifacts of the job, without a trace of a job."""
+    folder = tmp_path_factory.mktemp("steps")
+    spec = folder / "job.yaml"
+    spec.write_text(SPEC.format(data=tiny_world / "reviews", teacher=tiny_world / "teacher"))
+    where = ["--storage", str(folder), "--tracking-uri", "none", "--address", "none"]
+    assert main(["run", str(spec), *where]) == 0
+    return folder / "steps"
+
+
+@pytest.fixture
+def bench(fresh: Bench, steps: Path) -> Bench:
+    """A bench whose storage has the artifacts of the job: only what differs is trained."""
+    shutil.copytree(steps, fresh.storage / "steps")
+    return fresh
 
 
 def statuses(results: dict[str, Any], what: str) -> list[str]:
@@ -99,14 +119,14 @@ def test_a_job_leaves_what_others_rely_on(bench: Bench) -> None:
     assert set(results["teacher"]["metrics"]) >= {"test/accuracy", "validation/accuracy"}
 
 
-def test_the_same_command_reuses_everything(bench: Bench) -> None:
-    first = bench.run()
-    again = bench.run()
+def test_the_same_command_reuses_everything(fresh: Bench) -> None:
+    first = fresh.run()
+    again = fresh.run()
     assert set(statuses(first, "steps")) == {"ran"}
     assert set(statuses(again, "steps")) == {"reused"}
     assert set(statuses(again, "trials")) == {"reused"}
     assert again["groups"] == first["groups"]
-    assert len(bench.runs()) == 7  # one job and six trials, none twice
+    assert len(fresh.runs()) == 7  # one job and six trials, none twice
 
 
 def test_another_alpha_or_seed_runs_only_its_own_trials(bench: Bench) -> None:
@@ -185,14 +205,14 @@ def test_compare_in_every_format(bench: Bench) -> None:
     assert "flexkd" in bench.flexkd("compare")
 
 
-def test_plan_says_what_is_there(bench: Bench) -> None:
-    before = json.loads(bench.flexkd("plan", str(bench.spec), "--json"))
+def test_plan_says_what_is_there(fresh: Bench) -> None:
+    before = json.loads(fresh.flexkd("plan", str(fresh.spec), "--json"))
     assert not any(entry["present"] for entry in before["steps"] + before["trials"])
     assert before["teacher_cache_bytes"] == 26 * 16 * 4  # no method reads the two outputs
-    outputs = bench.flexkd("plan", str(bench.spec), "--json", "--set", KD)
+    outputs = fresh.flexkd("plan", str(fresh.spec), "--json", "--set", KD)
     assert json.loads(outputs)["teacher_cache_bytes"] == 26 * 2 * 4
-    bench.run()
-    after = json.loads(bench.flexkd("plan", str(bench.spec), "--json"))
+    fresh.run()
+    after = json.loads(fresh.flexkd("plan", str(fresh.spec), "--json"))
     assert all(entry["present"] for entry in after["steps"] + after["trials"])
     assert [s["hash"] for s in after["steps"]] == [s["hash"] for s in before["steps"]]
 
@@ -241,18 +261,18 @@ def test_a_deleted_experiment_is_found_before_anything_starts(bench: Bench) -> N
         assert "the experiment 'tiny' was deleted" in problem["message"]
 
 
-def test_a_failing_trial_leaves_the_others(bench: Bench) -> None:
+def test_a_failing_trial_leaves_the_others(fresh: Bench) -> None:
     axis = "sweep.axes={distill.learning_rate: [1e-3, 1e30]}"
-    results = bench.run(axis, code=1)
+    results = fresh.run(axis, code=1)
     assert results["job"]["status"] == "failed"
     failed = [trial for trial in results["trials"] if trial["status"] == "failed"]
     assert len(failed) == 6
     assert statuses(results, "trials").count("done") == 6
     assert all("the loss is" in trial["reason"] for trial in failed)
     assert all(group["n"] == 2 for group in results["groups"])
-    marked = [run for run in bench.runs() if run.info.status == "FAILED"]
+    marked = [run for run in fresh.runs() if run.info.status == "FAILED"]
     assert len(marked) == 7  # six trials and their job
-    again = bench.run(axis, code=1)  # what failed is tried again, what is done is not
+    again = fresh.run(axis, code=1)  # what failed is tried again, what is done is not
     assert statuses(again, "trials").count("reused") == 6
 
 

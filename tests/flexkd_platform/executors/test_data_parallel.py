@@ -94,25 +94,35 @@ ROWS = {"odd last batch": 29, "last batch of one": 33}
 class Way:
     """What changes no result: a number of workers, and their resources.
 
-    whole: every trial of the first data set is trained; otherwise every method once a data set.
     rows: of `ROWS`, on which it is trained; besides the text of both tasks.
+    share: which half of the methods is trained: 0 or 1. None: all of them, and with the cached and
+        the live teacher on the first data set.
     """
 
     workers: int
     resources: Resources
     rows: tuple[str, ...]
-    whole: bool = False
+    share: int | None = None
 
 
+# No checkpoint: how one is written and read is not what is asked here.
+PLAIN = {"checkpoint_steps": 1000}
+
+# Every method is trained sharded, in micro-batches, and by two workers in micro-batches.
 WAYS = {
-    "two workers": Way(2, Resources(), tuple(ROWS), whole=True),
+    "two workers": Way(2, Resources(**PLAIN), tuple(ROWS)),
     "two workers, sharded": Way(
-        2, Resources(parallel="fsdp", teacher_placement="sharded"), ("last batch of one",)
+        2,
+        Resources(parallel="fsdp", teacher_placement="sharded", **PLAIN),
+        ("last batch of one",),
+        share=0,
     ),
-    "micro-batches": Way(1, Resources(micro_batch=3), ("odd last batch",)),
-    "two workers, micro-batches": Way(2, Resources(micro_batch=3), ("last batch of one",)),
+    "micro-batches": Way(1, Resources(micro_batch=3, **PLAIN), ("odd last batch",), share=1),
+    "two workers, micro-batches": Way(
+        2, Resources(micro_batch=3, **PLAIN), ("last batch of one",), share=0
+    ),
     "two workers, sharded, micro-batches": Way(
-        2, Resources(parallel="fsdp", micro_batch=3), ("odd last batch",)
+        2, Resources(parallel="fsdp", micro_batch=3, **PLAIN), ("odd last batch",), share=1
     ),
 }
 
@@ -170,9 +180,12 @@ def trained(
                 continue
             folder = tmp_path_factory.mktemp("way") / "store"
             shutil.copytree(reference.prepared.root, folder)
-            trials = [trial for trial in reference.trials if possible(trial, way.resources)]
-            if not way.whole or place == "last batch of one":
+            trials = list(reference.trials)
+            if way.share is not None or place != "odd last batch":
                 trials = fewer(trials, live=way.resources.teacher_placement == "sharded")
+            if way.share is not None:
+                trials = trials[way.share :: 2]
+            trials = [trial for trial in trials if possible(trial, way.resources)]
             found[name].append(Trained(trials, open_store(str(folder)), reference.trained))
     work = [
         (each.trials, each.store.uri, WAYS[name].resources)
@@ -227,9 +240,13 @@ def fewer(trials: list[Trial], *, live: bool) -> list[Trial]:
     """Every method once: with the cached or with the live teacher, or on the way it is here."""
     found: dict[str, Trial] = {}
     for trial in sorted(trials, key=lambda trial: ("teacher" in trial.distill.needs) != live):
-        method = trial.distill.identity["method"]
-        found.setdefault(f"{json.dumps(method)} {trial.distill.identity.get('layers')}", trial)
-    return list(found.values())
+        found.setdefault(_setting(trial), trial)
+    return [found[setting] for setting in dict.fromkeys(map(_setting, trials))]
+
+
+def _setting(trial: Trial) -> str:
+    method = trial.distill.identity["method"]
+    return f"{json.dumps(method)} {trial.distill.identity.get('layers')}"
 
 
 def possible(trial: Trial, resources: Resources) -> bool:
