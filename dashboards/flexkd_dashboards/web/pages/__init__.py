@@ -1,0 +1,10 @@
+"""The pages of the app: one file each, and one line in this table."""
+
+from __future__ import annotations
+
+from ..page import Page, by_path
+from .jobs import JOBS
+from .leaderboard import LEADERBOARD
+
+PAGES: dict[str, Page] = by_path([LEADERBOARD, JOBS])
+"""Path → page, in the order of the navigation; the first one is the start page."""
