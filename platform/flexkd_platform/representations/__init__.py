@@ -4,7 +4,7 @@ Nothing here is an artifact: it is computed on demand from published weights, on
 on this machine. `compute` imports torch when it is called.
 """
 
-from .compute import compute
+from .compute import cached, compute
 from .records import (
     Activations,
     ActivationsRequest,
@@ -13,6 +13,7 @@ from .records import (
     LayerCorrelation,
     Request,
     Result,
+    Side,
     Similarity,
     SimilarityRequest,
     Subject,
@@ -29,11 +30,13 @@ __all__ = [
     "LayerCorrelation",
     "Request",
     "Result",
+    "Side",
     "Similarity",
     "SimilarityRequest",
     "Subject",
     "Waiting",
     "Worker",
+    "cached",
     "compute",
     "subject_of",
 ]

@@ -1,6 +1,7 @@
 """Results: groups of trials over seeds, their comparison, and the files of a finished job."""
 
 from .comparison import Group, group_trials, to_json
+from .costs import GroupCost, front, group_costs
 from .disagreement import (
     ClassCounts,
     Confusion,
@@ -21,6 +22,7 @@ __all__ = [
     "Confusion",
     "Disagreement",
     "Group",
+    "GroupCost",
     "GroupOutputs",
     "JobFiles",
     "JobFolder",
@@ -32,6 +34,8 @@ __all__ = [
     "evaluated_sets",
     "example_rows",
     "find_job",
+    "front",
+    "group_costs",
     "group_outputs",
     "group_trials",
     "inputs_of",

@@ -1,0 +1,133 @@
+"""Quality of students against what they cost: a point a group, and the Pareto front."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import plotly.graph_objects as go
+
+from flexkd_platform.results import GroupCost, front
+
+from .figure import Figure, KeyEntry, axis, canvas, rounded
+from .labels import count, figure_text, sentence_case
+from .metric_styles import name_of, style_of, title_of
+from .theme import PAGE, method_series
+
+
+@dataclass(frozen=True)
+class CostAxis:
+    """One cost. of: its value in the unit of `title`; None where it is not known."""
+
+    title: str
+    of: Callable[[GroupCost], float | None]
+    format: str = ",.0f"
+
+
+def _million(value: int | None) -> float | None:
+    return None if value is None else value / 1e6
+
+
+COSTS: Mapping[str, CostAxis] = {
+    "parameters": CostAxis("parameters (millions)", lambda g: _million(g.parameters), ",.4g"),
+    "seconds": CostAxis("training and evaluation (seconds)", lambda g: g.seconds, ",.1f"),
+    "latency": CostAxis("latency of one example (ms)", lambda g: g.latency_ms, ",.3g"),
+    "weights": CostAxis("weights in memory (MB)", lambda g: _million(g.weight_bytes), ",.4g"),
+    "peak": CostAxis("peak memory of the GPU (MB)", lambda g: _million(g.peak_bytes), ",.4g"),
+}
+"""What a student may cost, by the name in a link."""
+
+
+@dataclass(frozen=True)
+class CostPoint:
+    """A group with a label that is unique among the points."""
+
+    label: str
+    group: GroupCost
+
+
+def cost_figure(points: Sequence[CostPoint], cost: str, metric: str) -> Figure | None:
+    """The groups that have both values; None without any."""
+    shown = [p for p in points if cost_of_point(p, cost) is not None and metric in p.group.metrics]
+    if not shown:
+        return None
+    best = pareto(shown, cost, metric)
+    series = method_series(point.group.method for point in shown)
+    traces = [_line([shown[place] for place in best], cost, metric)]
+    key: dict[str, KeyEntry] = {}
+    for point in shown:
+        method = point.group.method
+        traces.append(_point(point, cost, metric, series[method]))
+        key.setdefault(method, KeyEntry(method, series[method].colour))
+    devices = sorted({device for point in shown for device in point.group.devices})
+    return Figure(
+        name="pareto",
+        title=f"{sentence_case(name_of(metric))} against {COSTS[cost].title.partition(' (')[0]}",
+        caption=(
+            "A point is a group of seeds, its bar the 95% interval. The line joins the "
+            f"{count(len(best), 'group')} that no other group beats in both."
+            + (f" Measured on {', '.join(devices)}." if cost in MEASURED and devices else "")
+        ),
+        plot=canvas(
+            traces,
+            height=460,
+            xaxis=axis(sentence_case(COSTS[cost].title)),
+            yaxis=axis(sentence_case(title_of(metric))),
+        ),
+        key=tuple(key.values()),
+    )
+
+
+MEASURED = {"latency", "peak"}
+"""Costs that depend on the device."""
+
+
+def cost_of_point(point: CostPoint, cost: str) -> float | None:
+    """A cost of a group, in the unit of the axis."""
+    return COSTS[cost].of(point.group)
+
+
+def pareto(points: Sequence[CostPoint], cost: str, metric: str) -> list[int]:
+    """The places of the points on the front; all have both values."""
+    sign = 1 if style_of(metric).higher_is_better else -1
+    costs = [value for point in points if (value := cost_of_point(point, cost)) is not None]
+    return front(costs, [sign * float(p.group.metrics[metric]["mean"]) for p in points])
+
+
+def _point(point: CostPoint, cost: str, metric: str, series: Any) -> Any:
+    style, found = style_of(metric), point.group.metrics[metric]
+    mean, bounds = found["mean"], found.get("interval", found.get("ci95"))
+    value = cost_of_point(point, cost)
+    assert value is not None, "points without the cost are left out"
+    error: dict[str, Any] = {}
+    if bounds is not None:
+        error = {
+            "array": [rounded(style.scale * (bounds[1] - mean))],
+            "arrayminus": [rounded(style.scale * (mean - bounds[0]))],
+            "color": series.colour.light,
+            "thickness": 1,
+            "width": 3,
+        }
+    text = f"{style.spread(mean, found['std'], point.group.n)}{style.unit and ' ' + style.unit}"
+    return go.Scatter(
+        x=[rounded(value)],
+        y=[rounded(style.scale * mean)],
+        error_y=error,
+        mode="markers",
+        marker={"color": series.colour.light, "symbol": series.symbol, "size": 10},
+        hovertemplate=f"{figure_text(point.label)}<br>{text}<br>"
+        f"{COSTS[cost].title}: {value:{COSTS[cost].format}}<extra></extra>",
+        legendgroup=point.group.method,
+    )
+
+
+def _line(points: Sequence[CostPoint], cost: str, metric: str) -> Any:
+    scale = style_of(metric).scale
+    return go.Scatter(
+        x=[rounded(value) for p in points if (value := cost_of_point(p, cost)) is not None],
+        y=[rounded(scale * p.group.metrics[metric]["mean"]) for p in points],
+        mode="lines",
+        line={"color": PAGE["muted"].light, "dash": "dot", "width": 1.5, "shape": "hv"},
+        hoverinfo="skip",
+    )
