@@ -41,10 +41,14 @@ COSTS: Mapping[str, CostAxis] = {
 
 @dataclass(frozen=True)
 class CostPoint:
-    """A group with a label that is unique among the points."""
+    """A group with a label that is unique among the points.
+
+    teacher: whether it is the teacher, for comparison.
+    """
 
     label: str
     group: GroupCost
+    teacher: bool = False
 
 
 def cost_figure(points: Sequence[CostPoint], cost: str, metric: str) -> Figure | None:
@@ -52,9 +56,10 @@ def cost_figure(points: Sequence[CostPoint], cost: str, metric: str) -> Figure |
     shown = [p for p in points if cost_of_point(p, cost) is not None and metric in p.group.metrics]
     if not shown:
         return None
+    students = [point for point in shown if not point.teacher]
     best = pareto(shown, cost, metric)
     series = method_series(point.group.method for point in shown)
-    traces = [_line([shown[place] for place in best], cost, metric)]
+    traces = [_line(best, cost, metric)]
     key: dict[str, KeyEntry] = {}
     for point in shown:
         method = point.group.method
@@ -65,8 +70,8 @@ def cost_figure(points: Sequence[CostPoint], cost: str, metric: str) -> Figure |
         name="pareto",
         title=f"{sentence_case(name_of(metric))} against {COSTS[cost].title.partition(' (')[0]}",
         caption=(
-            "A point is a group of seeds, its bar the 95% interval. The line joins the "
-            f"{count(len(best), 'group')} that no other group beats in both."
+            "A point is a group of seeds, its bar the 95% interval. The line joins those that no "
+            f"other one beats in both: {len(best)} of {count(len(students), 'group')}."
             + (f" Measured on {', '.join(devices)}." if cost in MEASURED and devices else "")
         ),
         plot=canvas(
@@ -88,11 +93,18 @@ def cost_of_point(point: CostPoint, cost: str) -> float | None:
     return COSTS[cost].of(point.group)
 
 
-def pareto(points: Sequence[CostPoint], cost: str, metric: str) -> list[int]:
-    """The places of the points on the front; all have both values."""
+def pareto(points: Sequence[CostPoint], cost: str, metric: str) -> list[CostPoint]:
+    """The students on the front, in ascending order of cost; those without a value are left out."""
     sign = 1 if style_of(metric).higher_is_better else -1
-    costs = [value for point in points if (value := cost_of_point(point, cost)) is not None]
-    return front(costs, [sign * float(p.group.metrics[metric]["mean"]) for p in points])
+    known = [
+        (point, value, sign * float(point.group.metrics[metric]["mean"]))
+        for point in points
+        if not point.teacher
+        and metric in point.group.metrics
+        and (value := cost_of_point(point, cost)) is not None
+    ]
+    places = front([value for _, value, _ in known], [quality for *_, quality in known])
+    return [known[place][0] for place in places]
 
 
 def _point(point: CostPoint, cost: str, metric: str, series: Any) -> Any:
@@ -115,7 +127,11 @@ def _point(point: CostPoint, cost: str, metric: str, series: Any) -> Any:
         y=[rounded(style.scale * mean)],
         error_y=error,
         mode="markers",
-        marker={"color": series.colour.light, "symbol": series.symbol, "size": 10},
+        marker={
+            "color": series.colour.light,
+            "symbol": f"{series.symbol}-open" if point.teacher else series.symbol,
+            "size": 10,
+        },
         hovertemplate=f"{figure_text(point.label)}<br>{text}<br>"
         f"{COSTS[cost].title}: {value:{COSTS[cost].format}}<extra></extra>",
         legendgroup=point.group.method,

@@ -74,7 +74,7 @@ def build(sources: Sources, query: Query) -> View:
     cut = _cut(job)
     ours, theirs = (group_outputs(job, groups[one], name, cut) for one in (first, second))
     blocks: list[Block] = [Form(fields), *_mistakes(ours, labels[first])]
-    blocks.append(Heading(f"{labels[first]} and {labels[second]}"))
+    blocks.append(Heading("Disagreements"))
     if first == second:
         blocks.append(Note("Choose two different groups to see where they disagree."))
     else:
@@ -108,7 +108,7 @@ def _mistakes(outputs: GroupOutputs, label: str) -> list[Block]:
         ]
         header = ["label", *(f"predicted {name}" for name in found.names), "all"]
         table = Table("confusion", f"Labels and predictions of {label}", header, rows)
-        return [Plot(confusion_figure(found, label), table)]
+        return [Heading("Confusion matrix"), Plot(confusion_figure(found, label), table)]
     if outputs.form != "classes":
         return []
     counts = class_counts(outputs)
@@ -124,7 +124,11 @@ def _mistakes(outputs: GroupOutputs, label: str) -> list[Block]:
         for one in counts
     ]
     note = f"Summed over {len(outputs.seeds)} seeds."
-    return [Table("confusion", f"Decisions on each class by {label}", header, rows, note=note)]
+    heading = Heading("Decisions by class")
+    return [
+        heading,
+        Table("confusion", f"Decisions on each class by {label}", header, rows, note=note),
+    ]
 
 
 def _disagreements(
@@ -139,13 +143,15 @@ def _disagreements(
         shown = [one for one in found if one.right == right]
     else:
         shown = found
-    counts = f"They differ on {len(found):,} of {len(ours):,} examples"
-    if ours.form in {"class", "classes"}:
+    counts = f"{labels[0]} and {labels[1]} differ on {len(found):,} of {len(ours):,} examples"
+    if found and ours.form in {"class", "classes"}:
         by = {name: sum(one.right == name for one in found) for name in FILTERS if name}
         counts += (
-            f": {by['first']:,} that only {labels[0]} has right, {by['second']:,} that only "
-            f"{labels[1]} has right, {by['neither']:,} that neither has"
+            f": {by['first']:,} that only the first has right, {by['second']:,} that only the "
+            f"second has right, {by['neither']:,} that neither has"
         )
+    if not shown:
+        return [Note(f"{counts}." + (" None of them is of the chosen kind." if found else ""))]
     table = _texts_table if ours.form == "text" else _predictions_table
     return [Note(f"{counts}. {HOW[ours.form]}"), table(shown, ours, theirs, texts, labels)]
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from flexkd_platform.results import JobFiles, group_costs
+from flexkd_platform.results import GroupCost, JobFiles, group_costs
 
 from ...cost_figure import COSTS, CostPoint, cost_figure, cost_of_point, pareto
 from ...labels import GroupKey, group_key, sentence_case, setup_labels
 from ...metric_styles import style_of, title_of
-from ..blocks import Note, Plot, Table
+from ..blocks import Heading, Note, Plot, Table
 from ..forms import Form, Select
 from ..jobs_chosen import NO_JOBS, chosen_jobs, job_field, jobs_with_results, others_field
 from ..page import Block, Page, View
@@ -35,7 +35,8 @@ def build(sources: Sources, query: Query) -> View:
     jobs, others = same_data(chosen_jobs(sources, query, ids, MOST_JOBS))
     now = jobs[0].folder.id
     points = _points(jobs)
-    metrics = list(dict.fromkeys(name for point in points for name in point.group.metrics))
+    students = [point.group for point in points if not point.teacher]
+    metrics = list(dict.fromkeys(name for group in students for name in group.metrics))
     metric = query.text("metric") if query.text("metric") in metrics else next(iter(metrics), "")
     cost = query.text("cost") if query.text("cost") in COSTS else "parameters"
     form = Form(
@@ -50,14 +51,14 @@ def build(sources: Sources, query: Query) -> View:
     if others:
         left = ", ".join(job.folder.id for job in others)
         blocks.append(Note(f"Left out, because they evaluate other data: {left}.", notice=True))
-    if not points:
+    if not students:
         return View(TITLE, [*blocks, Note("No trial has finished yet.")], LEAD)
     figure = cost_figure(points, cost, metric)
     table = _table(points, cost, metric)
     if figure is None:
         blocks += [Note(_unknown(cost), notice=True), table]
     else:
-        blocks.append(Plot(figure, table))
+        blocks += [Heading("Quality and cost"), Plot(figure, table)]
     return View(TITLE, [*blocks, Note(MEASURED_BY)], LEAD)
 
 
@@ -80,7 +81,17 @@ def _points(jobs: Sequence[JobFiles]) -> list[CostPoint]:
     for job, group in groups:
         label = names[group_key(group.method, group.params)]
         found.append(CostPoint(label if len(jobs) == 1 else f"{label}, {job.folder.id}", group))
-    return found
+    return [*found, *_teacher(jobs[0])]
+
+
+def _teacher(job: JobFiles) -> list[CostPoint]:
+    """The teacher of a job, whose parameters and metrics are known."""
+    found = job.results["teacher"]
+    if not found or found["parameters"] is None:
+        return []
+    metrics = {name: {"mean": value, "std": None} for name, value in found["metrics"].items()}
+    group = GroupCost("teacher", {}, 1, metrics, found["parameters"], None)
+    return [CostPoint("teacher", group, teacher=True)]
 
 
 def _unknown(cost: str) -> str:
@@ -94,8 +105,7 @@ def _unknown(cost: str) -> str:
 
 
 def _table(points: Sequence[CostPoint], cost: str, metric: str) -> Table:
-    known = [p for p in points if cost_of_point(p, cost) is not None and metric in p.group.metrics]
-    best = {known[place].label for place in pareto(known, cost, metric)}
+    best = {point.label for point in pareto(points, cost, metric)}
     style = style_of(metric)
     rows = []
     for point in points:
@@ -104,7 +114,7 @@ def _table(points: Sequence[CostPoint], cost: str, metric: str) -> Table:
         rows.append(
             [
                 point.label,
-                "yes" if point.label in best else "no",
+                ABSENT if point.teacher else "yes" if point.label in best else "no",
                 str(group.n),
                 quality,
                 *(_number(point, name) for name in COSTS),

@@ -29,7 +29,7 @@ from ...selection_figures import (
     unit_overlap,
 )
 from ...spectrum_figure import spectra_figure
-from ..blocks import Note, Plot, Table
+from ..blocks import Heading, Note, Plot, Table
 from ..forms import Form
 from ..jobs_chosen import chosen_jobs, job_field, jobs_with_results, others_field
 from ..page import Block, Page, View
@@ -88,7 +88,7 @@ def _prefixed(job: JobFiles, jobs: Sequence[JobFiles], label: str) -> str:
 def _importance(curves: Sequence[ImportanceCurve], jobs: Sequence[JobFiles]) -> list[Block]:
     figure = importance_curves(curves[:MOST_CURVES])
     assert figure is not None, "there are curves"
-    blocks: list[Block] = [Plot(figure, _units(curves))]
+    blocks: list[Block] = [Heading("Importance and selection"), Plot(figure, _units(curves))]
     if len(curves) > MOST_CURVES:
         blocks.append(
             Note(f"The figure shows the first {MOST_CURVES} of {len(curves)} selections.")
@@ -169,16 +169,21 @@ def _spectra(spectra: Sequence[Spectrum]) -> list[Block]:
     ]
     header = ["score", "effective dimension", "error", "dimensions"]
     note = "How many directions hold 95% of the trace, and half the difference of two halves."
-    return [Plot(figure, Table("spectra", "Effective dimensions", header, rows, note=note))]
+    heading = Heading("Spectrum and effective dimension")
+    return [
+        heading,
+        Plot(figure, Table("spectra", "Effective dimensions", header, rows, note=note)),
+    ]
 
 
 def _overlaps(curves: Sequence[ImportanceCurve]) -> list[Block]:
     some = curves[:MOST_COMPARED]
+    heading = Heading("Overlap of selections")
     overlap, ranks = unit_overlap(some), rank_agreement(some)
     assert overlap is not None, "there are curves"
     if ranks is None:
         units = ", ".join(map(str, sorted(some[0].units)))
-        return [Plot(overlap, f"The selected units are {units}.")]
+        return [heading, Plot(overlap, f"The selected units are {units}.")]
     labels = selection_labels(some)
     return [
         Plot(
@@ -217,7 +222,11 @@ def _pairs(jobs: Sequence[JobFiles]) -> list[Block]:
         "layers, other widths and directions are not compared."
         + (f" {left} more students are not shown." if left else ""),
     )
-    return [Plot(figure, matrix_table("kept-pairs", "Share of the same pairs", labels, cells))]
+    heading = Heading("Stability of pairs")
+    return [
+        heading,
+        Plot(figure, matrix_table("kept-pairs", "Share of the same pairs", labels, cells)),
+    ]
 
 
 def matrix_table(name: str, title: str, labels: Sequence[str], cells: Cells) -> Table:
