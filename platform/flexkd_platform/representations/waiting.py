@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections import OrderedDict
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, wait
 from dataclasses import dataclass
+from itertools import takewhile
+from queue import SimpleQueue
 
 from ..results import JobFiles
 from ..spec import Problem, SpecError
@@ -15,6 +16,8 @@ from .compute import cached, compute
 from .records import Request, Result, cache_key
 
 _log = logging.getLogger(__name__)
+
+_Work = tuple[Future[Result], JobFiles, Request]
 
 MOST_WAITING = 8
 """Requests that are computed or wait; further ones are refused until one is done."""
@@ -38,42 +41,67 @@ class Failed:
 
 
 class Worker:
-    """Computes one answer at a time.
+    """Computes one answer at a time, in a thread that does not keep the process alive.
 
     run: computes an answer; a test replaces it.
     """
 
     def __init__(self, run: Callable[[JobFiles, Request], Result] = compute) -> None:
         self._run = run
-        self._pool = ThreadPoolExecutor(1, thread_name_prefix="representations")
+        self._queue: SimpleQueue[_Work] = SimpleQueue()
+        self._thread: threading.Thread | None = None
         self._lock = threading.Lock()
-        self._found: OrderedDict[str, Future[Result]] = OrderedDict()
+        self._found: dict[str, Future[Result]] = {}
 
     def ask(self, job: JobFiles, request: Request) -> Result | Waiting | Failed:
-        """The answer if it is there; else it is computed, and a later call has it."""
+        """The answer if it is there; else it is computed, and a later call has it.
+
+        A failure is returned once: the next call tries again.
+        """
         key = cache_key(request)
         with self._lock:
             future = self._found.get(key)
             if future is None:
-                if (known := cached(request)) is not None:
-                    return known
-                ahead = sum(not other.done() for other in self._found.values())
-                if ahead >= MOST_WAITING:
-                    return Failed((_busy(ahead),))
-                self._found[key] = self._pool.submit(self._run, job, request)
-                self._forget()
-                return Waiting(ahead)
+                return self._begun(key, job, request)
             if not future.done():
                 return Waiting(self._ahead(key))
-        return _outcome(future)
+            outcome = _outcome(future)
+            if isinstance(outcome, Failed):
+                del self._found[key]
+            return outcome
 
-    def close(self) -> None:
-        """Start nothing new; the answer that is computed now is finished."""
-        self._pool.shutdown(wait=False, cancel_futures=True)
+    def finish(self) -> None:
+        """Wait for all that was asked."""
+        with self._lock:
+            futures = list(self._found.values())
+        wait(futures)
+
+    def _begun(self, key: str, job: JobFiles, request: Request) -> Result | Waiting | Failed:
+        if (known := cached(request)) is not None:
+            return known
+        ahead = sum(not other.done() for other in self._found.values())
+        if ahead >= MOST_WAITING:
+            return Failed((_busy(ahead),))
+        future = self._found[key] = Future()
+        self._queue.put((future, job, request))
+        self._forget()
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._work, daemon=True, name="representations")
+            self._thread.start()
+        return Waiting(ahead)
+
+    def _work(self) -> None:
+        while True:
+            future, job, request = self._queue.get()
+            try:
+                future.set_result(self._run(job, request))
+            except BaseException as error:  # for who asked
+                future.set_exception(error)
 
     def _ahead(self, key: str) -> int:
-        keys = list(self._found)
-        return sum(not self._found[other].done() for other in keys[: keys.index(key)])
+        """How many that wait were asked before."""
+        before = takewhile(lambda other: other != key, self._found)
+        return sum(not self._found[other].done() for other in before)
 
     def _forget(self) -> None:
         """Drop the oldest that are done, above `MOST_KEPT`."""

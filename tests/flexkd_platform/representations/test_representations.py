@@ -179,8 +179,9 @@ def test_who_asks_waits_and_then_has_the_answer(job: JobFiles) -> None:
     assert worker.ask(job, requests[1]) == Waiting(1)
     assert worker.ask(job, requests[0]) == Waiting(0)
     go_on.set()
-    worker._pool.shutdown(wait=True)
+    worker.finish()
     assert isinstance(worker.ask(job, requests[0]), Similarity)
     failed = worker.ask(job, requests[1])
     assert isinstance(failed, Failed)
     assert failed.problems[0].message == "it has no head"
+    assert worker.ask(job, requests[1]) == Waiting(0)  # tried again

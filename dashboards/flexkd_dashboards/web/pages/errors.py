@@ -20,9 +20,10 @@ from flexkd_platform.results import (
 from flexkd_platform.spec import MultilabelTask
 
 from ...confusion_figure import confusion_figure
+from ...labels import count
 from ...markup import Markup, tag
 from ..blocks import Cell, Heading, Note, Plot, Table
-from ..forms import Form, Select
+from ..forms import Field, Form, Select
 from ..jobs_chosen import (
     NO_JOBS,
     Trial,
@@ -41,6 +42,9 @@ LEAD = "Where students err, and the examples on which two groups of students dis
 ROWS_A_PAGE = 20
 SHOWN = 160
 """Letters of a text that are shown before it is folded."""
+
+DECIDED = frozenset({"class", "classes"})
+"""Forms whose predictions are right or wrong."""
 
 FILTERS = {
     "": "all disagreements",
@@ -64,15 +68,19 @@ def build(sources: Sources, query: Query) -> View:
     labels = {value: group_label(job, trials[0]) for value, trials in groups.items()}
     sets = evaluated_sets(job, groups[first][0]) or ["test"]
     name = query.text("set") if query.text("set") in sets else sets[0]
-    fields = [
+    seed, seeds = _seed(query, groups[first], groups[second])
+    ours, theirs = (
+        group_outputs(job, _of_seed(groups[one], seed), name, _cut(job)) for one in (first, second)
+    )
+    fields: list[Field] = [
         job_field(ids, job.folder.id),
         Select("set", "Split or set", {one: one for one in sets}, name),
         Select("first", "First group", labels, first),
         Select("second", "Second group", labels, second),
-        Select("right", "Examples", FILTERS),
+        Select("seed", "Seed", {"": "all seeds", **{str(one): str(one) for one in seeds}}, seed),
     ]
-    cut = _cut(job)
-    ours, theirs = (group_outputs(job, groups[one], name, cut) for one in (first, second))
+    if ours.form in DECIDED:
+        fields.append(Select("right", "Examples", FILTERS))
     blocks: list[Block] = [Form(fields), *_mistakes(ours, labels[first])]
     blocks.append(Heading("Disagreements"))
     if first == second:
@@ -82,6 +90,19 @@ def build(sources: Sources, query: Query) -> View:
         both = (labels[first], labels[second])
         blocks += _disagreements(ours, theirs, texts, both, query.text("right"))
     return View(TITLE, blocks, LEAD)
+
+
+def _seed(
+    query: Query, first: Sequence[Trial], second: Sequence[Trial]
+) -> tuple[str, Sequence[int]]:
+    """The seed that a query names, "" for all; and the seeds that both groups have."""
+    shared = sorted({trial["seed"] for trial in first} & {trial["seed"] for trial in second})
+    wanted = query.text("seed")
+    return wanted if wanted in map(str, shared) else "", shared
+
+
+def _of_seed(trials: Sequence[Trial], seed: str) -> list[Trial]:
+    return [trial for trial in trials if seed in ("", str(trial["seed"]))]
 
 
 def _chosen(query: Query, name: str, groups: Mapping[str, Sequence[Trial]], default: int) -> str:
@@ -123,7 +144,7 @@ def _mistakes(outputs: GroupOutputs, label: str) -> list[Block]:
         ]
         for one in counts
     ]
-    note = f"Summed over {len(outputs.seeds)} seeds."
+    note = f"Summed over {count(len(outputs.seeds), 'seed')}."
     heading = Heading("Decisions by class")
     return [
         heading,
@@ -139,12 +160,10 @@ def _disagreements(
     right: str,
 ) -> list[Block]:
     found = disagreements(ours, theirs)
-    if right in FILTERS and right and ours.form in {"class", "classes"}:
-        shown = [one for one in found if one.right == right]
-    else:
-        shown = found
+    only = right if ours.form in DECIDED and right in FILTERS else ""
+    shown = [one for one in found if only in ("", one.right)]
     counts = f"{labels[0]} and {labels[1]} differ on {len(found):,} of {len(ours):,} examples"
-    if found and ours.form in {"class", "classes"}:
+    if found and ours.form in DECIDED:
         by = {name: sum(one.right == name for one in found) for name in FILTERS if name}
         counts += (
             f": {by['first']:,} that only the first has right, {by['second']:,} that only the "
@@ -161,8 +180,8 @@ HOW = {
     "classes": "A group predicts the classes that more than half of its seeds predict; beside it, "
     "how many predict exactly these.",
     "number": "A group predicts the mean of its seeds. The largest differences come first.",
-    "text": "Texts are those of each group's first seed; scores are means over the seeds. The "
-    "largest differences of the first score come first.",
+    "text": "Texts are those of one seed, the first one unless it is chosen; scores are means over "
+    "the seeds that are shown. The largest differences of the first score come first.",
 }
 """How a group's predictions are one, by form."""
 
