@@ -73,6 +73,18 @@ class Cell:
 
 
 @dataclass(frozen=True)
+class Sort:
+    """How a column orders the rows.
+
+    key: the value of the parameter `sort`; with `-` before it, the order is reversed.
+    falling: whether the values fall from the first row to the last, without `-`.
+    """
+
+    key: str
+    falling: bool = False
+
+
+@dataclass(frozen=True)
 class Table:
     """A table with pages of rows, which exports all of them as CSV, Markdown and LaTeX.
 
@@ -81,7 +93,7 @@ class Table:
     header, rows: every row has as many cells as the header; the first one names the row.
     left: how many columns are aligned to the left.
     note: below the table.
-    sorts: column → value of the parameter `sort` that orders by it.
+    sorts: column → how it orders the rows, for those that do.
     exact: header and rows of the CSV file, if it has more than the cells.
     """
 
@@ -91,7 +103,7 @@ class Table:
     rows: Sequence[Sequence[Cell | str]]
     left: int = 1
     note: str = ""
-    sorts: Mapping[str, str] = field(default_factory=dict)
+    sorts: Mapping[str, Sort] = field(default_factory=dict)
     exact: Callable[[], list[list[str]]] | None = None
     rows_a_page: int = ROWS_A_PAGE
 
@@ -129,13 +141,15 @@ class Table:
     def _heading(self, place: int, query: Query) -> Markup:
         text = self.header[place]
         attributes = {} if place < self.left else {"class_": "number"}
-        key = self.sorts.get(text)
-        if key is None:
+        sort = self.sorts.get(text)
+        if sort is None:
             return tag("th", text, scope="col", **attributes)
         now = query.text("sort")
-        if now.removeprefix("-") == key:
-            attributes["aria_sort"] = "descending" if now.startswith("-") else "ascending"
-        link = query.link(**{"sort": f"-{key}" if now == key else key, self._parameter: None})
+        if now.removeprefix("-") == sort.key:
+            falls = sort.falling != now.startswith("-")
+            attributes["aria_sort"] = "descending" if falls else "ascending"
+        then = f"-{sort.key}" if now == sort.key else sort.key
+        link = query.link(**{"sort": then, self._parameter: None})
         return tag("th", tag("a", text, href=link), scope="col", **attributes)
 
     def _row(self, row: Sequence[Cell | str]) -> Markup:
