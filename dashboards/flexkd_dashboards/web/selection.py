@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
-from functools import partial
 
 from flexkd_platform.results import kept_groups
 from flexkd_platform.spec import Problem, SpecError
@@ -112,20 +111,16 @@ def _conditions(query: Query) -> list[Condition]:
 
 
 def _is_chosen(trial: TrialRecord, query: Query) -> bool:
-    values = {
-        "experiment": partial(_one, trial.experiment),
-        "user": partial(_users, trial),
-        "job": partial(tuple, trial.jobs),
-        "task": lambda: (task_label(trial.settings),),
+    of_trial: dict[str, Sequence[str]] = {
+        "experiment": (trial.experiment,),
+        "user": _users(trial),
+        "job": trial.jobs,
+        "task": (task_label(trial.settings),) if query.has("task") else (),
     }
     return all(
-        not (wanted := query.all(name)) or not set(wanted).isdisjoint(of_trial())
-        for name, of_trial in values.items()
+        not (wanted := query.all(name)) or not set(wanted).isdisjoint(found)
+        for name, found in of_trial.items()
     )
-
-
-def _one(value: str) -> tuple[str, ...]:
-    return (value,)
 
 
 def _users(trial: TrialRecord) -> Sequence[str]:

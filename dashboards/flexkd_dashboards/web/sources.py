@@ -5,13 +5,15 @@ from __future__ import annotations
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from typing import Any, TypeVar, cast
 
-from flexkd_platform.results import JobFiles, JobFolder
+from flexkd_platform.results import JobFiles, JobFolder, JobOverview, job_overview
 from flexkd_platform.spec import SpecError
-from flexkd_platform.store import Store, StoreError, open_store
+from flexkd_platform.store import Holder, LiveHolders, Store, StoreError, open_store
 from flexkd_platform.tracking import (
     Recorded,
     TrialRecord,
@@ -27,6 +29,11 @@ NONE = "none"
 FRESH_SECONDS = 5.0
 """How long trials that were read are shown before the tracking store is asked for changes."""
 
+
+ENDED_SECONDS = 30.0
+"""How long the state of a job that has ended is kept: it may be run again."""
+
+EARLIEST = datetime.min.replace(tzinfo=UTC)
 
 KEPT_VIEWS = 16
 """How many results of `remembered` are kept."""
@@ -66,6 +73,9 @@ class Sources:
         self._lock = threading.Lock()
         self._known: Trials | None = None
         self._read_at = 0.0
+        self._store: Store | None = None
+        self._leases: LiveHolders | None = None
+        self._ended: dict[str, tuple[JobOverview, float]] = {}
         self._made: OrderedDict[Hashable, Any] = OrderedDict()
 
     @property
@@ -79,10 +89,10 @@ class Sources:
         Raises:
             UnavailableError: it cannot be opened.
         """
-        try:
-            return open_store(self.storage)
-        except (StoreError, OSError) as error:
-            raise UnavailableError(f"The storage cannot be read: {error}.") from None
+        if self._store is None:
+            with _reading_storage():
+                self._store = open_store(self.storage)
+        return self._store
 
     def job_ids(self) -> list[str]:
         """The ids of the jobs in the storage.
@@ -90,14 +100,8 @@ class Sources:
         Raises:
             UnavailableError: it cannot be read.
         """
-        try:
+        with _reading_storage():
             return self.store().list_folder("jobs")
-        except (StoreError, OSError) as error:
-            raise UnavailableError(f"The storage cannot be read: {error}.") from None
-
-    def folder(self, job_id: str) -> JobFolder:
-        """The folder of a job in the storage, whether or not it has results."""
-        return JobFolder(self.store(), job_id)
 
     def job(self, job_id: str) -> JobFiles:
         """The files of a job that has results.
@@ -105,8 +109,41 @@ class Sources:
         Raises:
             FileNotFoundError: it has none yet.
             SpecError: they are damaged.
+            UnavailableError: the storage cannot be read.
         """
-        return JobFiles(self.store(), job_id)
+        with _reading_storage():
+            return JobFiles(self.store(), job_id)
+
+    def overviews(self) -> list[JobOverview]:
+        """All jobs: running ones first, then by their last event, the newest first.
+
+        Raises:
+            UnavailableError: the storage cannot be read.
+        """
+        found = [self.overview(job_id) for job_id in self.job_ids()]
+        found.sort(key=lambda job: job.changed or EARLIEST, reverse=True)
+        return sorted(found, key=lambda job: job.status not in {"running", "waiting"})
+
+    def overview(self, job_id: str) -> JobOverview:
+        """The state of a job. One that has ended is read again after `ENDED_SECONDS`.
+
+        Raises:
+            UnavailableError: the storage cannot be read.
+        """
+        known = self._ended.get(job_id)
+        if known is not None and time.monotonic() - known[1] < ENDED_SECONDS:
+            return known[0]
+        with _reading_storage():
+            folder = JobFolder(self.store(), job_id)
+            found = job_overview(folder, self._holders(), datetime.now(UTC))
+        if found.status in {"done", "failed", "interrupted"}:
+            self._ended[job_id] = found, time.monotonic()
+        return found
+
+    def _holders(self) -> Mapping[str, Holder]:
+        if self._leases is None:
+            self._leases = LiveHolders(self.store())
+        return self._leases.read()
 
     def trials(self) -> Trials:
         """The trials that the tracking store has, at most `FRESH_SECONDS` old.
@@ -168,6 +205,16 @@ class Sources:
         except Exception as error:  # each client library raises its own errors
             text = " ".join(str(error).split())
             raise UnavailableError(f"{shown} cannot be read: {text[:200]}") from None
+
+
+@contextmanager
+def _reading_storage() -> Iterator[None]:
+    try:
+        yield
+    except FileNotFoundError:
+        raise
+    except (StoreError, OSError) as error:
+        raise UnavailableError(f"The storage cannot be read: {error}.") from None
 
 
 def _same(known: Sequence[TrialRecord], found: Sequence[TrialRecord]) -> bool:

@@ -11,6 +11,7 @@ from .boards import (
 from .comparison import Group, group_trials, to_json
 from .job_folder import JobFolder
 from .order import View
+from .overview import JobOverview, job_overview
 from .printed import Leaderboard, printed
 from .query import JobFiles, find_job
 from .tables import leaderboard
@@ -19,11 +20,13 @@ __all__ = [
     "Group",
     "JobFiles",
     "JobFolder",
+    "JobOverview",
     "Leaderboard",
     "View",
     "by_task",
     "find_job",
     "group_trials",
+    "job_overview",
     "kept_groups",
     "leaderboard",
     "leaderboards",

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from ..page import Page, by_path
+from .curves import CURVES
+from .job import JOB
 from .jobs import JOBS
 from .leaderboard import LEADERBOARD
 
-PAGES: dict[str, Page] = by_path([LEADERBOARD, JOBS])
+PAGES: dict[str, Page] = by_path([LEADERBOARD, CURVES, JOBS, JOB])
 """Path → page, in the order of the navigation; the first one is the start page."""

@@ -17,11 +17,11 @@ from flexkd_platform.results import (
 from flexkd_platform.spec import METHODS, Problem, SpecError, counted, did_you_mean
 from flexkd_platform.tracking import Names, TrialRecord
 
-from ..blocks import Cell, Note, Sort, Table
+from ..blocks import Block, Cell, Note, Sort, Table
 from ..data_sets import data_set_tables
 from ..forms import Checks, Field, Form, Select, Text
 from ..group_cells import falls, group_link, tone
-from ..page import Block, Page, View
+from ..page import Page, View
 from ..query import Query
 from ..selection import (
     key_of,
