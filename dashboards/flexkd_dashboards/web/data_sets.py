@@ -44,9 +44,14 @@ def _table(kind: str, place: int, boards: Sequence[Leaderboard]) -> Table:
         header.append(f"{data_set or kind}: {metric}")
     cells = [
         [method, params, *(_cell(found.get(c), b.metrics[0]) for c, b in enumerate(boards))]
-        for (method, params, _), found in rows.items()
+        for (method, params, _), found in _fullest_first(rows)
     ]
     return Table(f"data-sets-{place + 1}", kind, header, cells, 2, NOTE)
+
+
+def _fullest_first(rows: dict[Row, dict[int, Group]]) -> list[tuple[Row, dict[int, Group]]]:
+    """Rows with more data sets first, and otherwise in the order of the rankings."""
+    return sorted(rows.items(), key=lambda row: -len(row[1]))
 
 
 def _free_row(rows: dict[Row, dict[int, Group]], group: Group, column: int) -> Row:

@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 
 from flexkd_platform.results import Group
 from flexkd_platform.results.tables import Column, cell_text, setting_of
-from flexkd_platform.tracking import SYMBOLS, params_text
+from flexkd_platform.tracking import SYMBOLS, Json, params_text
 
 from ..alpha_axis import AlphaAxis
 from ..figure import Figure, KeyEntry, axis, canvas, rounded
@@ -48,6 +48,9 @@ def setting_plot(
     found = _lines(groups, seeds, path, metric)
     if not found:
         return None
+    searched = _are_searched(found)
+    mode = "markers" if searched else "lines+markers"
+    found = _clouds(found) if searched else found
     lines = dict(list(found.items())[:MOST_LINES])
     places = AlphaAxis.over([point.x for points in lines.values() for point in points])
     series = method_series(points[0].group.method for points in lines.values())
@@ -58,17 +61,24 @@ def setting_plot(
         twins = sum(entry.colour == style.colour for entry in key)
         key.append(KeyEntry(label, style.colour, DASHES[twins % len(DASHES)]))
         share = 0.014 * (number - (len(lines) - 1) / 2)
-        traces += _traces(key[-1], style, points, places, share, metric)
+        traces += _traces(key[-1], style, points, places, share, metric, mode)
+    levels = _without(groups, path, metric)[: MOST_LINES - len(lines)]
+    for group in levels:
+        entry = KeyEntry(
+            _label(group, group.params), method_series([group.method])[group.method].colour, "dot"
+        )
+        key.append(entry)
+        traces.append(_level(entry, group, places, metric))
     title = sentence_case(title_of(metric))
     short = short_name(path)
     figure = Figure(
         name=name,
         title=f"{title} against {short}: {task}",
-        caption=_caption(len(found)),
+        caption=_caption(len(found), searched),
         plot=canvas(traces, height=440, xaxis=places.as_layout(short), yaxis=axis(title)),
         key=tuple(key),
     )
-    return Plot(figure, _table(name, figure.title, lines, short, metric))
+    return Plot(figure, _table(name, figure.title, lines, levels, short, metric))
 
 
 def short_name(path: str) -> str:
@@ -88,11 +98,34 @@ def _lines(groups: Sequence[Group], seeds: Seeds, path: str, metric: str) -> dic
     for group in groups:
         value = setting_of(group, path)
         if is_number(value) and metric in group.metrics:
-            others = {p: v for p, v in group.params.items() if not _is_same(p, path)}
-            label = " ".join(filter(None, [group.method, params_text(others, ", ")]))
+            label = _label(group, {p: v for p, v in group.params.items() if not _is_same(p, path)})
             point = Point(float(value), group, seeds.get(group.key, ()))  # type: ignore[arg-type]
             lines.setdefault(label, []).append(point)
     return {label: sorted(points, key=lambda p: p.x) for label, points in lines.items()}
+
+
+def _without(groups: Sequence[Group], path: str, metric: str) -> list[Group]:
+    """The groups that have the metric and not the setting, such as fine-tuning without an α."""
+    return [g for g in groups if setting_of(g, path) is None and metric in g.metrics]
+
+
+def _label(group: Group, params: Mapping[str, Json]) -> str:
+    return " ".join(filter(None, [group.method, params_text(params, ", ")]))
+
+
+def _level(entry: KeyEntry, group: Group, places: AlphaAxis, metric: str) -> Any:
+    """A level line at the mean of a group without the setting."""
+    left, right = places.ends
+    mean = rounded(style_of(metric).scale * group.metrics[metric].mean)
+    return go.Scatter(
+        x=[left, *places.values, right],
+        y=[mean] * (len(places.values) + 2),
+        mode="lines",
+        line={"color": entry.colour.light, "dash": entry.dash, "width": 1.5},
+        hovertext=figure_text(f"{entry.label}: {cell_text(group, Column('', 'mean', metric))}"),
+        hoverinfo="text",
+        legendgroup=entry.label,
+    )
 
 
 def _is_same(param: str, path: str) -> bool:
@@ -107,6 +140,7 @@ def _traces(
     places: AlphaAxis,
     share: float,
     metric: str,
+    mode: str,
 ) -> list[Any]:
     """The seeds, then the means with their intervals."""
     style = style_of(metric)
@@ -145,7 +179,7 @@ def _traces(
             "thickness": 1.5,
             "width": 4,
         },
-        mode="lines+markers",
+        mode=mode,
         line={"color": colour, "dash": entry.dash, "width": 2},
         marker={"color": colour, "symbol": series.symbol, "size": 10},
         hovertext=[figure_text(_hover(entry.label, point, metric)) for point in points],
@@ -155,29 +189,57 @@ def _traces(
     return [seeds, line]
 
 
+def _are_searched(lines: Mapping[str, Sequence[Point]]) -> bool:
+    """Whether there are too many lines to draw, most of them with a single point.
+
+    The points of a random search differ in every setting.
+    """
+    return len(lines) > MOST_LINES and 2 * len(lines) > sum(map(len, lines.values()))
+
+
+def _clouds(lines: Mapping[str, Sequence[Point]]) -> dict[str, list[Point]]:
+    """All points of each method."""
+    found: dict[str, list[Point]] = {}
+    for points in lines.values():
+        found.setdefault(points[0].group.method, []).extend(points)
+    return {method: sorted(points, key=lambda p: p.x) for method, points in found.items()}
+
+
 def _hover(label: str, point: Point, metric: str) -> str:
     mean = cell_text(point.group, Column("", "mean", metric))
     return f"{label}, {point.x:g}: {mean}, n={point.group.n}"
 
 
-def _caption(lines: int) -> str:
+def _caption(lines: int, searched: bool) -> str:
     text = (
         "Means over the seeds with their 95% intervals; the small points are the seeds. Lines are "
-        "moved sideways so that they do not hide one another."
+        "moved sideways so that they do not hide one another. Methods without the setting are "
+        "dotted level lines."
     )
+    if searched:
+        text += " The points of a method differ in other settings, too."
     if lines > MOST_LINES:
         text += f" The {MOST_LINES} of {lines} lines that have the best points are drawn."
     return text
 
 
 def _table(
-    name: str, title: str, lines: Mapping[str, Sequence[Point]], short: str, metric: str
+    name: str,
+    title: str,
+    lines: Mapping[str, Sequence[Point]],
+    levels: Sequence[Group],
+    short: str,
+    metric: str,
 ) -> Table:
     columns = [Column("", kind, metric) for kind in ("n", "mean", "interval")]
     rows: list[Row] = [
         [label, f"{point.x:g}", *(cell_text(point.group, column) for column in columns)]
         for label, points in lines.items()
         for point in points
+    ]
+    rows += [
+        [_label(group, group.params), "–", *(cell_text(group, column) for column in columns)]
+        for group in levels
     ]
     header = ("line", short, "n", title_of(metric), "95% interval")
     return Table(f"{name}-table", title, header, rows)

@@ -7,6 +7,7 @@ from .curves import CURVES
 from .job import JOB
 from .jobs import JOBS
 from .leaderboard import LEADERBOARD
+from .search import SEARCH
 
-PAGES: dict[str, Page] = by_path([LEADERBOARD, CURVES, JOBS, JOB])
+PAGES: dict[str, Page] = by_path([LEADERBOARD, CURVES, SEARCH, JOBS, JOB])
 """Path → page, in the order of the navigation; the first one is the start page."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from flexkd_platform.results import Group, Leaderboard, leaderboards, recorded_metrics
 from flexkd_platform.results import View as Order
@@ -32,7 +33,7 @@ def build(sources: Sources, query: Query) -> View:
     trials = sources.trials()
     try:
         records, boards = sources.remembered(
-            trials, ("curves", key_of(query, ["metric"])), lambda: _boards(trials, query)
+            trials, ("curves", key_of(query, ["metric"])), lambda: selected_boards(trials, query)
         )
         axes = _axes(boards)
         path = _asked_axis(query, axes)
@@ -51,7 +52,7 @@ def build(sources: Sources, query: Query) -> View:
 CURVES = Page("curves", TITLE, build)
 
 
-def _boards(trials: Trials, query: Query) -> tuple[list[TrialRecord], list[Leaderboard]]:
+def selected_boards(trials: Trials, query: Query) -> tuple[list[TrialRecord], list[Leaderboard]]:
     """The selected trials, and their groups by task.
 
     Raises:
@@ -68,17 +69,19 @@ def _boards(trials: Trials, query: Query) -> tuple[list[TrialRecord], list[Leade
 
 
 def _axes(boards: Sequence[Leaderboard]) -> list[str]:
-    """The settings with several numbers, those that jobs vary first."""
+    """The settings with several numbers: α, then those that jobs vary, then the others."""
     varied: dict[str, set[float]] = {}
-    for board in boards:
-        for group in board.groups:
-            for path, value in (*_by_path(group).items(), *group.settings.items()):
+    groups = [group for board in boards for group in board.groups]
+    for of_group in (_by_path, lambda group: group.settings):
+        for group in groups:
+            for path, value in of_group(group).items():
                 if is_number(value):
-                    varied.setdefault(path, set()).add(float(value))  # type: ignore[arg-type]
-    return [path for path, values in varied.items() if len(values) > 1]
+                    varied.setdefault(path, set()).add(float(value))
+    axes = [path for path, values in varied.items() if len(values) > 1]
+    return sorted(axes, key=lambda path: path != "method.alpha")
 
 
-def _by_path(group: Group) -> dict[str, object]:
+def _by_path(group: Group) -> Mapping[str, Any]:
     """The params by the paths of their settings."""
     return {
         f"method.{name}" if f"method.{name}" in group.settings else name: value
