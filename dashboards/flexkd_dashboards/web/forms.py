@@ -64,12 +64,12 @@ class Select:
 
 @dataclass(frozen=True)
 class Checks:
-    """Any number of options, value → label. nothing: what no choice means; all by default."""
+    """Any number of options, value → label; none means all of them, or what `none` says."""
 
     name: str
     label: str
     options: Mapping[str, str]
-    nothing: str = ""
+    none: str = ""
 
     def markup(self, query: Query) -> Markup:
         """See `Field`."""
@@ -79,8 +79,11 @@ class Checks:
         ]
         # A value of a link that no longer exists still selects, so it is still shown.
         boxes += [_check(self.name, v, v, True) for v in chosen if v not in self.options]
-        everything = self.nothing or f"all {len(self.options)}"
-        state = f"{len(chosen)} of {len(self.options)}" if chosen else everything
+        state = (
+            f"{len(chosen)} of {len(self.options)}"
+            if chosen
+            else self.none or f"all {len(self.options)}"
+        )
         summary = tag("summary", self.label, ": ", tag("b", state))
         group = tag("div", *boxes, class_="checks", role="group", aria_label=self.label)
         return tag("details", summary, group, class_="field pick")

@@ -9,6 +9,8 @@ from .blocks import Block
 from .query import Query
 from .sources import Sources
 
+__all__ = ["Block", "NotFoundError", "Page", "View", "by_path"]
+
 
 @dataclass(frozen=True)
 class View:

@@ -115,7 +115,7 @@ def _form(trials: Trials, query: Query, axes: Sequence[str], boards: Sequence[Le
         *selection_fields(trials),
         Select("metric", "Metric", metrics),
         Select("x", "Against", settings, next(iter(axes), "")),
-        Checks("group", "Training curves of", groups, nothing="none"),
+        Checks("group", "Training curves of", groups, none="none"),
     ]
     return Form(fields)
 
