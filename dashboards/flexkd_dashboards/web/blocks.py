@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from ..figure import Figure
 from ..figure_markup import figure_markup
@@ -12,6 +13,13 @@ from .export import TABLE_FORMATS
 from .query import EXPORT, Query
 
 ROWS_A_PAGE = 50
+
+
+class Block(Protocol):
+    """A part of a view, from top to bottom."""
+
+    def markup(self, query: Query) -> Markup:
+        """The block as HTML; links keep the rest of the query."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +43,32 @@ class Note:
     def markup(self, query: Query) -> Markup:
         """See `Block`."""
         return tag("p", self.text, class_="notice" if self.notice else "note")
+
+
+@dataclass(frozen=True)
+class Folded:
+    """A block that is shown when its title is opened."""
+
+    title: str
+    block: Block
+
+    def markup(self, query: Query) -> Markup:
+        """See `Block`."""
+        return tag("details", tag("summary", self.title), self.block.markup(query), class_="folded")
+
+
+@dataclass(frozen=True)
+class Code:
+    """A text as it is, such as a spec."""
+
+    text: str
+    label: str
+
+    def markup(self, query: Query) -> Markup:
+        """See `Block`."""
+        return tag(
+            "pre", tag("code", self.text), tabindex="0", aria_label=self.label, role="region"
+        )
 
 
 @dataclass(frozen=True)
@@ -72,6 +106,21 @@ class Cell:
         return tag("span", shown, class_=self.tone) if self.tone else joined(shown)
 
 
+Row = Sequence[Cell | str]
+
+
+@dataclass(frozen=True)
+class Sort:
+    """How a column orders the rows.
+
+    key: the value of the parameter `sort`; with `-` before it, the order is reversed.
+    falling: whether the values fall from the first row to the last, without `-`.
+    """
+
+    key: str
+    falling: bool = False
+
+
 @dataclass(frozen=True)
 class Table:
     """A table with pages of rows, which exports all of them as CSV, Markdown and LaTeX.
@@ -81,17 +130,17 @@ class Table:
     header, rows: every row has as many cells as the header; the first one names the row.
     left: how many columns are aligned to the left.
     note: below the table.
-    sorts: column → value of the parameter `sort` that orders by it.
+    sorts: column → how it orders the rows, for those that do.
     exact: header and rows of the CSV file, if it has more than the cells.
     """
 
     name: str
     title: str
     header: Sequence[str]
-    rows: Sequence[Sequence[Cell | str]]
+    rows: Sequence[Row]
     left: int = 1
     note: str = ""
-    sorts: Mapping[str, str] = field(default_factory=dict)
+    sorts: Mapping[str, Sort] = field(default_factory=dict)
     exact: Callable[[], list[list[str]]] | None = None
     rows_a_page: int = ROWS_A_PAGE
 
@@ -129,16 +178,18 @@ class Table:
     def _heading(self, place: int, query: Query) -> Markup:
         text = self.header[place]
         attributes = {} if place < self.left else {"class_": "number"}
-        key = self.sorts.get(text)
-        if key is None:
+        sort = self.sorts.get(text)
+        if sort is None:
             return tag("th", text, scope="col", **attributes)
         now = query.text("sort")
-        if now.removeprefix("-") == key:
-            attributes["aria_sort"] = "descending" if now.startswith("-") else "ascending"
-        link = query.link(**{"sort": f"-{key}" if now == key else key, self._parameter: None})
+        if now.removeprefix("-") == sort.key:
+            falls = sort.falling != now.startswith("-")
+            attributes["aria_sort"] = "descending" if falls else "ascending"
+        then = f"-{sort.key}" if now == sort.key else sort.key
+        link = query.link(**{"sort": then, self._parameter: None})
         return tag("th", tag("a", text, href=link), scope="col", **attributes)
 
-    def _row(self, row: Sequence[Cell | str]) -> Markup:
+    def _row(self, row: Row) -> Markup:
         cells = [cell if isinstance(cell, Cell) else Cell(cell) for cell in row]
         inner = (
             tag("th", cell.markup(), scope="row")
@@ -198,13 +249,14 @@ class Plot:
         return figure_markup(self.figure, joined(tools, shown))
 
 
-def tables_of(blocks: Sequence[object]) -> list[Table]:
-    """The tables of a view, those of its figures too."""
-    found = [block for block in blocks if isinstance(block, Table)]
-    others = [block.alternative for block in blocks if isinstance(block, Plot)]
+def tables_of(blocks: Iterable[Block]) -> list[Table]:
+    """The tables of a view, also folded ones and those of its figures."""
+    opened = [block.block if isinstance(block, Folded) else block for block in blocks]
+    found = [block for block in opened if isinstance(block, Table)]
+    others = [block.alternative for block in opened if isinstance(block, Plot)]
     return found + [one for one in others if isinstance(one, Table)]
 
 
-def figures_of(blocks: Sequence[object]) -> tuple[Figure, ...]:
+def figures_of(blocks: Iterable[Block]) -> tuple[Figure, ...]:
     """The figures of a view."""
     return tuple(block.figure for block in blocks if isinstance(block, Plot))

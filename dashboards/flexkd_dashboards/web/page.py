@@ -4,18 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
-from ..markup import Markup
+from .blocks import Block
 from .query import Query
 from .sources import Sources
 
-
-class Block(Protocol):
-    """A part of a view, from top to bottom: see `blocks.py` and `forms.py`."""
-
-    def markup(self, query: Query) -> Markup:
-        """The block as HTML; links keep the rest of the query."""
+__all__ = ["Block", "NotFoundError", "Page", "View", "by_path"]
 
 
 @dataclass(frozen=True)
@@ -26,7 +20,8 @@ class View:
     blocks: from top to bottom.
     lead: a sentence below the heading.
     status: of the HTTP response.
-    refresh: seconds after which a page in the browser asks for its content again; 0 for never.
+    refresh: seconds after which an open page updates its blocks; 0 for never. Such a view has no
+        figures, and always the same blocks in the same order.
     """
 
     title: str

@@ -29,7 +29,7 @@ def render(view: View, query: Query, pages: Iterable[Page], place: str) -> str:
     content = joined(
         tag("h1", view.title),
         tag("p", view.lead, class_="lead") if view.lead else Markup(),
-        *(block.markup(query) for block in view.blocks),
+        *_blocks(view, query),
     )
     live = {"data_refresh": str(view.refresh)} if view.refresh else {}
     plotly = f'<script src="/static/{PLOTLY}" defer></script>' if figures else ""
@@ -41,6 +41,14 @@ def render(view: View, query: Query, pages: Iterable[Page], place: str) -> str:
         figures=figure_json(figures),
         plotly=plotly,
     )
+
+
+def _blocks(view: View, query: Query) -> list[Markup]:
+    """The blocks, each of a view that updates itself in an element of its own."""
+    blocks = [block.markup(query) for block in view.blocks]
+    if not view.refresh:
+        return blocks
+    return [tag("div", block, id=f"block-{n}", data_live="") for n, block in enumerate(blocks)]
 
 
 def _navigation(pages: Iterable[Page], query: Query) -> Markup:

@@ -239,8 +239,8 @@ def compare_command(
     as_json: JsonOption = False,
 ) -> None:
     """Compare runs of all users in MLflow: mean ± std over seeds, and paired differences."""
+    from ..results import View
     from .compare import compare
-    from .compare_view import View
 
     raise typer.Exit(
         compare(

@@ -5,8 +5,15 @@ from __future__ import annotations
 import json
 import tempfile
 from pathlib import Path
+from typing import Any
 
-from flexkd_dashboards import PublishedResult, ReportData, TrainingCurve, render_report
+from flexkd_dashboards import (
+    PublishedResult,
+    ReportData,
+    TrainingCurve,
+    render_report,
+    training_curve,
+)
 from flexkd_dashboards.selection_data import importance_curves_of, spectra_of
 
 from ..results import JobFiles
@@ -56,20 +63,7 @@ def report_data(job: JobFiles, spec: JobSpec) -> ReportData:
     )
 
 
-def _curve(job: JobFiles, trial: dict[str, object]) -> TrainingCurve:
-    log = job.training_log(str(trial["hash"]))
-    validation: dict[str, list[tuple[int, float]]] = {}
-    for entry in log:
-        for name, value in entry.values.items():
-            if name.startswith("validation/"):
-                validation.setdefault(name, []).append((entry.step, value))
-    clipped = [e.values["train/clipped"] for e in log if "train/clipped" in e.values]
-    return TrainingCurve(
-        method=str(trial["method"]),
-        params=dict(trial["params"]),  # type: ignore[call-overload]
-        seed=int(trial["seed"]),  # type: ignore[call-overload]
-        steps=tuple(entry.step for entry in log),
-        loss=tuple(entry.values["train/loss"] for entry in log),
-        validation={name: tuple(points) for name, points in validation.items()},
-        clipped=sum(clipped) / len(clipped) if clipped else None,
+def _curve(job: JobFiles, trial: dict[str, Any]) -> TrainingCurve:
+    return training_curve(
+        job.training_log(trial["hash"]), trial["method"], trial["params"], trial["seed"]
     )

@@ -1,5 +1,13 @@
 """Results: groups of trials over seeds, their comparison, and the files of a finished job."""
 
+from .boards import (
+    by_task,
+    kept_groups,
+    leaderboards,
+    metric_problems,
+    ranking,
+    recorded_metrics,
+)
 from .comparison import Group, group_trials, to_json
 from .costs import GroupCost, front, group_costs
 from .disagreement import (
@@ -12,7 +20,9 @@ from .disagreement import (
 )
 from .job_folder import JobFolder
 from .lineage import Lineage, lineage_of, teacher_of
+from .order import View
 from .outputs import GroupOutputs, evaluated_sets, example_rows, group_outputs, inputs_of
+from .overview import JobOverview, job_overview
 from .printed import Leaderboard, printed
 from .query import JobFiles, find_job
 from .tables import leaderboard
@@ -26,8 +36,11 @@ __all__ = [
     "GroupOutputs",
     "JobFiles",
     "JobFolder",
+    "JobOverview",
     "Leaderboard",
     "Lineage",
+    "View",
+    "by_task",
     "class_counts",
     "confusion",
     "disagreements",
@@ -39,9 +52,15 @@ __all__ = [
     "group_outputs",
     "group_trials",
     "inputs_of",
+    "job_overview",
+    "kept_groups",
     "leaderboard",
+    "leaderboards",
     "lineage_of",
-    "teacher_of",
+    "metric_problems",
     "printed",
+    "ranking",
+    "recorded_metrics",
+    "teacher_of",
     "to_json",
 ]

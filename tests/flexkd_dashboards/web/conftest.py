@@ -16,7 +16,7 @@ import uvicorn
 from starlette.testclient import TestClient
 
 from flexkd_dashboards.web import Sources, create_app
-from flexkd_platform.tracking import TrialRecord
+from flexkd_platform.tracking import Recorded, TrialRecord
 
 CHROMIUM = next((p for name in ("chromium", "chrome") if (p := shutil.which(name))), None)
 
@@ -29,10 +29,10 @@ class MadeUp(Sources):
         self.records = list(records)
         self.failure: Exception | None = None
 
-    def _read(self) -> list[TrialRecord]:
+    def _read(self) -> Recorded:
         if self.failure is not None:
             raise self.failure
-        return self.records
+        return Recorded(self.records, {"1" * 64: "quickstart-11111111"})
 
 
 def trial(number: int, method: str, seed: int, quality: float, **changes: Any) -> TrialRecord:
