@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
 
 from flexkd_platform.results import JobFiles
-from flexkd_platform.store import Store, StoreError
+from flexkd_platform.store import StoreError
 
 from ..labels import GroupKey, group_key, setup_labels
 from .forms import Checks, Select
-from .page import NotFoundError
+from .page import NotFoundError, View
 from .query import Query
 from .sources import Sources, UnavailableError
 
@@ -54,17 +54,28 @@ def chosen_jobs(sources: Sources, query: Query, ids: Sequence[str], most: int) -
         SpecError: its results are damaged.
     """
     wanted = [query.text("job") or ids[0], *query.all("with")]
-    store = sources.store()
-    return [_opened(store, job) for job in dict.fromkeys(wanted)][:most]
+    return [_opened(sources, job) for job in dict.fromkeys(wanted)][:most]
 
 
-def _opened(store: Store, job_id: str) -> JobFiles:
-    if job_id not in store.list_folder("jobs"):
-        raise NotFoundError(f"There is no job {job_id} in the storage.")
+def _opened(sources: Sources, job_id: str) -> JobFiles:
+    if job_id not in sources.job_ids():
+        raise NotFoundError(f"The storage has no job {job_id}; the jobs page lists those it has.")
     try:
-        return JobFiles(store, job_id)
+        return sources.job(job_id)
     except FileNotFoundError:
         raise NotFoundError(f"The job {job_id} has no results yet.") from None
+
+
+def of_storage(build: Callable[[Sources, Query], View]) -> Callable[[Sources, Query], View]:
+    """A page that reads artifacts: one that is missing or damaged is a sentence on it."""
+
+    def built(sources: Sources, query: Query) -> View:
+        try:
+            return build(sources, query)
+        except (StoreError, OSError) as error:
+            raise UnavailableError(f"The storage cannot be read: {error}.") from None
+
+    return built
 
 
 def job_field(ids: Sequence[str], now: str) -> Select:

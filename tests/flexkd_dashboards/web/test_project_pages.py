@@ -285,7 +285,10 @@ def test_a_page_says_what_was_deleted(job: JobFiles, tmp_path: Path) -> None:
     assert "the predictions on test of seed 1 are not there" in found["errors"].text
     assert "the student is not there" in found["representations"].text
     shutil.rmtree(tmp_path / "storage" / "steps" / "score")
-    assert client.get("/selection").status_code == 400
+    again = TestClient(create_app(Sources(str(tmp_path / "storage"), "none")))
+    answer = again.get("/selection")
+    assert answer.status_code == 503
+    assert "The storage cannot be read: no score" in answer.text
 
 
 @pytest.fixture(scope="module")
@@ -294,10 +297,15 @@ def place(job: JobFiles) -> Iterator[str]:
         yield found
 
 
-@pytest.mark.parametrize("page", PAGES)
-def test_pages_work_in_a_browser(place: str, open_page: Callable[..., Watched], page: str) -> None:
-    watched = open_page(f"{place}/{page}", viewport={"width": 400, "height": 800})
-    watched.page.wait_for_load_state("networkidle")
-    assert watched.page.evaluate("document.documentElement.scrollWidth") <= 400
-    assert axe_findings(watched.page) == []
-    assert watched.complaints == []
+def test_pages_work_in_a_browser(place: str, open_page: Callable[..., Watched]) -> None:
+    """The heat maps of one page and the texts of another, on a narrow screen."""
+    settings = {"viewport": {"width": 400, "height": 800}, "color_scheme": "dark"}
+    for page in ("selection", "errors"):
+        watched = open_page(f"{place}/{page}", **settings)
+        watched.page.wait_for_load_state("networkidle")
+        assert watched.page.locator(".js-plotly-plot").count() == len(
+            figures(watched.page.content())
+        )
+        assert watched.page.evaluate("document.documentElement.scrollWidth") <= 400
+        assert axe_findings(watched.page) == []
+        assert watched.complaints == []

@@ -32,6 +32,7 @@ from ..jobs_chosen import (
     groups_of,
     job_field,
     jobs_with_results,
+    of_storage,
 )
 from ..page import Block, Page, View
 from ..query import Query
@@ -252,4 +253,4 @@ def folded(text: str) -> Cell:
     return Cell(text, content=Markup(tag("details", summary, rest, class_="fold")))
 
 
-ERRORS = Page("errors", TITLE, build)
+ERRORS = Page("errors", TITLE, of_storage(build))

@@ -11,7 +11,14 @@ from ...labels import GroupKey, group_key, sentence_case, setup_labels
 from ...metric_styles import style_of, title_of
 from ..blocks import Heading, Note, Plot, Table
 from ..forms import Form, Select
-from ..jobs_chosen import NO_JOBS, chosen_jobs, job_field, jobs_with_results, others_field
+from ..jobs_chosen import (
+    NO_JOBS,
+    chosen_jobs,
+    job_field,
+    jobs_with_results,
+    of_storage,
+    others_field,
+)
 from ..page import Block, Page, View
 from ..query import Query
 from ..sources import Sources
@@ -134,4 +141,4 @@ def _number(point: CostPoint, cost: str) -> str:
     return ABSENT if value is None else f"{value:{COSTS[cost].format}}"
 
 
-PARETO = Page("pareto", TITLE, build)
+PARETO = Page("pareto", TITLE, of_storage(build))

@@ -47,9 +47,11 @@ from ..jobs_chosen import (
     group_label,
     job_field,
     jobs_with_results,
+    of_storage,
 )
 from ..page import Block, Page, View
 from ..query import Query
+from ..selection import problem_notes
 from ..sources import Sources
 
 TITLE = "Representations"
@@ -82,8 +84,9 @@ def build(sources: Sources, query: Query) -> View:
     trial, notes = _chosen(query, trials)
     subject = subject_of(job, trial["hash"])
     page = _OnDemand(job, query)
+    form = _form(job, ids, trials, trial)
     blocks: list[Block] = [
-        _form(job, ids, trials, trial),
+        form,
         *notes,
         Heading("Correlation of paired units"),
         *_over_training(job, trial),
@@ -93,7 +96,18 @@ def build(sources: Sources, query: Query) -> View:
         Heading("Activation magnitudes"),
         *page.activations(subject),
     ]
-    return View(TITLE, blocks, LEAD, refresh=AGAIN_SECONDS if page.waits else 0)
+    if page.waits:
+        # Without figures: an open page is updated in place until it is complete.
+        return View(TITLE, [form, Note(_waiting(page.waits))], LEAD, refresh=AGAIN_SECONDS)
+    return View(TITLE, blocks, LEAD)
+
+
+def _waiting(waits: Sequence[tuple[str, int]]) -> str:
+    """What is being computed, and how many other requests come before it."""
+    what = ", ".join(name for name, _ in waits)
+    ahead = min(number for _, number in waits)
+    behind = f" after {count(ahead, 'other request')}" if ahead else ""
+    return f"Being computed{behind}: {what}. This page shows all when it is there."
 
 
 def _form(job: JobFiles, ids: Sequence[str], trials: Sequence[Trial], now: Trial) -> Form:
@@ -154,22 +168,22 @@ def _over_training(job: JobFiles, trial: Trial) -> list[Block]:
 class _OnDemand:
     """The parts of a page that need a forward pass: shown if known, computed if asked for.
 
-    waits: whether one of them is being computed.
+    waits: what is being computed, and how many requests come before.
     """
 
     def __init__(self, job: JobFiles, query: Query) -> None:
         self._job, self._query = job, query
-        self.waits = False
+        self.waits: list[tuple[str, int]] = []
 
     def correlations(self, subject: Subject) -> list[Block]:
         """C of each pair of units."""
         found = self._answer("units", CorrelationsRequest(subject), "the correlation of each pair")
-        return _correlations(found) if isinstance(found, Correlations) else [self._note(found)]
+        return _correlations(found) if isinstance(found, Correlations) else self._notes(found)
 
     def similarity(self, subject: Subject) -> list[Block]:
         """CKA of all pairs of layers."""
         found = self._answer("cka", SimilarityRequest(subject), "linear CKA of all pairs of layers")
-        return _similarity(found) if isinstance(found, Similarity) else [self._note(found)]
+        return _similarity(found) if isinstance(found, Similarity) else self._notes(found)
 
     def activations(self, subject: Subject) -> list[Block]:
         """The magnitudes of the teacher and of the student."""
@@ -181,7 +195,7 @@ class _OnDemand:
         request = ActivationsRequest(subject, side, row, int(layer) if layer.isdigit() else layer)
         found = self._answer(side, request, f"the activation magnitudes of the {side}")
         if not isinstance(found, Activations):
-            return [self._note(found)]
+            return self._notes(found)
         figure = activation_figure(found, threshold, name=f"{side}-activations", whose=side)
         return [Plot(figure, _by_token(found, threshold, side))]
 
@@ -189,22 +203,20 @@ class _OnDemand:
         """The answer, if it is known or asked for."""
         if name in self._query.all(COMPUTE):
             found = WORKER.ask(self._job, request)
-            self.waits |= isinstance(found, Waiting)
+            if isinstance(found, Waiting):
+                self.waits.append((what, found.ahead))
             return found
         known = cached(request)
         return _Offer(name, what) if known is None else known
 
-    def _note(self, found: object) -> Note:
-        """Why there is no answer."""
-        if isinstance(found, _Offer):
-            asked = [*self._query.all(COMPUTE), found.name]
-            href = self._query.link(**{COMPUTE: asked})
-            return Note(joined(tag("a", f"Compute {found.what}", href=href), f". {COST}"))
+    def _notes(self, found: object) -> list[Block]:
+        """Why there is no answer; nothing while it is computed, which the page says as a whole."""
         if isinstance(found, Failed):
-            return Note(" ".join(map(str, found.problems)), notice=True)
-        assert isinstance(found, Waiting), "an answer of another request"
-        behind = f", after {count(found.ahead, 'other request')}" if found.ahead else ""
-        return Note(f"Being computed{behind}. This page shows it when it is there.")
+            return list(problem_notes(found.problems))
+        if not isinstance(found, _Offer):
+            return []
+        href = self._query.link(**{COMPUTE: [*self._query.all(COMPUTE), found.name]})
+        return [Note(joined(tag("a", f"Compute {found.what}", href=href), f". {COST}"))]
 
 
 COST = (
@@ -285,4 +297,4 @@ def _wrong(name: str, message: str, remedy: str) -> SpecError:
     return SpecError([Problem(name, message, remedy)])
 
 
-REPRESENTATIONS = Page("representations", TITLE, build)
+REPRESENTATIONS = Page("representations", TITLE, of_storage(build))

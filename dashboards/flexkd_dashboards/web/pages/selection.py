@@ -31,7 +31,7 @@ from ...selection_figures import (
 from ...spectrum_figure import spectra_figure
 from ..blocks import Heading, Note, Plot, Table
 from ..forms import Form
-from ..jobs_chosen import chosen_jobs, job_field, jobs_with_results, others_field
+from ..jobs_chosen import chosen_jobs, job_field, jobs_with_results, of_storage, others_field
 from ..page import Block, Page, View
 from ..query import Query
 from ..sources import Sources
@@ -239,4 +239,4 @@ def matrix_table(name: str, title: str, labels: Sequence[str], cells: Cells) -> 
     return Table(name, title, header, rows)
 
 
-SELECTION = Page("selection", TITLE, build)
+SELECTION = Page("selection", TITLE, of_storage(build))
