@@ -16,7 +16,7 @@ class ModelCost:
     device: its name, as `NVIDIA H100` or `CPU, 2 threads`.
     parameters: of the whole model.
     weight_bytes: of its parameters and buffers, as they were in memory.
-    latency_ms: wall time of a forward pass over one example of median length; the median of some.
+    latency_ms: wall time of a forward pass over one example of median length; the shortest of some.
     tokens: of that example.
     peak_bytes: most memory of the device that was allocated meanwhile, weights included; None on a
         CPU, which counts no memory by model.

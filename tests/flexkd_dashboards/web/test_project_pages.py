@@ -7,11 +7,13 @@ import io
 import json
 import re
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from starlette.testclient import TestClient
@@ -22,6 +24,7 @@ from flexkd_dashboards.web.pages import representations
 from flexkd_platform.artifacts import PAIRS, read_log_file
 from flexkd_platform.representations import Similarity, SimilarityRequest, Worker
 from flexkd_platform.results import JobFiles
+from flexkd_platform.store.manifest import describe_file
 
 from ...flexkd_platform.tiny_jobs import material, spec_json
 from .conftest import Watched, axe_findings, served
@@ -123,34 +126,82 @@ def test_the_effective_dimension_has_its_error(client: TestClient, url: str, job
 
 # --- errors ------------------------------------------------------------------------------------
 
+LABELS = [place % 2 for place in range(12)]
+
+
+def with_predictions(
+    job: JobFiles, folder: Path, table_of: Callable[[Mapping[str, Any]], pa.Table]
+) -> TestClient:
+    """The app on a copy of the storage in which each trial has predicted something else."""
+    shutil.copytree(job.store.uri, folder / "storage")
+    for trial in job.results["trials"]:
+        place = folder / "storage" / "steps" / "evaluate" / trial["evaluation"]
+        pq.write_table(table_of(trial), place / "predictions.parquet")
+        manifest = json.loads((place / "manifest.json").read_text())
+        entry = describe_file(place / "predictions.parquet")
+        manifest["files"]["predictions.parquet"] = asdict(entry)
+        (place / "manifest.json").write_text(json.dumps(manifest))
+    return TestClient(create_app(Sources(str(folder / "storage"), "none")))
+
 
 def test_every_disagreement_is_listed_with_its_text(
-    client: TestClient, url: str, job: JobFiles
+    url: str, job: JobFiles, tmp_path: Path
 ) -> None:
-    groups: dict[str, list[Any]] = {"ft": [], "flexkd": []}
-    for trial in job.results["trials"]:
+    draw = np.random.default_rng(0)
+    predicted: dict[str, list[Any]] = {"ft": [], "flexkd": []}
+
+    def table_of(trial: Mapping[str, Any]) -> pa.Table:
+        outputs_NC = draw.normal(size=(12, 2))
         if trial["params"].get("score.seed", 1) == 1:
-            file = job.store.file_at("evaluate", trial["evaluation"], "predictions.parquet")
-            outputs = np.array(pq.read_table(file)["outputs"].to_pylist())
-            groups[trial["method"]].append(outputs.argmax(axis=1))
+            predicted[trial["method"]].append(outputs_NC.argmax(axis=1))
+        return pa.table({"label": LABELS, "outputs": outputs_NC.tolist()})
+
+    client = with_predictions(job, tmp_path, table_of)
     # Of two seeds that differ the smaller class counts.
-    ours, theirs = (np.minimum(*groups[name]) for name in ("ft", "flexkd"))
+    ours, theirs = (np.minimum(*predicted[name]) for name in ("ft", "flexkd"))
     dataset = next(step["hash"] for step in job.results["steps"] if step["kind"] == "dataset")
-    texts = pq.read_table(job.store.folder_at("dataset", dataset) / "test.parquet")[
-        "text"
-    ].to_pylist()
-    second = next(
-        value
-        for value in re.findall(r'<option value="(flexkd[^"]*)"', client.get(f"/errors{url}").text)
-        if "seed=1" in value
-    )
+    folder = job.store.folder_at("dataset", dataset)
+    texts = pq.read_table(folder / "test.parquet")["text"].to_pylist()
+    (second,) = re.findall(
+        r'<option value="(flexkd[^"]*seed=1)"', client.get(f"/errors{url}&second=ft").text
+    )[:1]
     view = f"/errors{url}&first=ft&second={second}"
-    differ = [place for place in range(len(texts)) if ours[place] != theirs[place]]
-    if not differ:
-        assert "differ on 0 of 12 examples" in client.get(view).text
-        return
+    differ = [place for place in range(12) if ours[place] != theirs[place]]
+    assert differ, "students that agree show nothing"
     rows = exported(client, view, "disagreements")
     assert {int(row["example"]): row["text"] for row in rows} == {p: texts[p] for p in differ}
+    first_right = exported(client, f"{view}&right=first", "disagreements")
+    expected = [place for place in differ if ours[place] == LABELS[place]]
+    assert [int(row["example"]) for row in first_right] == expected
+
+
+def test_generated_texts_are_side_by_side_and_long_ones_folded(
+    url: str, job: JobFiles, tmp_path: Path
+) -> None:
+    hostile, long = "<script>alert(1)</script>", "a very long answer " * 40
+
+    def table_of(trial: Mapping[str, Any]) -> pa.Table:
+        text = hostile if trial["method"] == "ft" else long
+        score = 0.25 if trial["method"] == "ft" else 0.75
+        return pa.table(
+            {
+                "seed": [0] * 12,
+                "example": list(range(12)),
+                "prediction": [text] * 12,
+                "references": [["one", "two"]] * 12,
+                "rougeL": [score] * 12,
+            }
+        )
+
+    client = with_predictions(job, tmp_path, table_of)
+    page = client.get(f"/errors{url}&first=ft").text
+    assert hostile not in page
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
+    assert '<details class="fold"><summary>a very long answer' in page
+    assert "plot-confusion" not in page
+    rows = exported(client, f"/errors{url}&first=ft", "disagreements")
+    assert len(rows) == 12
+    assert list(rows[0].values())[2:] == ["one\ntwo", hostile, long, "0.250", "0.750"]
 
 
 def test_the_confusion_matrix_counts_all_seeds(client: TestClient, url: str, job: JobFiles) -> None:

@@ -47,6 +47,9 @@ SHOWN = 160
 DECIDED = frozenset({"class", "classes"})
 """Forms whose predictions are right or wrong."""
 
+SHARED = 40
+"""Letters from which on the common start of all texts is folded."""
+
 FILTERS = {
     "": "all disagreements",
     "first": "only the first is right",
@@ -194,10 +197,11 @@ def _predictions_table(
     texts: Sequence[str],
     labels: tuple[str, str],
 ) -> Table:
+    skipped = shared_start(texts)
     rows: list[list[Cell | str]] = [
         [
             str(one.example),
-            folded(texts[one.example]),
+            folded(texts[one.example], skipped),
             ours.shown(one.expected),
             _vote(ours, ours.shown(one.first), one.first_agrees),
             _vote(theirs, theirs.shown(one.second), one.second_agrees),
@@ -223,11 +227,12 @@ def _texts_table(
     labels: tuple[str, str],
 ) -> Table:
     metric = next((name for name in ours.scores if name in theirs.scores), None)
+    skipped = shared_start(texts)
     rows: list[list[Cell | str]] = []
     for one in shown:
         row: list[Cell | str] = [
             str(one.example),
-            folded(texts[one.example]),
+            folded(texts[one.example], skipped),
             folded(ours.shown(one.expected)),
             folded(ours.shown(one.first)),
             folded(theirs.shown(one.second)),
@@ -242,15 +247,34 @@ def _texts_table(
     return Table("disagreements", title, header, rows, 5, rows_a_page=ROWS_A_PAGE)
 
 
-def folded(text: str) -> Cell:
-    """A text whose end is folded if it is long; files have all of it."""
-    if len(text) <= SHOWN:
+def folded(text: str, skipped: int = 0) -> Cell:
+    """A text whose end is folded if it is long; files have all of it.
+
+    skipped: letters at its start that all texts have in common, which are folded, too.
+    """
+    if not text:
+        return Cell(text, content=tag("span", "(empty)", class_="more"))
+    rest = text[skipped:].lstrip()
+    if not skipped and len(text) <= SHOWN:
         return Cell(text, content=tag("span", text, class_="text"))
-    cut = text.rfind(" ", SHOWN // 2, SHOWN)
-    start = text[: cut if cut > 0 else SHOWN]
-    summary = tag("summary", start, tag("span", " …", class_="more"))
-    rest = tag("div", text, class_="text")
-    return Cell(text, content=Markup(tag("details", summary, rest, class_="fold")))
+    cut = rest.rfind(" ", SHOWN // 2, SHOWN) if len(rest) > SHOWN else len(rest)
+    before = tag("span", "… ", class_="more") if skipped else Markup()
+    after = tag("span", " …", class_="more") if len(rest) > SHOWN else Markup()
+    summary = tag("summary", before, rest[: cut if cut > 0 else SHOWN], after)
+    return Cell(
+        text, content=tag("details", summary, tag("div", text, class_="text"), class_="fold")
+    )
+
+
+def shared_start(texts: Sequence[str]) -> int:
+    """Letters of the lines that all texts start with, as those of a template; 0 if they are few."""
+    if len(texts) < 2:
+        return 0
+    first, last = min(texts), max(texts)
+    letters = zip(first, last, strict=False)
+    start = next((n for n, (one, other) in enumerate(letters) if one != other), len(first))
+    whole = first.rfind("\n", 0, start) + 1
+    return whole if whole >= SHARED else 0
 
 
 ERRORS = Page("errors", TITLE, of_storage(build))

@@ -29,8 +29,9 @@ ABSENT = "–"
 LEAD = "Which students are worth their cost: no other one is better and cheaper."
 MEASURED_BY = (
     "Latency is the wall time of one forward pass over one test example of median length, the "
-    "median of five, measured at the end of each evaluation on its device. Other trials may have "
-    "run meanwhile. A CPU counts no memory by model: weights in memory are known, the peak is not."
+    "shortest of five, measured by each evaluation on its device, where other trials may run at "
+    "the same time. Of a group it is the median over the seeds. A CPU counts no memory by model: "
+    "weights in memory are known, the peak is not."
 )
 
 
