@@ -37,7 +37,7 @@ def similarity_figure(found: Similarity) -> Figure:
     heatmap = go.Heatmap(
         x=[str(layer) for layer in found.teacher_layers],
         y=[str(layer) for layer in found.student_layers],
-        z=[[rounded(value) for value in row] for row in found.cka],
+        z=[[None if value is None else rounded(value) for value in row] for row in found.cka],
         zmin=0,
         zmax=1,
         colorscale=SHADES,
@@ -47,13 +47,14 @@ def similarity_figure(found: Similarity) -> Figure:
         hovertemplate="student %{y}, teacher %{x}: %{z:.3f}<extra></extra>",
         xgap=2,
         ygap=2,
+        hoverongaps=False,
     )
     return Figure(
         name="cka",
         title="Similarity of layers: linear CKA",
         caption=(
             "1 where the features of two layers are equal up to a rotation and a scale, 0 where "
-            f"they share nothing. On {count(found.rows, 'row')} of "
+            f"they share nothing. On {_rows(found.rows)} of "
             f"{count(found.examples, 'example')} drawn from the validation split. With fewer rows "
             "than units CKA is too high, also of unrelated features."
         ),
@@ -98,7 +99,7 @@ def correlation_figure(found: Correlations) -> Figure:
         title="Correlation of paired units after training",
         caption=(
             "C of each student unit with the teacher unit that it was paired with at the end, "
-            f"sorted. On {count(found.rows, 'row')} of {count(found.examples, 'example')} drawn "
+            f"sorted. On {_rows(found.rows)} of {count(found.examples, 'example')} drawn "
             "from the validation split."
         ),
         plot=canvas(
@@ -162,6 +163,12 @@ def training_correlation_figure(curves: Mapping[str, Curve]) -> Figure | None:
         ),
         key=tuple(key) if len(key) > 1 else (),
     )
+
+
+def _rows(rows: Sequence[int]) -> str:
+    """`96 and 32 rows` of an encoder and a decoder."""
+    *others, last = rows
+    return " and ".join([*map(str, others), count(last, "row")])
 
 
 def activation_figure(found: Activations, threshold: float, *, name: str, whose: str) -> Figure:

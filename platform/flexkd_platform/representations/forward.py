@@ -14,7 +14,7 @@ from flexkd_core import linear_cka, unit_correlation
 
 from ..artifacts import PAIRS, UnitPairs, read_pairs
 from ..models import HiddenStateHook, hidden_layer
-from ..plan import LayerRef
+from ..plan import LayerRef, stack_of
 from ..results import JobFiles
 from ..spec import Problem, SpecError
 from ..store import StoreError
@@ -58,10 +58,15 @@ def _similarity(job: JobFiles, request: SimilarityRequest) -> Similarity:
     student_rows = _features(student, student.encoded(table), ours)
     teacher_rows = _features(teacher, teacher.encoded(table), theirs)
     cka = tuple(
-        tuple(float(linear_cka(one, other, form="kornblith")) for other in teacher_rows)
-        for one in student_rows
+        tuple(
+            float(linear_cka(student_NS, teacher_NT, form="kornblith"))
+            if stack_of(one) == stack_of(other)
+            else None
+            for other, teacher_NT in zip(theirs, teacher_rows, strict=True)
+        )
+        for one, student_NS in zip(ours, student_rows, strict=True)
     )
-    return Similarity(ours, theirs, cka, len(student_rows[0]), len(table))
+    return Similarity(ours, theirs, cka, _by_stack(ours, student_rows), len(table))
 
 
 def _correlations(job: JobFiles, request: CorrelationsRequest) -> Correlations:
@@ -84,7 +89,8 @@ def _correlations(job: JobFiles, request: CorrelationsRequest) -> Correlations:
                 pair.target,
             )
         )
-    return Correlations(tuple(layers), len(ours[0]), len(table))
+    rows = _by_stack([pair.student for pair in pairs], ours)
+    return Correlations(tuple(layers), rows, len(table))
 
 
 def _activations(job: JobFiles, request: ActivationsRequest) -> Activations:
@@ -144,6 +150,12 @@ def _features(loaded: LoadedModel, examples: Examples, layers: Sequence[LayerRef
     finally:
         module.close()
     return [torch.cat([part[str(layer)].float() for part in parts]) for layer in layers]
+
+
+def _by_stack(layers: Sequence[LayerRef], features: Sequence[Tensor]) -> tuple[int, ...]:
+    """How many rows each stack has, in the order of the layers."""
+    pairs = zip(layers, features, strict=True)
+    return tuple({stack_of(layer): len(rows_ND) for layer, rows_ND in pairs}.values())
 
 
 def _named(layer: LayerRef, layers: Sequence[LayerRef]) -> LayerRef:

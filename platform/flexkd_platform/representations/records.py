@@ -16,6 +16,7 @@ VERSION = 1
 
 Side = Literal["teacher", "student"]
 Rows = tuple[tuple[float, ...], ...]
+Cells = tuple[tuple[float | None, ...], ...]
 
 
 @dataclass(frozen=True)
@@ -71,22 +72,22 @@ def cache_key(request: Request) -> str:
 class Similarity:
     """Linear CKA (Kornblith et al. 2019) of each student layer with each teacher layer.
 
-    cka: (S, L), in [0, 1].
-    rows: of features on each side: one an example for a task with labels, the tokens that the
-        feature loss compares for others.
+    cka: (S, L), in [0, 1]; None between an encoder and a decoder, whose rows are of other tokens.
+    rows: of features on each side, by stack: one an example for a task with labels, the tokens that
+        the feature loss compares for others.
     """
 
     student_layers: tuple[LayerRef, ...]
     teacher_layers: tuple[LayerRef, ...]
-    cka: Rows
-    rows: int
+    cka: Cells
+    rows: tuple[int, ...]
     examples: int
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> Similarity:
         """The inverse of `asdict` and JSON."""
         ours, theirs = (tuple(value[f"{side}_layers"]) for side in ("student", "teacher"))
-        return cls(ours, theirs, _rows(value["cka"]), value["rows"], value["examples"])
+        return cls(ours, theirs, _rows(value["cka"]), tuple(value["rows"]), value["examples"])
 
 
 @dataclass(frozen=True)
@@ -105,10 +106,10 @@ class LayerCorrelation:
 
 @dataclass(frozen=True)
 class Correlations:
-    """C_m of a finished student, on `rows` rows of `examples` examples."""
+    """C_m of a finished student; rows: as of `Similarity`."""
 
     layers: tuple[LayerCorrelation, ...]
-    rows: int
+    rows: tuple[int, ...]
     examples: int
 
     @classmethod
@@ -124,7 +125,7 @@ class Correlations:
             )
             for one in value["layers"]
         )
-        return cls(layers, value["rows"], value["examples"])
+        return cls(layers, tuple(value["rows"]), value["examples"])
 
 
 @dataclass(frozen=True)
@@ -158,5 +159,5 @@ RESULTS: dict[type[Request], type[Result]] = {
 """What answers each kind of request."""
 
 
-def _rows(value: list[list[float]]) -> Rows:
+def _rows(value: list[list[Any]]) -> Any:
     return tuple(tuple(row) for row in value)

@@ -265,7 +265,7 @@ def test_nothing_is_computed_until_somebody_asks(
     client: TestClient, url: str, job: JobFiles, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[Any] = []
-    answer = Similarity((0, 1), (0, 1, 2), ((1.0, 0.5, 0.25),) * 2, 12, 12)
+    answer = Similarity((0, 1), (0, 1, 2), ((1.0, 0.5, None),) * 2, (12,), 12)
     monkeypatch.setattr(
         representations, "WORKER", Worker(lambda files, request: asked.append(request) or answer)
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ import torch
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from flexkd_platform.artifacts import PAIRS, read_rows
+from flexkd_platform.plan import LabelReading, ResponseReading, StackShape
 from flexkd_platform.representations import (
     Activations,
     ActivationsRequest,
@@ -25,9 +27,11 @@ from flexkd_platform.representations import (
     Waiting,
     Worker,
     compute,
+    forward,
     subject_of,
 )
 from flexkd_platform.representations.compute import cached
+from flexkd_platform.representations.models import layers_of, same_rows
 from flexkd_platform.results import JobFiles
 from flexkd_platform.spec import Problem, SpecError
 
@@ -81,7 +85,7 @@ def test_cka_of_all_layers_is_that_of_its_definition(job: JobFiles) -> None:
     assert isinstance(found, Similarity)
     assert (found.student_layers, found.teacher_layers) == ((0, 1), (0, 1, 2))
     texts = texts_of(job, subject)
-    assert (found.rows, found.examples) == (12, 12)  # all that there are
+    assert (found.rows, found.examples) == ((12,), 12)  # all that there are
     ours = hidden_states(job, "distill", subject.student, texts)
     theirs = hidden_states(job, "teacher", subject.teacher, texts)
     expected = [[cka(one, other) for other in theirs] for one in ours]
@@ -119,6 +123,42 @@ def test_a_student_without_pairs_has_no_correlations(job: JobFiles) -> None:
     subject = subject_of(job, trial_of(job, "ft"))
     with pytest.raises(SpecError, match="no stored pairs"):
         compute(job, CorrelationsRequest(subject))
+
+
+def test_models_that_read_other_tokens_are_not_compared() -> None:
+    def loaded(ids: list[list[int]], reading: Any) -> Any:
+        batch = SimpleNamespace(inputs={"input_ids": torch.tensor(ids)})
+        examples = SimpleNamespace(batch=lambda rows: batch)
+        return SimpleNamespace(reading=reading, encoded=lambda table: examples)
+
+    texts = ResponseReading("instruction", 9, 4, 4, "none")
+    same_rows(loaded([[1, 2]], texts), loaded([[1, 2]], texts), [0])
+    for other in ([[1, 3]], [[1, 2, 3]]):
+        with pytest.raises(SpecError, match="different tokens"):
+            same_rows(loaded([[1, 2]], texts), loaded(other, texts), [0])
+    labels = LabelReading("classification", 2, 8, "right")  # a row is an example
+    same_rows(loaded([[1, 2]], labels), loaded([[7]], labels), [0])
+
+
+def test_an_encoder_is_compared_with_an_encoder(monkeypatch: pytest.MonkeyPatch) -> None:
+    stacks = tuple(StackShape(name, 2, final_norm=False) for name in ("encoder", "decoder"))
+    layers = layers_of(stacks)
+    assert layers == ("encoder.0", "encoder.1", "decoder.0", "decoder.1")
+    draw = torch.Generator().manual_seed(0)
+    rows = {"encoder": 9, "decoder": 4}
+    features = [torch.randn(rows[str(one).split(".")[0]], 3, generator=draw) for one in layers]
+    model = SimpleNamespace(layers=lambda: layers, encoded=lambda table: None)
+    monkeypatch.setattr(forward, "_pair", lambda job, subject: (model, model))
+    monkeypatch.setattr(forward, "drawn_examples", lambda job, subject, count: [0] * 5)
+    monkeypatch.setattr(forward, "same_rows", lambda *given: None)
+    monkeypatch.setattr(forward, "_features", lambda loaded, examples, wanted: features)
+    found = forward.answer(None, SimilarityRequest(Subject("s", "t", "d")))  # type: ignore[arg-type]
+    assert isinstance(found, Similarity)
+    assert found.rows == (9, 4)
+    for row, one in zip(found.cka, layers, strict=True):
+        for cell, other in zip(row, layers, strict=True):
+            assert (cell is None) == (str(one)[:7] != str(other)[:7])
+            assert one != other or cell == pytest.approx(1, abs=1e-6)
 
 
 @pytest.mark.parametrize(("side", "kind"), [("teacher", "teacher"), ("student", "distill")])
@@ -169,7 +209,7 @@ def test_who_asks_waits_and_then_has_the_answer(job: JobFiles) -> None:
         go_on.wait()
         if request.examples == 3:  # type: ignore[union-attr]
             raise SpecError([Problem("", "it has no head")])
-        return Similarity((0,), (0,), ((1.0,),), 2, 2)
+        return Similarity((0,), (0,), ((1.0,),), (2,), 2)
 
     subject = subject_of(job, trial_of(job, "ft"))
     requests = [SimilarityRequest(subject, examples) for examples in (2, 3)]

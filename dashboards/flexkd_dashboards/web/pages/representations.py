@@ -246,7 +246,7 @@ def _correlations(found: Correlations) -> list[Block]:
 def _similarity(found: Similarity) -> list[Block]:
     header = ["student layer", *(f"teacher {layer}" for layer in found.teacher_layers)]
     rows = [
-        [str(layer), *(f"{value:.4f}" for value in row)]
+        [str(layer), *("–" if value is None else f"{value:.4f}" for value in row)]
         for layer, row in zip(found.student_layers, found.cka, strict=True)
     ]
     return [Plot(similarity_figure(found), Table("cka", "Linear CKA", header, rows))]
