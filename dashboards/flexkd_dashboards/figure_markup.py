@@ -26,7 +26,7 @@ def figure_markup(figure: Figure, below: Markup = Markup()) -> Markup:  # noqa: 
             "div",
             id=f"plot-{figure.name}",
             class_="plot",
-            role="group",  # an image may not have the buttons that Plotly adds
+            role="group",  # Plotly puts buttons into it, which an image must not have
             aria_labelledby=f"title-{figure.name} caption-{figure.name}",
             style=height,
         ),

@@ -12,7 +12,7 @@ from flexkd_platform.results.overview import PlannedTrial
 from flexkd_platform.tracking import params_text
 
 from ..labels import duration
-from ..markup import Markup, tag
+from ..markup import Markup, joined, tag
 from .query import Query
 
 LINES = 25
@@ -31,13 +31,19 @@ class Log:
         more = len(self.job.events) - len(lines)
         heading = tag("h2", "Last events" if more > 0 else "Events")
         if not lines:
-            return Markup(heading + tag("p", "Nothing was recorded yet.", class_="note"))
+            return joined(heading, tag("p", "Nothing was recorded yet.", class_="note"))
         items = (
-            tag("li", tag("time", time), " ", tag("span", text, class_=tone))
+            tag(
+                "li",
+                tag("time", time),
+                " ",
+                tag("span", text, **({"class_": tone} if tone else {})),
+            )
             for time, text, tone in lines
         )
-        listed = tag("ol", *items, class_="log", aria_label="Events", tabindex="0", role="region")
-        return Markup(heading + tag("div", listed))
+        listed = tag("ol", *items)
+        region = {"role": "region", "aria_label": "Events", "tabindex": "0"}
+        return joined(heading, tag("div", listed, class_="log", **region))
 
 
 def event_lines(job: JobOverview) -> list[tuple[str, str, str]]:

@@ -98,8 +98,9 @@ def _asked_axis(query: Query, axes: Sequence[str]) -> str:
     asked = query.text("x")
     found = next((path for path in axes if asked in (path, short_name(path))), None)
     if asked and found is None and axes:
-        remedy = did_you_mean(asked, axes) + ", ".join(axes)
-        raise SpecError([Problem("x", f"{asked!r} has no several numbers", remedy)])
+        known = [short_name(path) for path in axes]
+        remedy = did_you_mean(asked, [*known, *axes]) + ", ".join(known)
+        raise SpecError([Problem("x", f"no setting {asked!r} has several numbers", remedy)])
     return found or next(iter(axes), "")
 
 

@@ -9,7 +9,7 @@ from flexkd_platform.results import Group, Leaderboard
 from flexkd_platform.results.tables import Column, cell_text, setting_text
 from flexkd_platform.results.versus import lower_is_better
 from flexkd_platform.search import setting_importance
-from flexkd_platform.spec import SpecError
+from flexkd_platform.spec import Problem, SpecError, did_you_mean
 from flexkd_platform.tracking import Json
 
 from ...metric_styles import style_of, title_of
@@ -39,12 +39,11 @@ def build(sources: Sources, query: Query) -> View:
         _, boards = sources.remembered(
             trials, ("curves", key_of(query, ["metric"])), lambda: selected_boards(trials, query)
         )
+        counts = Counter(group.method for board in boards for group in board.groups)
+        methods = [method for method, _ in counts.most_common()]
+        method = _asked_method(query, methods)
     except SpecError as error:
         return View(TITLE, [_form(trials, [], ""), *problem_notes(error.problems)], status=400)
-    counts = Counter(group.method for board in boards for group in board.groups)
-    methods = [method for method, _ in counts.most_common()]
-    asked = query.text("method")
-    method = asked if asked in methods else next(iter(methods), "")
     blocks: list[Block] = [_form(trials, methods, method), *stale_notes(trials)]
     for place, board in enumerate(boards[:MOST_TASKS]):
         blocks += _blocks(board, method, place + 1)
@@ -57,6 +56,19 @@ def build(sources: Sources, query: Query) -> View:
 
 
 SEARCH = Page("search", TITLE, build)
+
+
+def _asked_method(query: Query, methods: Sequence[str]) -> str:
+    """The method that is asked for; by default the one with most groups.
+
+    Raises:
+        SpecError: no selected trial has it.
+    """
+    asked = query.text("method")
+    if asked and methods and asked not in methods:
+        remedy = did_you_mean(asked, methods) + ", ".join(methods)
+        raise SpecError([Problem("method", f"no selected trial has {asked!r}", remedy)])
+    return asked or next(iter(methods), "")
 
 
 def _form(trials: Trials, methods: Sequence[str], method: str) -> Form:
