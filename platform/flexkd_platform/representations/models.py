@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -21,9 +22,9 @@ from ..models import (
     load_with_head,
     stack_shapes,
 )
-from ..plan import LabelReading, LayerRef, Reading, ResponseReading, Stacks
+from ..plan import LabelReading, LayerRef, Reading, Stacks, reading_with
 from ..results import JobFiles
-from ..spec import Problem, SpecError
+from ..spec import Problem, SpecError, TextTask, parse_spec
 from ..store import StoreError
 from ..tasks import Examples, decoder_start
 from ..training.encoding import encode
@@ -45,7 +46,10 @@ class LoadedModel:
         return layers_of(stack_shapes(self.model.config, self.model.base_model))
 
     def encoded(self, table: pa.Table) -> Examples:
-        """Rows of a data set."""
+        """Rows of a data set. Hidden states do not depend on labels, which are not read."""
+        if "label" in table.column_names:
+            place = table.column_names.index("label")
+            table = table.set_column(place, "label", pa.array(np.zeros(len(table), np.int64)))
         return encode(
             table,
             self.tokenizer,
@@ -113,10 +117,9 @@ def load_student(job: JobFiles, subject: Subject) -> LoadedModel:
     """
     try:
         folder = job.store.folder_at("distill", subject.student) / "model"
-        identity = job.store.manifest_at("distill", subject.student).identity
     except StoreError as error:
         raise _missing("student", error) from None
-    return LoadedModel(*load_saved(folder), _reading(identity))
+    return _loaded(job, subject, *load_saved(folder))
 
 
 def load_teacher(job: JobFiles, subject: Subject) -> LoadedModel:
@@ -128,38 +131,52 @@ def load_teacher(job: JobFiles, subject: Subject) -> LoadedModel:
     """
     try:
         folder = job.store.folder_at("teacher", subject.teacher) / "model"
-        manifest = job.store.manifest_at("teacher", subject.teacher)
-        reading = _reading(manifest.identity)
         if folder.is_dir():
-            return LoadedModel(*load_saved(folder), reading)
-        if "base" in manifest.needs:
-            source: Any = job.store.folder_at("base", manifest.needs["base"]) / "model"
-        else:
-            named = job.spec().teacher
-            source = locate(str(named.model), named.revision)
+            return _loaded(job, subject, *load_saved(folder))
+        needs = job.store.manifest_at("teacher", subject.teacher).needs
+        source: Any = None
+        if "base" in needs:
+            source = job.store.folder_at("base", needs["base"]) / "model"
     except StoreError as error:
         raise _missing("teacher", error) from None
-    modules = job.spec().teacher.modules
-    if isinstance(reading, ResponseReading):
-        model = load_language_model(source, modules=modules)
+    task, teacher = job.spec().task, job.spec().teacher
+    if source is None:
+        source = locate(str(teacher.model), teacher.revision)
+    if isinstance(task, TextTask):
+        # Hidden states do not depend on the head, whose outputs may be drawn.
+        model = load_with_head(source, outputs=1, regression=True, seed=0, modules=teacher.modules)
     else:
-        # Hidden states do not depend on the head, which may be drawn.
-        model = load_with_head(
-            source,
-            outputs=reading.outputs,
-            regression=reading.regresses,
-            seed=0,
-            modules=modules,
-            multilabel=reading.multilabel,
-        )
-    return LoadedModel(model, load_tokenizer(source), reading)
+        model = load_language_model(source, modules=teacher.modules)
+    return _loaded(job, subject, model, load_tokenizer(source))
 
 
-def _reading(identity: Mapping[str, Any]) -> Reading:
-    """How a model reads examples, from the identity of its step."""
-    kind = LabelReading if "max_length" in identity else ResponseReading
-    names = {field.name for field in fields(kind)}
-    return kind(**{name: value for name, value in identity.items() if name in names})
+def _loaded(job: JobFiles, subject: Subject, model: Any, tokenizer: Any) -> LoadedModel:
+    """How a model reads the examples of its trial: by the job's spec, with the trial's axes."""
+    (trial,) = (each for each in job.results["trials"] if each["hash"] == subject.student)
+    changes = [
+        f"{path}={json.dumps(value)}"
+        for path, value in trial["params"].items()
+        if path.startswith("task.")
+    ]
+    spec = parse_spec(job.spec_yaml, changes, source=job.folder.place("spec.yaml"))
+    with _reader(job, subject) as reader:
+        table = reader.rows(0, 1)
+    outputs = int(getattr(model.config, "num_labels", 1))
+    reading = reading_with(spec, outputs, conversations=_holds_messages(table))
+    return LoadedModel(model, tokenizer, reading)
+
+
+def _holds_messages(table: pa.Table) -> bool:
+    """Whether the prompts of a data set are conversations, which a chat template writes."""
+    if "prompt" not in table.column_names:
+        return False
+    try:
+        messages = json.loads(table["prompt"][0].as_py())
+    except ValueError:
+        return False
+    return isinstance(messages, list) and all(
+        isinstance(one, dict) and {"role", "content"} <= set(one) for one in messages
+    )
 
 
 def _reader(job: JobFiles, subject: Subject) -> SplitReader:

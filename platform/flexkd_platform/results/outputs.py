@@ -88,14 +88,14 @@ class GroupOutputs:
 
 
 def evaluated_sets(job: JobFiles, trial: Mapping[str, Any]) -> list[str]:
-    """The split and the further sets that a trial's student was evaluated on; [] if unknown."""
+    """The split and the further sets that a trial's student was evaluated on."""
+    split: str = job.spec().evaluate.split
     try:
-        manifest = job.store.manifest_at("evaluate", trial["evaluation"])
+        files = job.store.manifest_at("evaluate", trial["evaluation"]).files
     except (KeyError, StoreError):
-        return []
-    split = str(manifest.identity.get("split", "test"))
-    names = [name.removesuffix(".parquet") for name in manifest.files if name.endswith(".parquet")]
-    return [split, *(n.removeprefix(f"{PREDICTIONS}-") for n in sorted(names) if n != PREDICTIONS)]
+        return [split]
+    names = (name.removesuffix(".parquet") for name in sorted(files) if name.endswith(".parquet"))
+    return [split, *(n.removeprefix(f"{PREDICTIONS}-") for n in names if n != PREDICTIONS)]
 
 
 def group_outputs(
@@ -134,9 +134,9 @@ def example_rows(job: JobFiles, trial: Mapping[str, Any], name: str) -> pa.Table
         SpecError: the data set is not in the storage.
     """
     try:
-        manifest = job.store.manifest_at("evaluate", trial["evaluation"])
-        own = name == manifest.identity.get("split", "test")
-        digest = manifest.needs["dataset" if own else f"set {name}"]
+        own = name == job.spec().evaluate.split
+        needs = job.store.manifest_at("evaluate", trial["evaluation"]).needs
+        digest = needs["dataset" if own else f"set {name}"]
         return read_rows(job.store.folder_at("dataset", digest), name if own else "test")
     except (KeyError, StoreError, FileNotFoundError) as error:
         message = f"the data of {name} are not there: {error}"
@@ -169,8 +169,8 @@ def _prompt(prompt: str) -> str:
 
 def _table(job: JobFiles, trial: Mapping[str, Any], name: str) -> pa.Table:
     try:
-        split = job.store.manifest_at("evaluate", trial["evaluation"]).identity.get("split", "test")
-        file = f"{PREDICTIONS}.parquet" if name == split else f"{PREDICTIONS}-{name}.parquet"
+        own = name == job.spec().evaluate.split
+        file = f"{PREDICTIONS}.parquet" if own else f"{PREDICTIONS}-{name}.parquet"
         return pq.read_table(job.store.file_at("evaluate", trial["evaluation"], file))
     except (KeyError, StoreError) as error:
         message = f"the predictions on {name} of seed {trial['seed']} are not there: {error}"

@@ -70,7 +70,7 @@ def build(sources: Sources, query: Query) -> View:
         return View(TITLE, [form, Note("No trial of this job has finished yet.")], LEAD)
     first, second = _chosen(query, "first", groups, 0), _chosen(query, "second", groups, -1)
     labels = {value: group_label(job, trials[0]) for value, trials in groups.items()}
-    sets = evaluated_sets(job, groups[first][0]) or ["test"]
+    sets = evaluated_sets(job, groups[first][0])
     name = query.text("set") if query.text("set") in sets else sets[0]
     seed, seeds = _seed(query, groups[first], groups[second])
     ours, theirs = (
