@@ -70,7 +70,7 @@ class Sources:
 
     def __init__(self, storage: str, tracking: str) -> None:
         self.storage, self.tracking = storage, tracking
-        self._lock = threading.Lock()
+        self._lock, self._making = threading.Lock(), threading.Lock()
         self._known: Trials | None = None
         self._read_at = 0.0
         self._store: Store | None = None
@@ -113,6 +113,30 @@ class Sources:
         """
         with _reading_storage():
             return JobFiles(self.store(), job_id)
+
+    def report(self, job_id: str) -> str:
+        """The HTML report of a job.
+
+        Raises:
+            FileNotFoundError: there is no such job, or it has none yet.
+            UnavailableError: the storage cannot be read.
+        """
+        with _reading_storage():
+            return self._folder(job_id).read("report/index.html")
+
+    def has_report(self, job_id: str) -> bool:
+        """Whether a job has an HTML report.
+
+        Raises:
+            UnavailableError: the storage cannot be read.
+        """
+        with _reading_storage():
+            return "index.html" in self.store().list_folder(f"jobs/{job_id}/report")
+
+    def _folder(self, job_id: str) -> JobFolder:
+        if job_id not in self.job_ids():  # and not a path out of the folder of jobs
+            raise FileNotFoundError(job_id)
+        return JobFolder(self.store(), job_id)
 
     def overviews(self) -> list[JobOverview]:
         """All jobs: running ones first, then by their last event, the newest first.
@@ -165,16 +189,13 @@ class Sources:
         A view that is exported or paged needs the same groups again.
         """
         whole = trials.version, key
-        with self._lock:
-            if whole in self._made:
-                self._made.move_to_end(whole)
-                return cast(Made, self._made[whole])
-        made = make()
-        with self._lock:
-            self._made[whole] = made
+        with self._making:  # two requests for one view would both make it
+            if whole not in self._made:
+                self._made[whole] = make()
+            self._made.move_to_end(whole)
             while len(self._made) > KEPT_VIEWS:
                 self._made.popitem(last=False)
-        return made
+            return cast(Made, self._made[whole])
 
     def _updated(self, known: Trials | None) -> Trials:
         try:
