@@ -18,9 +18,6 @@ from ..model_info.quiet import quiet
 from .family import family_of_config
 from .language_model import language_model_class
 
-# The settings of a config that say whether the output layer is the embedding, first T5's own.
-_UNTIED = ("scale_decoder_outputs", "tie_word_embeddings")
-
 
 def require_tied(folder: Path, shapes: Shapes, backbone: PreTrainedModel) -> None:
     """Reject a checkpoint that holds two values of weights which its config ties.
@@ -41,12 +38,11 @@ def require_tied(folder: Path, shapes: Shapes, backbone: PreTrainedModel) -> Non
     for copy, original in _tied(shapes, backbone):
         one, other = _tensor(folder, copy), _tensor(folder, original)
         if not torch.equal(one, other):
-            setting = next(s for s in _UNTIED if hasattr(backbone.config, s))
             raise ModelError(
                 f"{folder} holds {copy} and {original} with different values, and its config ties "
                 "them",
-                f"set {setting}: false in its config.json if it was trained with both; otherwise "
-                "save it again without one of them",
+                "set tie_word_embeddings: false in its config.json if it was trained with both; "
+                "otherwise save it again without one of them",
             )
 
 
@@ -67,12 +63,10 @@ def _tied(shapes: Shapes, backbone: PreTrainedModel) -> Iterator[tuple[str, str]
 def _has_its_own_output(config: Any) -> bool:
     """Whether a checkpoint may hold an output layer of its own although its config ties it.
 
-    The configs of the T5 family tie it whatever their file says, in transformers 5. T5 v1.1 and
-    Flan-T5 were saved with `tie_word_embeddings: false`, of which T5's class keeps
-    `scale_decoder_outputs: false`; mT5's and UMT5's classes keep nothing.
+    The configs of the T5 family tie it whatever their file says, in transformers 5; T5 v1.1,
+    Flan-T5 and mT5 have one, and transformers uses it.
     """
-    always_tied = bool(type(config)(tie_word_embeddings=False).tie_word_embeddings)
-    return always_tied and not getattr(config, _UNTIED[0], False)
+    return bool(type(config)(tie_word_embeddings=False).tie_word_embeddings)
 
 
 def _language_model(config: Any) -> PreTrainedModel:
