@@ -56,6 +56,7 @@ def test_a_server_that_goes_away_leaves_what_was_read(
     sources: MadeUp, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("flexkd_dashboards.web.sources.FRESH_SECONDS", -1.0)
+    monkeypatch.setattr("flexkd_dashboards.web.sources.RETRY_SECONDS", -1.0)
     client = TestClient(create_app(sources))
     before = client.get("/leaderboard")
     sources.failure = UnavailableError("http://team:5000 does not answer: Connection refused.")
@@ -66,6 +67,15 @@ def test_a_server_that_goes_away_leaves_what_was_read(
     assert "does not answer" in text_of(during.text)
     assert during.status_code == 200
     assert after.text == before.text
+
+
+def test_a_store_that_fails_is_not_asked_for_every_page(sources: MadeUp) -> None:
+    sources.failure = UnavailableError("http://team:5000 does not answer: timed out.")
+    client = TestClient(create_app(sources))
+    assert client.get("/leaderboard").status_code == 503
+    sources.failure = ZeroDivisionError("asked again")
+    assert client.get("/curves").status_code == 503
+    assert "timed out" in client.get("/search").text
 
 
 def test_a_real_server_that_is_down_is_named_without_waiting(tmp_path: Path) -> None:

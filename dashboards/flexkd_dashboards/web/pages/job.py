@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from flexkd_platform.plan import KINDS
 from flexkd_platform.results import JobOverview
 from flexkd_platform.spec import SpecError
 
@@ -21,6 +20,7 @@ from ..job_cells import (
     now_text,
     progress_cell,
     status_cell,
+    step_label,
 )
 from ..job_events import Log
 from ..job_results import groups_table, trials_table
@@ -91,7 +91,7 @@ def _steps(steps: Sequence[Mapping[str, Any]]) -> Table:
     with_reason = any(step.get("reason") for step in steps)
     rows: list[Row] = [
         [
-            KINDS[step["kind"]].label if step["kind"] in KINDS else str(step["kind"]),
+            step_label(str(step["kind"])),
             Cell(str(step["status"]), content=status_mark(str(step["status"]))),
             str(step["hash"])[:12],
             duration(step["seconds"]),
