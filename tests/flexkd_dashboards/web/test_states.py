@@ -45,6 +45,43 @@ def test_without_a_tracking_store_the_jobs_are_left(path: str, tmp_path: Path) -
         assert JOB in answer.text
 
 
+@pytest.mark.parametrize("path", OVERVIEWS)
+def test_one_run_alone(path: str, tmp_path: Path) -> None:
+    client = TestClient(create_app(MadeUp(tmp_path, [trial(1, "ft", 1, 0.7)])))
+    answer = client.get(f"/{path}")
+    assert answer.status_code == 200
+    if path == "leaderboard":
+        assert "70.00 (n=1)" in text_of(answer.text)
+
+
+def test_failed_and_pruned_trials_are_counted_and_not_averaged(tmp_path: Path) -> None:
+    records = [
+        trial(1, "ft", 1, 0.7),
+        trial(2, "ft", 2, 0.1, status="failed", metrics={}, reason="out of memory"),
+        trial(3, "ft", 3, 0.1, status="pruned", metrics={}, reason="slow"),
+    ]
+    client = TestClient(create_app(MadeUp(tmp_path, records)))
+    assert "ft 1 (1 pruned, 1 failed) 70.00 (n=1)" in text_of(client.get("/leaderboard").text)
+    only_failed = TestClient(create_app(MadeUp(tmp_path, records[1:])))
+    assert "No trial has finished yet" in only_failed.get("/leaderboard").text
+
+
+@pytest.mark.parametrize("path", ["leaderboard", "curves", "search"])
+def test_ten_thousand_runs_are_a_page_of_moderate_size(path: str, tmp_path: Path) -> None:
+    records = [
+        trial(
+            n, ("kd", "flexkd")[n % 2], n // 2 % 5, 0.5 + n % 97 / 1000, params={"alpha": n // 10}
+        )
+        for n in range(10_000)
+    ]
+    answer = TestClient(create_app(MadeUp(tmp_path, records))).get(f"/{path}")
+    assert answer.status_code == 200
+    assert len(answer.text) < 1_500_000
+    if path == "leaderboard":
+        assert "1–50 of 2,000 rows" in answer.text
+        assert len(answer.text) < 60_000
+
+
 def test_a_store_that_cannot_be_read_is_a_sentence_and_503(sources: MadeUp) -> None:
     sources.failure = UnavailableError("http://team:5000 does not answer: Connection refused.")
     answer = TestClient(create_app(sources)).get("/leaderboard")
