@@ -62,7 +62,7 @@ class AlphaAxis:
             range=[self.low, self.high],
             tickmode="array",
             tickvals=ticks,
-            ticktext=[f"{value:g}" for value in ticks],
+            ticktext=[f"{value:.3g}" for value in ticks],
         )
 
     def _position(self, alpha: float) -> float:

@@ -20,7 +20,7 @@ from flexkd_platform.tracking import shown_uri
 
 from .blocks import Note, tables_of
 from .export import MEDIA_TYPES, TABLE_FORMATS, table_file
-from .headers import SecurityHeaders
+from .headers import REPORT_POLICY, SecurityHeaders
 from .page import NotFoundError, Page, View
 from .pages import PAGES
 from .query import EXPORT, Query
@@ -56,8 +56,10 @@ def create_app(
 
     def refused(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
-        text = "There is no such page." if error.status_code == 404 else f"{error.detail}."
-        return answer(View("Not found", [Note(text)], status=error.status_code), _query(request))
+        missing = error.status_code == 404
+        text = "There is no such page." if missing else f"{error.detail.removesuffix('.')}."
+        title = "Not found" if missing else "Not possible"
+        return answer(View(title, [Note(text)], status=error.status_code), _query(request))
 
     def broken(request: Request, error: Exception) -> Response:
         text = "The dashboard has an error; its terminal shows the traceback."
@@ -67,6 +69,7 @@ def create_app(
         routes=[
             Route("/", lambda _: RedirectResponse(f"/{shown[0].path}")),
             Route("/static/{name}", _static),
+            Route("/jobs/{job}/report", lambda request: _report(sources, request)),
             *(Route(f"/{page.path}", endpoint_of(page)) for page in shown),
         ],
         middleware=[
@@ -101,6 +104,17 @@ def _exported(view: View, wanted: str) -> Response:
         )
     headers = {"content-disposition": f'attachment; filename="{name}.{end}"'}
     return Response(table_file(table, end), media_type=MEDIA_TYPES[end], headers=headers)
+
+
+def _report(sources: Sources, request: Request) -> Response:
+    """The HTML report of a job, which may do nothing but draw itself."""
+    try:
+        content = sources.report(request.path_params["job"])
+    except FileNotFoundError:
+        raise HTTPException(404) from None
+    except UnavailableError as error:
+        raise HTTPException(503, str(error)) from None
+    return HTMLResponse(content, headers={"content-security-policy": REPORT_POLICY})
 
 
 def _query(request: Request) -> Query:

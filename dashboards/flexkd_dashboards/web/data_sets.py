@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from flexkd_platform.results import Group, Leaderboard
-from flexkd_platform.results.tables import Column, cell_text
+from flexkd_platform.results.tables import Column, cell_text, table_columns
 from flexkd_platform.tracking import params_text
 
 from .blocks import Cell, Table
@@ -40,13 +40,17 @@ def _table(kind: str, place: int, boards: Sequence[Leaderboard]) -> Table:
     header = ["method", "params"]
     for board in boards:
         _, _, data_set = board.title.partition(", ")
-        metric = board.metrics[0]
-        header.append(f"{data_set or kind}: {metric}")
+        header.append(f"{data_set or kind}: {_title(board.metrics[0])}")
     cells = [
         [method, params, *(_cell(found.get(c), b.metrics[0]) for c, b in enumerate(boards))]
         for (method, params, _), found in _fullest_first(rows)
     ]
     return Table(f"data-sets-{place + 1}", kind, header, cells, 2, NOTE)
+
+
+def _title(metric: str) -> str:
+    """The title of the metric's column in other leaderboards, which has its unit."""
+    return next(c.title for c in table_columns((), [metric]) if c.kind == "mean")
 
 
 def _fullest_first(rows: dict[Row, dict[int, Group]]) -> list[tuple[Row, dict[int, Group]]]:

@@ -19,6 +19,12 @@ POLICY = "; ".join(
     ]
 )
 
+REPORT_POLICY = (
+    "sandbox allow-scripts; default-src 'none'; script-src 'unsafe-inline'; "
+    "style-src 'unsafe-inline'; img-src data: blob:; frame-ancestors 'none'"
+)
+"""Of reports, whose script is inline: without an origin, they cannot read what the app serves."""
+
 HEADERS = {
     "content-security-policy": POLICY,
     "x-content-type-options": "nosniff",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
+from flexkd_platform.plan import KINDS
 from flexkd_platform.results import JobOverview
 
 from ..labels import duration
@@ -47,7 +48,10 @@ def counts_text(job: JobOverview) -> str:
 
 def left_text(job: JobOverview) -> str:
     """The time until all trials have ended."""
-    return "–" if job.seconds_left is None else f"about {duration(job.seconds_left)}"
+    left = job.seconds_left
+    if left is None:
+        return "–"
+    return f"about {round(left)} s" if left < 60 else f"about {duration(left)}"
 
 
 def ago_text(then: datetime | None) -> str:
@@ -65,4 +69,9 @@ def now_text(job: JobOverview) -> str:
     """What runs at the moment."""
     parts = [f"{len(job.running)} trials"] if len(job.running) > 1 else []
     parts += ["1 trial"] if len(job.running) == 1 else []
-    return ", ".join([*dict.fromkeys(job.steps), *parts]) or "–"
+    return ", ".join([*dict.fromkeys(map(step_label, job.steps)), *parts]) or "–"
+
+
+def step_label(kind: str) -> str:
+    """What a kind of step is called; its name for one of another version."""
+    return KINDS[kind].label if kind in KINDS else kind

@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from flexkd_platform.plan import KINDS
 from flexkd_platform.results import JobOverview
 from flexkd_platform.results.overview import PlannedTrial
 from flexkd_platform.tracking import params_text
 
 from ..labels import duration
 from ..markup import Markup, joined, tag
+from .job_cells import step_label
 from .query import Query
 
 LINES = 25
@@ -66,8 +66,7 @@ def _clock(event: Mapping[str, Any]) -> str:
 def _text(event: Mapping[str, Any], trials: Mapping[str, str]) -> tuple[str, str]:
     """Text and tone of an event; one of another version is named."""
     name, digest = str(event["event"]), str(event.get("hash", ""))
-    kind = str(event.get("kind", ""))
-    label = KINDS[kind].label if kind in KINDS else kind
+    label = step_label(str(event.get("kind", "")))
     status = str(event.get("status", ""))
     tone = "alert" if "failed" in (name, status) or name in {"damaged", "interrupted"} else ""
     reason = f": {event['reason']}" if event.get("reason") else ""

@@ -79,8 +79,8 @@ def parallel_figure(
         tickmode="array",
         tickvals=places,
         ticktext=[figure_text(scale.name) for scale in scales],
-        tickangle=25 if len(scales) >= ROTATED else 0,
-        range=[-0.6, len(scales) - 0.65],
+        tickangle=-30 if len(scales) >= ROTATED else 0,
+        range=[-0.8, len(scales) - 0.65],
         gridcolor=PAGE["muted"].light,
     )
     yaxis = axis("", visible=False, range=[-0.05, 1.05])

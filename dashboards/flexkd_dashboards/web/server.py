@@ -5,10 +5,13 @@ from __future__ import annotations
 import socket
 import threading
 import webbrowser
+from contextlib import suppress
 
 import uvicorn
 
 from .app import create_app
+from .pages import PAGES
+from .query import Query
 from .sources import Sources, UnavailableError
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
@@ -37,9 +40,7 @@ def address(server: socket.socket, host: str) -> str:
 
 
 def _read_ahead(sources: Sources) -> None:
-    """Read the trials before the first page asks for them."""
-    if sources.has_tracking:
-        try:
-            sources.trials()
-        except UnavailableError:
-            return  # the page that asks says so
+    """Make the start page before it is asked for: the trials are read and grouped."""
+    path, page = next(iter(PAGES.items()))
+    with suppress(UnavailableError):  # the page that is asked for says so
+        page.build(sources, Query(path))

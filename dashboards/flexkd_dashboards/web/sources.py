@@ -30,6 +30,9 @@ FRESH_SECONDS = 5.0
 """How long trials that were read are shown before the tracking store is asked for changes."""
 
 
+RETRY_SECONDS = 15.0
+"""How long a store that could not be read is left alone: a server that hangs is waited for."""
+
 ENDED_SECONDS = 30.0
 """How long the state of a job that has ended is kept: it may be run again."""
 
@@ -70,9 +73,10 @@ class Sources:
 
     def __init__(self, storage: str, tracking: str) -> None:
         self.storage, self.tracking = storage, tracking
-        self._lock = threading.Lock()
+        self._lock, self._making = threading.Lock(), threading.Lock()
         self._known: Trials | None = None
-        self._read_at = 0.0
+        self._failure: UnavailableError | None = None
+        self._read_at: float | None = None
         self._store: Store | None = None
         self._leases: LiveHolders | None = None
         self._ended: dict[str, tuple[JobOverview, float]] = {}
@@ -114,6 +118,30 @@ class Sources:
         with _reading_storage():
             return JobFiles(self.store(), job_id)
 
+    def report(self, job_id: str) -> str:
+        """The HTML report of a job.
+
+        Raises:
+            FileNotFoundError: there is no such job, or it has none yet.
+            UnavailableError: the storage cannot be read.
+        """
+        with _reading_storage():
+            return self._folder(job_id).read("report/index.html")
+
+    def has_report(self, job_id: str) -> bool:
+        """Whether a job has an HTML report.
+
+        Raises:
+            UnavailableError: the storage cannot be read.
+        """
+        with _reading_storage():
+            return "index.html" in self.store().list_folder(f"jobs/{job_id}/report")
+
+    def _folder(self, job_id: str) -> JobFolder:
+        if job_id not in self.job_ids():  # and not a path out of the folder of jobs
+            raise FileNotFoundError(job_id)
+        return JobFolder(self.store(), job_id)
+
     def overviews(self) -> list[JobOverview]:
         """All jobs: running ones first, then by their last event, the newest first.
 
@@ -154,10 +182,13 @@ class Sources:
             UnavailableError: it cannot be read, and never could.
         """
         with self._lock:
-            if self._known is None or time.monotonic() - self._read_at > FRESH_SECONDS:
-                self._known = self._updated(self._known)
+            patience = FRESH_SECONDS if self._failure is None else RETRY_SECONDS
+            if self._read_at is None or time.monotonic() - self._read_at > patience:
+                self._update()
                 self._read_at = time.monotonic()
-            return self._known
+            if self._known is None:
+                raise UnavailableError(str(self._failure))
+            return replace(self._known, problem=str(self._failure or ""))
 
     def remembered(self, trials: Trials, key: Hashable, make: Callable[[], Made]) -> Made:
         """What `make` returns, made once for these trials and this key.
@@ -165,28 +196,27 @@ class Sources:
         A view that is exported or paged needs the same groups again.
         """
         whole = trials.version, key
-        with self._lock:
-            if whole in self._made:
-                self._made.move_to_end(whole)
-                return cast(Made, self._made[whole])
-        made = make()
-        with self._lock:
-            self._made[whole] = made
+        with self._making:  # two requests for one view would both make it
+            if whole not in self._made:
+                self._made[whole] = make()
+            self._made.move_to_end(whole)
             while len(self._made) > KEPT_VIEWS:
                 self._made.popitem(last=False)
-        return made
+            return cast(Made, self._made[whole])
 
-    def _updated(self, known: Trials | None) -> Trials:
+    def _update(self) -> None:
+        known = self._known
         try:
             found = self._read()
         except UnavailableError as error:
-            if known is None:
-                raise
-            return replace(known, problem=str(error))
+            self._failure = error
+            return
+        self._failure = None
         if known is not None and _same(known.records, found.trials):
-            return replace(known, job_ids=found.job_ids, problem="")
-        version = 0 if known is None else known.version + 1
-        return Trials(found.trials, found.job_ids, version)
+            self._known = replace(known, job_ids=found.job_ids)
+        else:
+            version = 0 if known is None else known.version + 1
+            self._known = Trials(found.trials, found.job_ids, version)
 
     def _read(self) -> Recorded:
         shown = shown_uri(self.tracking)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from contextlib import suppress
 
 from ..spec import Problem, SpecError
 from ..store import StoreError, absolute_location, open_store
@@ -21,13 +22,15 @@ def dashboard(storage: str, tracking: str, host: str, port: int, *, browser: boo
     if problems or listening is None:
         raise SpecError(problems)
     from flexkd_dashboards.web import Sources, serve
-    from flexkd_dashboards.web.server import address
+    from flexkd_dashboards.web.server import LOOPBACK, address
 
     shown = "" if uri == NONE else f"{shown_uri(uri)} and "
     err.print(f"showing {shown}{shown_uri(storage)}", markup=False)
+    if host not in LOOPBACK:
+        err.print("without a login: everyone who reaches this port can read all runs and jobs")
     print(address(listening, host), flush=True)
     err.print("stop it with Ctrl-C", markup=False)
-    with listening:
+    with listening, suppress(KeyboardInterrupt):
         serve(Sources(absolute_location(storage), uri), listening, host, open_browser=browser)
     return 0
 

@@ -12,6 +12,8 @@ import pytest
 from .conftest import MadeUp, Watched, axe_findings, served, trials_of_a_job
 from .written_jobs import JOB, ended, event, planned, results_of, started, write_job
 
+pytestmark = pytest.mark.slow
+
 PAGES = ("leaderboard", "curves", "search", "jobs", f"jobs/{JOB}")
 NARROW = {"viewport": {"width": 400, "height": 800}}
 Open = Callable[..., Watched]

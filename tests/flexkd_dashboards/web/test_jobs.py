@@ -93,3 +93,18 @@ def test_a_finished_job_shows_its_results_as_they_are(tmp_path: Path, client: Te
 def test_a_job_without_results_yet(tmp_path: Path, client: TestClient) -> None:
     write_job(tmp_path, EVENTS[:1])
     assert "It has no results yet" in client.get(f"/jobs/{JOB}").text
+
+
+def test_the_report_of_a_job_is_served_without_an_origin(
+    tmp_path: Path, client: TestClient
+) -> None:
+    folder = write_job(tmp_path, [*EVENTS, event("done", 60)])
+    assert client.get(f"/jobs/{JOB}/report").status_code == 404
+    (folder / "report").mkdir()
+    (folder / "report" / "index.html").write_text("<p>the report</p>")
+    assert f'href="/jobs/{JOB}/report"' in client.get(f"/jobs/{JOB}").text
+    answer = client.get(f"/jobs/{JOB}/report")
+    assert answer.text == "<p>the report</p>"
+    assert answer.headers["content-security-policy"].startswith("sandbox allow-scripts;")
+    assert client.get("/jobs/../report").status_code == 404
+    assert client.get("/jobs/%2e%2e/report").status_code == 404

@@ -45,6 +45,43 @@ def test_without_a_tracking_store_the_jobs_are_left(path: str, tmp_path: Path) -
         assert JOB in answer.text
 
 
+@pytest.mark.parametrize("path", OVERVIEWS)
+def test_one_run_alone(path: str, tmp_path: Path) -> None:
+    client = TestClient(create_app(MadeUp(tmp_path, [trial(1, "ft", 1, 0.7)])))
+    answer = client.get(f"/{path}")
+    assert answer.status_code == 200
+    if path == "leaderboard":
+        assert "70.00 (n=1)" in text_of(answer.text)
+
+
+def test_failed_and_pruned_trials_are_counted_and_not_averaged(tmp_path: Path) -> None:
+    records = [
+        trial(1, "ft", 1, 0.7),
+        trial(2, "ft", 2, 0.1, status="failed", metrics={}, reason="out of memory"),
+        trial(3, "ft", 3, 0.1, status="pruned", metrics={}, reason="slow"),
+    ]
+    client = TestClient(create_app(MadeUp(tmp_path, records)))
+    assert "ft 1 (1 pruned, 1 failed) 70.00 (n=1)" in text_of(client.get("/leaderboard").text)
+    only_failed = TestClient(create_app(MadeUp(tmp_path, records[1:])))
+    assert "No trial has finished yet" in only_failed.get("/leaderboard").text
+
+
+@pytest.mark.parametrize("path", ["leaderboard", "curves", "search"])
+def test_ten_thousand_runs_are_a_page_of_moderate_size(path: str, tmp_path: Path) -> None:
+    records = [
+        trial(
+            n, ("kd", "flexkd")[n % 2], n // 2 % 5, 0.5 + n % 97 / 1000, params={"alpha": n // 10}
+        )
+        for n in range(10_000)
+    ]
+    answer = TestClient(create_app(MadeUp(tmp_path, records))).get(f"/{path}")
+    assert answer.status_code == 200
+    assert len(answer.text) < 1_500_000
+    if path == "leaderboard":
+        assert "1–50 of 2,000 rows" in answer.text
+        assert len(answer.text) < 60_000
+
+
 def test_a_store_that_cannot_be_read_is_a_sentence_and_503(sources: MadeUp) -> None:
     sources.failure = UnavailableError("http://team:5000 does not answer: Connection refused.")
     answer = TestClient(create_app(sources)).get("/leaderboard")
@@ -56,6 +93,7 @@ def test_a_server_that_goes_away_leaves_what_was_read(
     sources: MadeUp, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("flexkd_dashboards.web.sources.FRESH_SECONDS", -1.0)
+    monkeypatch.setattr("flexkd_dashboards.web.sources.RETRY_SECONDS", -1.0)
     client = TestClient(create_app(sources))
     before = client.get("/leaderboard")
     sources.failure = UnavailableError("http://team:5000 does not answer: Connection refused.")
@@ -66,6 +104,15 @@ def test_a_server_that_goes_away_leaves_what_was_read(
     assert "does not answer" in text_of(during.text)
     assert during.status_code == 200
     assert after.text == before.text
+
+
+def test_a_store_that_fails_is_not_asked_for_every_page(sources: MadeUp) -> None:
+    sources.failure = UnavailableError("http://team:5000 does not answer: timed out.")
+    client = TestClient(create_app(sources))
+    assert client.get("/leaderboard").status_code == 503
+    sources.failure = ZeroDivisionError("asked again")
+    assert client.get("/curves").status_code == 503
+    assert "timed out" in client.get("/search").text
 
 
 def test_a_real_server_that_is_down_is_named_without_waiting(tmp_path: Path) -> None:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from flexkd_platform.plan import KINDS
 from flexkd_platform.results import JobOverview
 from flexkd_platform.spec import SpecError
 
 from ...labels import duration
+from ...markup import tag
 from ...tables import status_mark
 from ..blocks import Block, Cell, Code, Facts, Folded, Note, Row, Table
 from ..job_cells import (
@@ -20,11 +20,12 @@ from ..job_cells import (
     now_text,
     progress_cell,
     status_cell,
+    step_label,
 )
 from ..job_events import Log
 from ..job_results import groups_table, trials_table
 from ..page import NotFoundError, Page, View
-from ..query import Query
+from ..query import Query, url
 from ..selection import problem_notes
 from ..sources import Sources
 
@@ -38,7 +39,7 @@ def build(sources: Sources, query: Query) -> View:
     if job_id not in sources.job_ids():
         raise NotFoundError(f"The storage has no job {job_id}; the jobs page lists those it has.")
     job = sources.overview(job_id)
-    blocks: list[Block] = [_facts(job)]
+    blocks: list[Block] = [_facts(job, sources.has_report(job_id))]
     if text := STATUS_TEXTS.get(job.status):
         blocks.append(Note(text))
     if job.problem:
@@ -52,7 +53,7 @@ def build(sources: Sources, query: Query) -> View:
 JOB = Page("jobs/{job}", "", build)
 
 
-def _facts(job: JobOverview) -> Facts:
+def _facts(job: JobOverview, has_report: bool) -> Facts:
     progress, status = progress_cell(job), status_cell(job)
     facts = {
         "Status": status.markup(),
@@ -64,6 +65,8 @@ def _facts(job: JobOverview) -> Facts:
     }
     if job.holder is not None:
         facts["Run by"] = f"{job.holder.user} on {job.holder.host}"
+    if has_report:
+        facts["Report"] = tag("a", "open", href=url(f"jobs/{job.id}/report"))
     return Facts(facts)
 
 
@@ -88,7 +91,7 @@ def _steps(steps: Sequence[Mapping[str, Any]]) -> Table:
     with_reason = any(step.get("reason") for step in steps)
     rows: list[Row] = [
         [
-            KINDS[step["kind"]].label if step["kind"] in KINDS else str(step["kind"]),
+            step_label(str(step["kind"])),
             Cell(str(step["status"]), content=status_mark(str(step["status"]))),
             str(step["hash"])[:12],
             duration(step["seconds"]),
