@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -11,9 +11,11 @@ from flexkd_platform.results import JobFiles
 from flexkd_platform.store import StoreError
 
 from ..labels import GroupKey, group_key, setup_labels
+from ..markup import Content, Markup, joined, tag
+from .blocks import Note
 from .forms import Checks, Select
 from .page import NotFoundError, View
-from .query import Query
+from .query import Query, url
 from .sources import Sources, UnavailableError
 
 MOST_OFFERED = 300
@@ -76,6 +78,25 @@ def of_storage(build: Callable[[Sources, Query], View]) -> Callable[[Sources, Qu
             raise UnavailableError(f"The storage cannot be read: {error}.") from None
 
     return built
+
+
+def links_of(job_id: str) -> Note:
+    """Links to the pages about one job."""
+    links = (
+        tag("a", text, href=url(path, [("job", job_id)]))
+        for path, text in (
+            ("pareto", "Pareto"),
+            ("selection", "Selection"),
+            ("representations", "Representations"),
+            ("errors", "Errors"),
+        )
+    )
+    return Note(joined("More of this job: ", *_spaced(links)))
+
+
+def _spaced(links: Iterable[Markup]) -> Iterator[Content]:
+    for place, link in enumerate(links):
+        yield from ([", ", link] if place else [link])
 
 
 def job_field(ids: Sequence[str], now: str) -> Select:

@@ -24,6 +24,7 @@ from ..job_cells import (
 )
 from ..job_events import Log
 from ..job_results import groups_table, trials_table
+from ..jobs_chosen import links_of
 from ..page import NotFoundError, Page, View
 from ..query import Query, url
 from ..selection import problem_notes
@@ -80,6 +81,7 @@ def _results(sources: Sources, job: JobOverview) -> list[Block]:
         return list(problem_notes(error.problems))
     steps = _steps(files.results["steps"])
     return [
+        links_of(job.id),
         *groups_table(files.results),
         trials_table(files.results),
         Folded(f"Steps, {len(steps.rows)}", steps),
