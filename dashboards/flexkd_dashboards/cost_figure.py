@@ -14,6 +14,7 @@ from .figure import Figure, KeyEntry, axis, canvas, rounded
 from .labels import count, figure_text, sentence_case
 from .metric_styles import name_of, style_of, title_of
 from .theme import PAGE, method_series
+from .training_figures import log_ticks
 
 
 @dataclass(frozen=True)
@@ -77,12 +78,23 @@ def cost_figure(points: Sequence[CostPoint], cost: str, metric: str) -> Figure |
         plot=canvas(
             traces,
             height=460,
-            xaxis=axis(sentence_case(COSTS[cost].title)),
+            xaxis=_cost_axis(shown, cost),
             yaxis=axis(sentence_case(title_of(metric))),
         ),
         key=tuple(key.values()),
     )
 
+
+def _cost_axis(points: Sequence[CostPoint], cost: str) -> dict[str, Any]:
+    """The axis of the cost, logarithmic where the costs differ by a large factor."""
+    values = [value for point in points if (value := cost_of_point(point, cost)) is not None]
+    title = sentence_case(COSTS[cost].title)
+    if min(values) <= 0 or max(values) < LARGE_FACTOR * min(values):
+        return axis(title)
+    return axis(f"{title}, log scale", **log_ticks(values))
+
+
+LARGE_FACTOR = 5
 
 MEASURED = {"latency", "peak"}
 """Costs that depend on the device."""

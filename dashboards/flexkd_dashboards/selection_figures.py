@@ -14,6 +14,9 @@ from .theme import PAGE, SPARE_SERIES, Colour
 
 SELECTION_COLOURS: tuple[Colour, ...] = (PAGE["accent"], *(s.colour for s in SPARE_SERIES))
 MOST_NUMBERED_CELLS = 10
+LONGEST = 28
+"""Characters of the label of a row; a pointer over it shows all, and so does the table."""
+
 NUMBERED = (
     "Columns are numbered as the rows; selections of layers that differ in width are not compared."
 )
@@ -213,10 +216,12 @@ def matrix(labels: Sequence[str], cells: Cells, *, name: str, title: str, captio
     labels: of the rows; columns have the same order, and their numbers.
     """
     numbers = [str(place + 1) for place in range(len(labels))]
+    names = [figure_text(label) for label in labels]
+    ticks = [figure_text(shortened(label)) for label in labels]
     numbered = len(labels) <= MOST_NUMBERED_CELLS
     heatmap = go.Heatmap(
         x=numbers,
-        y=[figure_text(label) for label in labels],
+        y=names,
         z=cells,
         zmin=0,
         zmax=1,
@@ -237,9 +242,25 @@ def matrix(labels: Sequence[str], cells: Cells, *, name: str, title: str, captio
             [heatmap],
             height=110 + (46 if numbered else 22) * len(labels),
             xaxis=axis("", side="top", type="category", showgrid=False),
-            yaxis=axis("", autorange="reversed", type="category", showgrid=False),
+            yaxis=axis(
+                "",
+                autorange="reversed",
+                type="category",
+                showgrid=False,
+                tickmode="array",
+                tickvals=names,
+                ticktext=ticks,
+            ),
         ),
     )
+
+
+def shortened(label: str) -> str:
+    """A label of at most `LONGEST` characters, which a narrow screen has room for."""
+    if len(label) <= LONGEST:
+        return label
+    start = LONGEST // 2
+    return f"{label[:start].rstrip()} … {label[start + 3 - LONGEST :].lstrip()}"
 
 
 def _chance(selections: Sequence[ImportanceCurve]) -> str:
