@@ -56,7 +56,7 @@ def test_every_page_is_accessible_fits_and_is_quiet(url: str, open_page: Open, s
 
 def test_filters_are_in_the_link_and_the_link_shows_them(url: str, open_page: Open) -> None:
     page = (watched := open_page(f"{url}/leaderboard")).page
-    page.get_by_text("Metrics: all 2").click()
+    page.get_by_text("Metrics: of the task").click()
     page.get_by_label("validation/accuracy").check()
     page.get_by_label("Find in the rows").fill("flexkd")
     page.get_by_role("button", name="Show").click()

@@ -72,7 +72,7 @@ def _form(trials: Trials) -> Form:
     baselines = {NO_BASELINE: "none", BASELINE: BASELINE, **{m: m for m in sorted(methods)}}
     fields: list[Field] = [
         *selection_fields(trials),
-        Checks("metric", "Metrics", {name: name for name in metrics}),
+        Checks("metric", "Metrics", {name: name for name in metrics}, none="of the task"),
         Select("baseline", "Baseline", baselines, BASELINE),
         Select("columns", "Columns", LAYOUTS),
         Text("find", "Find in the rows", "search"),
