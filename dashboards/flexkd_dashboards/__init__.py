@@ -7,6 +7,7 @@ content (`verdict`, `figures`, `tables`), and the page (`report`).
 from .figures import Figure, report_figures
 from .report import render_report
 from .report_data import ImportanceCurve, PublishedResult, ReportData, Spectrum, TrainingCurve
+from .training_curve import training_curve
 from .verdict import Verdict, reach_verdict
 
 __all__ = [
@@ -20,4 +21,5 @@ __all__ = [
     "reach_verdict",
     "render_report",
     "report_figures",
+    "training_curve",
 ]

@@ -1,4 +1,4 @@
-"""The x axis of figures against α."""
+"""The x axis of figures against α or another number."""
 
 from __future__ import annotations
 
@@ -53,16 +53,16 @@ class AlphaAxis:
                 kept.append(value)
         return kept
 
-    def as_layout(self) -> dict[str, Any]:
+    def as_layout(self, title: str = "α, weight of the feature loss") -> dict[str, Any]:
         """The Plotly axis."""
         ticks = self.ticks()
         return axis(
-            "α, weight of the feature loss",
+            title,
             type="log" if self.logarithmic else "linear",
             range=[self.low, self.high],
             tickmode="array",
             tickvals=ticks,
-            ticktext=[f"{value:g}" for value in ticks],
+            ticktext=[f"{value:.3g}" for value in ticks],
         )
 
     def _position(self, alpha: float) -> float:

@@ -26,13 +26,18 @@ def joined(*contents: Content) -> Markup:
     return Markup("".join(escaped(content) for content in contents))
 
 
-def tag(name: str, *contents: Content, **attributes: str) -> Markup:
+VOID = {"input"}
+"""Elements without content, which have no end tag."""
+
+
+def tag(name: str, /, *contents: Content, **attributes: str) -> Markup:
     """`<name …>contents</name>`; `class_` and `aria_label` stand for class and aria-label."""
     written = "".join(
         f' {key.rstrip("_").replace("_", "-")}="{html.escape(value)}"'
         for key, value in attributes.items()
     )
-    return Markup(f"<{name}{written}>{joined(*contents)}</{name}>")
+    end = "" if name in VOID else f"</{name}>"
+    return Markup(f"<{name}{written}>{joined(*contents)}{end}")
 
 
 def table(

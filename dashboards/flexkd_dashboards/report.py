@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from importlib import resources
 from string import Template
@@ -10,16 +9,15 @@ from string import Template
 from plotly.offline import get_plotlyjs
 
 from . import tables
-from .figure import Figure, KeyEntry
+from .figure import Figure
+from .figure_markup import figure_json, figure_markup
 from .figures import report_figures
 from .labels import count, duration, sentence_case
 from .markup import Content, Markup, escaped, joined, tag
 from .metric_styles import name_of, style_of, title_of
 from .report_data import ReportData
-from .theme import css_variables, dark_of_light
+from .theme import css_variables
 from .verdict import Verdict, reach_verdict
-
-DASH_ARRAYS = {"solid": "none", "dash": "9 5", "dot": "2.5 4", "dashdot": "9 4 2.5 4"}
 
 CUT_SHORT = {
     "running": "This job was still running when this page was generated.",
@@ -55,7 +53,7 @@ def render_report(data: ReportData) -> str:
         css=_page_file("page.css"),
         header=_header(data),
         main=joined(_notice(data), *sections),
-        figures=_figure_json(figures),
+        figures=figure_json(figures),
         plotly=get_plotlyjs(),
         js=_page_file("page.js"),
     )
@@ -165,41 +163,7 @@ def _figures(figures: tuple[Figure, ...]) -> Markup:
     if not figures:
         return Markup()
     hint = "<noscript><p>The figures need JavaScript; the tables do not.</p></noscript>"
-    return _section("figures", "Figures", Markup(hint), *(_figure(figure) for figure in figures))
-
-
-def _figure(figure: Figure) -> Markup:
-    height = f"min-height: {figure.plot.layout.height}px"
-    key = (_key_entry(figure.name, entry) for entry in figure.key)
-    return tag(
-        "figure",
-        tag("h3", figure.title, id=f"title-{figure.name}"),
-        tag(
-            "div",
-            id=f"plot-{figure.name}",
-            class_="plot",
-            role="img",
-            aria_labelledby=f"title-{figure.name} caption-{figure.name}",
-            style=height,
-        ),
-        tag("ul", *key, class_="key", aria_label="Key: press to hide or show")
-        if figure.key
-        else Markup(),
-        tag("figcaption", figure.caption, id=f"caption-{figure.name}"),
-        id=f"figure-{figure.name}",
-    )
-
-
-def _key_entry(figure: str, entry: KeyEntry) -> Markup:
-    sample = tag(
-        "svg",
-        tag("line", x1="0", y1="5", x2="26", y2="5", stroke_dasharray=DASH_ARRAYS[entry.dash]),
-        viewBox="0 0 26 10",
-        aria_hidden="true",
-        style=f"color: {entry.colour.css}",
-    )
-    attributes = {"data-figure": figure, "data-group": entry.label, "aria-pressed": "true"}
-    return tag("li", tag("button", sample, entry.label, type="button", **attributes))
+    return _section("figures", "Figures", Markup(hint), *map(figure_markup, figures))
 
 
 def _cut(data: ReportData, status: str) -> Markup:
@@ -275,15 +239,6 @@ def _versions(data: ReportData) -> Markup:
     if not data.versions:
         return Markup()
     return _section("versions", "Versions", tables.versions(data))
-
-
-def _figure_json(figures: tuple[Figure, ...]) -> str:
-    """All figures for the page's script; `<` is escaped, since it could end the script element."""
-    drawn = {figure.name: json.loads(figure.plot.to_json()) for figure in figures}
-    text = json.dumps(
-        {"darkOfLight": dark_of_light(), "figures": drawn}, separators=(",", ":"), sort_keys=True
-    )
-    return text.replace("<", "\\u003c")
 
 
 def _page_file(name: str) -> str:

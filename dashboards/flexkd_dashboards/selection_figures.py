@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import plotly.graph_objects as go
@@ -14,22 +14,36 @@ from .theme import PAGE, SPARE_SERIES, Colour
 
 SELECTION_COLOURS: tuple[Colour, ...] = (PAGE["accent"], *(s.colour for s in SPARE_SERIES))
 MOST_NUMBERED_CELLS = 10
+LONGEST = 28
+"""Characters of the label of a row; a pointer over it shows all, and so does the table."""
+
+NUMBERED = (
+    "Columns are numbered as the rows; selections of layers that differ in width are not compared."
+)
+
+Cells = Sequence[Sequence[float | None]]
+"""A measure of each pair, row by row; None where two cannot be compared."""
 
 
 def importance_figure(data: ReportData) -> Figure | None:
     """G of the teacher units in descending order, with the cut at d_S."""
-    if not data.importance:
+    return importance_curves(data.importance)
+
+
+def importance_curves(selections: Sequence[ImportanceCurve]) -> Figure | None:
+    """See `importance_figure`."""
+    if not selections:
         return None
-    alone = len(data.importance) == 1
+    alone = len(selections) == 1
     traces: list[Any] = []
     key: list[KeyEntry] = []
-    for i, selection in enumerate(data.importance):
+    for i, selection in enumerate(selections):
         colour = SELECTION_COLOURS[i % len(SELECTION_COLOURS)]
         rest = PAGE["muted"] if alone else colour
         traces += _ranked(selection, _label(selection, i), colour, rest)
         if not alone:
             key.append(KeyEntry(_label(selection, i), colour))
-    first = data.importance[0]
+    first = selections[0]
     sizes = f"{len(first.units)} of {len(first.importance)} units"
     layout = _cut(first) if alone and _is_top(first) else {}
     return Figure(
@@ -38,7 +52,7 @@ def importance_figure(data: ReportData) -> Figure | None:
         caption=(
             "G of each unit of the scored layer, sorted; the thick part is what was selected"
             + (f" ({sizes})." if alone else ".")
-            + _notes(data.importance)
+            + _notes(selections)
         ),
         plot=canvas(
             traces,
@@ -53,33 +67,52 @@ def importance_figure(data: ReportData) -> Figure | None:
 
 def overlap_figure(data: ReportData) -> Figure | None:
     """The overlap of the selections; for a single one, the positions of its units."""
-    if not data.importance:
-        return None
-    if len(data.importance) == 1:
-        return _strip(data.importance[0])
-    return _matrix(
-        data.importance,
-        _jaccard,
+    return unit_overlap(data.importance)
+
+
+def unit_overlap(selections: Sequence[ImportanceCurve]) -> Figure | None:
+    """See `overlap_figure`."""
+    if len(selections) < 2:
+        return _strip(selections[0]) if selections else None
+    return matrix(
+        selection_labels(selections),
+        overlaps(selections),
         name="overlap",
         title="Units that selections share",
         caption="Jaccard index: shared units over all units of the two selections. "
-        + _chance(data.importance),
+        + _chance(selections)
+        + NUMBERED,
     )
 
 
 def pairs_figure(data: ReportData) -> Figure | None:
     """How many ranks hold the same unit in two selections; none for a single one."""
-    if len(data.importance) < 2:
+    return rank_agreement(data.importance)
+
+
+def rank_agreement(selections: Sequence[ImportanceCurve]) -> Figure | None:
+    """See `pairs_figure`."""
+    if len(selections) < 2:
         return None
-    return _matrix(
-        data.importance,
-        _same_ranks,
+    return matrix(
+        selection_labels(selections),
+        rank_agreements(selections),
         name="pairs",
         title="Ranks with the same unit",
         caption="Share of the ranks that hold the same unit in both selections: with pairing by "
         "rank, student unit m is matched with the unit of rank m. Sets may be stable where ranks "
-        "are not. ",
+        "are not. " + NUMBERED,
     )
+
+
+def selection_labels(selections: Sequence[ImportanceCurve]) -> list[str]:
+    """The labels with numbers, so that selections with the same name are distinct."""
+    return [_label(selection, place) for place, selection in enumerate(selections)]
+
+
+def overlaps(selections: Sequence[ImportanceCurve]) -> Cells:
+    """The Jaccard index of each pair of selections."""
+    return [[_jaccard(one, other) for other in selections] for one in selections]
 
 
 def _ranked(selection: ImportanceCurve, label: str, colour: Colour, rest: Colour) -> list[Any]:
@@ -172,22 +205,23 @@ def _strip(selection: ImportanceCurve) -> Figure:
     )
 
 
-def _matrix(
-    selections: Sequence[ImportanceCurve],
-    measure: Callable[[ImportanceCurve, ImportanceCurve], float | None],
-    *,
-    name: str,
-    title: str,
-    caption: str,
-) -> Figure:
-    """A measure of each pair of selections, blank if they cannot be compared."""
-    numbers = [str(i + 1) for i in range(len(selections))]
-    labels = [figure_text(_label(s, i)) for i, s in enumerate(selections)]
-    cells = [[measure(a, b) for b in selections] for a in selections]
-    numbered = len(selections) <= MOST_NUMBERED_CELLS
+def rank_agreements(selections: Sequence[ImportanceCurve]) -> Cells:
+    """The share of ranks with the same unit of each pair of selections."""
+    return [[_same_ranks(one, other) for other in selections] for one in selections]
+
+
+def matrix(labels: Sequence[str], cells: Cells, *, name: str, title: str, caption: str) -> Figure:
+    """A measure in [0, 1] of each pair, blank where two cannot be compared.
+
+    labels: of the rows; columns have the same order, and their numbers.
+    """
+    numbers = [str(place + 1) for place in range(len(labels))]
+    names = [figure_text(label) for label in labels]
+    ticks = [figure_text(shortened(label)) for label in labels]
+    numbered = len(labels) <= MOST_NUMBERED_CELLS
     heatmap = go.Heatmap(
         x=numbers,
-        y=labels,
+        y=names,
         z=cells,
         zmin=0,
         zmax=1,
@@ -203,16 +237,30 @@ def _matrix(
     return Figure(
         name=name,
         title=title,
-        caption=caption
-        + "Columns are numbered as the rows; selections of layers that differ in width are not "
-        "compared.",
+        caption=caption,
         plot=canvas(
             [heatmap],
-            height=110 + 46 * len(selections),
+            height=110 + (46 if numbered else 22) * len(labels),
             xaxis=axis("", side="top", type="category", showgrid=False),
-            yaxis=axis("", autorange="reversed", type="category", showgrid=False),
+            yaxis=axis(
+                "",
+                autorange="reversed",
+                type="category",
+                showgrid=False,
+                tickmode="array",
+                tickvals=names,
+                ticktext=ticks,
+            ),
         ),
     )
+
+
+def shortened(label: str) -> str:
+    """A label of at most `LONGEST` characters, which a narrow screen has room for."""
+    if len(label) <= LONGEST:
+        return label
+    start = LONGEST // 2
+    return f"{label[:start].rstrip()} … {label[start + 3 - LONGEST :].lstrip()}"
 
 
 def _chance(selections: Sequence[ImportanceCurve]) -> str:

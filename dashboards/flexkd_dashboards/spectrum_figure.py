@@ -24,7 +24,12 @@ OUTSIDE = 0.05
 
 def spectrum_figure(data: ReportData) -> Figure | None:
     """The share of each trace that is left out, by the directions kept; the effective dimension."""
-    drawn = [spectrum for spectrum in data.spectra if sum(spectrum.values) > 0]
+    return spectra_figure(data.spectra)
+
+
+def spectra_figure(spectra: Sequence[Spectrum]) -> Figure | None:
+    """See `spectrum_figure`."""
+    drawn = [spectrum for spectrum in spectra if sum(spectrum.values) > 0]
     if not drawn:
         return None
     traces: list[Any] = []

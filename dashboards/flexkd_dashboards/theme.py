@@ -44,6 +44,7 @@ PAGE: dict[str, Colour] = {
     "line": Colour("#e2e4e7", "#32373e"),
     "accent": Colour("#0a66a8", "#6bb6ef"),
     "alert": Colour("#b3400a", "#f59a62"),
+    "better": Colour("#1c7440", "#63c48a"),
 }
 """Colours of the page by role; each is the CSS variable of that name."""
 

@@ -44,7 +44,7 @@ def loss_figure(data: ReportData) -> Figure | None:
             + thinning
             + _clipping(data)
         ),
-        yaxis=axis(f"Training loss{scale}", **(_log_ticks(positive) if logarithmic else {})),
+        yaxis=axis(f"Training loss{scale}", **(log_ticks(positive) if logarithmic else {})),
         mode="lines",
     )
 
@@ -151,7 +151,7 @@ def _mean(members: Sequence[Points]) -> Points:
     return {step: rounded(mean([points[step] for points in members])) for step in sorted(shared)}
 
 
-def _log_ticks(values: Sequence[float]) -> dict[str, Any]:
+def log_ticks(values: Sequence[float]) -> dict[str, Any]:
     """A logarithmic axis with full tick labels: 20 and 50, not a small 2 and 5."""
     lowest, highest = min(values), max(values)
     decades = range(math.floor(math.log10(lowest)), math.ceil(math.log10(highest)) + 1)

@@ -3,8 +3,10 @@
 A reader takes a step and an `Artifacts`, such as a `Store`. Nothing here imports torch.
 """
 
+from .cost import COST, ModelCost, cost_of
 from .label_lists import is_label_list, multi_hot, without_lists
 from .label_unit import LabelUnit
+from .pairs import PAIRS, UnitPairs, read_pairs, write_pairs
 from .predictions import Predictions, read_predictions
 from .published import Artifacts
 from .responses import Response, read_responses
@@ -23,10 +25,15 @@ from .training_log import read_log, read_log_file, write_log
 
 __all__ = [
     "Artifacts",
+    "COST",
     "LabelUnit",
+    "ModelCost",
+    "PAIRS",
     "Predictions",
     "Response",
     "SplitReader",
+    "UnitPairs",
+    "cost_of",
     "is_label_list",
     "multi_hot",
     "without_lists",
@@ -38,6 +45,7 @@ __all__ = [
     "read_log_file",
     "read_moment",
     "read_moments",
+    "read_pairs",
     "read_predictions",
     "read_responses",
     "read_rows",
@@ -45,4 +53,5 @@ __all__ = [
     "read_units",
     "split_rows",
     "write_log",
+    "write_pairs",
 ]

@@ -15,6 +15,7 @@ from .groups import jobs_app, store_app
 from .options import (
     DASHBOARD,
     DEFAULT_STORAGE,
+    IN_STORAGE,
     AddressOption,
     DashboardOption,
     JsonOption,
@@ -238,8 +239,8 @@ def compare_command(
     as_json: JsonOption = False,
 ) -> None:
     """Compare runs of all users in MLflow: mean ± std over seeds, and paired differences."""
+    from ..results import View
     from .compare import compare
-    from .compare_view import View
 
     raise typer.Exit(
         compare(
@@ -256,6 +257,33 @@ def compare_command(
             storage=storage,
         )
     )
+
+
+@app.command("dashboard")
+def dashboard_command(
+    storage: StorageOption = DEFAULT_STORAGE,
+    tracking_uri: Annotated[
+        str,
+        typer.Option(
+            "--tracking-uri",
+            envvar="MLFLOW_TRACKING_URI",
+            help="MLflow server or database that is read; none: the jobs of the storage alone",
+            metavar="URI",
+            show_default=IN_STORAGE,
+        ),
+    ] = "",
+    host: Annotated[
+        str, typer.Option(help="address to listen on; 0.0.0.0 lets other machines read it")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="port; 0 for a free one")] = 8050,
+    browser: Annotated[
+        bool, typer.Option("--browser/--no-browser", help="open it in the browser")
+    ] = True,
+) -> None:
+    """Show runs and jobs in a web app: leaderboard, curves, running jobs. It changes nothing."""
+    from .dashboard import dashboard
+
+    raise typer.Exit(dashboard(storage, tracking_uri, host, port, browser=browser))
 
 
 @app.command("report")

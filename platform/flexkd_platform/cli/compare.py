@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from ..results import group_trials, printed
-from ..spec import METHODS, TASK_KINDS, Problem, SpecError, did_you_mean
+from ..results import (
+    View,
+    by_task,
+    kept_groups,
+    leaderboards,
+    metric_problems,
+    printed,
+    recorded_metrics,
+)
+from ..spec import METHODS, Problem, SpecError, did_you_mean
 from ..store import StoreError, absolute_location
 from ..tracking import (
     TRACKING_OPTION,
@@ -19,13 +26,10 @@ from ..tracking import (
     check_tracking,
     default_uri,
     is_result,
-    matching,
     parse_where,
     read_trials,
     shown_uri,
-    task_label,
 )
-from .compare_view import View
 from .console import out
 
 FORMATS = ("table", "markdown", "latex", "csv", "json")
@@ -80,30 +84,23 @@ def compare(
         if where or user:
             raise SpecError([Problem("", f"{message} matches", "ask for less")])
         raise SpecError([Problem("", message, "run a job first")])
-    recorded = sorted({name for trial in finished for name in trial.metrics})
-    problems = _metric_problems(metrics, recorded) + view.name_problems(Names(finished), recorded)
-    tasks = _by_task(trials)
+    recorded = recorded_metrics(finished)
+    problems = metric_problems(metrics, recorded) + view.name_problems(Names(finished), recorded)
+    tasks = by_task(trials)
     if len(tasks) > 1 and output in FOR_PROGRAMS and not view.by_task:
         message = f"the trials are of {len(tasks)} tasks, and a ranking has one: {'; '.join(tasks)}"
         remedy = "give --by task, or name experiments, or --where 'task=…'"
         problems.append(Problem("--format", message, remedy))
     if problems:
         raise SpecError(problems)
-    kept = {trial.group for trial in matching(trials, on_results, job_ids={})}
-    boards = []
-    for title, ours in tasks.items():
-        ranked = _ranking(ours, metrics, output)
-        if not ranked:
-            continue  # none of its trials finished, or has the metrics
-        sorted_by = [view.metric] if view.metric and view.metric not in ranked else []
-        extra = [name for name in view.metrics(recorded) if name not in ranked]
-        needed = list(dict.fromkeys([*ranked, *extra, *sorted_by]))
-        groups = group_trials(ours, baseline=baseline or None, metrics=needed)
-        groups = [group for group in groups if group.key in kept]
-        if not groups:
-            continue
-        shown = title if view.by_task or len(tasks) > 1 else ""
-        boards.append(view.board(groups, shown, view.metrics(recorded) or ranked, Names(ours)))
+    boards = leaderboards(
+        trials,
+        view,
+        asked=metrics,
+        baseline=baseline or None,
+        kept=kept_groups(trials, on_results),
+        most=1 if output in {"table", "latex"} else None,  # one fits a terminal or page
+    )
     if not boards and on_results:
         raise SpecError([Problem("", f"no group in {shown_uri(uri)} matches", "ask for less")])
     if not boards:
@@ -150,59 +147,12 @@ def _read(request: _Request) -> list[TrialRecord]:
         raise SpecError([Problem("", str(error), "name another experiment or job")]) from None
 
 
-def _by_task(trials: Sequence[TrialRecord]) -> dict[str, list[TrialRecord]]:
-    """Trials by the label of their task and data set."""
-    found: dict[str, list[TrialRecord]] = {}
-    for trial in trials:
-        found.setdefault(task_label(trial.settings), []).append(trial)
-    return dict(sorted(found.items()))
-
-
-def _ranking(trials: Sequence[TrialRecord], asked: list[str], output: str) -> list[str]:
-    """The metrics that are shown for the trials of one task; the first one ranks."""
-    finished = [trial for trial in trials if trial.finished]
-    recorded = sorted({name for trial in finished for name in trial.metrics})
-    if asked:
-        return [name for name in asked if name in recorded]
-    ranked = _ranked(_task_metrics(recorded), finished)
-    return ranked[:1] if output in {"table", "latex"} else ranked  # one fits a terminal or page
-
-
-def _task_metrics(recorded: list[str]) -> list[str]:
-    """The metrics of the tasks on the test split, or on any split if there are none on test."""
-    known = {name for kind in TASK_KINDS.values() for name in kind.metrics}
-    ours = [name for name in recorded if name.partition("/")[2] in known]
-    return [name for name in ours if name.startswith("test/")] or ours
-
-
-def _ranked(shown: list[str], trials: Iterable[TrialRecord]) -> list[str]:
-    """Metrics in the order in which the trials' tasks list them."""
-    tasks = [str(trial.settings.get("task")) for trial in trials]
-    kinds = [
-        TASK_KINDS[task] for task in (*dict.fromkeys(tasks), *TASK_KINDS) if task in TASK_KINDS
-    ]
-    order = [name for kind in kinds for name in kind.metrics]
-    return sorted(shown, key=lambda name: order.index(name.rpartition("/")[2]))
-
-
 def _where_problems(where: list[str]) -> list[Problem]:
     try:
         parse_where(where, WHERE)
     except SpecError as error:
         return list(error.problems)
     return []
-
-
-def _metric_problems(asked: list[str], recorded: list[str]) -> list[Problem]:
-    return [
-        Problem(
-            "--metric",
-            f"{name} is recorded in none of the runs",
-            did_you_mean(name, recorded) + ", ".join(recorded),
-        )
-        for name in asked
-        if name not in recorded
-    ]
 
 
 def _argument_problems(baseline: str, output: str, tracking: str) -> list[Problem]:

@@ -11,7 +11,7 @@ from .check import check_model
 from .check_config import check_config
 from .check_lora import check_lora
 from .check_student import check_student
-from .config_facts import tokenizer_digest
+from .config_facts import stack_shapes, tokenizer_digest
 from .device_map import placed
 from .encoder import load_encoder
 from .head import head_rows, reads_mean
@@ -61,6 +61,7 @@ __all__ = [
     "save_model",
     "set_decoding",
     "set_tokenizer",
+    "stack_shapes",
     "stacks",
     "tokenizer_digest",
 ]

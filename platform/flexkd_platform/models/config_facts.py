@@ -33,7 +33,7 @@ from ..model_info.family import Stack
 from ..model_info.gguf_file import Shapes, gguf_shapes, read_once
 from ..model_info.quantised import quantisation_of
 from ..model_info.quiet import quiet
-from ..plan import StackShape
+from ..plan import Stacks, StackShape
 from ..spec import ModulePaths, canonical_json, sha256_of
 from .family import MODULES, family_of_config
 from .quantised import without_quantisation
@@ -59,12 +59,7 @@ def facts_of(
         fingerprint=fingerprint,
         model_type=config.model_type,
         hidden_size=config.hidden_size,
-        stacks=tuple(
-            StackShape(
-                name, _depth(config, family, stack, backbone), final_norm(config, stack) is not None
-            )
-            for name, stack in family.stacks.items()
-        ),
+        stacks=stack_shapes(config, backbone),
         encoder_decoder=family.encoder_decoder,
         layers=_depth(config, family, last, backbone),
         heads=None if family.discovered else getattr(config, last.heads),
@@ -92,6 +87,17 @@ def longest_input(config: Any) -> int:
     if family.positions is None:
         return UNLIMITED
     return int(getattr(config, family.positions)) - first_position(config, family)
+
+
+def stack_shapes(config: Any, backbone: PreTrainedModel) -> Stacks:
+    """The stacks of a model with their numbers of layers, from its config and its backbone."""
+    family = family_of_config(config)
+    return tuple(
+        StackShape(
+            name, _depth(config, family, stack, backbone), final_norm(config, stack) is not None
+        )
+        for name, stack in family.stacks.items()
+    )
 
 
 def _depth(config: Any, family: Family, stack: Stack, backbone: PreTrainedModel) -> int:

@@ -15,14 +15,19 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from ..spec import canonical_json
 from ..tracking import Json, params_text
 from .comparison import Group
 from .latex import latex_table
-from .tables import NOTHING, leaderboard, table_cells
+from .tables import (
+    Column,
+    cell_text,
+    leaderboard,
+    setting_of,
+    setting_text,
+    table_columns,
+    table_note,
+)
 
-SINGLE = ("method", "params", "n", "interval", "versus", "published")
-"""Columns that can be asked for beside metrics and settings; `interval` is that of every metric."""
 LEFT = ("method", "params")
 
 
@@ -86,7 +91,7 @@ class Leaderboard:
                         line.append(row[place])
             else:
                 values = [setting_of(group, path) for group in self.groups]
-                cells = ["" if value is None else _shown(value) for value in values]
+                cells = ["" if value is None else setting_text(value) for value in values]
                 for line, cell in zip(lines, [column, *cells], strict=True):
                     line.append(cell)
         return lines
@@ -98,41 +103,41 @@ class Leaderboard:
 
     def notes(self) -> list[str]:
         """The settings that all rows share, and how many rows there are more."""
-        _, _, note = table_cells(self.groups, self.metrics)
+        note = table_note(self.groups, self.metrics)
         shared = shared_params(self.groups)
         found = [note] if note else []
         found += [f"all rows: {params_text(shared, ', ')}"] if shared else []
         return found + ([f"{self.more:,} more groups; --limit shows more"] if self.more else [])
 
-    def _cells(self) -> tuple[list[str], list[list[str]], int]:
-        """Header, rows, and how many columns begin the line, aligned to the left."""
+    def table(self) -> tuple[list[Column], list[list[str]], int]:
+        """Columns, rows of text, and how many columns begin the line, aligned to the left."""
         shared = shared_params(self.groups)
         shown = [
             replace(group, params={p: v for p, v in group.params.items() if p not in shared})
             for group in self.groups
         ]
-        header, rows, _ = table_cells(shown, self.metrics)
+        columns = self._picked(table_columns(shown, self.metrics))
         if not any(group.params for group in shown) and not self.columns:
-            return [header[0], *header[2:]], [[row[0], *row[2:]] for row in rows], 1
+            columns = [column for column in columns if column.kind != "params"]
+        left = next((i for i, c in enumerate(columns) if c.kind not in LEFT), len(columns))
+        return columns, [[cell_text(group, column) for column in columns] for group in shown], left
+
+    def _picked(self, columns: Sequence[Column]) -> list[Column]:
+        """The columns that are asked for; all if none are."""
         if not self.columns:
-            return header, rows, len(LEFT)
-        names = _names(header, self.metrics)
-        picked: list[tuple[str, list[str]]] = []
-        for column in self.columns:
-            path = (self.paths or {}).get(column)
-            if path is None:
-                places = [place for place, name in enumerate(names) if name == column]
-                picked += [(header[place], [row[place] for row in rows]) for place in places]
+            return list(columns)
+        picked: list[Column] = []
+        for name in self.columns:
+            path = (self.paths or {}).get(name)
+            if path is not None:
+                picked.append(Column(name, "setting", path=path))
             else:
-                values = [setting_of(group, path) for group in self.groups]
-                cells = [NOTHING if value is None else _shown(value) for value in values]
-                picked.append((column, cells))
-        left = next((i for i, one in enumerate(self.columns) if one not in LEFT), len(picked))
-        return (
-            [name for name, _ in picked],
-            [[cells[row] for _, cells in picked] for row in range(len(rows))],
-            left,
-        )
+                picked += [column for column in columns if _name_of(column) == name]
+        return picked
+
+    def _cells(self) -> tuple[list[str], list[list[str]], int]:
+        columns, rows, left = self.table()
+        return [column.title for column in columns], rows, left
 
 
 def printed(boards: Sequence[Leaderboard], format: str, *, by_task: bool) -> str:
@@ -173,21 +178,9 @@ def shared_params(groups: Sequence[Group]) -> dict[str, Json]:
     }
 
 
-def setting_of(group: Group, path: str) -> Json:
-    """The value of a setting or param of a group; None if it has none."""
-    return group.settings.get(path, group.params.get(path))
-
-
-def _names(header: Sequence[str], metrics: Sequence[str]) -> list[str]:
-    """The name of every column: its header, without what only a reader needs."""
-    names = []
-    for title in header:
-        metric = title.removesuffix(" %")
-        if metric in metrics or title in SINGLE:
-            names.append(metric)
-        else:
-            names.append("interval" if title == "95% interval" else "versus")
-    return names
+def _name_of(column: Column) -> str:
+    """What a column is called by those who ask for it."""
+    return column.metric if column.kind == "mean" else column.kind
 
 
 def _is_of(name: str, column: str) -> bool:
@@ -201,10 +194,6 @@ def _is_of(name: str, column: str) -> bool:
     if column == "n":
         return name in {"n", "pruned", "failed"}
     return name in {column, f"{column} mean", f"{column} std"} or end == column
-
-
-def _shown(value: Json) -> str:
-    return value if isinstance(value, str) else canonical_json(value)
 
 
 def _aligned(header: Sequence[str], rows: Sequence[Sequence[str]], left: int) -> list[str]:

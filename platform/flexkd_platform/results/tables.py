@@ -6,6 +6,7 @@ import csv
 import io
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Literal, overload
 
 from rich.table import Table
@@ -13,8 +14,8 @@ from rich.text import Text
 
 from flexkd_core.statistics import Comparison, Summary
 
-from ..spec import Published
-from ..tracking import params_text
+from ..spec import Published, canonical_json
+from ..tracking import Json, params_text
 from .comparison import Group, to_json
 
 Format = Literal["table", "markdown", "csv", "json"]
@@ -29,6 +30,9 @@ PERCENT = frozenset(
 """Metrics that are fractions, shown in percent (and their differences in percentage points)."""
 
 NOTHING = "–"
+
+SINGLE = ("method", "params", "n", "interval", "versus", "published")
+"""Columns that can be asked for beside metrics and settings; `interval` is that of every metric."""
 
 COLUMNS = (
     "mean",
@@ -99,7 +103,7 @@ def leaderboard(
         ValueError: unknown format.
     """
     if format == "table":
-        return _rich(*_cells(groups, metrics, reference), caption=_caption(groups, metrics))
+        return _rich(*_cells(groups, metrics, reference), caption=table_note(groups, metrics))
     writers: dict[str, Callable[[], str]] = {
         "markdown": lambda: _markdown(*_cells(groups, metrics, reference)),
         "csv": lambda: _csv(groups, metrics, reference),
@@ -110,38 +114,76 @@ def leaderboard(
     return writers[format]()
 
 
+@dataclass(frozen=True)
+class Column:
+    """A column of the table and Markdown formats.
+
+    kind: one of `SINGLE`, `mean`, or `setting`.
+    metric: whose mean, interval, comparison or published number it shows; "" for none.
+    path: of the setting that it shows.
+    """
+
+    title: str
+    kind: str
+    metric: str = ""
+    path: str = ""
+
+
+def table_columns(
+    groups: Sequence[Group], metrics: Sequence[str], reference: Sequence[Published] = ()
+) -> list[Column]:
+    """All columns for some groups: those of comparisons and published numbers if there are any."""
+    columns = [Column(name, name) for name in ("method", "params", "n")]
+    for metric in metrics:
+        title = f"{metric} %" if _in_percent(metric) else metric
+        columns += [Column(title, "mean", metric), Column("95% interval", "interval", metric)]
+        if any(metric in (group.versus or {}) for group in groups):
+            title = f"vs baseline (p: Holm over {_comparisons(groups, metric)})"
+            columns.append(Column(title, "versus", metric))
+        if any(_published(group, metric, reference) for group in groups):
+            columns.append(Column("published", "published", metric))
+    return columns
+
+
+def cell_text(group: Group, column: Column, reference: Sequence[Published] = ()) -> str:
+    """What a group has in a column."""
+    metric, summary = column.metric, group.metrics.get(column.metric)
+    match column.kind:
+        case "method":
+            return group.method
+        case "params":
+            return params_text(group.params, ", ")
+        case "n":
+            return _count(group)
+        case "mean":
+            return NOTHING if summary is None else _mean_text(metric, summary)
+        case "interval":
+            return NOTHING if summary is None else _interval(metric, group.interval(metric))
+        case "versus":
+            return _versus_text(metric, (group.versus or {}).get(metric))
+        case "published":
+            return _published_text(metric, _published(group, metric, reference))
+    value = setting_of(group, column.path)
+    return NOTHING if value is None else setting_text(value)
+
+
+def setting_of(group: Group, path: str) -> Json:
+    """The value of a setting or param of a group; None if it has none."""
+    return group.settings.get(path, group.params.get(path))
+
+
+def setting_text(value: Json) -> str:
+    """A text as it is, and other values as JSON."""
+    return value if isinstance(value, str) else canonical_json(value)
+
+
 def _cells(
     groups: Sequence[Group], metrics: Sequence[str], reference: Sequence[Published]
 ) -> tuple[list[str], list[list[str]]]:
     """Header and rows of the table and Markdown formats."""
-    compared = [m for m in metrics if any(m in (group.versus or {}) for group in groups)]
-    published = [m for m in metrics if any(_published(g, m, reference) for g in groups)]
-    header = ["method", "params", "n"]
-    for metric in metrics:
-        header += [f"{metric} %" if _in_percent(metric) else metric, "95% interval"]
-        if metric in compared:
-            header += [f"vs baseline (p: Holm over {_comparisons(groups, metric)})"]
-        header += ["published"] if metric in published else []
-    rows = []
-    for group in groups:
-        row = [group.method, params_text(group.params, ", "), _count(group)]
-        for metric in metrics:
-            summary = group.metrics.get(metric)
-            row.append(NOTHING if summary is None else _mean_text(metric, summary))
-            row.append(NOTHING if summary is None else _interval(metric, group.interval(metric)))
-            if metric in compared:
-                row.append(_versus_text(metric, (group.versus or {}).get(metric)))
-            if metric in published:
-                row.append(_published_text(metric, _published(group, metric, reference)))
-        rows.append(row)
-    return header, rows
-
-
-def table_cells(
-    groups: Sequence[Group], metrics: Sequence[str]
-) -> tuple[list[str], list[list[str]], str | None]:
-    """Header and rows of the table and Markdown formats, without published numbers, and a note."""
-    return *_cells(groups, metrics, ()), _caption(groups, metrics)
+    columns = table_columns(groups, metrics, reference)
+    rows = [[cell_text(group, column, reference) for column in columns] for group in groups]
+    return [column.title for column in columns], rows
 
 
 def _comparisons(groups: Sequence[Group], metric: str) -> int:
@@ -150,7 +192,7 @@ def _comparisons(groups: Sequence[Group], metric: str) -> int:
     return max((each.comparisons for each in found if each is not None), default=0)
 
 
-def _caption(groups: Sequence[Group], metrics: Sequence[str]) -> str | None:
+def table_note(groups: Sequence[Group], metrics: Sequence[str]) -> str | None:
     """What intervals and p-values include, and what `*` means."""
     rows = [group for group in groups if any(metric in group.metrics for metric in metrics)]
     if not rows:

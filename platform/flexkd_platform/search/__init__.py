@@ -2,6 +2,7 @@
 
 from .build import build_plan
 from .choosing import nothing_left, search_json, winner_json
+from .importance import setting_importance
 from .refused import Refused, refused_text
 from .space import Point, Search, Space, grid_points
 
@@ -15,5 +16,6 @@ __all__ = [
     "nothing_left",
     "refused_text",
     "search_json",
+    "setting_importance",
     "winner_json",
 ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 
-from ..artifacts import Artifacts, LabelUnit, multi_hot, read_rows
+from ..artifacts import COST, Artifacts, LabelUnit, multi_hot, read_rows
 from ..data import WordRule, shown_rules, word_rules
 from ..model_info import locate
 from ..models import label_unit, load_encoder, load_saved, load_tokenizer, placed
@@ -39,6 +39,7 @@ from ..tasks import (
     rouge,
 )
 from ..tracking import Progress
+from ..training.cost import measure_cost
 from ..training.encoding import encode, encode_inputs, end_of_response
 from ..training.lengths import lengths_json
 from ..training.metrics import (
@@ -76,7 +77,8 @@ def run(
 
     `predictions.parquet` has the label and outputs of each example; for text, the prediction of
     each seed with its references and scores, without rows if no metric needs generated text. The
-    file of another set is `predictions-NAME.parquet`.
+    file of another set is `predictions-NAME.parquet`. The summary also has what the model costs to
+    use, see `ModelCost`: measured, and so in no file.
     """
     started = time.perf_counter()
     with torch_threads(context.threads):
@@ -95,6 +97,8 @@ def run(
             suffix = "" if name == config.split else f"-{name}"
             pq.write_table(predictions, draft.folder / f"predictions{suffix}.parquet")
         draft.summary["lengths"] = model.lengths
+        if model.cost:
+            draft.summary[COST] = model.cost
         if model.word_rules:
             draft.summary["rouge_tokenizer"] = {
                 name: shown_rules(rules) for name, rules in model.word_rules.items()
@@ -136,6 +140,7 @@ class _Model:
     validation: reads the validation split.
     word_rules: by set, the rule by which ROUGE reads each of its examples; filled as sets are
         evaluated, as is `lengths`, how many texts of each set are truncated.
+    cost: what the model costs to use, filled with the split; empty for a split without rows.
     """
 
     model: Any
@@ -145,11 +150,14 @@ class _Model:
     validation: Callable[[], pa.Table]
     word_rules: dict[str, list[WordRule]] = field(default_factory=dict)
     lengths: dict[str, Any] = field(default_factory=dict)
+    cost: dict[str, Any] = field(default_factory=dict)
 
     def on(self, table: pa.Table, name: str) -> Evaluated:
         """Metrics and predictions on one set."""
         reading, examples = self.config.reading, self._encoded(table)
         self.lengths[name] = lengths_json(examples)
+        if name == self.config.split and len(examples):
+            self.cost.update(asdict(measure_cost(self.model, examples, self.device)))
         if isinstance(reading, LabelReading):
             return self._on_labels(table, examples, name)
         assert self.config.generation is not None, "a language model generates"

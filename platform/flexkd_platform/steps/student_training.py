@@ -15,7 +15,15 @@ from torch import Tensor, nn
 
 from flexkd_core import Projector
 
-from ..artifacts import Artifacts, LabelUnit, Response, read_responses, read_rows, write_log
+from ..artifacts import (
+    Artifacts,
+    LabelUnit,
+    Response,
+    read_responses,
+    read_rows,
+    write_log,
+    write_pairs,
+)
 from ..models import add_lora, label_unit, save_model
 from ..plan import DistillConfig, ResponseReading, TrainingConfig
 from ..tasks import Examples, decoder_start
@@ -47,7 +55,8 @@ def train_student(
 ) -> Iterator[Progress]:
     """Train one student and publish its folder, its log and its last loss.
 
-    `model/` is the output of `save_pretrained`; `log.parquet` has one row per metric and step.
+    `model/` is the output of `save_pretrained`; `log.parquet` has one row per metric and step;
+    `pairs.json` has the teacher units that the student's are paired with, where they are.
     Every worker runs this; the first one publishes.
     """
     worker = context.worker
@@ -280,7 +289,7 @@ class StudentTraining:
         return {f"validation/{name}": value for name, value in found.items()}
 
     def save(self, folder: Path, weights: Mapping[str, Tensor] | None) -> dict[str, Any]:
-        """Write the student, its projectors and its log; returns the summary of the manifest.
+        """Write the student, its projectors, pairs and log; returns the summary of the manifest.
 
         weights: the full weights of the module, if the worker only has its shard of them.
         """
@@ -290,6 +299,7 @@ class StudentTraining:
             projectors = self.module.projectors.state_dict()
             kept = projectors if weights is None else _below("projectors.", weights)
             save_file(dict(kept), folder / "projector.safetensors")
+        write_pairs((term.pairs() for term in self.terms), folder)
         log, best = self.state.log, self.state.best
         write_log(log, folder / "log.parquet")
         last = log[-1].values

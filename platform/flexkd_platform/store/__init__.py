@@ -1,5 +1,6 @@
 """Content-addressed artifacts on a local disk or an object store."""
 
+from .live_holders import LiveHolders
 from .location import StoreError, absolute_location
 from .manifest import FileEntry, Manifest, describe_file
 from .partial_artifact import DamagedPartError
@@ -14,6 +15,7 @@ __all__ = [
     "DamagedPartError",
     "Holder",
     "Leases",
+    "LiveHolders",
     "Draft",
     "FileEntry",
     "Manifest",

@@ -56,7 +56,7 @@ UNKNOWN = Holder("unknown", "unknown", 0, "unknown")
 
 
 @dataclass(frozen=True)
-class _Note:
+class LeaseNote:
     """The content of a lease file.
 
     claim: a random name of this claim. machine, started: identify the holder's process exactly, so
@@ -70,16 +70,17 @@ class _Note:
     beat: int = 0
 
     @classmethod
-    def by(cls, holder: Holder) -> _Note:
+    def by(cls, holder: Holder) -> LeaseNote:
         """A new claim of this process."""
         return cls(holder, uuid.uuid4().hex, _machine(), psutil.Process().create_time())
 
     def to_bytes(self) -> bytes:
+        """The content of a lease file."""
         fields = {**vars(self), "holder": vars(self.holder)}
         return (json.dumps(fields) + "\n").encode()
 
     @classmethod
-    def from_bytes(cls, content: bytes) -> _Note | None:
+    def from_bytes(cls, content: bytes) -> LeaseNote | None:
         """None if the content is invalid."""
         try:
             fields = json.loads(content)
@@ -108,7 +109,7 @@ class Leases:
 
     def __init__(self, store: Store, holder: Holder, warn: Callable[[str], None]) -> None:
         self._store, self._holder, self._warn = store, holder, warn
-        self._held: dict[str, _Note] = {}
+        self._held: dict[str, LeaseNote] = {}
         self._seen: dict[str, tuple[bytes, float]] = {}
         self._lost: set[str] = set()
         self._lock = threading.Lock()
@@ -121,7 +122,7 @@ class Leases:
         Never waits for another holder. Call it repeatedly to take over from a dead holder, which is
         detected after `DEAD_SECONDS` without a heartbeat, or immediately on the same machine.
         """
-        note = _Note.by(self._holder)
+        note = LeaseNote.by(self._holder)
         found = self._take_on_disk(path, note) if self._store.is_local else self._put(path, note)
         if found is not None:
             return found
@@ -162,7 +163,7 @@ class Leases:
 
     # --- taking --------------------------------------------------------------------------------
 
-    def _take_on_disk(self, path: str, note: _Note) -> Holder | None:
+    def _take_on_disk(self, path: str, note: LeaseNote) -> Holder | None:
         """Create the file, which only one process can do, or take it over from a dead holder."""
         file = Path(self._store.root, path)
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -180,11 +181,11 @@ class Leases:
                 stream.write(note.to_bytes())
             return None
 
-    def _take_over(self, path: str, dead: bytes, note: _Note) -> Holder | None:
+    def _take_over(self, path: str, dead: bytes, note: LeaseNote) -> Holder | None:
         """Replace a dead holder's file. A second lease ensures that only one process does so."""
-        found = _Note.from_bytes(dead)
+        found = LeaseNote.from_bytes(dead)
         marker = f"{path}.takeover-{found.claim if found else 'unknown'}"
-        own = _Note.by(self._holder)
+        own = LeaseNote.by(self._holder)
         if (holder := self._take_on_disk(marker, own)) is not None:
             return holder
         try:
@@ -196,7 +197,7 @@ class Leases:
         finally:
             self._drop(marker, own)
 
-    def _put(self, path: str, note: _Note) -> Holder | None:
+    def _put(self, path: str, note: LeaseNote) -> Holder | None:
         """On an object store: put, wait, and check whether the lease is still ours."""
         content = self._read(path)
         if content is not None and not self._is_dead(path, content):
@@ -214,7 +215,7 @@ class Leases:
         return None if _claim_of(content) == note.claim else _holder_of(content)
 
     def _is_dead(self, path: str, content: bytes) -> bool:
-        note = _Note.from_bytes(content)
+        note = LeaseNote.from_bytes(content)
         if note is not None and note.is_gone:
             return True
         now = time.monotonic()
@@ -237,7 +238,7 @@ class Leases:
                 with suppress(OSError):  # the next heartbeat may succeed
                     self._renew(path, replace(note, beat=count))
 
-    def _renew(self, path: str, note: _Note) -> None:
+    def _renew(self, path: str, note: LeaseNote) -> None:
         content = self._read(path)
         if content is not None and _claim_of(content) not in {note.claim, ""}:
             with self._lock:
@@ -255,26 +256,26 @@ class Leases:
         except FileNotFoundError:
             return None
 
-    def _write(self, path: str, note: _Note) -> None:
+    def _write(self, path: str, note: LeaseNote) -> None:
         if not self._store.is_local:
             self._store.write_file(path, note.to_bytes())
             return
         with replacing(Path(self._store.root, path)) as aside:
             aside.write_bytes(note.to_bytes())
 
-    def _drop(self, path: str, note: _Note) -> None:
+    def _drop(self, path: str, note: LeaseNote) -> None:
         content = self._read(path)
         if content is not None and _claim_of(content) == note.claim:
             self._store.drop_file(path)
 
 
 def _claim_of(content: bytes) -> str:
-    note = _Note.from_bytes(content)
+    note = LeaseNote.from_bytes(content)
     return "" if note is None else note.claim
 
 
 def _holder_of(content: bytes) -> Holder:
-    note = _Note.from_bytes(content)
+    note = LeaseNote.from_bytes(content)
     return UNKNOWN if note is None else note.holder
 
 

@@ -16,7 +16,7 @@ from .opening import (
     open_tracker,
 )
 from .progress import Progress
-from .query import read_trials
+from .query import Recorded, read_recorded, read_trials
 from .records import (
     SYMBOLS,
     DatasetRecord,
@@ -49,6 +49,7 @@ __all__ = [
     "Names",
     "NoTracker",
     "Progress",
+    "Recorded",
     "RegistryError",
     "ResilientTracker",
     "StepMetrics",
@@ -70,6 +71,7 @@ __all__ = [
     "is_result",
     "matching",
     "parse_where",
+    "read_recorded",
     "read_trials",
     "shown_uri",
     "task_label",

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from ..cache_folder import cache_folder
@@ -51,6 +52,34 @@ def read_trials(
         UnreadableStoreError: a database cannot be read.
         mlflow.MlflowException: a server does not answer.
     """
+    return read_recorded(
+        tracking_uri,
+        experiments=experiments,
+        job=job,
+        user=user,
+        where=where,
+        refresh=refresh,
+    ).trials
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """What a tracking store has. job_ids: hash → id of the jobs."""
+
+    trials: list[TrialRecord]
+    job_ids: Mapping[str, str]
+
+
+def read_recorded(
+    tracking_uri: str,
+    *,
+    experiments: Sequence[str] | None = None,
+    job: str | None = None,
+    user: str | None = None,
+    where: str | Sequence[str] | Sequence[Comparison] = (),
+    refresh: bool = False,
+) -> Recorded:
+    """The trials of `read_trials`, and the jobs of the experiments."""
     conditions = _parsed(where)
     uri = absolute_uri(tracking_uri)
     database = sqlite_path(uri)
@@ -67,7 +96,8 @@ def read_trials(
     for trial in matching(trials, conditions, job_ids=job_ids):
         if _preferred(trial, best.get(trial.hash)):
             best[trial.hash] = trial
-    return sorted(best.values(), key=lambda t: (t.method, t.group, t.seed, t.hash))
+    trials = sorted(best.values(), key=lambda t: (t.method, t.group, t.seed, t.hash))
+    return Recorded(trials, job_ids)
 
 
 def run_source(uri: str) -> RunSource:

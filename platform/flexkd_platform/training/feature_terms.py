@@ -8,13 +8,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
 from flexkd_core import FEATURE_LOSSES
 
+from ..artifacts import UnitPairs
 from ..plan import LayerRef
 from ..spec import Method, Pairing
 
@@ -55,6 +56,17 @@ class FeatureTerm:
         self.units = None if units is None else torch.tensor(units)
         self.signs_S = None if signs is None else torch.tensor(signs)
         self.weights = None if weights is None else torch.tensor(weights, dtype=torch.float64)
+
+    def pairs(self) -> UnitPairs | None:
+        """What each student unit is paired with now; None where all features are compared."""
+        if self.units is None and self.directions_TC is None:
+            return None
+        count = 0 if self.directions_TC is None else self.directions_TC.shape[1]
+        units = range(count) if self.units is None else self.units.tolist()
+        signs = () if self.signs_S is None else tuple(self.signs_S.tolist())
+        target: Literal["units", "directions"]
+        target = "units" if self.directions_TC is None else "directions"
+        return UnitPairs(self.student, self.teacher, tuple(units), target, signs)
 
     def matched(self, teacher_NT: Tensor) -> Tensor:
         """The teacher's side of the loss."""

@@ -55,7 +55,7 @@ class HiddenStateModel(nn.Module):
         logits, through which a data-parallel wrapper detects that the head is used.
         """
         if targets_BT is None:
-            logits_BC = self.model(**_positioned(inputs)).logits
+            logits_BC = self.model(**positioned(inputs)).logits
             rows_BT = head_rows(self.model, inputs["input_ids"], inputs["attention_mask"])
             found = {LOGITS: logits_BC} if self._outputs else {}
             masks = {"": rows_BT}
@@ -105,7 +105,7 @@ def finite_rows(outputs_NC: Tensor) -> list[bool]:
     return finite
 
 
-def _positioned(inputs: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+def positioned(inputs: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
     """With left padding, positions count from the first token and not from the padding."""
     mask_BT = inputs["attention_mask"]
     if bool(mask_BT[:, 0].all()):

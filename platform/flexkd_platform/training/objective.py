@@ -21,6 +21,7 @@ from flexkd_core import (
     same_vocabulary,
     squared_error,
     top_k_logits,
+    unit_correlation,
 )
 
 from ..plan import stack_of
@@ -31,6 +32,9 @@ from .hidden_states import HEAD_INPUT, LOGITS
 from .micro_batch import MicroBatch, MicroBatchOutputs, Objective
 from .teacher_signal import TeacherRows, TeacherSignal
 from .worker import Worker
+
+CORRELATION_QUANTILES = {"correlation_p05": 0.05, "correlation_p50": 0.5, "correlation_p95": 0.95}
+"""Logged of the correlation C_m of paired units, by name."""
 
 CHUNK = 256
 """Rows whose logits are computed at a time."""
@@ -158,12 +162,13 @@ class DistillationObjective(Objective):
     ) -> dict[str, Tensor]:
         """The loss on the rows of all workers, with the statistics of the global batch.
 
-        For a correlation, also its mean over the units, which is comparable across widths. For a
-        loss that compares rows, whether the batch had too few, which contributes no gradient.
+        For a correlation, also its mean over the units, which is comparable across widths, and the
+        quantiles of C_m over the units. For a loss that compares rows, whether the batch had too
+        few, which contributes no gradient.
         """
         assert teacher is not None, "features are compared with a teacher's"
         loss = feature_loss(self.method)
-        values, rows, units = [], [], 0
+        values, rows, units, pairs = [], [], 0, []
         for term in self.features:
             counts = part.counts[stack_of(term.student)]
             student_NS = worker.gather(part.out[str(term.student)], counts)
@@ -171,13 +176,29 @@ class DistillationObjective(Objective):
             values.append(loss(student_NS, matched_NS, **term.loss_arguments(student_NS)))
             rows.append(len(student_NS))
             units += student_NS.shape[1]
+            pairs.append((student_NS, matched_NS))
         found = {"feature": torch.stack(values).sum()}
         if (reduction := self.method.correlation) is not None:
             count = units if reduction == "sum" else len(values)
             found["feature_mean"] = found["feature"].detach() / count
+            found |= correlation_quantiles(pairs)
         if self.method.compares_rows:
             found["skipped"] = torch.tensor(float(min(rows) < FEWEST_ROWS))
         return found
+
+
+@torch.no_grad()
+def correlation_quantiles(pairs: Sequence[tuple[Tensor, Tensor]]) -> dict[str, Tensor]:
+    """Quantiles of C_m (Eq. 6) over all paired units of all layers, on one batch, fp32.
+
+    pairs: the student's features and those matched with them, by layer.
+    """
+    units = torch.cat(
+        [unit_correlation(student_NS, matched_NS) for student_NS, matched_NS in pairs]
+    )
+    levels = torch.tensor(list(CORRELATION_QUANTILES.values()), dtype=units.dtype)
+    found = units.quantile(levels.to(units.device))
+    return dict(zip(CORRELATION_QUANTILES, found.float(), strict=True))
 
 
 def uses_head(method: Method) -> bool:

@@ -23,6 +23,7 @@ from flexkd_platform.steps.teacher_model import load_teacher
 from flexkd_platform.tracking import StepMetrics
 from flexkd_platform.training.encoding import encode
 from flexkd_platform.training.hidden_states import LOGITS, HiddenStateModel, forward
+from flexkd_platform.training.objective import CORRELATION_QUANTILES
 from flexkd_platform.training.teacher_signal import OfflineSignal, OnlineSignal
 
 from ..lab import train_student
@@ -43,7 +44,7 @@ TERMS = {
     **{method: {"logit"} for method in ("minillm", "jsd", "skew_fkl", "skew_rkl", "tvd", "uld")},
     "projector": {"supervised", "feature"},
     **{method: {"supervised", "feature", "skipped"} for method in ("cka", "procrustes", "gram")},
-    "flexkd": {"supervised", "feature", "feature_mean", "skipped"},
+    "flexkd": {"supervised", "feature", "feature_mean", "skipped", *CORRELATION_QUANTILES},
 }
 
 

@@ -17,7 +17,11 @@ from flexkd_platform.training import SoloWorker, objective
 from flexkd_platform.training.feature_terms import FeatureTerm, paired_units
 from flexkd_platform.training.hidden_states import LOGITS
 from flexkd_platform.training.micro_batch import MicroBatchOutputs
-from flexkd_platform.training.objective import DistillationObjective, uses_head
+from flexkd_platform.training.objective import (
+    CORRELATION_QUANTILES,
+    DistillationObjective,
+    uses_head,
+)
 from flexkd_platform.training.teacher_signal import TeacherRows
 
 from ..lab import method_of
@@ -283,9 +287,20 @@ def reference(
     loss = sum(weight[name] * value for name, value in found.items())
     if has_mean(settings):
         found["feature_mean"] = feature({**settings, "reduction": "mean"}, features, hidden)
+        found |= quantiles(settings, features, hidden)
     if compares_rows(settings):
         found["skipped"] = 0.0
     return {"loss": loss, **found}
+
+
+def quantiles(settings: dict[str, Any], s: np.ndarray, hidden: np.ndarray) -> dict[str, float]:
+    """5 %, 50 % and 95 % quantiles of C_m over the pairs."""
+    matched = hidden
+    if settings["kind"] == "flexkd":
+        directions = settings.get("target") == "directions"
+        matched = hidden @ DIRECTIONS_TS if directions else hidden[:, RANKED]
+    values = np.quantile(correlations(s, matched), list(CORRELATION_QUANTILES.values()))
+    return dict(zip(CORRELATION_QUANTILES, map(float, values), strict=True))
 
 
 def has_mean(settings: dict[str, Any]) -> bool:
@@ -355,7 +370,7 @@ def test_a_term_without_weight_is_not_computed(
     if not weight["feature"]:
         features_ND = features_ND[:, :1]  # fits no feature loss
     terms = terms_of(settings, teacher, ROWS, features_ND, logits_NC)
-    also = {"feature_mean"} if has_mean(settings) else set()
+    also = {"feature_mean", *CORRELATION_QUANTILES} if has_mean(settings) else set()
     also |= {"skipped"} if compares_rows(settings) else set()
     assert set(terms) == {"loss", *(name for name, value in weight.items() if value)} | also
 

@@ -11,7 +11,13 @@ from scipy.optimize import linear_sum_assignment
 from scipy.stats import pearsonr
 
 from flexkd_core import drawn_rows
-from flexkd_platform.artifacts import read_directions, read_unit_weights, read_units
+from flexkd_platform.artifacts import (
+    PAIRS,
+    read_directions,
+    read_pairs,
+    read_unit_weights,
+    read_units,
+)
 from flexkd_platform.training.before_training import sample_features
 from flexkd_platform.training.feature_terms import FeatureTerm
 from flexkd_platform.training.pairing import SAMPLE
@@ -91,6 +97,21 @@ def test_directions_are_matched_with_their_signs(lab: Any) -> None:
     teacher_NT = torch.randn(3, 16, generator=torch.Generator().manual_seed(0))
     expected = (teacher_NT.numpy() @ directions_TC)[:, columns] * term.signs_S.numpy()
     np.testing.assert_allclose(term.matched(teacher_NT).numpy(), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("target", ["units", "directions"])
+def test_the_pairs_of_a_finished_student_are_published(lab: Any, target: str) -> None:
+    trial = trial_of(lab, pairing="matched", target=target)
+    (pairs,) = read_pairs(lab.run(trial) / PAIRS)
+    (term,) = training_of(trial.distill, lab.store).terms  # paired before the first step, and kept
+    assert list(pairs.units) == term.units.tolist()
+    assert list(pairs.signs) == ([] if target == "units" else term.signs_S.tolist())
+    assert (pairs.student, pairs.teacher) == (term.student, term.teacher)
+    assert pairs.target == target
+
+
+def test_a_method_without_pairs_publishes_none(lab: Any) -> None:
+    assert not (lab.run(lab.trial("{kind: projector}")) / PAIRS).exists()
 
 
 def test_weights_follow_the_units(lab: Any) -> None:

@@ -1,4 +1,4 @@
-"""How `flexkd compare` shows groups: order, number of rows, and columns."""
+"""How groups are shown: order, number of rows, and columns."""
 
 from __future__ import annotations
 
@@ -6,18 +6,19 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ..results import Group, Leaderboard
-from ..results.printed import SINGLE, setting_of
-from ..results.versus import lower_is_better
 from ..spec import Problem, canonical_json, did_you_mean
 from ..tracking import Json, Names
+from .comparison import Group
+from .printed import Leaderboard
+from .tables import SINGLE, setting_of
+from .versus import lower_is_better
 
 SORTABLE = ("method", "n")
 
 
 @dataclass(frozen=True)
 class View:
-    """The options as given: sort (`-` reverses), limit, columns (with commas), by."""
+    """The options of `flexkd compare`: sort (`-` reverses), limit, columns (with commas), by."""
 
     sort: str = ""
     limit: int | None = None

@@ -1,0 +1,1 @@
+"""Files of the app: its page, its style sheet and its scripts."""
