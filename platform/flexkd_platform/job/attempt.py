@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -13,6 +14,7 @@ from ..search.rung_results import RungResults
 from ..spec import FEWEST_ROWS, counted
 from ..store import Holder, Store
 from ..tracking import TrialRecord
+from ..tracking.provenance import current_user
 from .graph import Node
 from .recorder import Recorder
 from .results_json import JobState, Outcome, StepOutcome, StepStatus, results_json
@@ -36,7 +38,8 @@ class Attempt:
     ) -> None:
         self.folder, self.store, self.recorder, self.view = folder, store, recorder, view
         self.rungs = rungs
-        self.outcome = Outcome(plan)
+        now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+        self.outcome = Outcome(plan, user=current_user(), began=now)
         self.failed_nodes = 0
         self._began = time.perf_counter()
         self._started: dict[str, float] = {}
@@ -76,7 +79,7 @@ class Attempt:
             self.view.step_progressed(nodes[0].step, last.done, last.total, examples)
             return
         self.rungs.add(trial, progress)
-        self.recorder.trial_progressed(trial, [p.metrics for p in progress if p.metrics])
+        self.recorder.trial_progressed(trial, progress)
         self.view.trial_progressed(trial, last.done, last.total, examples)
 
     def waiting(self, node: Node, holder: Holder) -> None:
@@ -185,6 +188,7 @@ class Attempt:
     def _open_tracking(self) -> None:
         """Start the job's run, which names the data; an axis may create several data sets."""
         self.recorder.start([step for step in self._datasets() if self.store.has(step)])
+        self.outcome.tracked = self.recorder.tracked
 
     def _trial_ended(
         self, trial: Trial, status: str, reason: str, detail: str = "", *, shown: bool = True

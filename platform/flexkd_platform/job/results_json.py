@@ -15,7 +15,7 @@ from ..results.example_scores import ExampleScores
 from ..results.versus import lower_is_better
 from ..search.choosing import search_json, winner_json
 from ..store import Store
-from ..tracking import TrialRecord
+from ..tracking import TrackedJob, TrialRecord
 
 StepStatus = Literal["ran", "reused", "failed"]
 JobState = Literal["running", "done", "failed", "interrupted"]
@@ -33,13 +33,21 @@ class StepOutcome:
 
 @dataclass
 class Outcome:
-    """The state of a running or finished job."""
+    """The state of a running or finished job.
+
+    user: who runs it.
+    began: when this attempt began, in ISO 8601.
+    tracked: where it is recorded, once its run has started.
+    """
 
     plan: Plan
     status: JobState = "running"
     seconds: float = 0.0
     steps: dict[str, StepOutcome] = field(default_factory=dict)
     trials: dict[str, TrialRecord] = field(default_factory=dict)
+    user: str = ""
+    began: str = ""
+    tracked: TrackedJob | None = None
     _examples: ExampleScores | None = None
     _evaluations: dict[str, Step[EvaluateConfig]] = field(default_factory=dict)
 
@@ -91,6 +99,9 @@ def results_json(outcome: Outcome, store: Store) -> dict[str, Any]:
             "spec_hash": spec.hash,
             "status": outcome.status,
             "seconds": round(outcome.seconds, 3),
+            "user": outcome.user,
+            "began": outcome.began,
+            "tracking": None if outcome.tracked is None else asdict(outcome.tracked),
         },
         "steps": [_step_json(entry) for entry in outcome.steps.values()],
         "teacher": teacher_json(outcome.plan, store) | _no_worse_json(outcome, groups, store),
