@@ -89,7 +89,7 @@ class Outcome:
 def results_json(outcome: Outcome, store: Store) -> dict[str, Any]:
     """The content of `results.json`."""
     spec = outcome.plan.spec
-    trained = _adapters_json(outcome.plan, store)
+    trained = _parameters_json(outcome.plan, store)
     groups = outcome.groups(store)
     evaluations = {trial.hash: trial.evaluate.hash for trial in outcome.plan.trials}
     return {
@@ -114,6 +114,7 @@ def results_json(outcome: Outcome, store: Store) -> dict[str, Any]:
         **winner_json(outcome.plan, outcome.records),
         **texts_json(outcome.plan, store),
         **data_json(outcome.plan, store),
+        "datasets": _datasets_json(outcome.plan, store),
         **search_json(outcome.plan, outcome.records),
     }
 
@@ -152,6 +153,17 @@ def data_json(plan: Plan, store: Store) -> dict[str, Any]:
                 known["origins"] = profile["origins"]
             found.setdefault(split if name is None else name, {"rows": profile["rows"], **known})
     return {"data": found} if any(len(entry) > 1 for entry in found.values()) else {}
+
+
+def _datasets_json(plan: Plan, store: Store) -> dict[str, dict[str, int]]:
+    """Name → examples of each split, of every data set and evaluation set."""
+    return {
+        step.config.evaluation_set or step.config.name: {
+            split: profile["rows"] for split, profile in store.manifest(step).summary.items()
+        }
+        for step in with_config(plan.shared, DatasetConfig)
+        if store.has(step)
+    }
 
 
 def teacher_json(plan: Plan, store: Store) -> dict[str, Any]:
@@ -242,15 +254,14 @@ def _selection_json(steps: Sequence[Step], store: Store) -> list[dict[str, Any]]
     return found
 
 
-def _adapters_json(plan: Plan, store: Store) -> dict[str, dict[str, Any]]:
-    """How many parameters the trials with adapters have and train, by the trial's hash."""
+def _parameters_json(plan: Plan, store: Store) -> dict[str, dict[str, int]]:
+    """How many parameters each student has, and with an adapter trains, by the trial's hash."""
     keys = ("parameters", "trainable_parameters")
     found = {}
     for trial in plan.trials:
-        step = trial.distill
-        if step.config.student.lora is not None and store.has(step):
-            summary = store.manifest(step).summary
-            found[trial.hash] = {key: summary[key] for key in keys}
+        if store.has(trial.distill):
+            summary = store.manifest(trial.distill).summary
+            found[trial.hash] = {key: summary[key] for key in keys if key in summary}
     return found
 
 
