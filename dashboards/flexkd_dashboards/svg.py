@@ -131,7 +131,8 @@ def _values(traces: Sequence[dict[str, Any]], name: str) -> Iterator[Value]:
         if bars and bars.get("visible") is not False:
             lower = bars.get("arrayminus") or bars["array"]
             for value, up, down in zip(values, bars["array"], lower, strict=True):
-                yield from (value - (down or 0), value + (up or 0))
+                if value is not None:
+                    yield from (value - (down or 0), value + (up or 0))
         if trace["type"] == "bar" and name == "y":
             yield 0.0
 

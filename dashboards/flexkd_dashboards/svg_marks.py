@@ -119,8 +119,10 @@ def _error_bars(
         cap = bars.get("width", 4)
         parts = []
         for value, up, down, (left, top) in zip(values, bars["array"], lower, points, strict=True):
+            if value is None or left is None or top is None:
+                continue
             ends = (along.place(value - (down or 0)), along.place(value + (up or 0)))
-            if None in (*ends, left, top) or ends[0] == ends[1]:
+            if None in ends or ends[0] == ends[1]:
                 continue
             parts.append(_bar(ends, (left, top), cap, horizontal=name == "error_x"))
         style = f"stroke: {css_colour(bars['color'])}; stroke-width: {bars.get('thickness', 1.5)}"
