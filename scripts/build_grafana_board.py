@@ -69,12 +69,12 @@ ROWS: tuple[tuple[str, tuple[Panel, ...]], ...] = (
                 "short",
                 (
                     (
-                        "sum by (flexkd_job, user)"
+                        "sum by (flexkd_job, user, kind)"
                         f" (rate(ray_flexkd_tokens_total{OURS}[$__rate_interval]))",
-                        "{{flexkd_job}}",
+                        "{{flexkd_job}} {{kind}}",
                     ),
                 ),
-                "Tokens per second that students are trained on, padding excluded.",
+                "Tokens per second that teachers and students are trained on, without padding.",
             ),
             Panel(
                 "Cache hits",

@@ -29,7 +29,7 @@ TRIALS = Metric("flexkd_trials", "gauge", "Trials of a running job by state.", (
 EXAMPLES = Metric(
     "flexkd_examples_total", "counter", "Examples that models have processed.", ("kind",)
 )
-TOKENS = Metric("flexkd_tokens_total", "counter", "Tokens that students have been trained on.")
+TOKENS = Metric("flexkd_tokens_total", "counter", "Tokens trained on, without padding.", ("kind",))
 STEPS = Metric(
     "flexkd_steps_total",
     "counter",
@@ -73,7 +73,7 @@ class JobMetrics:
         """A step of a kind has made progress."""
         rows = list(progress)
         self._add(EXAMPLES, sum(each.examples for each in rows), kind=kind)
-        self._add(TOKENS, sum(each.tokens for each in rows))
+        self._add(TOKENS, sum(each.tokens for each in rows), kind=kind)
 
     def step(self, step: str, kind: str, status: str, seconds: float) -> None:
         """A step has ended; counted once. step: its hash; status: ran, reused or failed."""

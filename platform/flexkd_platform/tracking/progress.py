@@ -12,7 +12,7 @@ from .records import StepMetrics
 class Progress:
     """The progress of a step: `done` of `total` units of work, and the metrics of the last one.
 
-    tokens: that the student reads, padding excluded; 0 where they are not counted.
+    tokens: that the model was trained on, without padding; 0 where they are not counted.
     system: the use of the machine, `system/…` → value; empty for most steps.
     """
 
