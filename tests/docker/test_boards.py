@@ -41,6 +41,8 @@ def test_the_script_writes_where_it_is_told(tmp_path: Path) -> None:
 def test_every_metric_is_ours_or_one_that_rays_own_boards_ask_for() -> None:
     known = "".join(path.read_text(encoding="utf-8") for path in RAY_BOARDS.glob("*_panels.py"))
     asked = {name for query in queries() for name in metrics(query)}
+    alerted = {name for query in alerts().values() for name in metrics(query)}
+    assert alerted <= asked, "whoever is alerted can see it on the board"
     assert len(asked) >= 15
     ours = {f"ray_{metric.name}" for metric in METRICS}
     assert ours <= asked, "the board shows every metric of jobs"
