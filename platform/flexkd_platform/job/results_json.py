@@ -16,6 +16,7 @@ from ..results.versus import lower_is_better
 from ..search.choosing import search_json, winner_json
 from ..store import Store
 from ..tracking import TrackedJob, TrialRecord
+from ..tracking.records import in_order
 
 StepStatus = Literal["ran", "reused", "failed"]
 JobState = Literal["running", "done", "failed", "interrupted"]
@@ -158,9 +159,9 @@ def data_json(plan: Plan, store: Store) -> dict[str, Any]:
 def _datasets_json(plan: Plan, store: Store) -> dict[str, dict[str, int]]:
     """Name → examples of each split, of every data set and evaluation set."""
     return {
-        step.config.evaluation_set or step.config.name: {
-            split: profile["rows"] for split, profile in store.manifest(step).summary.items()
-        }
+        step.config.evaluation_set or step.config.name: in_order(
+            {split: profile["rows"] for split, profile in store.manifest(step).summary.items()}
+        )
         for step in with_config(plan.shared, DatasetConfig)
         if store.has(step)
     }

@@ -135,7 +135,7 @@ class DatasetRecord:
     @property
     def text(self) -> str:
         """`movie-reviews (2,000 train, 300 validation, 1,000 test)`."""
-        rows = ", ".join(f"{rows:,} {split}" for split, rows in self.sizes.items())
+        rows = ", ".join(f"{rows:,} {split}" for split, rows in in_order(self.sizes).items())
         return f"{self.name} ({rows})" if rows else self.name
 
 
@@ -150,6 +150,12 @@ class JobRecord:
     spec_yaml: str
     tags: Mapping[str, str]
     dataset: DatasetRecord
+
+
+def in_order(sizes: Mapping[str, int]) -> dict[str, int]:
+    """Examples per split: train, validation and test first."""
+    first = {split: sizes[split] for split in ("train", "validation", "test") if split in sizes}
+    return first | dict(sizes)
 
 
 def params_text(params: Mapping[str, Json], separator: str = " ") -> str:
