@@ -299,7 +299,7 @@ def _problem(detail: ErrorDetails, data: dict[str, Any]) -> Problem:
         expected = context.get("expected_tags") or _tags(schema_at(parts, data))
         value = given.get(tag) if isinstance(given, dict) else given
         message = f"unknown value {value!r}" if value is not None else "missing key"
-        hint = did_you_mean(str(value), NAMES.findall(expected))
+        hint = did_you_mean(value, NAMES.findall(expected)) if isinstance(value, str) else ""
         return Problem(join_path((*parts, tag)), message, f"{hint}allowed: {expected}")
     if kind == "value_error":
         message = detail["msg"].removeprefix("Value error, ")
