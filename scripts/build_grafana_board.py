@@ -2,7 +2,8 @@
 
     python scripts/build_grafana_board.py
 
-The metrics are exported by Ray and have the same names as in Ray's own dashboards.
+Metrics that begin with `ray_flexkd_` are of jobs, from `executors/job_metrics.py`. The others are
+Ray's own and have the same names as in Ray's dashboards.
 """
 
 from __future__ import annotations
@@ -28,7 +29,95 @@ class Panel:
     says: str
 
 
+def _and(selector: str, label: str, value: str) -> str:
+    """A selector with one more label."""
+    return f'{selector[:-1]},{label}="{value}"}}'
+
+
+OURS = '{flexkd_job=~"$job",user=~"$user"}'
+"""What selects the jobs and users that are chosen at the top."""
+
 ROWS: tuple[tuple[str, tuple[Panel, ...]], ...] = (
+    (
+        "Experiments",
+        (
+            Panel(
+                "Trials",
+                "short",
+                (
+                    (
+                        f"max by (flexkd_job, user, state) (ray_flexkd_trials{OURS})",
+                        "{{flexkd_job}} {{state}}",
+                    ),
+                ),
+                "Trials of each job that run, or have ended; `reused` ones were in the storage.",
+            ),
+            Panel(
+                "Examples",
+                "short",
+                (
+                    (
+                        "sum by (flexkd_job, user, kind)"
+                        f" (rate(ray_flexkd_examples_total{OURS}[$__rate_interval]))",
+                        "{{flexkd_job}} {{kind}}",
+                    ),
+                ),
+                "Examples per second that models process, by kind of step.",
+            ),
+            Panel(
+                "Tokens",
+                "short",
+                (
+                    (
+                        "sum by (flexkd_job, user, kind)"
+                        f" (rate(ray_flexkd_tokens_total{OURS}[$__rate_interval]))",
+                        "{{flexkd_job}} {{kind}}",
+                    ),
+                ),
+                "Tokens per second that teachers and students are trained on, without padding.",
+            ),
+            Panel(
+                "Cache hits",
+                "percentunit",
+                (
+                    (
+                        "sum by (flexkd_job, user)"
+                        f" (ray_flexkd_steps_total{_and(OURS, 'status', 'reused')})"
+                        f" / sum by (flexkd_job, user) (ray_flexkd_steps_total{OURS})",
+                        "{{flexkd_job}}",
+                    ),
+                ),
+                "Share of the steps of a job that were in the storage; empty if none was.",
+            ),
+            Panel(
+                "Seconds of steps",
+                "s",
+                (
+                    (
+                        f"sum by (flexkd_job, user, kind) (ray_flexkd_step_seconds_total{OURS})",
+                        "{{flexkd_job}} {{kind}}",
+                    ),
+                ),
+                "In all, of the steps that ran.",
+            ),
+            Panel(
+                "Failures",
+                "short",
+                (
+                    (
+                        "max by (flexkd_job, user)"
+                        f" (ray_flexkd_trials{_and(OURS, 'state', 'failed')})",
+                        "{{flexkd_job}} failed trials",
+                    ),
+                    (
+                        f"sum by (flexkd_job, user) (ray_flexkd_losses_not_finite_total{OURS})",
+                        "{{flexkd_job}} losses not finite",
+                    ),
+                ),
+                "The alerts FlexkdTrialsFailed and FlexkdLossNotFinite are about these.",
+            ),
+        ),
+    ),
     (
         "Nodes",
         (
@@ -234,8 +323,8 @@ ROWS: tuple[tuple[str, tuple[Panel, ...]], ...] = (
 
 def board() -> dict[str, Any]:
     """The dashboard as JSON for Grafana's provisioning."""
-    panels: list[dict[str, Any]] = []
-    top = 0
+    panels: list[dict[str, Any]] = [_alerts()]
+    top = HEIGHT // 2
     for title, row in ROWS:
         panels.append(
             {
@@ -261,8 +350,26 @@ def board() -> dict[str, Any]:
         "editable": False,
         "refresh": "30s",
         "time": {"from": "now-1h", "to": "now"},
-        "templating": {"list": [_nodes()]},
+        "templating": {"list": [_jobs(), _users(), _nodes()]},
         "panels": panels,
+    }
+
+
+def _alerts() -> dict[str, Any]:
+    """The alerts of docker/prometheus/alerts.yaml that fire."""
+    return {
+        "id": 1,
+        "type": "alertlist",
+        "title": "Alerts",
+        "description": "Of the rules in docker/prometheus/alerts.yaml; empty if none fires.",
+        "datasource": SOURCE,
+        "gridPos": {"x": 0, "y": 0, "w": COLUMNS, "h": HEIGHT // 2},
+        "options": {
+            "viewMode": "list",
+            "groupMode": "default",
+            "datasource": "Prometheus",
+            "stateFilter": {"firing": True, "pending": True},
+        },
     }
 
 
@@ -283,14 +390,28 @@ def _graph(panel: Panel, number: int, position: dict[str, int]) -> dict[str, Any
     }
 
 
+def _jobs() -> dict[str, Any]:
+    """The job selector at the top of the dashboard."""
+    return _variable("job", "Job", "label_values(ray_flexkd_trials, flexkd_job)")
+
+
+def _users() -> dict[str, Any]:
+    """The user selector."""
+    return _variable("user", "User", "label_values(ray_flexkd_trials, user)")
+
+
 def _nodes() -> dict[str, Any]:
-    """The node selector at the top of the dashboard."""
+    """The node selector."""
+    return _variable("node", "Node", "label_values(ray_node_cpu_utilization, instance)")
+
+
+def _variable(name: str, label: str, query: str) -> dict[str, Any]:
     return {
-        "name": "node",
-        "label": "Node",
+        "name": name,
+        "label": label,
         "type": "query",
         "datasource": SOURCE,
-        "query": "label_values(ray_node_cpu_utilization, instance)",
+        "query": query,
         "includeAll": True,
         "multi": True,
         "current": {"text": "All", "value": "$__all"},

@@ -7,9 +7,8 @@ from collections.abc import Iterable
 
 from .figure import Figure, KeyEntry
 from .markup import Markup, tag
+from .svg_marks import DASH_ARRAYS
 from .theme import dark_of_light
-
-DASH_ARRAYS = {"solid": "none", "dash": "9 5", "dot": "2.5 4", "dashdot": "9 4 2.5 4"}
 
 
 def figure_markup(figure: Figure, below: Markup = Markup()) -> Markup:  # noqa: B008
@@ -18,7 +17,7 @@ def figure_markup(figure: Figure, below: Markup = Markup()) -> Markup:  # noqa: 
     below: what follows the caption.
     """
     height = f"min-height: {figure.plot.layout.height}px"
-    key = (_key_entry(figure.name, entry) for entry in figure.key)
+    key = (key_entry(figure.name, entry) for entry in figure.key)
     return tag(
         "figure",
         tag("h3", figure.title, id=f"title-{figure.name}"),
@@ -48,7 +47,8 @@ def figure_json(figures: Iterable[Figure]) -> str:
     return text.replace("<", "\\u003c")
 
 
-def _key_entry(figure: str, entry: KeyEntry) -> Markup:
+def key_entry(figure: str, entry: KeyEntry) -> Markup:
+    """A button that hides or shows a group of lines, with a sample of them."""
     sample = tag(
         "svg",
         tag("line", x1="0", y1="5", x2="26", y2="5", stroke_dasharray=DASH_ARRAYS[entry.dash]),

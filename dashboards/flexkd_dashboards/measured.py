@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from .labels import figure_text, group_key, series_labels, setup_labels
-from .metric_styles import style_of
-from .report_data import Group, ReportData
+from .metric_styles import MetricStyle, style_of
+from .report_data import Group, ReportData, Spread
 from .theme import Series, method_series
 
 
@@ -25,8 +26,8 @@ class Measured:
     """Its α, None for a method without one."""
     mean: float
     """Mean over its seeds."""
-    std: float | None
-    """Sample standard deviation, None with one seed."""
+    interval: tuple[float, float] | None
+    """95% interval of the mean, None if the results have none."""
     seeds: tuple[tuple[int, float], ...]
     """Seed and value of each finished trial; empty with one seed."""
     series: Series
@@ -55,10 +56,11 @@ def measured_groups(data: ReportData) -> list[Measured]:
                 method=group["method"],
                 alpha=float(alpha) if isinstance(alpha, int | float) else None,
                 mean=style.scale * spread["mean"],
-                std=None if spread["std"] is None else style.scale * spread["std"],
+                interval=_interval(spread, style.scale),
                 seeds=_seeds(data, group),
                 series=series[group["method"]],
-                hover=f"<b>{figure_text(labels[key])}</b><br>{value} {style.unit}".rstrip(),
+                hover=f"<b>{figure_text(labels[key])}</b><br>{value} {style.unit}".rstrip()
+                + _interval_text(spread, style),
             )
         )
     return measured
@@ -72,6 +74,31 @@ def teacher_value(data: ReportData) -> float | None:
     if value is None or not math.isfinite(value):
         return None
     return style_of(data.ranking_metric).scale * value
+
+
+def noise_text(data: ReportData) -> str:
+    """What the intervals of the ranking metric are over: `seeds and test examples`."""
+    metric = data.ranking_metric
+    spreads = [group["metrics"][metric] for group in data.groups if metric in group["metrics"]]
+    noises = {spread.get("noise", "seeds") for spread in spreads}
+    noise = "seeds and test examples" if "seeds and examples" in noises else "seeds alone"
+    return f"{noise} where there is more than one seed" if len(noises) > 1 else noise
+
+
+def _bounds(spread: Spread) -> Sequence[float] | None:
+    return spread.get("interval", spread["ci95"])
+
+
+def _interval(spread: Spread, scale: float) -> tuple[float, float] | None:
+    bounds = _bounds(spread)
+    if bounds is None or not all(map(math.isfinite, bounds)):
+        return None
+    return scale * bounds[0], scale * bounds[1]
+
+
+def _interval_text(spread: Spread, style: MetricStyle) -> str:
+    bounds = _bounds(spread)
+    return "" if bounds is None else f"<br>95% {style.interval(spread['mean'], bounds)}"
 
 
 def _seeds(data: ReportData, group: Group) -> tuple[tuple[int, float], ...]:

@@ -10,14 +10,15 @@ import plotly.graph_objects as go
 from .alpha_axis import AlphaAxis
 from .figure import Figure, KeyEntry, axis, canvas
 from .labels import figure_text, sentence_case
-from .measured import Measured, measured_groups, teacher_value
+from .measured import Measured, measured_groups, noise_text, teacher_value
 from .metric_styles import title_of
 from .report_data import ReportData
 from .theme import DASHES, PAGE, Series
 
 TEACHER = KeyEntry("teacher", PAGE["text"], "dash")
 SPREAD = (
-    "Mean over the seeds, with the sample standard deviation as {}; the small points are the seeds."
+    "Mean over the seeds with its 95% interval over {noise} as {mark}; the small points are the "
+    "seeds."
 )
 
 
@@ -56,7 +57,7 @@ def _against_alpha(data: ReportData, measured: Sequence[Measured], alphas: Alpha
     return Figure(
         name="metric",
         title=f"{title} against α",
-        caption=SPREAD.format("bar or band")
+        caption=SPREAD.format(noise=noise_text(data), mark="bar or band")
         + " Methods without an α, and the teacher, are level lines; points of one α are set side "
         "by side.",
         plot=canvas(traces, height=420, xaxis=alphas.as_layout(), yaxis=axis(title)),
@@ -93,10 +94,10 @@ def _line(
 
 
 def _band(entry: KeyEntry, point: Measured, alphas: AlphaAxis) -> Iterator[Any]:
-    """A level line for a method without an α, in a band of its standard deviation."""
+    """A level line for a method without an α, in the band of its interval."""
     left, right = alphas.ends
-    if point.std is not None:
-        low, high = point.mean - point.std, point.mean + point.std
+    if point.interval is not None:
+        low, high = point.interval
         yield go.Scatter(
             x=[left, right, right, left],
             y=[low, low, high, high],
@@ -169,7 +170,7 @@ def _by_method(data: ReportData, measured: Sequence[Measured]) -> Figure:
     return Figure(
         name="metric",
         title=f"{title} by method",
-        caption=SPREAD.format("bar"),
+        caption=SPREAD.format(noise=noise_text(data), mark="bar"),
         plot=canvas(
             traces, height=110 + 52 * len(measured), xaxis=axis(title, nticks=6), yaxis=rows
         ),
@@ -195,11 +196,14 @@ def _marker(series: Series) -> dict[str, Any]:
 
 
 def _bars(points: Sequence[Measured]) -> dict[str, Any]:
-    """Error bars; a group of one seed has none."""
+    """The intervals as error bars, not always symmetric; a group without one has no bar."""
+    ends = [point.interval or (point.mean, point.mean) for point in points]
     return {
         "type": "data",
-        "array": [0.0 if point.std is None else point.std for point in points],
-        "visible": any(point.std is not None for point in points),
+        "symmetric": False,
+        "array": [high - point.mean for point, (_, high) in zip(points, ends, strict=True)],
+        "arrayminus": [point.mean - low for point, (low, _) in zip(points, ends, strict=True)],
+        "visible": any(point.interval is not None for point in points),
         "color": points[0].series.colour.light,
         "thickness": 1.5,
         "width": 4,

@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from importlib import resources
 from string import Template
-
-from plotly.offline import get_plotlyjs
+from typing import Any
 
 from . import tables
 from .figure import Figure
-from .figure_markup import figure_json, figure_markup
+from .figure_markup import key_entry
 from .figures import report_figures
-from .labels import count, duration, sentence_case
+from .labels import count, sentence_case
 from .markup import Content, Markup, escaped, joined, tag
+from .measured import noise_text
 from .metric_styles import name_of, style_of, title_of
 from .report_data import ReportData
+from .report_header import header
+from .svg import NARROW, WIDE, Drawing, draw
 from .theme import css_variables
 from .verdict import Verdict, reach_verdict
+
+Drawings = Mapping[str, tuple[Drawing, Drawing]]
+"""The wide and the narrow drawing of each figure."""
 
 CUT_SHORT = {
     "running": "This job was still running when this page was generated.",
@@ -29,15 +37,16 @@ CUT_SHORT = {
 def render_report(data: ReportData) -> str:
     """The whole page as one string; the same data give the same page.
 
-    plotly.js is inlined once, and the page's security policy forbids every request, so that it
-    works from a file, offline, without any other resource.
+    Figures are SVG, which need no script; the one of the page shows values under the pointer. The
+    page's security policy forbids every request: it works from a file, offline, alone.
     """
     figures = report_figures(data)
+    drawings = {f.name: (draw(f, WIDE), draw(f, NARROW)) for f in figures}
     verdict = reach_verdict(data)
-    sections = (
+    parts = (
         _results(data, verdict),
         _search(data),
-        _figures(figures),
+        _figures(figures, drawings),
         _cut(data, "failed"),
         _cut(data, "pruned"),
         _data(data),
@@ -47,41 +56,16 @@ def render_report(data: ReportData) -> str:
         _spec(data),
         _versions(data),
     )
+    sections = [part for part in parts if part is not None]
     return Template(_page_file("page.html")).substitute(
         title=escaped(f"{data.job['name']} · flexkd"),
         colours=css_variables(),
         css=_page_file("page.css"),
-        header=_header(data),
-        main=joined(_notice(data), *sections),
-        figures=figure_json(figures),
-        plotly=get_plotlyjs(),
+        header=header(data),
+        main=joined(_contents(sections), _notice(data), *(s.markup for s in sections)),
+        figures=_hover_json(drawings),
         js=_page_file("page.js"),
     )
-
-
-def _header(data: ReportData) -> Markup:
-    job = data.job
-    facts: dict[str, Content] = {
-        "Status": tables.status_mark(job["status"]),
-        "Wall time": duration(job["seconds"]),
-        "Trials": _trial_counts(data),
-        "Spec hash": tag("code", job["spec_hash"][: tables.SHORT_HASH], title=job["spec_hash"]),
-    }
-    return joined(
-        tag("p", "Distillation report", class_="eyebrow"),
-        tag("h1", job["name"]),
-        tag(
-            "dl",
-            *(tag("div", tag("dt", term), tag("dd", fact)) for term, fact in facts.items()),
-            class_="facts",
-        ),
-    )
-
-
-def _trial_counts(data: ReportData) -> str:
-    statuses = Counter(trial["status"] for trial in data.trials)
-    parts = ", ".join(f"{number} {status}" for status, number in sorted(statuses.items()))
-    return f"{len(data.trials)} ({parts})" if parts else "none"
 
 
 def _notice(data: ReportData) -> Markup:
@@ -91,12 +75,28 @@ def _notice(data: ReportData) -> Markup:
     )
 
 
-def _section(name: str, title: str, *contents: Content) -> Markup:
+@dataclass(frozen=True)
+class _Section:
+    """A part of the page with a heading, which the table of contents lists."""
+
+    name: str
+    title: str
+    markup: Markup
+
+
+def _section(name: str, title: str, *contents: Content) -> _Section:
     heading = tag("h2", title, id=f"{name}-title")
-    return tag("section", heading, *contents, id=name, aria_labelledby=f"{name}-title")
+    markup = tag("section", heading, *contents, id=name, aria_labelledby=f"{name}-title")
+    return _Section(name, title, markup)
 
 
-def _results(data: ReportData, verdict: Verdict) -> Markup:
+def _contents(sections: Sequence[_Section]) -> Markup:
+    """The table of contents."""
+    entries = (tag("li", tag("a", each.title, href=f"#{each.name}")) for each in sections)
+    return tag("nav", tag("ul", *entries), class_="contents", aria_label="Contents")
+
+
+def _results(data: ReportData, verdict: Verdict) -> _Section:
     contents: list[Content] = [tag("p", verdict.sentence, class_="verdict")]
     if data.groups:
         contents.append(_teacher_notice(data))
@@ -109,10 +109,10 @@ def _results(data: ReportData, verdict: Verdict) -> Markup:
     return _section("results", "Results", *contents)
 
 
-def _search(data: ReportData) -> Markup:
+def _search(data: ReportData) -> _Section | None:
     search = data.search
     if search is None or not search["best"]:
-        return Markup()
+        return None
     note = (
         f"{count(search['samples'], 'point')} of each searched method, {search['kind']}. "
         "Points are chosen on the validation split, by the mean over all seeds; the results above "
@@ -127,14 +127,9 @@ def _search(data: ReportData) -> Markup:
 def _leaderboard_note(data: ReportData) -> str:
     metric = data.ranking_metric
     direction = "Higher" if style_of(metric).higher_is_better else "Lower"
-    spreads = [group["metrics"][metric] for group in data.groups if metric in group["metrics"]]
-    noises = {spread.get("noise", "seeds") for spread in spreads}
-    noise = "seeds and test examples" if "seeds and examples" in noises else "seeds alone"
-    if len(noises) > 1:
-        noise += " where there is more than one seed"
     note = (
         f"{direction} is better. std is the sample standard deviation over n seeds; 95% intervals "
-        f"are over {noise}."
+        f"are over {noise_text(data)}."
     )
     if data.baseline is None:
         return note
@@ -159,18 +154,38 @@ def _teacher_notice(data: ReportData) -> Markup:
     return tag("p", text, class_="notice")
 
 
-def _figures(figures: tuple[Figure, ...]) -> Markup:
+def _figures(figures: Sequence[Figure], drawings: Drawings) -> _Section | None:
     if not figures:
-        return Markup()
-    hint = "<noscript><p>The figures need JavaScript; the tables do not.</p></noscript>"
-    return _section("figures", "Figures", Markup(hint), *map(figure_markup, figures))
+        return None
+    return _section("figures", "Figures", *(_figure(f, drawings[f.name]) for f in figures))
 
 
-def _cut(data: ReportData, status: str) -> Markup:
+def _figure(figure: Figure, drawings: tuple[Drawing, Drawing]) -> Markup:
+    key = (key_entry(figure.name, entry) for entry in figure.key)
+    return tag(
+        "figure",
+        tag("h3", figure.title, id=f"title-{figure.name}"),
+        tag(
+            "div",
+            *(drawing.svg for drawing in drawings),
+            id=f"plot-{figure.name}",
+            class_="plot",
+            role="img",
+            aria_labelledby=f"title-{figure.name} caption-{figure.name}",
+        ),
+        tag("ul", *key, class_="key", aria_label="Key: press to hide or show")
+        if figure.key
+        else Markup(),
+        tag("figcaption", figure.caption, id=f"caption-{figure.name}"),
+        id=f"figure-{figure.name}",
+    )
+
+
+def _cut(data: ReportData, status: str) -> _Section | None:
     """The trials that did not finish."""
     trials = [trial for trial in data.trials if trial["status"] == status]
     if not trials:
-        return Markup()
+        return None
     note = Markup()
     if status == "pruned":
         text = "Stopped early for doing worse than others by then; they are excluded from means."
@@ -178,9 +193,9 @@ def _cut(data: ReportData, status: str) -> Markup:
     return _section(status, f"{status.title()} trials", note, tables.cut_trials(trials, status))
 
 
-def _data(data: ReportData) -> Markup:
+def _data(data: ReportData) -> _Section | None:
     if not data.splits:
-        return Markup()
+        return None
     leaks = [
         f"{rows:,} of {split['rows']:,} {name} examples {verb} {how} in {other}"
         for name, split in data.splits.items()
@@ -198,9 +213,9 @@ def _data(data: ReportData) -> Markup:
     return _section("data", "Data", *notice, tables.splits(data))
 
 
-def _teacher(data: ReportData) -> Markup:
+def _teacher(data: ReportData) -> _Section | None:
     if data.teacher is None:
-        return Markup()
+        return None
     facts = {
         sentence_case(title_of(metric)): style_of(metric).number(value)
         for metric, value in data.teacher["metrics"].items()
@@ -212,7 +227,7 @@ def _teacher(data: ReportData) -> Markup:
     return _section("teacher", "Teacher", tag("dl", *entries, class_="facts"))
 
 
-def _texts(data: ReportData) -> Markup:
+def _texts(data: ReportData) -> _Section | None:
     """How many texts are truncated, and what ROUGE reads as words."""
     contents: list[Content] = []
     if data.texts.get("lengths"):
@@ -220,25 +235,51 @@ def _texts(data: ReportData) -> Markup:
     if rules := data.texts.get("rouge_tokenizer"):
         shown = "; ".join(f"{name}: {rule}" for name, rule in rules.items())
         contents.append(tag("p", f"Words of ROUGE, {shown}.", class_="note"))
-    return _section("texts", "Texts", *contents) if contents else Markup()
+    return _section("texts", "Texts", *contents) if contents else None
 
 
-def _steps(data: ReportData) -> Markup:
+def _steps(data: ReportData) -> _Section | None:
     if not data.steps:
-        return Markup()
-    return _section("steps", "Steps", tables.steps(data))
+        return None
+    summary = tag("summary", f"{count(len(data.steps), 'step')}, {_step_counts(data)}")
+    return _section("steps", "Steps", tag("details", summary, tables.steps(data)))
 
 
-def _spec(data: ReportData) -> Markup:
+def _step_counts(data: ReportData) -> str:
+    statuses = Counter(step["status"] for step in data.steps)
+    return ", ".join(f"{number} {status}" for status, number in sorted(statuses.items()))
+
+
+def _spec(data: ReportData) -> _Section:
     lines = count(len(data.spec_yaml.splitlines()), "line")
     block = tag("pre", tag("code", data.spec_yaml), tabindex="0", aria_label="Spec in YAML")
     return _section("spec", "Spec", tag("details", tag("summary", f"spec.yaml, {lines}"), block))
 
 
-def _versions(data: ReportData) -> Markup:
+def _versions(data: ReportData) -> _Section | None:
     if not data.versions:
-        return Markup()
+        return None
     return _section("versions", "Versions", tables.versions(data))
+
+
+def _hover_json(drawings: Drawings) -> str:
+    """The values under the pointer, by figure and width: x, y, and the text as an index.
+
+    `<` is escaped, since it could end the script element.
+    """
+    found: dict[str, dict[str, list[Any]]] = {}
+    for name, (wide, narrow) in drawings.items():
+        texts: dict[tuple[str, str], int] = {}
+
+        def points(drawing: Drawing, texts: dict[tuple[str, str], int] = texts) -> list[Any]:
+            return [
+                [hover.x, hover.y, texts.setdefault((group, hover.text), len(texts))]
+                for group, hover in drawing.hovers
+            ]
+
+        found[name] = {"wide": points(wide), "narrow": points(narrow), "texts": list(texts)}
+    text = json.dumps(found, separators=(",", ":"), ensure_ascii=False)
+    return text.replace("<", "\\u003c")
 
 
 def _page_file(name: str) -> str:

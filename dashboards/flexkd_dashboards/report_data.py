@@ -14,12 +14,28 @@ Setup = tuple[str, Mapping[str, Any]]
 
 
 class Job(TypedDict):
-    """What ran, and how it ended: `status` is running, done, failed or interrupted."""
+    """What ran, and how it ended: `status` is running, done, failed or interrupted.
+
+    began: start of the last attempt, in ISO 8601. Results of earlier versions have neither this nor
+    `user` and `tracking`.
+    """
 
     name: str
     spec_hash: str
     status: str
     seconds: float | None
+    user: NotRequired[str]
+    began: NotRequired[str]
+    tracking: NotRequired[Tracking | None]
+
+
+class Tracking(TypedDict):
+    """Where the job is recorded in MLflow."""
+
+    uri: str
+    experiment: str
+    experiment_id: str
+    run_id: str
 
 
 class Step(TypedDict):
@@ -67,6 +83,7 @@ class Trial(TypedDict):
     metrics: Mapping[str, float]
     seconds: float | None
     run_id: str | None
+    parameters: NotRequired[int | None]
     reason: NotRequired[str | None]
 
 
@@ -297,6 +314,11 @@ class ReportData:
     def splits(self) -> Mapping[str, Split]:
         """The splits and evaluation sets; {} if there is nothing to say of them."""
         return cast("Mapping[str, Split]", self.results.get("data", {}))
+
+    @property
+    def datasets(self) -> Mapping[str, Mapping[str, int]]:
+        """Name → examples of each split; {} in results of earlier versions."""
+        return cast("Mapping[str, Mapping[str, int]]", self.results.get("datasets", {}))
 
     @property
     def teacher(self) -> Teacher | None:

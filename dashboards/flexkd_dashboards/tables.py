@@ -213,7 +213,7 @@ def cut_trials(trials: list[Trial], status: str) -> Markup:
 def versions(data: ReportData) -> Markup:
     """The versions of the packages that the job used."""
     return table(
-        "Versions",
+        "Package versions",
         ["Package", "Version"],
         [[package, version] for package, version in sorted(data.versions.items())],
     )

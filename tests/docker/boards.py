@@ -6,14 +6,24 @@ import json
 import re
 from typing import Any
 
-from .conftest import BOARDS
+import yaml
 
-VARIABLES = {"$node": ".*", "$__rate_interval": "1m"}
+from .conftest import BOARDS, DOCKER
+
+ALERTS = DOCKER / "prometheus" / "alerts.yaml"
+
+VARIABLES = {"$node": ".*", "$job": ".*", "$user": ".*", "$__rate_interval": "1m"}
 """What stands for the variables that Grafana fills in."""
 
 
 def boards() -> list[dict[str, Any]]:
     return [json.loads(path.read_text(encoding="utf-8")) for path in sorted(BOARDS.glob("*.json"))]
+
+
+def alerts() -> dict[str, str]:
+    """The query of each alert by name."""
+    groups = yaml.safe_load(ALERTS.read_text(encoding="utf-8"))["groups"]
+    return {rule["alert"]: rule["expr"] for group in groups for rule in group["rules"]}
 
 
 def queries() -> list[str]:

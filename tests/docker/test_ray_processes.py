@@ -26,7 +26,7 @@ from flexkd_platform.cli.app import main
 
 from ..cluster.network import Host, Process, wait_until
 from ..cluster.services import MakeHost, ObjectStorage
-from .boards import queries
+from .boards import ALERTS, alerts, queries
 from .conftest import DOCKER
 
 pytestmark = pytest.mark.hosts
@@ -163,6 +163,8 @@ def prometheus(cluster: Cluster, make_host: MakeHost) -> Iterator[str]:
     text = (DOCKER / "prometheus" / "prometheus.yaml").read_text()
     assert "/run/secrets/ray_auth_token" in text
     text = text.replace("/run/secrets/ray_auth_token", TOKEN_FILE).replace("15s", "2s")
+    alerts = host.write("/tmp/alerts.yaml", ALERTS.read_text(encoding="utf-8"))
+    text = text.replace("/etc/prometheus/alerts.yaml", str(alerts))
     config = host.write("/tmp/prometheus.yaml", text)
     argv = ["prometheus", f"--config.file={config}", "--storage.tsdb.path=/tmp/data"]
     process = host.start([*AS_USER, *argv], {"HOME": "/tmp"})
@@ -185,12 +187,17 @@ def ask(api: str, query: str) -> list[Any]:
     return list(found["data"]["result"])
 
 
+def kept(query: str) -> str:
+    """A query of gauges for what they were last, also after they have gone."""
+    return re.sub(r"(ray_flexkd_trials\{[^}]*\})", r"last_over_time(\1[10m])", query)
+
+
 def has_values(api: str, query: str) -> bool:
     return bool(ask(api, query))
 
 
 def test_every_query_of_the_board_is_one_that_prometheus_understands(prometheus: str) -> None:
-    found = queries()
+    found = [*queries(), *alerts().values()]
     assert found
     for query in found:
         ask(prometheus, query)
@@ -224,7 +231,11 @@ resources: {score_workers: 1, teacher_cpus: 1}
 
 
 def test_a_printed_ray_job_runs(
-    cluster: Cluster, s3: ObjectStorage, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    cluster: Cluster,
+    s3: ObjectStorage,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    request: pytest.FixtureRequest,
 ) -> None:
     """Submitted by the command that KubeRay's submitter runs, with the spec of the ConfigMap."""
     file = tmp_path / "spec.yaml"
@@ -244,6 +255,26 @@ def test_a_printed_ray_job_runs(
     shown = done.stdout + done.stderr
     assert cluster.token not in shown
     assert s3.env["AWS_SECRET_ACCESS_KEY"] not in shown
+    if shutil.which("prometheus") is not None:
+        shown_on_the_board(request.getfixturevalue("prometheus"), name)
+
+
+def shown_on_the_board(api: str, job: str) -> None:
+    """Every query of the board that is about jobs has values of the one that has run."""
+    # Ray drops the gauges of a driver that has ended; Prometheus still has what it read last.
+    (trained,) = [kept(query) for query in queries() if "state) (ray_flexkd_trials" in query]
+    wait_until(partial(has_values, api, trained), f"values of {trained}")
+    states = {row["metric"]["state"]: row["value"][1] for row in ask(api, trained)}
+    assert states == {"running": "0", "done": "1", "reused": "0", "failed": "0", "pruned": "0"}
+    assert {row["metric"]["flexkd_job"] for row in ask(api, trained)} == {job}
+    # Shares of reused steps and losses that are not finite have no value: there were none.
+    never = ("reused", "not_finite")
+    ours = [q for q in queries() if "ray_flexkd" in q and not any(word in q for word in never)]
+    assert len(ours) >= 5
+    for query in map(kept, ours):
+        wait_until(partial(has_values, api, query), f"values of {query}")
+    for query in map(kept, alerts().values()):
+        assert not ask(api, query), f"nothing failed: {query}"
 
 
 def nothing_left(host: Host) -> bool:

@@ -56,7 +56,10 @@ def test_metric_is_drawn_in_percent_with_its_deviation(report: ReportData) -> No
     groups = [group for group in report.groups if group["method"] == "flexkd"]
     spreads = [group["metrics"]["test/accuracy"] for group in groups]
     assert list(line["y"]) == pytest.approx([100 * s["mean"] for s in spreads])
-    assert list(line["error_y"]["array"]) == pytest.approx([100 * (s["std"] or 0) for s in spreads])
+    above = [100 * (s["interval"][1] - s["mean"]) for s in spreads]
+    below = [100 * (s["mean"] - s["interval"][0]) for s in spreads]
+    assert list(line["error_y"]["array"]) == pytest.approx(above)
+    assert list(line["error_y"]["arrayminus"]) == pytest.approx(below)
 
 
 def test_mean_curve_is_over_the_steps_that_all_seeds_have(report: ReportData) -> None:

@@ -48,7 +48,7 @@ def figure_parts(dom: str) -> dict[str, str]:
 
 
 def text_colour(dom: str) -> str:
-    found = re.search(r'class="xtick"><text[^>]*?fill: (rgb\([^)]*\))', dom)
+    found = re.search(r'data-text="(rgb\([^)]*\))"', dom)
     assert found
     return found[1]
 
@@ -61,6 +61,12 @@ def with_two_selections(
     )
 
 
+COLOUR = (
+    "<script>document.body.dataset.text = "
+    "getComputedStyle(document.querySelector('.plot text:not(.axis)')).fill</script></body>"
+)
+
+
 def test_every_figure_is_drawn(
     report: ReportData, make_selection: Callable[..., ImportanceCurve], tmp_path: Path
 ) -> None:
@@ -68,15 +74,16 @@ def test_every_figure_is_drawn(
     parts = figure_parts(dom_of(render_report(data), tmp_path))
     assert list(parts) == ["metric", "loss", "validation", "importance", "overlap", "pairs"]
     for name, part in parts.items():
-        assert '<svg class="main-svg"' in part, name
-        assert re.search(r'class="(trace scatter|hm|heatmaplayer|point)', part), name
+        assert re.search(r'<svg [^>]*class="wide"', part), name
+        assert re.search(r'class="(trace|cell)', part), name
+        assert 'class="tip"' in part, "the script of the page ran to its end"
 
 
 def test_colours_follow_the_system_and_the_button(report: ReportData, tmp_path: Path) -> None:
     html = render_report(report)
-    pressed = html.replace(
-        "</body>", "<script>document.getElementById('theme').click()</script></body>"
-    )
+    click = "<script>document.getElementById('theme').click()</script>"
+    pressed = html.replace("</body>", click + COLOUR)
+    html = html.replace("</body>", COLOUR)
     light = text_colour(dom_of(html, tmp_path))
     dark = text_colour(dom_of(html, tmp_path, "--blink-settings=preferredColorScheme=0"))
     assert light == "rgb(29, 32, 36)"  # text of the light page, #1d2024
@@ -84,14 +91,26 @@ def test_colours_follow_the_system_and_the_button(report: ReportData, tmp_path: 
     assert text_colour(dom_of(pressed, tmp_path)) == dark
 
 
-def test_the_key_hides_a_line(report: ReportData, tmp_path: Path) -> None:
-    click = "document.querySelector('#figure-loss .key button').click()"
-    html = render_report(report).replace("</body>", f"<script>{click}</script></body>")
-    shown = figure_parts(dom_of(render_report(report), tmp_path))["loss"]
-    hidden = figure_parts(dom_of(html, tmp_path))["loss"]
-    assert 'aria-pressed="false"' in hidden
-    # three seeds and their mean
-    assert shown.count('class="trace scatter') - hidden.count('class="trace scatter') == 4
+def test_the_key_hides_a_line_and_a_pointer_shows_a_value(
+    report: ReportData, tmp_path: Path
+) -> None:
+    script = """
+    document.querySelector('#figure-loss .key button').click();
+    const svg = document.querySelector('#plot-metric svg.wide');
+    const [x, y] = JSON.parse(document.getElementById('figure-data').textContent).metric.wide[0];
+    const box = svg.getBoundingClientRect(), scale = box.width / svg.viewBox.baseVal.width;
+    const at = {clientX: box.left + x * scale, clientY: box.top + y * scale};
+    svg.dispatchEvent(new PointerEvent('pointermove', at));
+    """
+    html = render_report(report).replace("</body>", f"<script>{script}</script></body>")
+    parts = figure_parts(dom_of(html, tmp_path))
+    assert 'aria-pressed="false"' in parts["loss"]
+    # three seeds and their mean, in both drawings
+    assert parts["loss"].count('class="trace off"') == 2 * 4
+    tip = re.search(r'<div class="tip"[^>]*>(.*?)</div>', parts["metric"], flags=re.DOTALL)
+    assert tip
+    assert tip[1], "the point under the pointer is described"
+    assert 'hidden=""' not in tip[0]
 
 
 def test_a_page_without_figures_is_quiet(report: ReportData, tmp_path: Path) -> None:

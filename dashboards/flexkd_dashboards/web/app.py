@@ -28,7 +28,7 @@ from .render import PLOTLY, render, script, style_sheet
 from .sources import Sources, UnavailableError
 
 FOREVER = "public, max-age=31536000, immutable"
-SCRIPTS = ("page.js", "app.js", "live.js", "theme.js")
+SCRIPTS = ("figures.js", "app.js", "live.js", "theme.js")
 
 
 def create_app(

@@ -68,9 +68,8 @@ def style_sheet() -> str:
 
 
 def script(name: str) -> str:
-    """A script of the app or, for `page.js`, of the report."""
-    package = "flexkd_dashboards" if name == "page.js" else f"{__package__}.static"
-    return resources.files(package).joinpath(name).read_text(encoding="utf-8")
+    """A script of the app."""
+    return _file(name)
 
 
 def _file(name: str) -> str:

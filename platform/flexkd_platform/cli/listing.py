@@ -7,7 +7,15 @@ import sys
 from collections.abc import Callable, Iterable
 from typing import get_args
 
-from ..spec import METHODS, TASK_KINDS, Problem, Score, SpecError, load_installed_plugins
+from ..spec import (
+    METHODS,
+    TASK_KINDS,
+    Problem,
+    Score,
+    SpecError,
+    did_you_mean,
+    load_installed_plugins,
+)
 from .loss_source import losses_in_source
 
 Line = tuple[str, str]
@@ -78,7 +86,9 @@ LISTS: dict[str, Callable[[], Iterable[Line]]] = {
 def show_list(what: str, as_json: bool) -> int:
     """Print one list."""
     if what not in LISTS:
-        problem = Problem("", f"unknown list {what!r}", f"allowed: {', '.join(LISTS)}")
+        problem = Problem(
+            "", f"unknown list {what!r}", f"{did_you_mean(what, LISTS)}allowed: {', '.join(LISTS)}"
+        )
         raise SpecError([problem])
     problems = load_installed_plugins()
     if problems:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import shutil
 import signal
 import sys
@@ -137,15 +138,27 @@ def show_outcome(outcome: Outcome, folder: JobFolder, uri: str) -> None:
     where = folder.place("report/index.html")
     out.print(f"\n{outcome.status} in {outcome.seconds:.1f} s", markup=False)
     out.print(f"report:  {where}", markup=False, soft_wrap=True)
-    if uri.startswith("http"):
-        out.print(
-            f"MLflow:  {shown_uri(uri)}, experiment {spec.experiment}", markup=False, soft_wrap=True
-        )
-    elif uri != "none":
+    for line in tracking_lines(outcome, uri):
+        out.print(line, markup=False, soft_wrap=True)
+
+
+def tracking_lines(outcome: Outcome, uri: str) -> list[str]:
+    """The page of MLflow's UI that shows the runs; of a database, also the command that serves it.
+
+    uri: of the tracking store.
+    """
+    lines: list[str] = []
+    if uri == "none":
+        return lines
+    if not uri.startswith("http"):
         # In a virtual environment that is not activated, `mlflow` alone would not be found.
         mlflow = "mlflow" if shutil.which("mlflow") else Path(sys.executable).with_name("mlflow")
-        line = f"{mlflow} ui --backend-store-uri {shown_uri(uri)}"
-        out.print(f"MLflow:  {line}", markup=False, soft_wrap=True)
+        lines.append(f"{mlflow} ui --backend-store-uri {shlex.quote(shown_uri(uri))}")
+    if outcome.tracked is not None:
+        lines.append(outcome.tracked.runs_page)
+    elif uri.startswith("http"):
+        lines.append(f"{shown_uri(uri)}, experiment {outcome.plan.spec.experiment}")
+    return [f"{'MLflow:' if line is lines[0] else '':8} {line}" for line in lines]
 
 
 def _show_winner(outcome: Outcome) -> None:

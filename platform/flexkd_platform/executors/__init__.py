@@ -9,6 +9,7 @@ from ..spec import Resources
 from ..store import Store
 from .early_stopping import Halving, RungScores, scores_of, stopping_problems
 from .executor import Executor, Handle
+from .job_metrics import JobMetrics
 from .work import (
     Advanced,
     Broken,
@@ -32,6 +33,7 @@ __all__ = [
     "Executor",
     "Halving",
     "Handle",
+    "JobMetrics",
     "OnEvent",
     "PassWork",
     "Pruned",

@@ -11,6 +11,7 @@ from ..plan import Trial
 from ..spec import Problem, Resources
 from ..store import Store
 from .early_stopping import Halving, RungScores
+from .job_metrics import JobMetrics
 from .work import OnEvent, Work
 
 
@@ -88,6 +89,15 @@ class Executor(ABC):
     def problems(self) -> list[Problem]:
         """Resource requests that can never be scheduled."""
         return resource_problems(self.resources, self.capacity())
+
+    def metrics(self, job: str, user: str) -> JobMetrics:
+        """The metrics of a job, for monitoring; nothing is recorded unless an executor can.
+
+        Args:
+            job: its id.
+            user: who runs it.
+        """
+        return JobMetrics()
 
     @abstractmethod
     def close(self) -> None:

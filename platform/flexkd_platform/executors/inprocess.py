@@ -12,6 +12,7 @@ from ..tracking import Progress
 from .early_stopping import Halving, RungScores, cannot_stop
 from .executor import Executor
 from .progress_batches import bundled
+from .system_metrics import observed
 from .work import (
     Advanced,
     Ended,
@@ -60,7 +61,7 @@ class InProcessExecutor(Executor):
                 self._submit_pass(work, on_event)
             else:
                 on_event(Started(work))
-                for bundle in bundled(self._trial(work.trial)):
+                for bundle in bundled(observed(self._trial(work.trial))):
                     on_event(Advanced(work, bundle))
         except Exception as error:  # a failed step does not stop work that does not depend on it
             failure = failure_of(error)

@@ -21,7 +21,9 @@ from ..tracking import Progress
 from .early_stopping import Halving, RungScores
 from .executor import Executor, Handle
 from .inprocess import ChunkCount, Finished
+from .job_metrics import JobMetrics
 from .ray_chunks import run_chunks_on_ray
+from .ray_metrics import RayRecording
 from .ray_steps import run_step_on_ray
 from .ray_sweep import RaySweep
 from .room import demand_of, fits
@@ -115,6 +117,10 @@ class RayExecutor(Executor):
         if self._sweep is not None:
             self._sweep.close()
             self._sweep = None
+
+    def metrics(self, job: str, user: str) -> JobMetrics:
+        """Recorded in Ray, whose nodes export them."""
+        return JobMetrics(RayRecording(job, user))
 
     def close(self) -> None:
         """Stop running work, and the cluster if it was started here."""

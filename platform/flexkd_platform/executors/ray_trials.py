@@ -16,6 +16,7 @@ from ..tracking import Progress
 from .early_stopping import Halving
 from .executor import LostWorkerError
 from .progress_batches import bundled
+from .system_metrics import observed
 from .work import failure_of
 
 STEP, SCORE = "step", "score"
@@ -101,4 +102,6 @@ def _bundles(
     worker = SoloWorker("cuda" if resources.trial_gpus else "cpu")
     steps = run_trial(trial.distill, trial.evaluate, open_store(uri), worker, resources)
     # A step at which the scheduler decides is sent immediately: the trial may be stopped there.
-    yield from bundled(steps, lambda p: halving is not None and halving.score(p) is not None)
+    yield from bundled(
+        observed(steps), lambda p: halving is not None and halving.score(p) is not None
+    )

@@ -16,6 +16,7 @@ from ..spec import Elastic, Resources
 from ..store import open_store
 from .progress_batches import bundled
 from .ray_train import PeerLost, WorkerGroupStarted, WorkerMessage
+from .system_metrics import observed
 from .work import failure_of
 
 if TYPE_CHECKING:
@@ -126,15 +127,14 @@ def _train(config: dict[str, Any]) -> None:
         worker = group_worker(config["resources"])
         if worker.rank == 0:
             queue.put(WorkerGroupStarted(worker.size))
-        for bundle in bundled(
-            run_trial(
-                config["trial"].distill,
-                config["trial"].evaluate,
-                open_store(config["uri"]),
-                worker,
-                config["resources"],
-            )
-        ):
+        steps = run_trial(
+            config["trial"].distill,
+            config["trial"].evaluate,
+            open_store(config["uri"]),
+            worker,
+            config["resources"],
+        )
+        for bundle in bundled(observed(steps)):
             if worker.rank == 0:
                 queue.put(bundle)
     except Exception as error:

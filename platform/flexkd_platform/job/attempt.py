@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import datetime
 import time
 from collections.abc import Sequence
 from typing import Any
 
-from ..executors import Advanced, StepError
+from ..executors import Advanced, JobMetrics, StepError
 from ..plan import DatasetConfig, Plan, Step, Trial, with_config
 from ..results import JobFolder
 from ..search.rung_results import RungResults
 from ..spec import FEWEST_ROWS, counted
 from ..store import Holder, Store
 from ..tracking import TrialRecord
+from ..tracking.provenance import current_user
 from .graph import Node
 from .recorder import Recorder
 from .results_json import JobState, Outcome, StepOutcome, StepStatus, results_json
@@ -33,10 +35,12 @@ class Attempt:
         recorder: Recorder,
         view: View,
         rungs: RungResults,
+        metrics: JobMetrics,
     ) -> None:
         self.folder, self.store, self.recorder, self.view = folder, store, recorder, view
-        self.rungs = rungs
-        self.outcome = Outcome(plan)
+        self.rungs, self.metrics = rungs, metrics
+        now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+        self.outcome = Outcome(plan, user=current_user(), began=now)
         self.failed_nodes = 0
         self._began = time.perf_counter()
         self._started: dict[str, float] = {}
@@ -61,6 +65,7 @@ class Attempt:
             self._open_tracking()
             self.folder.record("trial started", hash=first.trial.hash)
             self.recorder.trial_started(first.trial)
+            self.metrics.trial(first.trial.hash, "running")
             self.view.trial_started(first.trial)
             return
         for node in nodes:
@@ -72,11 +77,12 @@ class Attempt:
         """A trial's training, a step or a pass has made progress."""
         trial, progress = nodes[0].trial, event.progress
         last, examples = progress[-1], sum(each.examples for each in progress)
+        self.metrics.advanced(nodes[0].step.kind, progress)
         if trial is None:
             self.view.step_progressed(nodes[0].step, last.done, last.total, examples)
             return
         self.rungs.add(trial, progress)
-        self.recorder.trial_progressed(trial, [p.metrics for p in progress if p.metrics])
+        self.recorder.trial_progressed(trial, progress)
         self.view.trial_progressed(trial, last.done, last.total, examples)
 
     def waiting(self, node: Node, holder: Holder) -> None:
@@ -107,6 +113,7 @@ class Attempt:
     def failed(self, node: Node, failure: StepError) -> None:
         """The node failed, or something that it needs failed."""
         self.failed_nodes += 1
+        self.metrics.failed(failure.detail)
         if node.trial is None:
             self._step_ended(node.step, "failed", self._seconds(node), failure)
         else:
@@ -161,6 +168,7 @@ class Attempt:
         self, step: Step, status: StepStatus, seconds: float, failure: StepError | None = None
     ) -> None:
         reason = str(failure) if failure else ""
+        self.metrics.step(step.hash, step.kind, status, seconds)
         self.outcome.steps[step.hash] = StepOutcome(step, status, seconds, reason)
         event: dict[str, Any] = {"kind": step.kind, "hash": step.hash, "status": status}
         event["seconds"] = seconds
@@ -185,12 +193,14 @@ class Attempt:
     def _open_tracking(self) -> None:
         """Start the job's run, which names the data; an axis may create several data sets."""
         self.recorder.start([step for step in self._datasets() if self.store.has(step)])
+        self.outcome.tracked = self.recorder.tracked
 
     def _trial_ended(
         self, trial: Trial, status: str, reason: str, detail: str = "", *, shown: bool = True
     ) -> None:
         self._open_tracking()
         record = self.recorder.trial_ended(trial, status, reason)
+        self.metrics.trial(trial.hash, status)
         self.outcome.trials[trial.hash] = record
         self._trial_steps(trial, record)
         scores = self.rungs.of([trial]).get(trial.hash) if status == "pruned" else None
@@ -227,6 +237,7 @@ class Attempt:
                 status = "reused" if step.hash in self._reused else "ran"
             seconds = self.store.manifest(step).seconds if published else 0.0
             reason = "" if published else record.reason
+            self.metrics.step(step.hash, step.kind, status, seconds)
             self.outcome.steps[step.hash] = StepOutcome(step, status, seconds, reason)
 
     def _metric(self, record: TrialRecord) -> str:
@@ -236,6 +247,7 @@ class Attempt:
     def end(self, state: JobState) -> None:
         """Write the results and close the job in the ledger and the tracker."""
         self.outcome.status = state
+        self.metrics.ended()
         self._write_results()
         self.folder.record(state, seconds=self.outcome.seconds)
         self.recorder.end(self.outcome, self.folder)

@@ -16,17 +16,23 @@ from ..store import Store
 from ..tracking import (
     DatasetRecord,
     JobRecord,
+    Progress,
     StepMetrics,
     StoredStudent,
+    TrackedJob,
     Tracker,
     TrialRecord,
     TrialStatus,
+    logs_system_metrics,
 )
 from ..tracking.provenance import current_user, provenance
 from .results_json import DATA_COUNTS, Outcome, data_json, teacher_json, texts_json
 
 READ = {"score": "importance.safetensors", "select": "units.json"}
 """The files of shared steps that a job's run keeps, by kind of the step."""
+
+NAMED = {"teacher": "teacher", "distill": "student"}
+"""The models whose size a trial records, by kind of the step that trains them."""
 
 
 class Recorder:
@@ -46,8 +52,6 @@ class Recorder:
         spec = self.plan.spec
         dataset = datasets[0] if datasets else None
         self._started = True
-        digest = dataset.config.fingerprint if dataset else ""
-        summary = self._store.manifest(dataset).summary if dataset else {}
         self._tracker.start_job(
             JobRecord(
                 hash=spec.hash,
@@ -56,13 +60,7 @@ class Recorder:
                 experiment=spec.experiment,
                 spec_yaml=self._spec_yaml,
                 tags=provenance(),
-                dataset=DatasetRecord(
-                    name=dataset.config.name if dataset else "unknown",
-                    source=dataset.config.source.source if dataset else "unknown",
-                    digest=digest,
-                    sizes={name: entry["rows"] for name, entry in summary.items()},
-                    profile=dict(summary),
-                ),
+                dataset=self._dataset_record(dataset),
             )
         )
 
@@ -71,8 +69,16 @@ class Recorder:
         self._open[trial.hash] = trial
         self._runs[trial.hash] = self._tracker.start_trial(self._record(trial, "done", ""))
 
-    def trial_progressed(self, trial: Trial, rows: Sequence[StepMetrics]) -> None:
-        """Log the metrics of the trial's training steps."""
+    @property
+    def tracked(self) -> TrackedJob | None:
+        """Where the job is recorded, once it has started."""
+        return self._tracker.tracked()
+
+    def trial_progressed(self, trial: Trial, progress: Sequence[Progress]) -> None:
+        """Log the metrics of the trial's training steps, and those of the machine that it uses."""
+        rows = [each.metrics for each in progress if each.metrics]
+        if logs_system_metrics():
+            rows += [StepMetrics(each.done, each.system) for each in progress if each.system]
         if rows:
             self._tracker.log_steps(trial.hash, rows)
 
@@ -148,6 +154,18 @@ class Recorder:
             if name != "rows"
         }
 
+    def _dataset_record(self, step: Step[DatasetConfig] | None) -> DatasetRecord:
+        if step is None:
+            return DatasetRecord("unknown", "unknown", "", {})
+        summary = self._store.manifest(step).summary
+        return DatasetRecord(
+            name=step.config.name,
+            source=step.config.source.source,
+            digest=step.config.fingerprint,
+            sizes={name: entry["rows"] for name, entry in summary.items()},
+            profile=dict(summary),
+        )
+
     def _record(self, trial: Trial, status: TrialStatus, reason: str) -> TrialRecord:
         metrics: dict[str, float] = {}
         seconds = 0.0
@@ -169,4 +187,20 @@ class Recorder:
             job=self.plan.spec.hash,
             user=current_user(),
             reason=reason,
+            dataset=self._datasets(trial),
+            sizes=self._parameters(trial),
         )
+
+    def _datasets(self, trial: Trial) -> DatasetRecord | None:
+        """The data of a trial; an axis may create several data sets."""
+        step = trial.distill.config.dataset
+        return self._dataset_record(step) if self._store.has(step) else None
+
+    def _parameters(self, trial: Trial) -> dict[str, int]:
+        """How many parameters the teacher and the student have, as far as they are published."""
+        steps = [*trial.distill.upstream(), trial.distill]
+        return {
+            f"{NAMED[step.kind]}/parameters": self._store.manifest(step).summary["parameters"]
+            for step in steps
+            if step.kind in NAMED and self._store.has(step)
+        }

@@ -15,7 +15,8 @@ from ..results.example_scores import ExampleScores
 from ..results.versus import lower_is_better
 from ..search.choosing import search_json, winner_json
 from ..store import Store
-from ..tracking import TrialRecord
+from ..tracking import TrackedJob, TrialRecord
+from ..tracking.records import in_order
 
 StepStatus = Literal["ran", "reused", "failed"]
 JobState = Literal["running", "done", "failed", "interrupted"]
@@ -33,13 +34,21 @@ class StepOutcome:
 
 @dataclass
 class Outcome:
-    """The state of a running or finished job."""
+    """The state of a running or finished job.
+
+    user: who runs it.
+    began: when this attempt began, in ISO 8601.
+    tracked: where it is recorded, once its run has started.
+    """
 
     plan: Plan
     status: JobState = "running"
     seconds: float = 0.0
     steps: dict[str, StepOutcome] = field(default_factory=dict)
     trials: dict[str, TrialRecord] = field(default_factory=dict)
+    user: str = ""
+    began: str = ""
+    tracked: TrackedJob | None = None
     _examples: ExampleScores | None = None
     _evaluations: dict[str, Step[EvaluateConfig]] = field(default_factory=dict)
 
@@ -81,7 +90,7 @@ class Outcome:
 def results_json(outcome: Outcome, store: Store) -> dict[str, Any]:
     """The content of `results.json`."""
     spec = outcome.plan.spec
-    trained = _adapters_json(outcome.plan, store)
+    trained = _parameters_json(outcome.plan, store)
     groups = outcome.groups(store)
     evaluations = {trial.hash: trial.evaluate.hash for trial in outcome.plan.trials}
     return {
@@ -91,6 +100,9 @@ def results_json(outcome: Outcome, store: Store) -> dict[str, Any]:
             "spec_hash": spec.hash,
             "status": outcome.status,
             "seconds": round(outcome.seconds, 3),
+            "user": outcome.user,
+            "began": outcome.began,
+            "tracking": None if outcome.tracked is None else asdict(outcome.tracked),
         },
         "steps": [_step_json(entry) for entry in outcome.steps.values()],
         "teacher": teacher_json(outcome.plan, store) | _no_worse_json(outcome, groups, store),
@@ -103,6 +115,7 @@ def results_json(outcome: Outcome, store: Store) -> dict[str, Any]:
         **winner_json(outcome.plan, outcome.records),
         **texts_json(outcome.plan, store),
         **data_json(outcome.plan, store),
+        "datasets": _datasets_json(outcome.plan, store),
         **search_json(outcome.plan, outcome.records),
     }
 
@@ -141,6 +154,17 @@ def data_json(plan: Plan, store: Store) -> dict[str, Any]:
                 known["origins"] = profile["origins"]
             found.setdefault(split if name is None else name, {"rows": profile["rows"], **known})
     return {"data": found} if any(len(entry) > 1 for entry in found.values()) else {}
+
+
+def _datasets_json(plan: Plan, store: Store) -> dict[str, dict[str, int]]:
+    """Name → examples of each split, of every data set and evaluation set."""
+    return {
+        step.config.evaluation_set or step.config.name: in_order(
+            {split: profile["rows"] for split, profile in store.manifest(step).summary.items()}
+        )
+        for step in with_config(plan.shared, DatasetConfig)
+        if store.has(step)
+    }
 
 
 def teacher_json(plan: Plan, store: Store) -> dict[str, Any]:
@@ -231,15 +255,14 @@ def _selection_json(steps: Sequence[Step], store: Store) -> list[dict[str, Any]]
     return found
 
 
-def _adapters_json(plan: Plan, store: Store) -> dict[str, dict[str, Any]]:
-    """How many parameters the trials with adapters have and train, by the trial's hash."""
+def _parameters_json(plan: Plan, store: Store) -> dict[str, dict[str, int]]:
+    """How many parameters each student has, and with an adapter trains, by the trial's hash."""
     keys = ("parameters", "trainable_parameters")
     found = {}
     for trial in plan.trials:
-        step = trial.distill
-        if step.config.student.lora is not None and store.has(step):
-            summary = store.manifest(step).summary
-            found[trial.hash] = {key: summary[key] for key in keys}
+        if store.has(trial.distill):
+            summary = store.manifest(trial.distill).summary
+            found[trial.hash] = {key: summary[key] for key in keys if key in summary}
     return found
 
 

@@ -47,7 +47,8 @@ def run_job(
     with folder.locked(view.warn) as ledger:
         rungs = RungResults(halving_of(plan.spec), ledger, store)
         recorder = Recorder(tracker, plan, spec_yaml, store)
-        attempt = Attempt(plan, folder, store, recorder, view, rungs)
+        metrics = executor.metrics(plan.spec.id, current_user())
+        attempt = Attempt(plan, folder, store, recorder, view, rungs, metrics)
         folder.write("spec.yaml", spec_yaml)
         folder.write_json("plan.json", plan_json(plan, store))
         folder.record("started", executor=executor.name, trials=len(plan.trials))

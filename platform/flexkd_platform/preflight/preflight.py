@@ -43,6 +43,7 @@ from .heads import class_names, head_problems, head_warnings, student_head, teac
 from .lengths import TextFacts, checked_texts, truncation_warnings
 from .lora import lora_problems
 from .model_checks import checked_config, checked_lora, checked_model, checked_student
+from .repeated import repeated_warnings
 from .selection import geometry_warnings, score_problems, selection_warnings
 from .sharded_models import sharing_problems
 from .student_rows import student_row_problems
@@ -91,7 +92,12 @@ class Preflight:
         scored = rows if samples == "all" else min(samples, rows)
         selects = any(m.selection is not None and m.uses_features for m in spec.sweep.methods)
         geometry = geometry_warnings(spec, scored, facts.teacher_hidden) if selects else ()
-        found = [*selection_warnings(spec), *geometry, *class_warnings(spec)]
+        found = [
+            *repeated_warnings(spec),
+            *selection_warnings(spec),
+            *geometry,
+            *class_warnings(spec),
+        ]
         return [*found, *self._data_warnings(spec)]
 
     def _data_warnings(self, spec: JobSpec) -> Iterator[Problem]:

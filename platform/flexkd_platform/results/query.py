@@ -9,7 +9,7 @@ from typing import Any
 from safetensors.numpy import load_file
 
 from ..artifacts import read_log_file
-from ..spec import JobSpec, Problem, SpecError, parse_spec
+from ..spec import JobSpec, Problem, SpecError, did_you_mean, parse_spec
 from ..store import Store
 from ..tracking import StepMetrics
 from .job_folder import JobFolder
@@ -77,8 +77,8 @@ def find_job(store: Store, name: str) -> JobFiles:
                 continue  # the job ended before it had results
     if not found:
         known = ", ".join(ids) or "none yet"
-        problem = Problem(
-            "", f"no job {name!r} with results in {store.uri}", f"jobs there: {known}"
-        )
+        hint = did_you_mean(name, [*ids, *(job_id.rpartition("-")[0] for job_id in ids)])
+        message = f"no job {name!r} with results in {store.uri}"
+        problem = Problem("", message, f"{hint}jobs there: {known}")
         raise SpecError([problem])
     return max(found, key=lambda job: job.folder.ledger()[-1]["time"])

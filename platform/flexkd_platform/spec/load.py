@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -24,6 +25,9 @@ from .schema import schema_at
 from .search import GridSearch
 from .task_defaults import with_task_defaults
 from .wording import EXPECTED, either, expectation
+
+NAMES = re.compile(r"[\w.-]+")
+"""The names in a list of what is allowed."""
 
 AXIS_ROOTS = ("task", "teacher", "student", "score", "distill")
 """Sections that an axis may vary: those that affect a trial's result."""
@@ -295,7 +299,8 @@ def _problem(detail: ErrorDetails, data: dict[str, Any]) -> Problem:
         expected = context.get("expected_tags") or _tags(schema_at(parts, data))
         value = given.get(tag) if isinstance(given, dict) else given
         message = f"unknown value {value!r}" if value is not None else "missing key"
-        return Problem(join_path((*parts, tag)), message, f"allowed: {expected}")
+        hint = did_you_mean(value, NAMES.findall(expected)) if isinstance(value, str) else ""
+        return Problem(join_path((*parts, tag)), message, f"{hint}allowed: {expected}")
     if kind == "value_error":
         message = detail["msg"].removeprefix("Value error, ")
         if not parts:  # about the whole spec: the message starts with a path
@@ -307,7 +312,9 @@ def _problem(detail: ErrorDetails, data: dict[str, Any]) -> Problem:
     explained = parts[:-1] if detail["loc"][-1:] == ("[key]",) else parts
     meaning = schema_at(explained, data).get("description", "")
     message = f"{EXPECTED}{expectation(detail)}, but {_shown(given)} was given"
-    return Problem(join_path(parts), message, meaning)
+    if kind == "literal_error" and isinstance(given, str):
+        meaning = did_you_mean(given, NAMES.findall(detail["ctx"]["expected"])) + meaning
+    return Problem(join_path(parts), message, meaning.strip())
 
 
 def _shown(given: Any) -> str:

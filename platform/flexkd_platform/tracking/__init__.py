@@ -4,6 +4,8 @@
 advance, and `read_trials` reads recorded trials of all users. MLflow is imported on first use.
 """
 
+from .connection import logs_system_metrics
+from .links import TrackedJob
 from .mlflow_tracker import MlflowTracker
 from .no_tracker import NoTracker
 from .opening import (
@@ -54,11 +56,13 @@ __all__ = [
     "ResilientTracker",
     "StepMetrics",
     "StoredStudent",
+    "TrackedJob",
     "Tracker",
     "TrialRecord",
     "TRACKING_OPTION",
     "TrialStatus",
     "UnreadableStoreError",
+    "logs_system_metrics",
     "absolute_uri",
     "check_form",
     "check_experiment",

@@ -31,6 +31,15 @@ SETTINGS = {
 """Environment variables that are set before MLflow is imported, unless the user has set them."""
 
 
+SYSTEM_METRICS = "MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING"
+"""MLflow's environment variable; here system metrics are recorded unless it is false."""
+
+
+def logs_system_metrics() -> bool:
+    """Whether the use of machines by trials is recorded."""
+    return os.environ.get(SYSTEM_METRICS, "true").lower() not in {"false", "0"}
+
+
 def connect(uri: str) -> MlflowClient:
     """Create a client of the tracking store at `uri`; a missing SQLite database is created.
 

@@ -27,12 +27,13 @@ JOB_HASH = "flexkd.job_hash"
 JOB_ID = "flexkd.job_id"
 HASH = "flexkd.hash"
 GROUP = "flexkd.group"
+GROUP_NAME = "flexkd.group_name"  # the same for people: method and settings, without the seed
 METHOD = "flexkd.method"
 SEED = "flexkd.seed"
 USERS = "flexkd.users"  # JSON list: everybody whose jobs use the trial
 JOBS = "flexkd.jobs"  # hashes of the jobs that use the trial, oldest first
 PARAMS = "flexkd.params"  # JSON object of TrialRecord.params
-SHORTHAND = "flexkd.shorthand"  # JSON list: params that repeat a setting under a shorter name
+SHORTHAND = "flexkd.shorthand"  # JSON list: params of earlier versions that repeat a setting
 STATUS = "flexkd.status"
 REASON = "flexkd.reason"
 METRICS = "flexkd.metrics"  # names of the metrics that are final, not of a step
@@ -41,6 +42,7 @@ STUDENT = "flexkd.student"  # URI of the student: the artifact's folder in the s
 STUDENT_DIGEST = "flexkd.student_sha256"  # of the student's files
 OURS = "flexkd."  # what the names of these tags begin with
 PARENT = "mlflow.parentRunId"
+NOTE = "mlflow.note.content"  # the description of a run, in Markdown
 USER = "mlflow.user"
 SECONDS = "seconds"  # the metric that holds TrialRecord.seconds
 
@@ -89,11 +91,8 @@ def param_name(path: str) -> str:
 
 
 def trial_params(trial: TrialRecord) -> dict[str, str]:
-    """The params of a run: every setting, and the trial's params under their short names."""
-    return {
-        param_name(path): encode_value(value)
-        for path, value in {**trial.params, **trial.settings}.items()
-    }
+    """The params of a run: every setting once, by its full path. The tag PARAMS has short names."""
+    return {param_name(path): encode_value(value) for path, value in trial.settings.items()}
 
 
 def trial_tags(trial: TrialRecord) -> dict[str, str]:
@@ -102,6 +101,7 @@ def trial_tags(trial: TrialRecord) -> dict[str, str]:
         KIND: "trial",
         HASH: trial.hash,
         GROUP: trial.group,
+        GROUP_NAME: cut(trial.group_name, TAG_LIMIT),
         METHOD: trial.method,
         SEED: str(trial.seed),
     }
@@ -115,8 +115,6 @@ def joined_tags(trial: TrialRecord, old: Mapping[str, str], user: str) -> dict[s
     tags[USERS] = canonical_json(list(dict.fromkeys(users)))
     params = {**json.loads(old.get(PARAMS, "{}")), **trial.params}
     tags[PARAMS] = canonical_json({path: _fitting(value) for path, value in params.items()})
-    short = {param_name(path) for path in trial.params.keys() - trial.settings.keys()}
-    tags[SHORTHAND] = canonical_json(sorted({*json.loads(old.get(SHORTHAND, "[]")), *short}))
     return tags
 
 

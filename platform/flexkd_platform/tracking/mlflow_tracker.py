@@ -14,6 +14,7 @@ from typing_extensions import override
 
 from .backend import Point, Run, RunBackend, RunStatus
 from .connection import ARTIFACT_TIMEOUT, alone_with, artifact_root, connect, patience, sqlite_path
+from .links import TrackedJob, link_uri
 from .records import DatasetRecord
 from .run_tracker import RunTracker
 
@@ -48,7 +49,14 @@ class MlflowTracker(RunTracker):
         artifact_location: str | None = None,
         log_students: bool = False,
     ) -> None:
-        super().__init__(MlflowRuns(uri, experiment, artifact_location), log_students=log_students)
+        runs = MlflowRuns(uri, experiment, artifact_location)
+        super().__init__(runs, log_students=log_students)
+        self._place = (link_uri(uri), experiment, runs.experiment_id)
+
+    @override
+    def tracked(self) -> TrackedJob | None:
+        uri, name, experiment_id = self._place
+        return None if self._job is None else TrackedJob(uri, name, experiment_id(), self._job.id)
 
 
 class MlflowRuns(RunBackend):
@@ -77,7 +85,7 @@ class MlflowRuns(RunBackend):
         client = self.client
         with patience():
             found = client.search_runs(
-                [self._experiment_id()],
+                [self.experiment_id()],
                 query,
                 max_results=1,
                 order_by=["attributes.start_time ASC", "attributes.run_id ASC"],
@@ -93,7 +101,7 @@ class MlflowRuns(RunBackend):
     def create(self, name: str, tags: Mapping[str, str]) -> str:
         client = self.client
         with patience():
-            run = client.create_run(self._experiment_id(), tags=dict(tags), run_name=name)
+            run = client.create_run(self.experiment_id(), tags=dict(tags), run_name=name)
         return str(run.info.run_id)
 
     @override
@@ -197,7 +205,8 @@ class MlflowRuns(RunBackend):
         """Drop the client, which keeps no connection open between requests."""
         self._client = None
 
-    def _experiment_id(self) -> str:
+    def experiment_id(self) -> str:
+        """The id of the experiment, which is created if it does not exist."""
         if not self._experiment:
             self._experiment = get_or_create_experiment(self.client, self._name, self._location)
         return self._experiment

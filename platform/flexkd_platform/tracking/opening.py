@@ -9,8 +9,9 @@ from pathlib import Path
 from urllib.parse import SplitResult, urlsplit
 
 from ..spec import Problem
-from .connection import connect, open_once, patience, sqlite_path
+from .connection import artifact_root, connect, open_once, patience, sqlite_path
 from .mlflow_tracker import MlflowTracker
+from .moved import follow_move
 from .no_tracker import NoTracker
 from .redaction import shown_uri, without_password
 from .resilient import ResilientTracker
@@ -105,8 +106,10 @@ def open_tracker(
     if uri == NONE:
         return NoTracker()
     uri = absolute_uri(uri)
-    if sqlite_path(uri) is not None:
+    database = sqlite_path(uri)
+    if database is not None:
         connect(uri)  # creates the database here, before any worker could
+        follow_move(database, Path(artifact_location or artifact_root(database)))
     tracker = MlflowTracker(uri, experiment, artifact_location, log_students)
     if on_trouble is None:
         return tracker

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from .records import StepMetrics
 
 
 @dataclass(frozen=True)
 class Progress:
-    """The progress of a step: `done` of `total` units of work, and the metrics of the last one."""
+    """The progress of a step: `done` of `total` units of work, and the metrics of the last one.
+
+    tokens: that the model was trained on, without padding; 0 where they are not counted.
+    system: the use of the machine, `system/…` → value; empty for most steps.
+    """
 
     done: int
     total: int
     examples: int = 0
     metrics: StepMetrics | None = None
+    tokens: int = 0
+    system: Mapping[str, float] = field(default_factory=dict)

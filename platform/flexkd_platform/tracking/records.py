@@ -43,6 +43,9 @@ class TrialRecord:
     experiment: name of the MLflow experiment.
     started: start of its run, in seconds since 1970; 0 if unknown.
     tags: further tags of its run, such as those that somebody set by hand.
+    dataset: what it is trained on; recorded, and not read back.
+    sizes: further final values, which are no results: `teacher/parameters`, `student/parameters`;
+        recorded, and not read back.
     """
 
     hash: str
@@ -62,6 +65,8 @@ class TrialRecord:
     experiment: str = field(default="", compare=False)
     started: float = field(default=0.0, compare=False)
     tags: Mapping[str, str] = field(default_factory=dict, compare=False)
+    dataset: DatasetRecord | None = field(default=None, compare=False, repr=False)
+    sizes: Mapping[str, int] = field(default_factory=dict, compare=False, repr=False)
 
     @cached_property
     def group(self) -> str:
@@ -74,9 +79,14 @@ class TrialRecord:
         return self.status in {"done", "reused"}
 
     @property
+    def group_name(self) -> str:
+        """A readable name of the group, for example `flexkd α=0.5`."""
+        return " ".join(filter(None, [self.method, params_text(self.params)]))
+
+    @property
     def label(self) -> str:
         """A readable label, for example `flexkd α=0.5 seed 10`."""
-        return " ".join(filter(None, [self.method, params_text(self.params), f"seed {self.seed}"]))
+        return f"{self.group_name} seed {self.seed}"
 
 
 def group_key(method: str, settings: Mapping[str, Json]) -> str:
@@ -122,6 +132,12 @@ class DatasetRecord:
     sizes: Mapping[str, int]
     profile: Mapping[str, Json] = field(default_factory=dict)
 
+    @property
+    def text(self) -> str:
+        """`movie-reviews (2,000 train, 300 validation, 1,000 test)`."""
+        rows = ", ".join(f"{rows:,} {split}" for split, rows in in_order(self.sizes).items())
+        return f"{self.name} ({rows})" if rows else self.name
+
 
 @dataclass(frozen=True)
 class JobRecord:
@@ -134,6 +150,12 @@ class JobRecord:
     spec_yaml: str
     tags: Mapping[str, str]
     dataset: DatasetRecord
+
+
+def in_order(sizes: Mapping[str, int]) -> dict[str, int]:
+    """Examples per split: train, validation and test first."""
+    first = {split: sizes[split] for split in ("train", "validation", "test") if split in sizes}
+    return first | dict(sizes)
 
 
 def params_text(params: Mapping[str, Json], separator: str = " ") -> str:

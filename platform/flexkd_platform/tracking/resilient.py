@@ -7,6 +7,7 @@ from pathlib import Path
 
 from typing_extensions import override
 
+from .links import TrackedJob
 from .records import JobRecord, JobStatus, StepMetrics, StoredStudent, TrialRecord
 from .tracker import Tracker
 
@@ -54,6 +55,10 @@ class ResilientTracker(Tracker):
     @override
     def finish_job(self, status: JobStatus, metrics: Mapping[str, float]) -> None:
         self._try(lambda: self._inner.finish_job(status, metrics))
+
+    @override
+    def tracked(self) -> TrackedJob | None:
+        return self._inner.tracked()
 
     @override
     def close(self) -> None:

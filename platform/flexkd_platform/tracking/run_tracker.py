@@ -15,6 +15,7 @@ from .encoding import (
     JOB_ID,
     KIND,
     METRICS,
+    NOTE,
     PARENT,
     POINTS,
     REASON,
@@ -30,6 +31,7 @@ from .encoding import (
     trial_params,
     trial_tags,
 )
+from .notes import job_note, trial_note
 from .points import Recorded, point_count, same_value
 from .provenance import current_user, provenance
 from .records import JobRecord, JobStatus, StepMetrics, StoredStudent, TrialRecord
@@ -60,6 +62,7 @@ class RunTracker(Tracker):
         self._runs = runs
         self._log_students = log_students
         self._job: Run | None = None
+        self._job_id = ""
         self._parents: dict[str, str] = {}  # job hash → run id
         self._trials: dict[str, str] = {}  # trial hash → run id
         self._recorded: dict[str, Recorded] = {}  # run id → its points
@@ -69,8 +72,9 @@ class RunTracker(Tracker):
         fixed = {KIND: "job", JOB_HASH: job.hash, JOB_ID: job.id}
         tags = {USER: current_user(), **provenance(), **job.tags, **fixed}
         tags = {key: cut(value, TAG_LIMIT) for key, value in tags.items()}
-        run = self._get_or_create({KIND: "job", JOB_HASH: job.hash}, job.id, tags)
-        self._set(run, tags)
+        note = {NOTE: cut(job_note(job), TAG_LIMIT)}
+        run = self._get_or_create({KIND: "job", JOB_HASH: job.hash}, job.id, note | tags)
+        self._set(run, tags if NOTE in run.tags else note | tags)  # somebody may have edited it
         if run.status != "RUNNING":
             self._runs.set_status(run.id, "RUNNING")
         self._runs.log_dataset(run.id, job.dataset)
@@ -78,7 +82,7 @@ class RunTracker(Tracker):
             spec = Path(folder, "spec.yaml")
             spec.write_text(job.spec_yaml, encoding="utf-8")
             self._runs.put(run.id, spec.name, spec)
-        self._job = run
+        self._job, self._job_id = run, job.id
         self._parents[job.hash] = run.id
         return run.id
 
@@ -113,7 +117,9 @@ class RunTracker(Tracker):
         if has > had or not was_done:
             self._record(run.id, self._known(run).missing(rows))
         # A reused trial took no time; the time of its training is already recorded.
-        finals = dict(trial.metrics) if was_done else {**trial.metrics, SECONDS: trial.seconds}
+        finals = {**trial.metrics, **trial.sizes}
+        if not was_done:
+            finals[SECONDS] = trial.seconds
         self._record_finals(run, finals)
         if student is not None:
             self._student(run, student)
@@ -148,7 +154,8 @@ class RunTracker(Tracker):
     def _trial_run(self, trial: TrialRecord) -> Run:
         """Get or create the trial's run, and add this job's tags and params to it."""
         user = trial.user or current_user()
-        tags = {USER: user, **trial_tags(trial)}
+        note = cut(trial_note(trial, self._job_id), TAG_LIMIT)
+        tags = {USER: user, **trial_tags(trial), NOTE: note}
         parent = self._parent(trial.job)
         if parent:
             tags[PARENT] = parent
@@ -156,6 +163,8 @@ class RunTracker(Tracker):
         run = self._get_or_create(by, trial.label, {**tags, **joined_tags(trial, {}, user)})
         absent = {key: value for key, value in tags.items() if key not in run.tags}
         self._set(run, {**absent, **joined_tags(trial, run.tags, user)})
+        if trial.dataset is not None and STATUS not in run.tags:
+            self._runs.log_dataset(run.id, trial.dataset)
         self._fill_in(run, by, trial_params(trial))
         self._trials[trial.hash] = run.id
         return run

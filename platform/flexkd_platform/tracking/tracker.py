@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from .links import TrackedJob
 from .records import JobRecord, JobStatus, StepMetrics, StoredStudent, TrialRecord
 
 
@@ -61,6 +62,10 @@ class Tracker(ABC):
     @abstractmethod
     def finish_job(self, status: JobStatus, metrics: Mapping[str, float]) -> None:
         """Log the job's own metrics and end its run."""
+
+    def tracked(self) -> TrackedJob | None:
+        """Where the job that was started is recorded; None if nothing shows it."""
+        return None
 
     @abstractmethod
     def close(self) -> None:

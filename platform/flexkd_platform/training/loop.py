@@ -127,7 +127,8 @@ def train(
             "train/grad_norm": norm,
             "train/clipped": float(norm > recipe.max_grad_norm),
         }
-        yield Progress(step + 1, total, len(batch), StepMetrics(step + 1, values))
+        tokens = sum(lengths[place] for place in places)
+        yield Progress(step + 1, total, len(batch), StepMetrics(step + 1, values), tokens)
     wrapped.eval()
 
 

@@ -171,7 +171,7 @@ CASES: dict[str, Case] = {
         "sweep.methods[1].kind",
         5,
         "unknown value 'kdd'",
-        f"allowed: {METHODS}",
+        f"did you mean 'kd'? allowed: {METHODS}",
     ),
     "several methods in one": (
         "{kind: ft}",

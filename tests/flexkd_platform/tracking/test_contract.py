@@ -182,7 +182,7 @@ def test_more_than_one_request_can_hold(place: Place, make_trial: MakeTrial) -> 
     place.tracker().finish_trial(trial, student=None, rows=rows)
     run = place.run("trial")
     assert points_of(rows) <= set(run.points)
-    assert len(run.params) == 253
+    assert len(run.params) == 252
     assert len(run.params["long"]) == len(run.params["long2"]) == 6000
     assert run.params["long"] != run.params["long2"]
 

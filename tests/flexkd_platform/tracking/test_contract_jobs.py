@@ -59,11 +59,30 @@ def test_trial_is_named_and_hangs_from_its_job(
     }
     assert wanted.items() <= run.tags.items()
     assert run.params == {
-        "alpha": "0.5",
         "method.kind": "flexkd",
         "method.alpha": "0.5",
         "distill.learning_rate": "0.0003",
     }
+
+
+def test_trial_says_what_it_is(place: Place, job: JobRecord, make_trial: MakeTrial) -> None:
+    sizes = {"teacher/parameters": 22_713_986, "student/parameters": 2_090_690}
+    trial = make_trial(dataset=job.dataset, sizes=sizes)
+    tracker = place.tracker()
+    tracker.start_job(job)
+    tracker.finish_trial(trial, student=None, rows=ROWS)
+    run = place.run("trial")
+    assert run.tags["flexkd.group_name"] == "flexkd α=0.5"
+    assert run.tags["mlflow.note.content"] == (
+        "One student, trained by `flexkd α=0.5` with seed 10 on movie-reviews (3,000 train, "
+        "500 validation, 1,500 test), of job `quickstart-11111111`."
+    )
+    assert "`quickstart-11111111`" in place.run("job").tags["mlflow.note.content"]
+    assert [digest[:36] for digest in run.digests] == [job.dataset.digest[:36]]
+    last = ROWS[-1].step
+    assert {(name, last, float(size)) for name, size in sizes.items()} <= set(run.points)
+    # They are no results: comparisons do not list them.
+    assert run.tags["flexkd.metrics"] == "test/accuracy,test/f1"
 
 
 def test_parent_is_found_by_a_process_that_did_not_start_the_job(
