@@ -97,7 +97,8 @@ def statuses(results: dict[str, Any], what: str) -> list[str]:
 
 def test_a_job_leaves_what_others_rely_on(bench: Bench) -> None:
     results = bench.run()
-    expected = {"job", "steps", "teacher", "selection", "trials", "groups", "texts", "winner"}
+    expected = {"job", "datasets", "steps", "teacher", "selection", "trials", "groups", "texts"}
+    expected |= {"winner"}
     assert set(results) == expected
     assert results["job"]["status"] == "done"
     folder = bench.job_folder(results)
