@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file
 
 from flexkd_platform.artifacts import read_log
-from flexkd_platform.job.results_json import _adapters_json
+from flexkd_platform.job.results_json import _parameters_json
 from flexkd_platform.models import load_saved, load_with_head
 from flexkd_platform.spec import Resources
 
@@ -44,7 +44,7 @@ def test_every_method_trains_the_adapter_alone(lab: Any, method: str) -> None:
     losses = [entry.values["train/loss"] for entry in read_log(trial.distill, lab.store)]
     assert len(set(losses)) == len(losses)
     plan = lab.plan(f"sweep.methods=[{method}]", LORA)
-    (counted,) = _adapters_json(plan, lab.store).values()
+    (counted,) = _parameters_json(plan, lab.store).values()
     assert counted["trainable_parameters"] == summary["trainable_parameters"]
 
 
