@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import plotly.graph_objects as go
-
 from flexkd_platform.results import Confusion
 
-from .figure import Figure, axis, canvas, rounded
+from .figure import Figure, axis, canvas, heatmap, rounded
 from .labels import count, figure_text
-from .theme import PAGE
 
 MOST_NUMBERED = 20
 """Classes up to which the cells have numbers."""
@@ -23,22 +20,16 @@ def confusion_figure(found: Confusion, label: str) -> Figure:
     ]
     numbered = len(found.names) <= MOST_NUMBERED
     names = [figure_text(name) for name in found.names]
-    heatmap = go.Heatmap(
+    cells_shown = heatmap(
+        numbered=numbered,
         x=names,
         y=names,
         z=shares,
-        zmin=0,
-        zmax=1,
         customdata=[list(row) for row in found.counts],
         text=[[f"{cell:,}" for cell in row] for row in found.counts],
         texttemplate="%{text}" if numbered else "",
-        colorscale=[[0, PAGE["surface"].light], [1, PAGE["accent"].light]],
-        showscale=not numbered,
-        colorbar={"thickness": 12, "outlinewidth": 0},
         hovertemplate="label %{y}, predicted %{x}<br>%{customdata:,}, %{z:.1%} of the label"
         "<extra></extra>",
-        xgap=2,
-        ygap=2,
     )
     return Figure(
         name="confusion",
@@ -48,7 +39,7 @@ def confusion_figure(found: Confusion, label: str) -> Figure:
             "shade is the share of the row."
         ),
         plot=canvas(
-            [heatmap],
+            [cells_shown],
             height=150 + (46 if numbered else 20) * len(names),
             xaxis=axis("Predicted", type="category", showgrid=False),
             yaxis=axis("Label", autorange="reversed", type="category", showgrid=False),

@@ -12,6 +12,9 @@ import plotly.graph_objects as go
 from .labels import figure_text
 from .theme import PAGE, Colour
 
+SHADES = [[0, PAGE["surface"].light], [1, PAGE["accent"].light]]
+"""The colour scale of heat maps."""
+
 FONT = 'system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", sans-serif'
 MOST_POINTS = 300
 
@@ -57,6 +60,20 @@ def axis(title: str, **settings: Any) -> dict[str, Any]:
         "automargin": True,
         **settings,
     }
+
+
+def heatmap(*, numbered: bool, **data: Any) -> go.Heatmap:
+    """Cells from 0 to 1 as shades. numbered: the cells say their values, and need no colour bar."""
+    return go.Heatmap(
+        **data,
+        zmin=0,
+        zmax=1,
+        colorscale=SHADES,
+        showscale=not numbered,
+        colorbar={"thickness": 12, "outlinewidth": 0},
+        xgap=2,
+        ygap=2,
+    )
 
 
 def canvas(traces: Sequence[Any], *, height: int, **layout: Any) -> Any:

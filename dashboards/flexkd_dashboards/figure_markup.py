@@ -16,19 +16,24 @@ def figure_markup(figure: Figure, below: Markup = Markup()) -> Markup:  # noqa: 
 
     below: what follows the caption.
     """
-    height = f"min-height: {figure.plot.layout.height}px"
+    plot = tag(
+        "div",
+        id=f"plot-{figure.name}",
+        class_="plot",
+        role="group",  # Plotly puts buttons into it, which an image must not have
+        aria_labelledby=labels_of(figure),
+        style=f"min-height: {figure.plot.layout.height}px",
+    )
+    return framed(figure, plot, below)
+
+
+def framed(figure: Figure, plot: Markup, below: Markup = Markup()) -> Markup:  # noqa: B008
+    """A plot under its heading, with its key and its caption."""
     key = (key_entry(figure.name, entry) for entry in figure.key)
     return tag(
         "figure",
         tag("h3", figure.title, id=f"title-{figure.name}"),
-        tag(
-            "div",
-            id=f"plot-{figure.name}",
-            class_="plot",
-            role="group",  # Plotly puts buttons into it, which an image must not have
-            aria_labelledby=f"title-{figure.name} caption-{figure.name}",
-            style=height,
-        ),
+        plot,
         tag("ul", *key, class_="key", aria_label="Key: press to hide or show")
         if figure.key
         else Markup(),
@@ -36,6 +41,11 @@ def figure_markup(figure: Figure, below: Markup = Markup()) -> Markup:  # noqa: 
         below,
         id=f"figure-{figure.name}",
     )
+
+
+def labels_of(figure: Figure) -> str:
+    """The ids of the heading and the caption, which label the plot."""
+    return f"title-{figure.name} caption-{figure.name}"
 
 
 def figure_json(figures: Iterable[Figure]) -> str:

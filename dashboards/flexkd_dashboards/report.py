@@ -12,7 +12,7 @@ from typing import Any
 
 from . import tables
 from .figure import Figure
-from .figure_markup import key_entry
+from .figure_markup import framed, labels_of
 from .figures import report_figures
 from .labels import count, sentence_case
 from .markup import Content, Markup, escaped, joined, tag
@@ -161,24 +161,15 @@ def _figures(figures: Sequence[Figure], drawings: Drawings) -> _Section | None:
 
 
 def _figure(figure: Figure, drawings: tuple[Drawing, Drawing]) -> Markup:
-    key = (key_entry(figure.name, entry) for entry in figure.key)
-    return tag(
-        "figure",
-        tag("h3", figure.title, id=f"title-{figure.name}"),
-        tag(
-            "div",
-            *(drawing.svg for drawing in drawings),
-            id=f"plot-{figure.name}",
-            class_="plot",
-            role="img",
-            aria_labelledby=f"title-{figure.name} caption-{figure.name}",
-        ),
-        tag("ul", *key, class_="key", aria_label="Key: press to hide or show")
-        if figure.key
-        else Markup(),
-        tag("figcaption", figure.caption, id=f"caption-{figure.name}"),
-        id=f"figure-{figure.name}",
+    plot = tag(
+        "div",
+        *(drawing.svg for drawing in drawings),
+        id=f"plot-{figure.name}",
+        class_="plot",
+        role="img",
+        aria_labelledby=labels_of(figure),
     )
+    return framed(figure, plot)
 
 
 def _cut(data: ReportData, status: str) -> _Section | None:

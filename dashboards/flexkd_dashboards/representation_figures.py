@@ -12,12 +12,11 @@ import plotly.graph_objects as go
 
 from flexkd_platform.representations import Activations, Correlations, Similarity
 
-from .figure import Figure, KeyEntry, axis, canvas, rounded, thinned
+from .figure import SHADES, Figure, KeyEntry, axis, canvas, heatmap, rounded, thinned
 from .labels import count, figure_text
 from .theme import PAGE, SPARE_SERIES, Colour
 
 COLOURS: tuple[Colour, ...] = (PAGE["accent"], *(s.colour for s in SPARE_SERIES))
-SHADES = [[0, PAGE["surface"].light], [1, PAGE["accent"].light]]
 
 MOST_NUMBERED = 16
 """Layers of a side up to which the cells of the CKA figure have numbers."""
@@ -34,19 +33,13 @@ Curve = Mapping[int, tuple[float, float, float]]
 def similarity_figure(found: Similarity) -> Figure:
     """Linear CKA of each student layer with each teacher layer."""
     numbered = max(len(found.student_layers), len(found.teacher_layers)) <= MOST_NUMBERED
-    heatmap = go.Heatmap(
+    cells_shown = heatmap(
+        numbered=numbered,
         x=[str(layer) for layer in found.teacher_layers],
         y=[str(layer) for layer in found.student_layers],
         z=[[None if value is None else rounded(value) for value in row] for row in found.cka],
-        zmin=0,
-        zmax=1,
-        colorscale=SHADES,
-        showscale=not numbered,
-        colorbar={"thickness": 12, "outlinewidth": 0},
         texttemplate="%{z:.2f}" if numbered else "",
         hovertemplate="student %{y}, teacher %{x}: %{z:.3f}<extra></extra>",
-        xgap=2,
-        ygap=2,
         hoverongaps=False,
     )
     return Figure(
@@ -59,7 +52,7 @@ def similarity_figure(found: Similarity) -> Figure:
             "than units CKA is too high, also of unrelated features."
         ),
         plot=canvas(
-            [heatmap],
+            [cells_shown],
             height=130 + 36 * len(found.student_layers),
             xaxis=axis("Teacher layer", side="bottom", type="category", showgrid=False),
             yaxis=axis("Student layer", type="category", showgrid=False),
@@ -181,7 +174,7 @@ def activation_figure(found: Activations, threshold: float, *, name: str, whose:
         shown += f" Values below {threshold:g} are shown as 0."
     if width > 1:
         shown += f" Each cell is the largest of {width} neighbouring units."
-    heatmap = go.Heatmap(
+    magnitudes = go.Heatmap(
         x=[place * width for place in range(len(cells[0]))],
         y=[figure_text(token) for token in tokens],
         z=cells,
@@ -195,7 +188,7 @@ def activation_figure(found: Activations, threshold: float, *, name: str, whose:
         title=f"Activation magnitudes of the {whose}",
         caption=shown,
         plot=canvas(
-            [heatmap],
+            [magnitudes],
             height=120 + max(12, min(22, 900 // len(tokens))) * len(tokens),
             xaxis=axis("Unit", showgrid=False),
             yaxis=axis("", autorange="reversed", type="category", showgrid=False),

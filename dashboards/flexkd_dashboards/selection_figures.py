@@ -7,7 +7,7 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from .figure import Figure, KeyEntry, axis, canvas, rounded
+from .figure import Figure, KeyEntry, axis, canvas, heatmap, rounded
 from .labels import figure_text
 from .report_data import ImportanceCurve, ReportData
 from .theme import PAGE, SPARE_SERIES, Colour
@@ -219,19 +219,13 @@ def matrix(labels: Sequence[str], cells: Cells, *, name: str, title: str, captio
     names = [figure_text(label) for label in labels]
     ticks = [figure_text(shortened(label)) for label in labels]
     numbered = len(labels) <= MOST_NUMBERED_CELLS
-    heatmap = go.Heatmap(
+    cells_shown = heatmap(
+        numbered=numbered,
         x=numbers,
         y=names,
         z=cells,
-        zmin=0,
-        zmax=1,
-        colorscale=[[0, PAGE["surface"].light], [1, PAGE["accent"].light]],
-        showscale=not numbered,
-        colorbar={"thickness": 12, "outlinewidth": 0},
         texttemplate="%{z:.2f}" if numbered else "",
         hovertemplate="%{y} and %{x}: %{z:.3f}<extra></extra>",
-        xgap=2,
-        ygap=2,
         hoverongaps=False,
     )
     return Figure(
@@ -239,7 +233,7 @@ def matrix(labels: Sequence[str], cells: Cells, *, name: str, title: str, captio
         title=title,
         caption=caption,
         plot=canvas(
-            [heatmap],
+            [cells_shown],
             height=110 + (46 if numbered else 22) * len(labels),
             xaxis=axis("", side="top", type="category", showgrid=False),
             yaxis=axis(
